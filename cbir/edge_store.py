@@ -1,0 +1,180 @@
+"""The embedded Qdrant engine (qdrant-edge) as an index of a generation.
+
+Opening a shard locks its write-ahead log and rewrites its config, so two programs could not read one shard, and a
+published file would change. A reader therefore opens a private view: hard links to the segments, which
+reading leaves as they are, beside a config and a write-ahead log of its own.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from qdrant_edge import (
+    Distance,
+    EdgeConfig,
+    EdgeOptimizersConfig,
+    EdgeShard,
+    EdgeVectorParams,
+    HnswIndexConfig,
+    Point,
+    Query,
+    QueryBatchRequest,
+    QueryRequest,
+    SearchParams,
+    UpdateOperation,
+)
+
+from cbir.errors import CbirError, DamageError, UsageError
+from cbir.records import Hit, Vector
+from cbir.vector_log import VectorLog
+
+_SEGMENTS = "segments"
+_CONFIG = "edge_config.json"
+_WAL = "wal"
+_VIEWS = "views"
+_FULL_SCAN_KB = 10_000
+
+
+def check_options(options: Mapping[str, str], dimension: int) -> None:
+    """Raise `UsageError` unless the engine takes these options; asked before any image is read."""
+    if int(options["ef_construct"]) < 4:
+        raise UsageError(f"edge: ef_construct must be at least 4, not {options['ef_construct']}")
+
+
+def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
+    """Build the index of all points of `log` in the empty or missing `folder`, and check it against the log."""
+    config = EdgeConfig(
+        vectors=EdgeVectorParams(size=log.dimension, distance=Distance.Cosine),
+        hnsw_config=HnswIndexConfig(
+            m=int(options["m"]), ef_construct=int(options["ef_construct"]), full_scan_threshold=_FULL_SCAN_KB
+        ),
+        optimizers=EdgeOptimizersConfig(default_segment_number=1),
+    )
+    with _plain_errors(folder):
+        shard = EdgeShard.create(str(folder), config)
+        for _, ids, payloads, vectors in log.chunks():
+            points = [
+                Point(one, vector, dict(payload))
+                for one, vector, payload in zip(ids, vectors.tolist(), payloads, strict=True)
+            ]
+            shard.update(UpdateOperation.upsert_points(points))
+            advance(len(points))
+        shard.flush()
+        shard.optimize()
+        shard.flush()
+        points_count = shard.info().points_count
+        shard.close()
+    if points_count != len(log):
+        raise DamageError(f"{folder} holds {points_count:,} points of {len(log):,} after building")
+    shutil.rmtree(folder / _WAL)  # everything is in the segments now; a reader has a log of its own
+
+
+class EdgeIndex:
+    """A shard open for searching."""
+
+    def __init__(self, folder: Path, options: Mapping[str, str]):
+        self._view, self._lock = _private_view(folder)
+        with _plain_errors(folder):
+            self._shard = EdgeShard.load(str(self._view))
+            info = self._shard.info()
+        self._discard = weakref.finalize(self, _discard, self._shard, self._view, self._lock)
+        self._graph = SearchParams(hnsw_ef=int(options["ef"]))
+        self._scan = SearchParams(exact=True)
+        self._folder = folder
+        self.count = info.points_count
+        self.indexed = info.indexed_vectors_count
+        self.access = "graph" if self.indexed else "scan"
+
+    def search(self, vectors: Vector, k: int, exact: bool) -> list[list[Hit]]:
+        """Return the at most k best hits of each vector, with payload."""
+        params = self._scan if exact else self._graph
+        requests = [
+            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=params)
+            for vector in vectors.tolist()
+        ]
+        with _plain_errors(self._folder):
+            if len(requests) == 1:
+                answers = [self._shard.query(requests[0])]
+            else:
+                answers = self._shard.query_batch(QueryBatchRequest(requests))
+        return [[Hit(str(one.id), one.score, one.payload or {}) for one in answer] for answer in answers]
+
+    def close(self) -> None:
+        """Close the shard and remove the view."""
+        self._discard()
+
+
+def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> EdgeIndex:
+    """Open a built index for searching.
+
+    Raises:
+        DamageError: The engine does not hold as many points as the log.
+    """
+    index = EdgeIndex(folder, options)
+    if index.count != len(log):
+        index.close()
+        raise DamageError(f"{folder} holds {index.count:,} points of {len(log):,}")
+    return index
+
+
+def _private_view(folder: Path) -> tuple[Path, IO[bytes]]:
+    """Make a view of a built shard and return it with the lock that marks it as in use."""
+    views = folder.parent.parent / _VIEWS
+    try:
+        views.mkdir(exist_ok=True)
+        _remove_stale(views)
+        view, lock = _new_view(views)
+        shutil.copytree(folder / _SEGMENTS, view / _SEGMENTS, copy_function=os.link)
+    except OSError:  # a read-only index folder, or a file system without hard links
+        views = Path(tempfile.gettempdir()) / f"cbir-views-{os.getuid()}"
+        views.mkdir(mode=0o700, exist_ok=True)
+        _remove_stale(views)
+        view, lock = _new_view(views)
+        shutil.copytree(folder / _SEGMENTS, view / _SEGMENTS)
+    shutil.copyfile(folder / _CONFIG, view / _CONFIG)
+    return view, lock
+
+
+def _new_view(parent: Path) -> tuple[Path, IO[bytes]]:
+    view = parent / uuid.uuid4().hex
+    lock = parent.joinpath(f"{view.name}.lock").open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    view.mkdir()
+    return view, lock
+
+
+def _remove_stale(views: Path) -> None:
+    """Remove the views of readers that died without closing: nobody holds their lock."""
+    for path in views.glob("*.lock"):
+        with path.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink(missing_ok=True)
+
+
+def _discard(shard: EdgeShard, view: Path, lock: IO[bytes]) -> None:
+    shard.close()
+    shutil.rmtree(view, ignore_errors=True)
+    view.with_suffix(".lock").unlink(missing_ok=True)
+    lock.close()
+
+
+@contextmanager
+def _plain_errors(folder: Path) -> Iterator[None]:
+    """Turn the engine's errors, its panics included (they are no `Exception`), into ours."""
+    try:
+        yield
+    except (CbirError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise CbirError(f"the embedded engine failed in {folder}: {error}") from error

@@ -1,0 +1,258 @@
+"""An embedded index on disk: generations of a collection, a manifest each, one pointer.
+
+    ROOT/cbir.json                           marks an index folder
+    ROOT/COLLECTION/current                  the pointer: which generation is served, and its manifest's SHA-256
+    ROOT/COLLECTION/000001/manifest.json     what the generation is: counts, model, engines, hashes of all files
+    ROOT/COLLECTION/000001/model.onnx        the model that made the vectors
+    ROOT/COLLECTION/000001/log/              the vector log, from which every engine is built
+    ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
+    ROOT/COLLECTION/building/                the next generation while an ingest builds it; nobody reads it
+
+A published generation never changes. Readers check what they open against the manifest, since neither engine
+notices flipped bytes or deleted files by itself.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from cbir.errors import DamageError, UsageError
+from cbir.vector_log import VectorLog
+
+T = TypeVar("T")
+
+FORMAT = 1
+MARKER = "cbir.json"
+POINTER = "current"
+BUILDING = "building"
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+LOG = "log"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Which model made a collection's vectors. `sha256` is the seal of the model file."""
+
+    name: str
+    sha256: str
+    dimension: int
+    preprocessing: int
+    random_weights: bool
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One index in a generation: its kind (edge, faiss) and the options it was built with, as given."""
+
+    kind: str
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of a file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an unfinished generation is going to be; lets the same command go on with it after a crash."""
+
+    collection: str
+    dataset: str
+    source: str
+    model: ModelRef
+    base: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published generation is. `ids_sha256` digests the sorted ids; `files` are relative to it."""
+
+    collection: str
+    dataset: str
+    source: str
+    model: ModelRef
+    count: int
+    ids_sha256: str
+    engines: dict[str, Engine]
+    files: dict[str, FileRecord]
+    created: str
+    cbir_version: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Content of the pointer file."""
+
+    generation: str
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One file that is not what it should be."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A published generation: its folder and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    def damage(self, part: str = "") -> list[Damage]:
+        """Return what is wrong with the generation's files, or with those below the folder `part` alone."""
+        prefix = f"{part}/" if part else ""
+        expected = {name: record for name, record in self.manifest.files.items() if name.startswith(prefix)}
+        found = [_compare(self.folder / name, record) for name, record in expected.items()]
+        extra = [
+            Damage(path, "not in the manifest")
+            for path in files_below(self.folder / part)
+            if path.relative_to(self.folder).as_posix() not in expected and path.name != MANIFEST
+        ]
+        return [damage for damage in found if damage] + extra
+
+    def require_whole(self, *parts: str) -> None:
+        """Raise `DamageError`, naming the first bad file, unless all files of these parts are as published."""
+        for part in parts:
+            damage = self.damage(part)
+            if damage:
+                more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
+                raise DamageError(
+                    f"{damage[0]}{more}; not served. `cbir-ingest verify` names all; restore the files, or delete"
+                    f" {self.folder.parent} and ingest again"
+                )
+
+    def log(self) -> VectorLog:
+        """Return the generation's vector log, checked against the manifest.
+
+        Raises:
+            DamageError: A file is damaged, or the log does not hold the ids that the manifest counts.
+        """
+        self.require_whole(LOG)
+        log = VectorLog(self.folder / LOG, self.manifest.model.dimension)
+        if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
+            raise DamageError(
+                f"{self.folder / LOG} does not hold the {self.manifest.count:,} ids of its manifest"
+            )
+        return log
+
+
+def collections(root: Path) -> list[str]:
+    """Return the names of an index folder's published collections, the last published first."""
+    pointers = sorted(root.glob(f"*/{POINTER}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [path.parent.name for path in pointers]
+
+
+def current(root: Path, collection: str) -> str:
+    """Return the name of the published generation; cheap enough to ask before every search.
+
+    Raises:
+        UsageError: The index folder has no such collection.
+        DamageError: The pointer file is damaged.
+    """
+    return _pointer(root / collection).generation
+
+
+def open_generation(root: Path, collection: str) -> Generation:
+    """Return the published generation of a collection, its manifest checked against the pointer.
+
+    Raises:
+        UsageError: The index folder has no such collection.
+        DamageError: The pointer or the manifest is damaged.
+    """
+    pointer = _pointer(root / collection)
+    path = root / collection / pointer.generation / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamageError(f"{path}: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != pointer.manifest_sha256:
+        raise DamageError(f"{path}: its bytes are not those that were published")
+    return Generation(path.parent, load(path, Manifest))
+
+
+def ids_digest(log: VectorLog) -> str:
+    """Return the SHA-256 over a log's sorted ids."""
+    return hashlib.sha256(b"".join(sorted(one.tobytes() for one in log.ids))).hexdigest()
+
+
+def files_below(folder: Path) -> Iterable[Path]:
+    """Return the regular files below a folder, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def record_of(path: Path) -> FileRecord:
+    """Return size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Return the dataclass `kind` from a JSON file.
+
+    Raises:
+        DamageError: It is no such file.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a file that cbir wrote"
+        raise DamageError(f"{path}: {reason}") from None
+
+
+def save(path: Path, content: Any) -> str:
+    """Write a dataclass as JSON, beside and renamed, so that it is there whole or not at all; return its SHA-256."""
+    data = json.dumps(asdict(content), indent=1, sort_keys=True).encode()
+    beside = path.with_name(path.name + ".tmp")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync(path.parent)
+    return hashlib.sha256(data).hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or a folder's list of entries, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _pointer(folder: Path) -> Pointer:
+    if not (folder / POINTER).is_file():
+        known = ", ".join(collections(folder.parent)) or "none yet"
+        raise UsageError(f"{folder.parent} has no collection {folder.name!r}; it has: {known}")
+    return load(folder / POINTER, Pointer)
+
+
+def _compare(path: Path, expected: FileRecord) -> Damage | None:
+    if not path.is_file():
+        return Damage(path, "missing")
+    size = path.stat().st_size
+    if size != expected.size:
+        return Damage(path, f"{size:,} bytes, published with {expected.size:,}")
+    if record_of(path).sha256 != expected.sha256:
+        return Damage(path, "its bytes are not those that were published")
+    return None

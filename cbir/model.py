@@ -1,0 +1,230 @@
+"""The self-describing model file: one ONNX file that is the whole function from pixels to unit vectors.
+
+Its graph takes uint8 RGB pixels (N, H, W, 3) and returns float32 (N, D) of length 1. Its metadata holds, as JSON
+under `cbir`, a `ModelCard`, and under `cbir.sha256` the SHA-256 of the file itself, computed with the 64 digits
+of that very field set to zeros. So a file proves by itself that no byte of it was changed.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from cbir.errors import CbirError, ImageError, UsageError
+from cbir.images import PREPROCESSING_VERSION, decode
+from cbir.records import Vector
+
+Pixels = npt.NDArray[np.uint8]
+
+CARD_FIELD = "cbir"
+SEAL_FIELD = "cbir.sha256"
+UNSEALED = "0" * 64
+PACKAGED = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "efficientnet_lite0"
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a picture becomes the model's input: shorter side to `resize`, then the centre `size` x `size`."""
+
+    size: int
+    resize: int
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    crop: Literal["center"] = "center"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of itself.
+
+    Attributes:
+        name: The backbone's name in `cbir-export list`.
+        dimension: Length of its vectors.
+        input: How pictures are resized and cropped for it.
+        mean: Channel means in 0..1, already in the graph.
+        std: Channel deviations in 0..1, already in the graph.
+        weights: Where the weights come from.
+        weights_sha256: SHA-256 of the file they were read from, "" for random ones.
+        random_weights: True if they mean nothing.
+        license: Licence of the weights.
+        precision: How weights are stored: fp32 or fp16 (arithmetic is fp32).
+        preprocessing: `PREPROCESSING_VERSION` the file was verified with.
+        exporter: Versions of what wrote the file.
+        cosine_to_torch: Lowest cosine between torch and this file on the pictures it was verified with.
+    """
+
+    name: str
+    dimension: int
+    input: InputRule
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str
+    weights_sha256: str
+    random_weights: bool
+    license: str
+    precision: Literal["fp32", "fp16"]
+    preprocessing: int
+    exporter: dict[str, str]
+    cosine_to_torch: float | None = None
+
+
+CARD = TypeAdapter(ModelCard)
+
+
+class Embedder:
+    """A loaded model file.
+
+    `run` is safe to call from several threads at once; with `threads=1` that is also the fastest way to use
+    several cores, since decoding then overlaps with the model.
+
+    Raises:
+        UsageError: No such file, or it is not a model file of cbir.
+        CbirError: The file's bytes are not what was sealed.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None):
+        import onnxruntime
+
+        data = read_sealed(path)
+        self.path = path
+        self.sha256 = seal_of(data)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise UsageError(f"{path} is not a model that onnxruntime can load: {error}") from None
+        self.card = _card(path, self._session)
+        if self.card.preprocessing != PREPROCESSING_VERSION:
+            raise UsageError(
+                f"{path} was made for preprocessing version {self.card.preprocessing}, this cbir has version"
+                f" {PREPROCESSING_VERSION}: make it again with cbir-export build"
+            )
+
+    def decode(self, data: bytes, max_megapixels: float) -> Image.Image:
+        """Decode an image file for this model (see `cbir.images.decode`)."""
+        return decode(data, shortest=2 * self.card.input.resize, max_megapixels=max_megapixels)
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """Return the picture as the model's input, uint8 (H, W, 3): shorter side resized, centre cropped.
+
+        The same pixels (up to one grey level where Pillow rounds) as torchvision's `Resize` and `CenterCrop`,
+        which timm's evaluation uses, but without resizing what the crop throws away.
+        """
+        rule = self.card.input
+        width, height = image.size
+        if width <= height:
+            full = (rule.resize, int(rule.resize * height / width))
+        else:
+            full = (int(rule.resize * width / height), rule.resize)
+        left, top = (round((side - rule.size) / 2) for side in full)
+        x, y = width / full[0], height / full[1]
+        box = (left * x, top * y, min((left + rule.size) * x, width), min((top + rule.size) * y, height))
+        size = (rule.size, rule.size)
+        return np.asarray(image.resize(size, _FILTERS[rule.interpolation], box=box))
+
+    def run(self, pixels: Pixels) -> Vector:
+        """Return the unit vectors, float32 (N, D), of uint8 pixels (N, H, W, 3); a failed row is NaN."""
+        return self._session.run(None, {"images": pixels})[0]  # type: ignore[no-any-return]
+
+    def embed(self, images: list[Image.Image]) -> Vector:
+        """Return the unit vectors, float32 (N, D), of decoded pictures.
+
+        Raises:
+            ImageError: The model gave no finite vector for one of them.
+        """
+        if not images:
+            return np.empty((0, self.card.dimension), np.float32)
+        vectors = self.run(np.stack([self.pixels(image) for image in images]))
+        if not np.isfinite(vectors).all():
+            raise ImageError("the model gave no finite vector")
+        return vectors
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_model(name: str) -> Path:
+    """Return the model file for a packaged model's name or a path.
+
+    Raises:
+        UsageError: There is neither.
+    """
+    for path in (PACKAGED / f"{name}.onnx", Path(name)):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.onnx")))
+    raise UsageError(
+        f"no model {name!r}: neither a file nor a packaged model ({known}); make one with cbir-export build"
+    )
+
+
+def seal(data: bytes) -> bytes:
+    """Return a model file's bytes with its seal filled in; its metadata must hold an unsealed `cbir.sha256`."""
+    start, blank = _blank(data)
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    return blank[:start] + digest + blank[start + 64 :]
+
+
+def seal_of(data: bytes) -> str:
+    """Return the seal that a model file carries, which is also the fingerprint of the model."""
+    start, _ = _blank(data)
+    return data[start : start + 64].decode("ascii", "replace")
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return the bytes of a model file whose seal holds.
+
+    Raises:
+        UsageError: It does not exist or has no seal.
+        CbirError: The seal does not fit the bytes.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the model {path}: {error.strerror}") from None
+    try:
+        holds = seal(data) == data
+    except ValueError:
+        raise UsageError(f"{path} is not a model file of cbir; make one with cbir-export build") from None
+    if not holds:
+        raise CbirError(f"{path} is damaged: its bytes do not fit its SHA-256; fetch or build it again")
+    return data
+
+
+def _blank(data: bytes) -> tuple[int, bytes]:
+    # A metadata entry is a protobuf message of two strings: 0x0a, length, key, 0x12, length, value.
+    field = SEAL_FIELD.encode()
+    marker = b"\x0a" + bytes([len(field)]) + field + b"\x12\x40"
+    at = data.find(marker)
+    if at < 0 or data.find(marker, at + 1) >= 0 or len(data) < at + len(marker) + 64:
+        raise ValueError("no seal")
+    start = at + len(marker)
+    return start, data[:start] + UNSEALED.encode() + data[start + 64 :]
+
+
+def _card(path: Path, session: Any) -> ModelCard:
+    try:
+        card = CARD.validate_json(session.get_modelmeta().custom_metadata_map[CARD_FIELD])
+    except (KeyError, ValidationError):
+        raise UsageError(f"{path} carries no model card of cbir; make it with cbir-export build") from None
+    (pixels,), (vectors,) = session.get_inputs(), session.get_outputs()
+    expected = ("images", "tensor(uint8)", [card.input.size, card.input.size, 3], card.dimension)
+    if (pixels.name, pixels.type, pixels.shape[1:], vectors.shape[-1]) != expected:
+        raise UsageError(
+            f"{path} takes {pixels.type} {pixels.shape} and gives {vectors.shape}, not what its card says:"
+            f" uint8 (N, {card.input.size}, {card.input.size}, 3) to (N, {card.dimension})"
+        )
+    return card

@@ -1,0 +1,111 @@
+"""What travels through the house: an item from a source, a point for a store, a hit from a search."""
+
+import json
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]
+Payload = Mapping[str, Any]
+
+RESERVED = ("key", "label", "sha256")
+"""Payload fields that cbir writes itself; a column of the user's with such a name gets an underscore behind it."""
+
+_NAMESPACE = uuid.UUID("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of a source, not read yet.
+
+    Attributes:
+        key: Its name, unique and stable within the data set (a relative path, say).
+        read: Returns the file's bytes; raises `ImageError` or `OSError`.
+        label: Its class, if it has one.
+        payload: More fields to keep beside the vector.
+        version: A cheap token that changes with the content (size and mtime, say), or "" if there is none.
+    """
+
+    key: str
+    read: Callable[[], bytes]
+    label: str | None = None
+    payload: Payload | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One embedded image, ready to be stored.
+
+    Attributes:
+        id: `point_id(data set, key)`.
+        vector: (D,) float32, of length 1.
+        payload: What `full_payload` made: key, label, sha256 and the user's fields.
+        version: As in `Item`.
+        thumbnail: A small JPEG.
+    """
+
+    id: str
+    vector: Vector
+    payload: Payload
+    version: str
+    thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search. `score` is the cosine similarity: at most 1, higher is better."""
+
+    id: str
+    score: float
+    payload: Payload
+
+    @property
+    def key(self) -> str:
+        """The image's key in its data set."""
+        return str(self.payload["key"])
+
+    @property
+    def label(self) -> str | None:
+        """The image's class, if it has one."""
+        return self.payload.get("label")
+
+
+def point_id(dataset: str, key: str) -> str:
+    """Return the id of an image in every store: UUIDv5 of data set and key, so that a second run upserts."""
+    return str(uuid.uuid5(_NAMESPACE, f"{dataset}\n{key}"))
+
+
+def full_payload(item: Item, sha256: str) -> dict[str, Any]:
+    """Return the payload to store for `item`: plain JSON values that every store accepts."""
+    payload: dict[str, Any] = {"key": plain(item.key), "label": plain(item.label), "sha256": sha256}
+    for name, value in (item.payload or {}).items():
+        payload[f"{name}_" if name in RESERVED else name] = plain(value)
+    return payload
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as plain JSON: no NaN (None instead), no lone surrogates, dates as ISO text."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value.isoformat() if hasattr(value, "isoformat") else plain(str(value))
+
+
+def to_json(payload: Payload) -> str:
+    """Return the payload as compact JSON text."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,57 @@
+"""Settings from the environment (and a `.env` file); a command's option goes before them."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cbir.errors import UsageError
+from cbir.images import MAX_MEGAPIXELS
+
+DEFAULT_STORES = ("edge:./index", "faiss:./index/faiss")
+
+
+class Settings(BaseSettings):
+    """What a user may set once for all commands.
+
+    `CBIR_STORES` is a list with commas in between. Without it `QDRANT_URL`, if set, is the one store, and
+    otherwise both embedded ones in `./index`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CBIR_", env_file=".env", extra="ignore", frozen=True)
+
+    stores: Annotated[tuple[str, ...], NoDecode] = ()
+    max_image_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, le=178)
+    workers: int | None = Field(default=None, ge=1, le=256)
+    batch_size: int = Field(default=8, ge=1, le=1024)
+    qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")
+    qdrant_api_key: SecretStr | None = Field(default=None, validation_alias="QDRANT_API_KEY")
+
+    @field_validator("stores", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @property
+    def store_urls(self) -> tuple[str, ...]:
+        """The stores to use where a command names none."""
+        return self.stores or ((self.qdrant_url,) if self.qdrant_url else DEFAULT_STORES)
+
+
+def load_settings() -> Settings:
+    """Return the settings.
+
+    Raises:
+        UsageError: A variable has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = str(first["loc"][0]).upper()
+        name = name if name.startswith("QDRANT") else f"CBIR_{name.removeprefix('CBIR_')}"
+        raise UsageError(f"the environment's {name}: {first['msg']}") from None

@@ -1,0 +1,320 @@
+"""Stores by URL: one protocol, and the table of the kinds that stand behind it.
+
+    edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
+    faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string)
+    http://HOST:6333, https://HOST:6333          a Qdrant server or cluster
+
+A PATH is an index folder. A path right inside an index folder names one index of it, so `edge:./index` and
+`faiss:./index/faiss` live in one folder, are built from one vector log and are published together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from cbir.errors import CbirError, UsageError
+from cbir.generation import MARKER, MODEL, Generation, ModelRef, collections, current, open_generation
+from cbir.records import Hit, Payload, Vector
+from cbir.settings import Settings
+from cbir.vector_log import VectorLog
+
+
+@dataclass(frozen=True)
+class StoreURL:
+    """A parsed store URL. `options` holds what was given behind the question mark."""
+
+    text: str
+    kind: str
+    path: str
+    options: dict[str, str]
+
+    @property
+    def embedded(self) -> bool:
+        """True for a store in a folder of this machine."""
+        return self.kind in ENGINE_KINDS
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What a store says of one opened collection.
+
+    Attributes:
+        url: The store's URL as given.
+        collection: The collection's name.
+        generation: The published generation, "" for a server.
+        model: What made the vectors.
+        count: Points.
+        indexed: Points in the graph or index; the others are scanned.
+        access: How an ordinary search finds its hits: "graph", "scan" or "lists".
+        options: Build and search options in force.
+    """
+
+    url: str
+    collection: str
+    generation: str
+    model: ModelRef
+    count: int
+    indexed: int
+    access: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """One collection in one store, open for searching. Safe to share between threads."""
+
+    @property
+    def info(self) -> StoreInfo:
+        """What is open here."""
+
+    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
+        """Return for each of the (Q, D) unit vectors its at most k best hits, by score downwards, then by id.
+
+        `exact` compares with every vector instead of using the graph or index.
+
+        Raises:
+            CbirError: The vectors have another dimension or are not finite, or the store cannot be reached.
+        """
+
+    def vector(self, point_id: str) -> Vector | None:
+        """Return the stored (D,) vector of a point, or None."""
+
+    def thumbnail(self, point_id: str) -> bytes | None:
+        """Return the stored thumbnail of a point, or None."""
+
+    def sample(self, count: int, seed: int) -> list[str]:
+        """Return `count` random ids (all, if there are fewer); the same for the same points and seed."""
+
+    def model(self) -> Path | None:
+        """Return the model file that the collection carries, or None."""
+
+    def close(self) -> None:
+        """Release what the store holds; a second call does nothing."""
+
+
+class Index(Protocol):
+    """What an embedded engine gives once opened: hits in any order, nothing checked."""
+
+    indexed: int
+    access: str
+
+    def search(self, vectors: Vector, k: int, exact: bool) -> list[list[Hit]]:
+        """Return the at most k best hits of each vector."""
+
+    def close(self) -> None:
+        """Release what the index holds."""
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """An embedded engine: the module with its `build` and `open_index`, and its options with their defaults."""
+
+    module: str
+    build_options: Mapping[str, str]
+    search_options: Mapping[str, str]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """All options with their defaults."""
+        return {**self.build_options, **self.search_options}
+
+    def load(self) -> Any:
+        """Import and return the module."""
+        return import_module(self.module)
+
+
+ENGINE_KINDS = {
+    "edge": EngineKind("cbir.edge_store", {"m": "16", "ef_construct": "100"}, {"ef": "128"}),
+    "faiss": EngineKind(
+        "cbir.faiss_store", {"index": "HNSW16", "ef_construct": "100"}, {"ef": "128", "nprobe": "16"}
+    ),
+}
+SERVER_KINDS = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an embedded store lives: its index folder and the name of its index there."""
+
+    url: StoreURL
+    root: Path
+    name: str
+
+
+def parse(text: str) -> StoreURL:
+    """Parse a store URL.
+
+    Raises:
+        UsageError: Its kind or an option is unknown, or an option's value is not a whole number.
+    """
+    kind, _, rest = text.partition(":")
+    if kind in SERVER_KINDS:
+        return StoreURL(text, kind, text, {})
+    path, _, query = rest.partition("?")
+    if kind not in ENGINE_KINDS or not path:
+        raise UsageError(
+            f"unknown store {text!r}; a store is edge:PATH, faiss:PATH, http://HOST:PORT or https://HOST:PORT"
+        )
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    known = ENGINE_KINDS[kind].options
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(f"store {text!r}: unknown option {name!r}; {kind} has {', '.join(known)}")
+        if name != "index" and not (value.isdecimal() and int(value) > 0):
+            raise UsageError(f"store {text!r}: {name} must be a whole number above 0, not {value!r}")
+    return StoreURL(text, kind, path, options)
+
+
+def locate(urls: Sequence[StoreURL]) -> list[Location]:
+    """Return where each embedded store lives, given that they are used together.
+
+    Raises:
+        UsageError: Two of them are the same index.
+    """
+    paths = [Path(url.path).expanduser().absolute() for url in urls]
+    places = []
+    for url, path in zip(urls, paths, strict=True):
+        inside = path.parent in paths or (path.parent / MARKER).is_file()
+        places.append(Location(url, path.parent, path.name) if inside else Location(url, path, url.kind))
+    if len({(place.root, place.name) for place in places}) < len(places):
+        raise UsageError(f"the same index twice: {', '.join(url.text for url in urls)}")
+    return places
+
+
+def open_store(url: str, collection: str | None, settings: Settings) -> Store:
+    """Open a collection (by default the one published last) for searching.
+
+    Raises:
+        UsageError: There is no such store, collection or index.
+        DamageError: A file of the index is damaged; nothing of it is served.
+    """
+    parsed = parse(url)
+    if not parsed.embedded:
+        from cbir.qdrant_store import open_server_store
+
+        return open_server_store(url, collection, settings)
+    (place,) = locate([parsed])
+    return EmbeddedStore(place, collection or newest_collection(url, settings))
+
+
+def collection_names(url: str, settings: Settings) -> list[str]:
+    """Return the names of a store's collections, the last published first."""
+    parsed = parse(url)
+    if parsed.embedded:
+        return collections(locate([parsed])[0].root)
+    from cbir.qdrant_store import server_collections
+
+    return server_collections(url, settings)
+
+
+def newest_collection(url: str, settings: Settings) -> str:
+    """Return the name of the collection published last.
+
+    Raises:
+        UsageError: The store has none.
+    """
+    names = collection_names(url, settings)
+    if not names:
+        raise UsageError(f"{url} has no collection yet; fill it with `cbir-ingest SOURCE --store {url}`")
+    return names[0]
+
+
+def served_generation(url: str, collection: str) -> str:
+    """Return what changes when a collection is published anew ("" for a server, which switches by itself)."""
+    parsed = parse(url)
+    return current(locate([parsed])[0].root, collection) if parsed.embedded else ""
+
+
+class EmbeddedStore:
+    """A published generation's log and one of its indexes, behind the store protocol."""
+
+    def __init__(self, place: Location, collection: str):
+        generation = open_generation(place.root, collection)
+        engine = generation.manifest.engines.get(place.name)
+        if engine is None or engine.kind != place.url.kind:
+            there = ", ".join(f"{name} ({one.kind})" for name, one in generation.manifest.engines.items())
+            raise UsageError(
+                f"collection {collection} in {place.root} has no {place.url.kind} index {place.name!r}, it has {there};"
+                f" `cbir-ingest SOURCE --store {place.url.text}` adds it without embedding anything again"
+            )
+        kind = ENGINE_KINDS[engine.kind]
+        options = {**kind.options, **engine.options, **place.url.options}
+        self._generation: Generation = generation
+        self._log: VectorLog = generation.log()
+        generation.require_whole(place.name)
+        self._index: Index = kind.load().open_index(generation.folder / place.name, self._log, options)
+        self._info = StoreInfo(
+            url=place.url.text,
+            collection=collection,
+            generation=generation.folder.name,
+            model=generation.manifest.model,
+            count=len(self._log),
+            indexed=self._index.indexed,
+            access=self._index.access,
+            options=options,
+        )
+
+    @property
+    def info(self) -> StoreInfo:
+        """What is open here."""
+        return self._info
+
+    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
+        """See `Store.search`."""
+        check_query(vectors, k, self._info.model.dimension)
+        found = self._index.search(vectors, min(k, self._info.count), exact)
+        for hits in found:
+            hits.sort(key=_rank)
+        return found
+
+    def vector(self, point_id: str) -> Vector | None:
+        """See `Store.vector`."""
+        position = self._log.position(point_id)
+        return None if position is None else self._log.vector(position)
+
+    def payload(self, point_id: str) -> Payload | None:
+        """Return the stored payload of a point, or None."""
+        position = self._log.position(point_id)
+        return None if position is None else self._log.payload(position)
+
+    def thumbnail(self, point_id: str) -> bytes | None:
+        """See `Store.thumbnail`."""
+        position = self._log.position(point_id)
+        return None if position is None else self._log.thumbnail(position)
+
+    def sample(self, count: int, seed: int) -> list[str]:
+        """See `Store.sample`."""
+        chosen = np.random.default_rng(seed).permutation(len(self._log))[:count]
+        return [self._log.id(int(position)) for position in chosen]
+
+    def matrix(self) -> tuple[list[str], Vector]:
+        """Return all ids and their (n, D) vectors, for an oracle that asks no index."""
+        return [self._log.id(at) for at in range(len(self._log))], self._log.vectors()
+
+    def model(self) -> Path | None:
+        """See `Store.model`."""
+        return self._generation.folder / MODEL
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._index.close()
+
+
+def check_query(vectors: Vector, k: int, dimension: int) -> None:
+    """Raise `CbirError` unless these are finite (Q, `dimension`) vectors and k is at least 1."""
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise CbirError(
+            f"the query has shape {vectors.shape}, the collection's vectors have {dimension} dimensions"
+        )
+    if not np.isfinite(vectors).all():
+        raise CbirError("the query vector is not finite")
+    if k < 1:
+        raise UsageError(f"k must be at least 1, not {k}")
+
+
+def _rank(hit: Hit) -> tuple[float, str]:
+    return (-hit.score, hit.id)

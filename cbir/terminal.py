@@ -1,0 +1,132 @@
+"""What every command line shares: one place for errors, one console, one kind of progress."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+import typer.core
+
+from cbir.errors import CbirError
+
+log = logging.getLogger(__name__)
+
+Advance = Callable[[int], None]
+
+
+def new_app(help_text: str, default: str | None = None) -> typer.Typer:
+    """Return a Typer application that leaves bugs their traceback and shows help without arguments.
+
+    Args:
+        help_text: What the program does.
+        default: The command meant where the first argument is no command's name.
+    """
+
+    class Group(typer.core.TyperGroup):
+        def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+            if default and args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+                args.insert(0, default)
+            return super().parse_args(ctx, args)
+
+    settings = {"help_option_names": ["-h", "--help"]}
+    return typer.Typer(
+        cls=Group,
+        help=help_text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings=settings,
+    )
+
+
+def run(app: typer.Typer) -> None:
+    """Run `app`; an error of ours ends in one line on standard error and its exit code."""
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "WARNING").upper(), format="%(message)s")
+    logging.getLogger("cbir").setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
+    try:
+        app()
+    except CbirError as error:
+        typer.echo(f"error: {one_line(error)}", err=True)
+        sys.exit(error.exit_code)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's text on one line, or its type's name where it has no text."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def progress(
+    description: str, total: int | None, unit: str = "images", every: float = 10.0
+) -> Iterator[Advance]:
+    """Show progress on standard error and yield the function that advances it.
+
+    On a terminal: a bar with count, rate and time left. Elsewhere: a log line every `every` seconds.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with (
+        _bar(console, description, total, unit)
+        if console.is_terminal
+        else _lines(description, total, unit, every) as advance
+    ):
+        yield advance
+
+
+@contextmanager
+def _bar(console: object, description: str, total: int | None, unit: str) -> Iterator[Advance]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f} {unit}/s")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:  # type: ignore[arg-type]
+        task = bar.add_task(description, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def _lines(description: str, total: int | None, unit: str, every: float) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if now - last >= every:
+            last = now
+            rate = done / (now - start)
+            left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
+            log.info(
+                "%s: %s of %s %s, %.0f/s%s",
+                description,
+                f"{done:,}",
+                f"{total:,}" if total else "?",
+                unit,
+                rate,
+                left,
+            )
+
+    yield advance

@@ -1,0 +1,1 @@
+"""Backbones to verified, self-describing ONNX files."""

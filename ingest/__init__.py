@@ -1,0 +1,1 @@
+"""Image sources to vectors and payload in every store."""

@@ -1,0 +1,236 @@
+"""One ingest run: a source through the pipeline into every store, and what came of it."""
+
+import logging
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from cbir import terminal
+from cbir.generation import ModelRef, Plan
+from cbir.model import Embedder, cores
+from cbir.records import Point
+from cbir.settings import Settings
+from cbir.sources import Source
+from cbir.stores import locate, parse
+
+from .builder import IndexBuilder
+from .pipeline import ChunkResult, Embedding, embed_all
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 2.0
+
+
+class Sink(Protocol):
+    """Where points go: an index folder or a server collection."""
+
+    known: Mapping[str, tuple[str, str]]
+    resumed: int
+
+    @property
+    def needs_publishing(self) -> bool:
+        """True if readers would see something new after `publish`."""
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Take points; they outlive this process."""
+
+    def flush(self) -> None:
+        """Return when all points outlive the machine."""
+
+    def publish(self, progress: Callable[[str, int], Callable[[int], None]]) -> object:
+        """Make what was written the collection that readers see."""
+
+    def close(self) -> None:
+        """Release what is held; nothing written is lost."""
+
+
+@dataclass
+class Summary:
+    """What came of a run.
+
+    Attributes:
+        read: Images the source gave; read = stored + unchanged + skipped.
+        stored: Images embedded and stored by this run.
+        unchanged: Images that every store had already.
+        skipped: Images that could not be stored; `reasons` counts them, `failures` names them.
+        images_per_second: stored / seconds["total"].
+        seconds: Where the time went. read, decode and embed are thread time divided by the workers; store is
+            writing, build is building and publishing the indexes.
+    """
+
+    collection: str
+    stores: list[str]
+    read: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    images_per_second: float = 0.0
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("read", "decode", "embed", "store", "build", "total"), 0.0)
+    )
+    workers: int = 1
+    batch_size: int = 1
+    resumed: int = 0
+    interrupted: bool = False
+    reasons: dict[str, int] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, result: ChunkResult) -> None:
+        """Count in a chunk's result."""
+        self.read += result.read
+        self.stored += len(result.points)
+        self.unchanged += result.unchanged
+        self.skipped += len(result.skips)
+        self.failures += [asdict(skip) for skip in result.skips]
+        for stage, spent in result.seconds.items():
+            self.seconds[stage] += spent / self.workers
+
+    def finish(self, started: float) -> None:
+        """Work out the totals."""
+        self.seconds["total"] = time.perf_counter() - started
+        self.images_per_second = self.stored / self.seconds["total"]
+        self.reasons = dict(Counter(skip["reason"] for skip in self.failures).most_common())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        rounded = {stage: round(spent, 3) for stage, spent in self.seconds.items()}
+        return {**asdict(self), "images_per_second": round(self.images_per_second, 2), "seconds": rounded}
+
+
+def ingest(
+    source: Source,
+    stores: Sequence[str],
+    model_file: Path,
+    settings: Settings,
+    collection: str | None = None,
+    dataset: str | None = None,
+) -> Summary:
+    """Embed what the stores lack of `source`, store it and publish it.
+
+    SIGINT, SIGTERM and SIGHUP end the run early: what was stored is kept, `interrupted` is set, and the same call
+    finishes the rest.
+
+    Raises:
+        UsageError: A store, model or collection does not fit; nothing was changed.
+        CbirError: The source or a store failed; what was stored is kept.
+    """
+    started = time.perf_counter()
+    workers = settings.workers or cores()
+    embedder = Embedder(model_file, threads=1)
+    model = ModelRef(
+        embedder.card.name,
+        embedder.sha256,
+        embedder.card.dimension,
+        embedder.card.preprocessing,
+        embedder.card.random_weights,
+    )
+    if model.random_weights:
+        log.warning("warning: %s has random weights; its results mean nothing", model.name)
+    name = dataset or source.name
+    plan = Plan(collection or collection_name(name, model.name), name, source.origin, model, None)
+    summary = Summary(plan.collection, list(stores), workers=workers, batch_size=settings.batch_size)
+    with ExitStack() as stack:
+        sinks = []
+        for sink in _open_sinks(stores, plan, model_file, settings, same_source=dataset is not None):
+            stack.callback(sink.close)
+            sinks.append(sink)
+        summary.resumed = max(sink.resumed for sink in sinks)
+        if summary.resumed:
+            log.info(
+                "going on where the last run stopped: %s images are embedded already", f"{summary.resumed:,}"
+            )
+        embedding = Embedding(embedder, name, _stored_in_all(sinks), settings.max_image_megapixels)
+        try:
+            with _stop_signals():
+                _fill(source, embedding, sinks, summary)
+                _publish(sinks, summary)
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        finally:
+            for sink in sinks:
+                sink.flush()
+            summary.finish(started)
+    return summary
+
+
+def collection_name(dataset: str, model: str) -> str:
+    """Return the usual name of a collection: data set and model, in letters that every store takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{dataset}-{model}").lstrip(".") or "images"
+
+
+def _fill(source: Source, embedding: Embedding, sinks: Sequence[Sink], summary: Summary) -> None:
+    last_flush = time.monotonic()
+    with terminal.progress("embedding", source.total) as advance:
+        for result in embed_all(source.items, embedding, summary.workers, summary.batch_size):
+            start = time.perf_counter()
+            for sink in sinks:
+                sink.write(
+                    [
+                        point
+                        for point in result.points
+                        if not _has(sink, point.id, point.version, point.payload["sha256"])
+                    ]
+                )
+            if time.monotonic() - last_flush >= FLUSH_SECONDS:
+                for sink in sinks:
+                    sink.flush()
+                last_flush = time.monotonic()
+            summary.seconds["store"] += time.perf_counter() - start
+            summary.add(result)
+            advance(result.read)
+
+
+def _publish(sinks: Sequence[Sink], summary: Summary) -> None:
+    start = time.perf_counter()
+    with ExitStack() as stack:
+
+        def progress(name: str, count: int) -> Callable[[int], None]:
+            stack.close()  # the bar of the engine before
+            return stack.enter_context(terminal.progress(f"building {name}", count, "points"))
+
+        for sink in sinks:
+            if sink.needs_publishing:
+                sink.publish(progress)
+    summary.seconds["build"] = time.perf_counter() - start
+
+
+def _open_sinks(
+    stores: Sequence[str], plan: Plan, model_file: Path, settings: Settings, same_source: bool
+) -> Iterator[Sink]:
+    """Yield one sink for each index folder and each server; all URLs are checked before the first."""
+    urls = [parse(store) for store in stores]
+    places = locate([url for url in urls if url.embedded])
+    servers = [url for url in urls if not url.embedded]
+    for root in dict.fromkeys(place.root for place in places):
+        yield IndexBuilder([place for place in places if place.root == root], plan, model_file, same_source)
+    for server in servers:
+        from .server import ServerSink
+
+        yield ServerSink(server.text, plan, settings)
+
+
+def _has(sink: Sink, identity: str, version: str, sha256: str | None) -> bool:
+    before = sink.known.get(identity)
+    return before is not None and ((version != "" and before[0] == version) or before[1] == sha256)
+
+
+def _stored_in_all(sinks: Sequence[Sink]) -> Callable[[str, str, str | None], bool]:
+    return lambda identity, version, sha256: all(_has(sink, identity, version, sha256) for sink in sinks)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does."""
+    names = [signal.SIGTERM, signal.SIGHUP]
+    before = [signal.signal(name, signal.default_int_handler) for name in names]
+    try:
+        yield
+    finally:
+        for name, handler in zip(names, before, strict=True):
+            signal.signal(name, handler)

@@ -1,0 +1,1 @@
+"""Search by a picture: the Streamlit page and the terminal."""
