@@ -12,6 +12,7 @@ from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import Item
 from cbir.sources import Source, SourceOptions, read_file, top_labels
 
+_ROWS_AT_ONCE = 64
 _KEY_COLUMNS = ("key", "id", "image_id", "file_name", "filename", "path")
 
 
@@ -47,10 +48,13 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
     }
 
     def items() -> Iterator[Item]:
-        for row, record in enumerate(data):
-            picture = record[image] or {}
-            payload = {column: value for column, value in record.items() if column not in skip}
-            yield Item(key(record, rows[row]), partial(_read, picture, allowed), labels[row], payload)
+        row = 0
+        for columns in data.iter(_ROWS_AT_ONCE):
+            for record in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
+                payload = {column: value for column, value in record.items() if column not in skip}
+                read = partial(_read, record[image] or {}, allowed)
+                yield Item(key(record, rows[row]), read, labels[row], payload)
+                row += 1
 
     return Source(name, origin, _Rows(items), len(data))
 
@@ -105,15 +109,11 @@ def _labels(data: Any, column: str | None, text: str) -> list[str | None]:
     import datasets
 
     if column is None:
-        column = next(
-            (name for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)), None
-        )
+        column = next((name for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)), None)
     if column is None:
         return [None] * len(data)
     if column not in data.features:
-        raise UsageError(
-            f"{text} has no column {column!r} for --label; its columns are {', '.join(data.features)}"
-        )
+        raise UsageError(f"{text} has no column {column!r} for --label; its columns are {', '.join(data.features)}")
     kind, values = data.features[column], data.select_columns([column])[column]
     if isinstance(kind, datasets.ClassLabel):
         return [None if value is None or value < 0 else kind.int2str(value) for value in values]
@@ -126,9 +126,7 @@ def _key_of(
     """Return the function from (record, row) to key: the column asked for, else the file's name, else the row."""
     column = options.key
     if column is not None and column not in data.features:
-        raise UsageError(
-            f"{text} has no column {column!r} for --key; its columns are {', '.join(data.features)}"
-        )
+        raise UsageError(f"{text} has no column {column!r} for --key; its columns are {', '.join(data.features)}")
     if column is None and len(data) and not (data[0][image] or {}).get("path"):
         column = next((name for name in _KEY_COLUMNS if name in data.features), None)
 

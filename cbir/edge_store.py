@@ -65,8 +65,8 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
                 for one, vector, payload in zip(ids, vectors.tolist(), payloads, strict=True)
             ]
             shard.update(UpdateOperation.upsert_points(points))
+            shard.flush()  # lets go of the write-ahead log, which would grow to the size of all vectors
             advance(len(points))
-        shard.flush()
         shard.optimize()
         shard.flush()
         points_count = shard.info().points_count

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from cbir.errors import DamageError, UsageError
+from cbir.model import ModelRef
 from cbir.vector_log import VectorLog
 
 T = TypeVar("T")
@@ -34,17 +35,6 @@ BUILDING = "building"
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 LOG = "log"
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """Which model made a collection's vectors. `sha256` is the seal of the model file."""
-
-    name: str
-    sha256: str
-    dimension: int
-    preprocessing: int
-    random_weights: bool
 
 
 @dataclass(frozen=True)
@@ -149,9 +139,7 @@ class Generation:
         self.require_whole(LOG)
         log = VectorLog(self.folder / LOG, self.manifest.model.dimension)
         if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
-            raise DamageError(
-                f"{self.folder / LOG} does not hold the {self.manifest.count:,} ids of its manifest"
-            )
+            raise DamageError(f"{self.folder / LOG} does not hold the {self.manifest.count:,} ids of its manifest")
         return log
 
 

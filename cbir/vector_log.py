@@ -7,6 +7,7 @@ the next one, which appends to a segment of its own.
 """
 
 import json
+import mmap
 import os
 import struct
 import uuid
@@ -23,6 +24,7 @@ from cbir.records import Payload, Point, Vector, to_json
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
 _SUFFIX = ".log"
+_RELEASE_ROWS = 1000
 
 
 def _schema(dimension: int) -> pa.Schema:
@@ -45,7 +47,7 @@ class LogWriter:
         segment.parent.mkdir(parents=True, exist_ok=True)
         self._schema = _schema(dimension)
         self._file = segment.open("ab")
-        whole = sum(size for _, size in _frames(segment))
+        whole = sum(size for _, size in _frames(_map(segment)))
         self._file.truncate(whole)
 
     def append(self, points: Sequence[Point]) -> None:
@@ -84,11 +86,8 @@ class VectorLog:
 
     def __init__(self, folder: Path, dimension: int):
         schema = _schema(dimension)
-        self._batches = [
-            pa.ipc.read_record_batch(body, schema)
-            for segment in segments(folder)
-            for body, _ in _frames(segment)
-        ]
+        self._maps = [_map(segment) for segment in segments(folder)]
+        self._batches = [pa.ipc.read_record_batch(body, schema) for one in self._maps for body, _ in _frames(one)]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
         ids = np.frombuffer(b"".join(_fixed(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
@@ -96,6 +95,7 @@ class VectorLog:
         self.dimension = dimension
         self.ids = ids[self._rows]
         self._order = np.argsort(self.ids)
+        self.release()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -122,7 +122,8 @@ class VectorLog:
 
     def vector(self, position: int) -> Vector:
         """Return the (D,) vector of the point at `position`."""
-        return self.vectors(position, position + 1)[0]
+        vector: Vector = self.vectors(position, position + 1)[0]
+        return vector
 
     def vectors(self, start: int = 0, stop: int | None = None) -> Vector:
         """Return a copy of the (n, D) vectors of the points at positions start .. stop - 1."""
@@ -132,7 +133,15 @@ class VectorLog:
         for home in np.unique(homes):
             batch, mine = self._batches[home], homes == home
             out[mine] = _matrix(batch.column(5), self.dimension)[rows[mine] - self._starts[home]]
+        if len(rows) >= _RELEASE_ROWS:
+            self.release()
         return out
+
+    def release(self) -> None:
+        """Give the pages read so far back to the system; a pass over a large log then needs little memory."""
+        for one in self._maps:
+            if one is not None:
+                one.madvise(mmap.MADV_DONTNEED)
 
     def known(self) -> dict[str, tuple[str, str]]:
         """Return the (version, sha256) of every id: what a second run need not embed again."""
@@ -169,12 +178,18 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}{_SUFFIX}"
 
 
-def _frames(segment: Path) -> Iterator[tuple[pa.Buffer, int]]:
+def _map(segment: Path) -> mmap.mmap | None:
+    """Return the segment's bytes, memory-mapped, or None if it is empty."""
+    with segment.open("rb") as file:
+        empty = os.fstat(file.fileno()).st_size == 0
+        return None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
     """Yield (body, bytes with header) of each whole frame, up to the end or the first that is not whole."""
-    if segment.stat().st_size == 0:
+    if mapped is None:
         return
-    with pa.memory_map(str(segment)) as source:
-        everything = source.read_buffer()
+    everything = pa.py_buffer(mapped)
     at = 0
     while at + _HEADER.size <= everything.size:
         magic, checksum, length = _HEADER.unpack(everything[at : at + _HEADER.size])
@@ -188,7 +203,8 @@ def _frames(segment: Path) -> Iterator[tuple[pa.Buffer, int]]:
 
 
 def _fixed(column: pa.Array, width: int) -> bytes:
-    return column.buffers()[1].to_pybytes()[column.offset * width : (column.offset + len(column)) * width]
+    data: bytes = column.buffers()[1].to_pybytes()
+    return data[column.offset * width : (column.offset + len(column)) * width]
 
 
 def _matrix(column: pa.Array, dimension: int) -> Vector:

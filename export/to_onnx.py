@@ -41,7 +41,7 @@ class Loaded:
         return int(self.module.num_features)
 
 
-class Embedding(torch.nn.Module):
+class Embedding(torch.nn.Module):  # type: ignore[misc]
     """The whole function: cast, normalisation, layout, backbone and L2 norm."""
 
     def __init__(self, loaded: Loaded):
@@ -129,7 +129,15 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 def _forget_origin(model: onnx.ModelProto) -> None:
     """Drop what the exporter notes of this machine: source paths and stack traces."""
     graph = model.graph
-    parts: Iterable[Any] = (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info)
+    parts: Iterable[Any] = (
+        model,
+        graph,
+        *graph.node,
+        *graph.initializer,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+    )
     for part in parts:
         del part.metadata_props[:]
         part.doc_string = ""

@@ -44,5 +44,3 @@ def require_cosine(cosine: float) -> None:
     """Raise `CbirError` if an export differs from torch by more than rounding."""
     if not cosine >= MIN_COSINE:
         raise CbirError(f"the exported model differs from torch: lowest cosine {cosine:.6f}, needed {MIN_COSINE}")
-
-

@@ -122,14 +122,13 @@ class IndexBuilder:
             CbirError: An engine could not be built; what was published before is still served.
         """
         self._log_writer().close()
+        self._writer = None
         log = VectorLog(self._building / LOG, self._plan.model.dimension)
         for name, engine in self._engines.items():
             shutil.rmtree(self._building / name, ignore_errors=True)
             advance = progress(name, len(log))
             options = {**ENGINE_KINDS[engine.kind].options, **engine.options}
-            build_engine(
-                engine.kind, self._building / name, self._building / LOG, log.dimension, options, advance
-            )
+            build_engine(engine.kind, self._building / name, self._building / LOG, log.dimension, options, advance)
         manifest = Manifest(
             collection=self._plan.collection,
             dataset=self._plan.dataset,
@@ -202,7 +201,7 @@ class IndexBuilder:
         except OSError:
             lock.close()
             raise CbirError(
-                f"another ingest is filling {self._folder}; wait for it, or choose another --collection"
+                f"another ingest is filling {self._folder}; wait for it, or name another --collection"
             ) from None
         return lock
 
@@ -241,8 +240,8 @@ class IndexBuilder:
 def _require_same(before: Manifest | Plan, plan: Plan, folder: Path, same_source: bool) -> None:
     if before.model.sha256 != plan.model.sha256:
         raise UsageError(
-            f"collection {folder.name} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
-            f" {plan.model.name} ({plan.model.sha256[:12]}); choose another --collection, or delete {folder}"
+            f"collection {folder.name} was made with the model {before.model.name} ({before.model.sha256[:12]}), not"
+            f" with {plan.model.name} ({plan.model.sha256[:12]}); choose another --collection, or delete {folder}"
         )
     if before.source != plan.source and not same_source:
         raise UsageError(

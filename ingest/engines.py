@@ -77,9 +77,7 @@ def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) 
             vector = log.vector(position)
             best = max((hit.score for hit in index.search(vector[None], 1, True)[0]), default=0.0)
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
-                raise DamageError(
-                    f"the stored vector of {log.id(position)} is not found again (score {best:.4f})"
-                )
+                raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
     finally:
         index.close()
 
@@ -88,11 +86,7 @@ def _died(kind: str, folder: Path, exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
         hint = (
-            "; the disk may be full"
-            if name == "SIGBUS"
-            else "; memory may have run out"
-            if name == "SIGKILL"
-            else ""
+            "; the disk may be full" if name == "SIGBUS" else "; memory may have run out" if name == "SIGKILL" else ""
         )
         return f"the process that built the {kind} index in {folder} was ended by {name}{hint}"
     return f"the process that built the {kind} index in {folder} ended with code {exitcode}"

@@ -58,9 +58,7 @@ class Embedding:
     max_megapixels: float
 
 
-def embed_all(
-    items: Iterable[Item], embedding: Embedding, workers: int, batch_size: int
-) -> Iterator[ChunkResult]:
+def embed_all(items: Iterable[Item], embedding: Embedding, workers: int, batch_size: int) -> Iterator[ChunkResult]:
     """Yield the results of the items' chunks in order, at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
 
     Raises:
@@ -142,9 +140,7 @@ def _embed_chunk(items: Sequence[Item], embedding: Embedding) -> ChunkResult:
         if abs(norm - 1) < 1e-3:  # false for NaN as well
             result.points.append(replace(point, vector=vector))
         else:
-            result.skips.append(
-                Skip(str(point.payload["key"]), "the model gave no finite vector of length 1")
-            )
+            result.skips.append(Skip(str(point.payload["key"]), "the model gave no finite vector of length 1"))
     return result
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cbir import terminal
-from cbir.generation import ModelRef, Plan
+from cbir.generation import Plan
 from cbir.model import Embedder, cores
 from cbir.records import Point
 from cbir.settings import Settings
@@ -123,13 +123,7 @@ def ingest(
     started = time.perf_counter()
     workers = settings.workers or cores()
     embedder = Embedder(model_file, threads=1)
-    model = ModelRef(
-        embedder.card.name,
-        embedder.sha256,
-        embedder.card.dimension,
-        embedder.card.preprocessing,
-        embedder.card.random_weights,
-    )
+    model = embedder.ref
     if model.random_weights:
         log.warning("warning: %s has random weights; its results mean nothing", model.name)
     name = dataset or source.name
@@ -142,13 +136,12 @@ def ingest(
             sinks.append(sink)
         summary.resumed = max(sink.resumed for sink in sinks)
         if summary.resumed:
-            log.info(
-                "going on where the last run stopped: %s images are embedded already", f"{summary.resumed:,}"
-            )
+            log.info("going on where the last run stopped: %s images are embedded already", f"{summary.resumed:,}")
         embedding = Embedding(embedder, name, _stored_in_all(sinks), settings.max_image_megapixels)
         try:
             with _stop_signals():
                 _fill(source, embedding, sinks, summary)
+                del embedder, embedding  # the model's memory, before the engines take theirs
                 _publish(sinks, summary)
         except KeyboardInterrupt:
             summary.interrupted = True

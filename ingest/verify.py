@@ -15,13 +15,9 @@ def verify_folder(root: Path, collection: str | None) -> list[Damage]:
     Raises:
         UsageError: There is no such folder or collection.
     """
-    names = sorted(
-        {path.parent.parent.name for path in root.glob(f"*/*/{MANIFEST}")} | set(collections(root))
-    )
+    names = sorted({path.parent.parent.name for path in root.glob(f"*/*/{MANIFEST}")} | set(collections(root)))
     if not names or (collection is not None and collection not in names):
-        raise UsageError(
-            f"{root} has no collection {collection or 'yet'}; it has: {', '.join(names) or 'none'}"
-        )
+        raise UsageError(f"{root} has no collection {collection or 'yet'}; it has: {', '.join(names) or 'none'}")
     found = [] if (root / MARKER).is_file() else [Damage(root / MARKER, "missing")]
     for name in [collection] if collection else names:
         damage = _verify(root, name)

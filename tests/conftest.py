@@ -1,0 +1,62 @@
+"""Fixtures that several tests share: a clean environment and one real index of real pictures."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cbir.ingest.run import ingest
+
+from cbir.model import Embedder, find_model
+from cbir.settings import Settings
+from cbir.sources import SourceOptions, open_source
+
+PICTURES = 300
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the settings of the person who runs it, nor leaves files in their folder."""
+    for name in list(os.environ):
+        if name.startswith("CBIR_") or name in ("QDRANT_URL", "QDRANT_API_KEY", "LOG_LEVEL"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def model_file() -> Path:
+    """The packaged model."""
+    return find_model("efficientnet_lite0")
+
+
+@pytest.fixture(scope="session")
+def embedder(model_file: Path) -> Embedder:
+    """The packaged model, loaded."""
+    return Embedder(model_file, threads=2)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[tuple[str, str | None, bytes]]:
+    """(key, label, PNG bytes) of pictures of the sample, spread over its categories."""
+    items = list(open_source("sample://openmoji", SourceOptions()).items)
+    return [(item.key, item.label, item.read()) for item in items[:: len(items) // PICTURES]]
+
+
+@pytest.fixture(scope="session")
+def photo_folder(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder tree of these pictures: category/key.png."""
+    root = tmp_path_factory.mktemp("pictures") / "photos"
+    for key, label, data in pictures:
+        folder = root / str(label).replace(" & ", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{key}.png").write_bytes(data)
+    return root
+
+
+@pytest.fixture(scope="session")
+def index(photo_folder: Path, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An index folder with those pictures in Edge and FAISS; tests only read it."""
+    root = tmp_path_factory.mktemp("served") / "index"
+    source = open_source(str(photo_folder), SourceOptions())
+    ingest(source, [f"edge:{root}", f"faiss:{root}/faiss"], model_file, Settings())
+    yield root
