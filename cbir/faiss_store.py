@@ -84,6 +84,11 @@ class FaissIndex:
             for row_scores, row_positions in zip(scores.tolist(), positions.tolist(), strict=True)
         ]
 
+    def raw(self, vector: Vector, k: int) -> Callable[[], object]:
+        """See `cbir.stores.Index.raw`."""
+        index, query = self._index, np.ascontiguousarray(vector[None], np.float32)
+        return lambda: index.search(query, k)
+
     def close(self) -> None:
         """Nothing to release but memory."""
 

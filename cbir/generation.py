@@ -173,7 +173,7 @@ def open_generation(root: Path, collection: str) -> Generation:
     except OSError as error:
         raise DamageError(f"{path}: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != pointer.manifest_sha256:
-        raise DamageError(f"{path}: its bytes are not those that were published")
+        raise DamageError(f"{path}, or the pointer {root / collection / POINTER}: not what was published")
     return Generation(path.parent, load(path, Manifest))
 
 

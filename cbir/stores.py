@@ -8,7 +8,7 @@ A PATH is an index folder. A path right inside an index folder names one index o
 `faiss:./index/faiss` live in one folder, are built from one vector log and are published together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -108,6 +108,9 @@ class Index(Protocol):
 
     def search(self, vectors: Vector, k: int, exact: bool) -> list[list[Hit]]:
         """Return the at most k best hits of each vector."""
+
+    def raw(self, vector: Vector, k: int) -> Callable[[], object]:
+        """Return the bare library call for one query, against which the protocol's overhead is measured."""
 
     def close(self) -> None:
         """Release what the index holds."""
@@ -265,12 +268,17 @@ class EmbeddedStore:
         """What is open here."""
         return self._info
 
+    @property
+    def index(self) -> Index:
+        """The engine's opened index."""
+        return self._index
+
     def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
         """See `Store.search`."""
         check_query(vectors, k, self._info.model.dimension)
         found = self._index.search(vectors, min(k, self._info.count), exact)
         for hits in found:
-            hits.sort(key=_rank)
+            hits.sort(key=rank)
         return found
 
     def vector(self, point_id: str) -> Vector | None:
@@ -311,5 +319,6 @@ def check_query(vectors: Vector, k: int, dimension: int) -> None:
         raise UsageError(f"k must be at least 1, not {k}")
 
 
-def _rank(hit: Hit) -> tuple[float, str]:
+def rank(hit: Hit) -> tuple[float, str]:
+    """Return the sort key of hits: by score downwards, then by id."""
     return (-hit.score, hit.id)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import cbir
 from cbir.errors import CbirError, UsageError
@@ -39,13 +39,14 @@ from cbir.generation import (
     save,
     sync,
 )
+from cbir.model import ModelRef
 from cbir.records import Point
 from cbir.stores import ENGINE_KINDS, Location
 from cbir.vector_log import LogWriter, VectorLog, segment_path, segments
 
 from .engines import build_engine
 
-PLAN = "plan.json"
+_PLAN = "building.json"
 _LOCK = "lock"
 _NUMBER = re.compile(r"\d{6}")
 
@@ -84,10 +85,11 @@ class IndexBuilder:
         self._lock = self._locked()
         try:
             self._published = self._open_published(plan)
-            unfinished = load(self._building / PLAN, Plan) if (self._building / PLAN).is_file() else None
+            plan_file = self._folder / _PLAN
+            unfinished = load(plan_file, Plan) if plan_file.is_file() and self._building.is_dir() else None
             for before in (self._published.manifest if self._published else None, unfinished):
                 if before is not None:
-                    _require_same(before, plan, self._folder, same_source)
+                    require_same(before, plan, str(self._folder), same_source)
             self._engines = self._merged_engines(places)
             self._plan = replace(plan, base=self._published.folder.name if self._published else None)
             self.known = self._known(resume=unfinished is not None and unfinished.base == self._plan.base)
@@ -129,6 +131,8 @@ class IndexBuilder:
             advance = progress(name, len(log))
             options = {**ENGINE_KINDS[engine.kind].options, **engine.options}
             build_engine(engine.kind, self._building / name, self._building / LOG, log.dimension, options, advance)
+        for stray in {path.name for path in self._building.iterdir()} - {LOG, MODEL, *self._engines}:
+            (self._building / stray).unlink()  # a manifest that a crash left half-written
         manifest = Manifest(
             collection=self._plan.collection,
             dataset=self._plan.dataset,
@@ -138,22 +142,20 @@ class IndexBuilder:
             ids_sha256=ids_digest(log),
             engines=self._engines,
             files={
-                path.relative_to(self._building).as_posix(): record_of(path)
-                for path in files_below(self._building)
-                if path.name not in (PLAN, MANIFEST)
+                path.relative_to(self._building).as_posix(): record_of(path) for path in files_below(self._building)
             },
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cbir_version=cbir.__version__,
         )
         for path in [*files_below(self._building), *self._building.rglob("*/")]:
             sync(path)
-        (self._building / PLAN).unlink()
         manifest_sha256 = save(self._building / MANIFEST, manifest)
         number = int(self._plan.base or 0) + 1
         folder = self._folder / f"{number:06d}"
         self._building.rename(folder)
         sync(self._folder)
         self._point_to(folder.name, manifest_sha256)
+        (self._folder / _PLAN).unlink()
         self._remove_older_than(number - 1)
         self._published = open_generation(self._root, self._plan.collection)
         return self._published
@@ -215,14 +217,13 @@ class IndexBuilder:
     def _log_writer(self) -> LogWriter:
         """Return the writer; the first call makes `building/` if there is none to go on with."""
         if self._writer is None:
-            base = self._published.folder / LOG if self._published else None
-            inherited = segments(base) if base else []
-            if not (self._building / PLAN).is_file():
+            inherited = segments(self._published.folder / LOG) if self._published else []
+            if not self._building.exists():
                 (self._building / LOG).mkdir(parents=True)
                 for segment in inherited:
                     _link(segment, self._building / LOG / segment.name)
                 _link(self._model_file, self._building / MODEL)
-                save(self._building / PLAN, self._plan)
+                save(self._folder / _PLAN, self._plan)  # last: without it the folder is begun anew
             own = segment_path(self._building / LOG, len(inherited) + 1)
             self._writer = LogWriter(own, self._plan.model.dimension)
         return self._writer
@@ -237,19 +238,29 @@ class IndexBuilder:
                 shutil.rmtree(folder)
 
 
-def _require_same(before: Manifest | Plan, plan: Plan, folder: Path, same_source: bool) -> None:
+class _Filled(Protocol):
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def model(self) -> ModelRef: ...
+
+
+def require_same(before: _Filled, plan: Plan, where: str, same_source: bool) -> None:
+    """Raise `UsageError` unless a collection that is there already can take what `plan` brings."""
     if before.model.sha256 != plan.model.sha256:
         raise UsageError(
-            f"collection {folder.name} was made with the model {before.model.name} ({before.model.sha256[:12]}), not"
-            f" with {plan.model.name} ({plan.model.sha256[:12]}); choose another --collection, or delete {folder}"
+            f"{where} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
+            f" {plan.model.name} ({plan.model.sha256[:12]}); name another --collection, or delete this one"
         )
     if before.source != plan.source and not same_source:
         raise UsageError(
-            f"collection {folder.name} was filled from {before.source}, not from {plan.source}; choose another"
-            f" --collection, or say --dataset {before.dataset} if both hold the same data set"
+            f"{where} was filled from {before.source}, not from {plan.source}; name another --collection, or say"
+            f" --dataset {before.dataset} if both hold the same data set"
         )
     if before.dataset != plan.dataset:
-        raise UsageError(f"collection {folder.name} holds the data set {before.dataset}, not {plan.dataset}")
+        raise UsageError(f"{where} holds the data set {before.dataset}, not {plan.dataset}")
 
 
 def _link(source: Path, target: Path) -> None:

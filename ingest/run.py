@@ -205,7 +205,7 @@ def _open_sinks(
     for server in servers:
         from .server import ServerSink
 
-        yield ServerSink(server.text, plan, settings)
+        yield ServerSink(server.text, plan, settings, same_source)
 
 
 def _has(sink: Sink, identity: str, version: str, sha256: str | None) -> bool:

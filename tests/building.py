@@ -1,0 +1,61 @@
+"""Small collections of made-up vectors, for tests that need no pictures."""
+
+from pathlib import Path
+
+import numpy as np
+from cbir.ingest.builder import IndexBuilder
+
+from cbir.generation import Plan
+from cbir.model import ModelRef, find_model
+from cbir.records import Point, Vector, point_id
+from cbir.stores import locate, parse
+
+DIMENSION = 8
+MODEL = ModelRef("made-up", "0" * 64, DIMENSION, 1, random_weights=True)
+
+
+def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vector:
+    """Return (count, dimension) random unit vectors."""
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def points_of(vectors: Vector, version: str = "1") -> list[Point]:
+    """Return a point for each vector; its key is its number."""
+    return [
+        Point(
+            point_id("set", str(number)),
+            vector,
+            {"key": str(number), "label": f"class {number % 3}", "sha256": f"{number} {version}"},
+            version,
+            f"thumbnail {number}".encode(),
+        )
+        for number, vector in enumerate(vectors)
+    ]
+
+
+def plan_for(vectors: Vector, collection: str = "made") -> Plan:
+    """Return the plan of a collection of such vectors."""
+    model = ModelRef(MODEL.name, MODEL.sha256, vectors.shape[1], 1, random_weights=True)
+    return Plan(collection, "set", "nowhere", model, None)
+
+
+def builder_for(stores: list[str], vectors: Vector, collection: str = "made") -> IndexBuilder:
+    """Return a builder; all stores lie in one index folder."""
+    places = locate([parse(store) for store in stores])
+    return IndexBuilder(places, plan_for(vectors, collection), find_model("efficientnet_lite0"), same_source=False)
+
+
+def build(stores: list[str], vectors: Vector, collection: str = "made", version: str = "1") -> None:
+    """Store and publish a collection."""
+    builder = builder_for(stores, vectors, collection)
+    try:
+        builder.write(points_of(vectors, version))
+        builder.publish(lambda name, count: lambda done: None)
+    finally:
+        builder.close()
+
+
+def both(root: Path) -> list[str]:
+    """Return the URLs of the two usual stores in an index folder."""
+    return [f"edge:{root}", f"faiss:{root}/faiss"]

@@ -1,0 +1,42 @@
+"""Ids and payloads: the same everywhere, and accepted by every store."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbir.records import Item, full_payload, plain, point_id, to_json
+
+
+def test_an_id_depends_on_data_set_and_key_alone() -> None:
+    assert point_id("photos", "a/1.jpg") == "0ea5d941-1b30-59f9-9c90-ce4b428135df"  # what is stored already has it
+    assert len({point_id("a", "b"), point_id("a", "c"), point_id("b", "b"), point_id("a\nb", "")}) == 4
+
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(VALUES)
+def test_any_value_becomes_json_and_stays_what_it_is(value: Any) -> None:
+    once = plain(value)
+    assert json.loads(to_json({"value": once}))["value"] == once
+    assert plain(once) == once
+
+
+def test_values_that_stores_refuse_are_put_into_words() -> None:
+    assert plain(float("nan")) is None
+    assert plain(np.float32(1.5)) == 1.5
+    assert plain(datetime(2020, 1, 2)) == "2020-01-02T00:00:00"  # noqa: DTZ001
+    assert plain("bad \udcff name") == "bad \\udcff name"
+
+
+def test_the_users_fields_do_not_overwrite_ours() -> None:
+    item = Item("k", lambda: b"", "shoe", {"key": 7, "colour": "red"})
+    assert full_payload(item, "ab") == {"key": "k", "label": "shoe", "sha256": "ab", "key_": 7, "colour": "red"}
