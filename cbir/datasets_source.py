@@ -24,8 +24,10 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
         CbirError: The hub cannot be reached.
     """
     import datasets
+    import huggingface_hub
 
     datasets.disable_progress_bars()
+    huggingface_hub.utils.logging.set_verbosity_error()  # its retries would be ten lines before our one
     name, origin, data = _load(text, options.split)
     images = [column for column, kind in data.features.items() if isinstance(kind, datasets.Image)]
     if not images:
@@ -98,7 +100,8 @@ def _load(text: str, split: str) -> tuple[str, str, Any]:
     except CbirError:
         raise
     except ConnectionError as error:
-        raise CbirError(f"{text}: the hub cannot be reached: {error}") from None
+        hint = "download the data set where there is a network and give the folder or the .parquet file"
+        raise CbirError(f"{text}: the hub cannot be reached: {error}; {hint}") from None
     except Exception as error:  # a missing set, a wrong split and a broken file share no base class
         known = type(error).__name__
         detail = " ".join(str(error.__cause__ or error).split())[:300]

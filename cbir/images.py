@@ -55,7 +55,8 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
     except UnidentifiedImageError:
         raise ImageError("not an image of a known format") from None
     except Image.DecompressionBombError as error:  # Pillow's own limit, about 179 megapixels
-        raise ImageError(f"too large: {error}") from None
+        pixels = int("".join(filter(str.isdecimal, str(error).split("exceeds")[0])))
+        raise _too_large(f"{pixels / 1e6:,.0f} megapixels", max_megapixels) from None
     except Exception as error:  # Pillow's plugins raise at least seven kinds for damaged files
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
@@ -76,10 +77,11 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
     width, height = image.size
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
-        raise ImageError(
-            f"too large: {width} x {height} is {megapixels:,.0f} megapixels, the limit is {max_megapixels:g}"
-            " (--max-image-megapixels)"
-        )
+        raise _too_large(f"{width} x {height} is {megapixels:,.0f} megapixels", max_megapixels)
+
+
+def _too_large(what: str, max_megapixels: float) -> ImageError:
+    return ImageError(f"too large: {what}, the limit is {max_megapixels:g} (--max-image-megapixels)")
 
 
 def _upright(image: Image.Image) -> Image.Image:

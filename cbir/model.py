@@ -135,8 +135,8 @@ class Embedder:
     def pixels(self, image: Image.Image) -> Pixels:
         """Return the picture as the model's input, uint8 (H, W, 3): shorter side resized, centre cropped.
 
-        The same pixels (up to one grey level where Pillow rounds) as torchvision's `Resize` and `CenterCrop`,
-        which timm's evaluation uses, but without resizing what the crop throws away.
+        The same pixels (up to Pillow's rounding) as torchvision's `Resize` and `CenterCrop`, which timm's evaluation
+        uses, but without resizing what the crop throws away.
         """
         rule = self.card.input
         width, height = image.size

@@ -44,3 +44,7 @@ def build(
 def main() -> None:
     """Run the command line."""
     terminal.run(app)
+
+
+if __name__ == "__main__":
+    main()

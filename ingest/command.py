@@ -101,3 +101,7 @@ def verify(store: Stores = None, collection: Collection = None) -> None:
 def main() -> None:
     """Run the command line."""
     terminal.run(app)
+
+
+if __name__ == "__main__":
+    main()

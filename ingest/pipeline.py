@@ -92,20 +92,16 @@ def embed_all(items: Iterable[Item], embedding: Embedding, workers: int, batch_s
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[tuple[list[Item], ChunkResult]]:
     """Yield (items to work on, result so far): keys seen before in this run are skipped here."""
-    stream, seen = iter(items), set[str]()
+    stream, seen = _unbroken(items), set[str]()
     while True:
         start = time.perf_counter()
-        try:
-            chunk = list(islice(stream, size))
-        except CbirError:
-            raise
-        except Exception as error:  # whatever the source's library raises for a broken shard
-            raise CbirError(f"the source broke off after {len(seen):,} images: {error}") from error
-        if not chunk:
-            return
-        result = ChunkResult(read=len(chunk))
-        fresh = []
-        for item in chunk:
+        result, fresh = ChunkResult(), []
+        broken: CbirError | None = None
+        for item in islice(stream, size):
+            if isinstance(item, CbirError):
+                broken = item
+                break
+            result.read += 1
             if item.key in seen:
                 result.skips.append(
                     Skip(plain(item.key), "its key was there before in this run (choose another --key)")
@@ -114,7 +110,25 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[tuple[list[Item], Chun
                 seen.add(item.key)
                 fresh.append(item)
         result.seconds["read"] = time.perf_counter() - start
-        yield fresh, result
+        if result.read:
+            yield fresh, result
+        if broken is not None:
+            raise broken
+        if not result.read:
+            return
+
+
+def _unbroken(items: Iterable[Item]) -> Iterator[Item | CbirError]:
+    """Yield the items, and as the last one the error if the source breaks off, so that no item before it is lost."""
+    count = 0
+    try:
+        for item in items:
+            yield item
+            count += 1
+    except CbirError as error:
+        yield error
+    except Exception as error:  # whatever the source's library raises for a broken shard
+        yield CbirError(f"the source broke off after {count:,} images: {error}")
 
 
 def _embed_chunk(items: Sequence[Item], embedding: Embedding) -> ChunkResult:

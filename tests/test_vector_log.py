@@ -58,7 +58,9 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
         assert same(log, list(last.values()))
         assert log.known() == {point.id: (point.version, point.payload["sha256"]) for point in last.values()}
         assert log.position(point_id("set", "none")) is None
-        assert np.array_equal(log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION))
+        assert np.array_equal(
+            log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION)
+        )
         chunks = [identity for _, ids, _, _ in log.chunks(2) for identity in ids]
         assert chunks == [log.id(at) for at in range(len(log))]
 

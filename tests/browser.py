@@ -1,0 +1,97 @@
+"""The real page in a real browser: for the tests, and for the picture of it in the documentation.
+
+`python -m tests.browser docs/page.png [STORE ...]` writes that picture: the answer to an example, at 1280 x 900.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+START_SECONDS = 40
+
+
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium: `CBIR_CHROMIUM`, one in the path, or playwright's own."""
+    given = os.environ.get("CBIR_CHROMIUM")
+    found = next(filter(None, map(shutil.which, [given, *NAMES] if given else NAMES)), None)
+    if found:
+        return found
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).is_file() else None
+
+
+@contextmanager
+def chromium(path: str) -> Iterator[Browser]:
+    """Start the browser without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def served(stores: Sequence[str], folder: Path) -> Iterator[str]:
+    """Run `cbir-ui` on these stores and yield the page's address."""
+    port = free_port()
+    command = [sys.executable, "-m", "cbir.ui.launch", "--port", str(port), *(f"--store={store}" for store in stores)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CBIR_", "STREAMLIT_"))}
+    with (folder / "ui.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            address = f"http://localhost:{port}"
+            _wait_until_up(process, f"{address}/_stcore/health", folder / "ui.log")
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_up(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        try:
+            with urlopen(address, timeout=5):  # noqa: S310
+                return
+        except (URLError, ConnectionError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the page did not come up: {log.read_text()}")
+
+
+def screenshot(out: Path, stores: Sequence[str]) -> None:
+    """Write a picture of the page after a search."""
+    path = find_chromium()
+    if path is None:
+        raise SystemExit("no Chromium found; set CBIR_CHROMIUM")
+    with served(stores, out.resolve().parent) as address, chromium(path) as browser:
+        page: Page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(address)
+        page.locator(".tile").nth(3).click()
+        page.locator(".card").first.wait_for()
+        page.mouse.move(5, 890)
+        page.wait_for_timeout(1000)
+        page.screenshot(path=out)
+    (out.resolve().parent / "ui.log").unlink()
+
+
+if __name__ == "__main__":
+    screenshot(Path(sys.argv[1]), [str(one) for one in sys.argv[2:]] or ["edge:./index", "faiss:./index/faiss"])

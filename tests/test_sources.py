@@ -1,0 +1,212 @@
+"""Sources: the same picture under the same key, wherever it is read from."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbir.errors import CbirError, ImageError, UsageError
+from cbir.model import Embedder
+from cbir.records import Item
+from cbir.sources import Source, SourceOptions, open_source, read_file
+
+COLOURS = {"red/a.jpg": "red", "red/b.jpg": "darkred", "blue/c.jpg": "blue", "green/d.jpg": "green"}
+
+
+def jpeg(colour: str) -> bytes:
+    """A picture that lies on its side and says so in its EXIF block."""
+    image = Image.new("RGB", (60, 80), colour)
+    image.paste("white", (10, 10, 30, 70))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif.tobytes())
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "shapes"
+    for name, colour in COLOURS.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(jpeg(colour))
+    (root / "red" / "notes.txt").write_text("no picture")
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "e.jpg").write_bytes(jpeg("black"))
+    return root
+
+
+@pytest.fixture
+def table(folder: Path) -> datasets.Dataset:
+    rows = {
+        "image": [{"bytes": (folder / name).read_bytes(), "path": Path(name).name} for name in COLOURS],
+        "colour": [name.split("/")[0] for name in COLOURS],
+        "number": [1.5, float("nan"), 3.0, 4.0],
+    }
+    features = datasets.Features(
+        {"image": datasets.Image(), "colour": datasets.Value("string"), "number": datasets.Value("float64")}
+    )
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def read(source: Source) -> dict[str, tuple[str | None, bytes]]:
+    return {Path(item.key).name: (item.label, item.read()) for item in source.items}
+
+
+EXPECTED = {Path(name).name: (name.split("/")[0], jpeg(colour)) for name, colour in COLOURS.items()}
+
+
+def every_source(folder: Path, table: datasets.Dataset, tmp_path: Path) -> dict[str, Source]:
+    """The same pictures, from each kind of source that needs no network."""
+    table.to_parquet(str(tmp_path / "shapes.parquet"))
+    table.save_to_disk(str(tmp_path / "saved"))
+    labelled = SourceOptions(label="colour")
+    arrow = next((tmp_path / "saved").glob("*.arrow"))
+    return {
+        "folder": open_source(str(folder), SourceOptions()),
+        "parquet": open_source(str(tmp_path / "shapes.parquet"), labelled),
+        "glob": open_source(str(tmp_path / "*.parquet"), labelled),
+        "arrow": open_source(str(arrow), labelled),
+        "saved": open_source(str(tmp_path / "saved"), labelled),
+        "imagefolder": open_source(f"imagefolder:{folder}", SourceOptions()),
+    }
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_a_picture_is_the_same_from_every_source(
+    folder: Path, table: datasets.Dataset, tmp_path: Path, embedder: Embedder
+) -> None:
+    for kind, source in every_source(folder, table, tmp_path).items():
+        assert read(source) == EXPECTED, kind
+        assert source.total == len(COLOURS), kind
+    vectors = [
+        embedder.embed(
+            [embedder.decode(item.read(), 40) for item in sorted(source.items, key=lambda item: item.key[-5:])]
+        )
+        for source in every_source(folder, table, tmp_path).values()
+    ]
+    assert all(np.array_equal(vectors[0], other) for other in vectors)
+
+
+def test_a_source_can_be_read_twice(table: datasets.Dataset, tmp_path: Path) -> None:
+    table.to_parquet(str(tmp_path / "shapes.parquet"))
+    source = open_source(str(tmp_path / "shapes.parquet"), SourceOptions())
+    assert read(source) == read(source)
+
+
+def test_keys_labels_and_payload(folder: Path, table: datasets.Dataset, tmp_path: Path) -> None:
+    items = {item.key: item for item in open_source(str(folder), SourceOptions()).items}
+    assert sorted(items) == sorted(COLOURS)
+    assert items["red/a.jpg"].version
+    table.to_parquet(str(tmp_path / "shapes.parquet"))
+    rows = list(open_source(str(tmp_path / "shapes.parquet"), SourceOptions(label="colour", key="number")).items)
+    assert [row.key for row in rows] == ["1.5", "nan", "3.0", "4.0"]
+    assert set(rows[0].payload or {}) == {"number"}
+
+
+def test_rows_without_a_name_are_keyed_by_an_id_column_or_their_row(tmp_path: Path) -> None:
+    def keys(**columns: list[Any]) -> list[str]:
+        pictures = [{"bytes": jpeg("red"), "path": None}, {"bytes": jpeg("blue"), "path": None}]
+        data = datasets.Dataset.from_dict({"image": pictures, **columns})
+        data.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / "x.parquet"))
+        return [item.key for item in open_source(str(tmp_path / "x.parquet"), SourceOptions()).items]
+
+    assert keys() == ["row 0", "row 1"]
+    assert keys(id=[7, 9]) == ["7", "9"]
+
+
+def test_class_labels_are_their_names(tmp_path: Path) -> None:
+    pictures = [{"bytes": jpeg("red"), "path": "a.jpg"}, {"bytes": jpeg("blue"), "path": "b.jpg"}]
+    features = datasets.Features({"image": datasets.Image(), "kind": datasets.ClassLabel(names=["cat", "dog"])})
+    datasets.Dataset.from_dict({"image": pictures, "kind": [1, 0]}, features=features).save_to_disk(
+        str(tmp_path / "set")
+    )
+    items = open_source(str(tmp_path / "set"), SourceOptions()).items
+    assert [item.label for item in items] == ["dog", "cat"]
+
+
+def test_top_classes_and_limit(folder: Path, table: datasets.Dataset, tmp_path: Path) -> None:
+    for source, label in ((str(folder), None), (str(tmp_path / "t.parquet"), "colour")):
+        table.to_parquet(str(tmp_path / "t.parquet"))
+        top = list(open_source(source, SourceOptions(label=label, top_classes=1)).items)
+        assert {item.label for item in top} == {"red"}
+        two = list(open_source(source, SourceOptions(label=label, top_classes=2)).items)
+        assert {item.label for item in two} == {"red", "blue"}  # of equally frequent ones the first in the alphabet
+        assert len(list(open_source(source, SourceOptions(label=label, limit=3)).items)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("./nowhere", SourceOptions(), "./nowhere does not exist"),
+        ("./nowhere.parquet", SourceOptions(), "./nowhere.parquet does not exist"),
+        ("imagefolder:./nowhere", SourceOptions(), "is not a folder"),
+        ("sample://other", SourceOptions(), "no sample 'other'"),
+        ("table.parquet", SourceOptions(label="shape"), "no column 'shape' for --label; its columns are image, colour"),
+        ("table.parquet", SourceOptions(key="shape"), "no column 'shape' for --key"),
+        ("table.parquet", SourceOptions(top_classes=3), "needs labels"),
+        ("shapes", SourceOptions(label="colour"), "--label names a column"),
+        ("shapes/.hidden", SourceOptions(), ""),
+        ("shapes/empty", SourceOptions(), "has no image file"),
+        ("plain.parquet", SourceOptions(), "has no image column"),
+        ("broken.parquet", SourceOptions(), "cannot read broken.parquet"),
+    ],
+)
+def test_a_wrong_source_is_one_line(
+    text: str, options: SourceOptions, message: str, folder: Path, table: datasets.Dataset, tmp_path: Path
+) -> None:
+    (folder / "empty").mkdir()
+    table.to_parquet(str(tmp_path / "table.parquet"))
+    table.remove_columns("image").to_parquet(str(tmp_path / "plain.parquet"))
+    (tmp_path / "broken.parquet").write_bytes((tmp_path / "table.parquet").read_bytes()[:300])
+    if not message:
+        assert len(list(open_source(text, options).items)) == 1
+        return
+    with pytest.raises(UsageError, match=message) as caught:
+        open_source(text, options)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_file(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError, match="No such file"):
+        read_file(tmp_path / "gone.jpg")
+
+
+def test_a_row_cannot_point_out_of_its_data_set(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(jpeg("red"))
+    data = datasets.Dataset.from_dict({"image": [{"bytes": None, "path": str(secret)}]})
+    (tmp_path / "sub").mkdir()
+    data.cast_column("image", datasets.Image(decode=False)).to_parquet(str(tmp_path / "sub" / "x.parquet"))
+    (item,) = open_source(str(tmp_path / "sub" / "x.parquet"), SourceOptions()).items
+    with pytest.raises(ImageError, match="leads out"):
+        item.read()
+
+
+def test_the_sample_has_nine_classes_and_no_skin_tones() -> None:
+    items = list(open_source("sample://openmoji", SourceOptions()).items)
+    assert 1600 < len(items) < 2200
+    assert len({item.label for item in items}) == 9
+    assert not any(tone in item.key for item in items for tone in ("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"))
+    assert len({item.key for item in items}) == len(items)
+    assert items[0].read().startswith(b"\x89PNG")
+    assert isinstance(items[0], Item)
+
+
+def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CbirError, match="no-such-owner/no-such-set") as caught:
+        open_source("hf://no-such-owner/no-such-set", SourceOptions())
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,244 @@
+"""The searcher and `cbir-search`: the right hits, one line for every mistake, nothing but JSON where JSON is asked."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cbir.ui import problems, search
+from cbir.ui.launch import main as launch
+from cbir.ui.searcher import Searcher, join
+from cbir.ui.web import _bytes, heading, subheading
+
+import cbir.stores
+from cbir.errors import CbirError, DamageError, ImageError, UsageError
+from cbir.records import Hit
+from cbir.settings import Settings
+from cbir.stores import Store, open_store
+
+from .browser import free_port
+
+Run = Callable[..., tuple[int, str, str]]
+Pictures = list[tuple[str, str | None, bytes]]
+
+
+@pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
+def searcher(index: Path, request: pytest.FixtureRequest) -> Iterator[Searcher]:
+    store = open_store(request.param.format(index), None, Settings())
+    yield join(store, 40)
+    store.close()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `cbir-search` in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cbir-search", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            search.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def picture(pictures: Pictures, tmp_path: Path) -> Path:
+    path = tmp_path / "query.png"
+    path.write_bytes(pictures[5][2])
+    return path
+
+
+def key_of(picture: tuple[str, str | None, bytes]) -> str:
+    key, label, _ = picture
+    return f"{str(label).replace(' & ', '-')}/{key}.png"
+
+
+def test_a_picture_finds_itself_first(searcher: Searcher, pictures: Pictures) -> None:
+    for picture in pictures[::60]:
+        answer = searcher.by_image(picture[2], 5)
+        assert answer.hits[0].key == key_of(picture)
+        assert answer.hits[0].score == pytest.approx(1, abs=1e-3)
+        assert len(answer.hits) == 5
+        assert list(answer.milliseconds) == ["decode", "preprocess", "model", "store"]
+        assert all(spent > 0 for spent in answer.milliseconds.values())
+
+
+def test_a_stored_point_is_left_out_of_its_own_answer(searcher: Searcher) -> None:
+    for point_id in searcher.store.sample(10, 1):
+        answer = searcher.by_id(point_id, 7)
+        assert len(answer.hits) == 7
+        assert point_id not in {hit.id for hit in answer.hits}
+        assert answer.itself is not None
+        assert answer.itself.id == point_id
+        assert list(answer.milliseconds) == ["store"]
+
+
+def test_exact_and_default_agree_on_the_best(searcher: Searcher, pictures: Pictures) -> None:
+    data = pictures[7][2]
+    assert searcher.by_image(data, 3, exact=True).hits[0] == searcher.by_image(data, 3).hits[0]
+
+
+def test_an_unknown_point_is_a_usage_error(searcher: Searcher) -> None:
+    with pytest.raises(UsageError, match="has no picture with the id"):
+        searcher.by_id("00000000-0000-0000-0000-000000000000", 3)
+
+
+def test_too_many_pixels_are_refused(searcher: Searcher, pictures: Pictures) -> None:
+    with pytest.raises(ImageError, match="too large"):
+        replace(searcher, max_megapixels=0.01).by_image(pictures[0][2], 3)
+
+
+def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
+    stores = [open_store(url, None, Settings()) for url in (f"edge:{index}", f"faiss:{index}/faiss")]
+    first, second = (join(store, 40) for store in stores)
+    assert first.embedder is second.embedder
+    for store in stores:
+        store.close()
+
+
+def another_model(store: Store) -> SimpleNamespace:
+    model = replace(store.info.model, sha256="0" * 64, random_weights=True)
+    return SimpleNamespace(
+        info=replace(store.info, model=model), model=store.model, search=store.search, close=store.close
+    )
+
+
+def test_another_model_than_the_collections_is_refused(searcher: Searcher) -> None:
+    with pytest.raises(UsageError, match="was made by another efficientnet_lite0"):
+        join(another_model(searcher.store), 40)  # type: ignore[arg-type]
+
+
+def test_the_table_names_hits_and_where_they_are_from(run: Run, picture: Path, pictures: Pictures, index: Path) -> None:
+    code, out, err = run(picture, "--store", f"edge:{index}", "-k", 3)
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0].split() == ["rank", "score", "key", "label"]
+    assert lines[1].split()[:3] == ["1", "1.0000", key_of(pictures[5])]
+    assert "photos-efficientnet_lite0 in edge:" in lines[4]
+    assert "(scan, " in lines[4]
+    assert len(lines) == 5
+
+
+def test_json_is_all_there_is_on_standard_output(run: Run, picture: Path, pictures: Pictures, index: Path) -> None:
+    code, out, _ = run(picture, "--store", f"faiss:{index}/faiss", "-k", 2, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["collection"] == "photos-efficientnet_lite0"
+    assert found["store"] == f"faiss:{index}/faiss"
+    assert found["access"] == "graph"
+    assert set(found["milliseconds"]) == {"decode", "preprocess", "model", "store"}
+    first, second = found["hits"]
+    assert set(first) == {"rank", "score", "id", "key", "label", "payload"}
+    assert (first["rank"], first["key"]) == (1, key_of(pictures[5]))
+    assert second["score"] <= first["score"]
+
+
+def test_exact_is_a_scan(run: Run, picture: Path, index: Path) -> None:
+    _, out, _ = run(picture, "--store", f"faiss:{index}/faiss", "--exact", "--json")
+    assert json.loads(out)["access"] == "scan"
+
+
+def test_the_first_store_of_the_settings_is_the_default(
+    run: Run, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CBIR_STORES", f"faiss:{index}/faiss,edge:{index}")
+    _, out, _ = run(picture, "--json")
+    assert json.loads(out)["store"] == f"faiss:{index}/faiss"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["missing.jpg"], 2, "missing.jpg: No such file or directory"),
+        (["."], 2, ".: Is a directory"),
+        (["query.png", "--store", "edge:nowhere"], 2, "edge:nowhere has no collection yet"),
+        (["query.png", "--store", "mongo:here"], 2, "unknown store 'mongo:here'"),
+        (["query.png", "--store", "edge:{index}", "--collection", "cats"], 2, "no collection 'cats'"),
+        (["text.jpg", "--store", "edge:{index}"], 1, "text.jpg: not an image of a known format"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run: Run, picture: Path, index: Path, arguments: list[str], code: int, message: str
+) -> None:
+    Path("text.jpg").write_text("this is no picture")
+    ended, out, err = run(*(argument.format(index=index) for argument in arguments))
+    assert (ended, out) == (code, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_zero_hits_cannot_be_asked_for(run: Run, picture: Path) -> None:
+    assert run(picture, "-k", 0)[0] == 2
+
+
+def test_random_weights_are_warned_of(run: Run, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = cbir.stores.open_store
+    monkeypatch.setattr(cbir.stores, "open_store", lambda *arguments: another_model(real(*arguments)))
+    _, _, err = run(picture, "--store", f"edge:{index}")
+    assert "warning: the model has random weights" in err
+
+
+def test_a_key_cannot_steer_the_terminal() -> None:
+    assert search._printable("a\x1b[31mb\nc") == "a\ufffd[31mb\ufffdc"
+
+
+def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["cbir-ui", "--port", str(port), "--host", "127.0.0.1"])
+        with pytest.raises(SystemExit) as stop:
+            launch()
+    assert stop.value.code == 2
+    assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (CbirError("the engine failed in /srv/data/index/edge: gone"), "The engine failed in edge: gone."),
+        (CbirError("/srv/x/manifest.json: missing"), "Manifest.json: missing."),
+        (CbirError("https://me:secret@host:6333 gives no answer"), "Https://host:6333 gives no answer."),
+        (CbirError("two\n  lines"), "Two lines."),
+        (CbirError("3 of 4 / 5 files"), "3 of 4 / 5 files."),
+    ],
+)
+def test_a_visitor_reads_neither_folders_nor_passwords(error: CbirError, shown: str) -> None:
+    assert problems.sentence(error) == shown
+
+
+def test_damage_is_told_without_a_path() -> None:
+    assert "/" not in problems.sentence(DamageError("/srv/index/photos/000001/log/000001.log: missing"))
+
+
+def test_text_is_escaped_for_markdown() -> None:
+    assert problems.literal("a_b <b> $x$ :red[é]") == r"a\_b \<b\> \$x\$ \:red\[é\]"
+
+
+def test_a_name_in_the_payload_is_the_heading() -> None:
+    named = Hit("1", 0.5, {"key": "k.png", "label": "cats", "name": "Tom"})
+    assert (heading(named), subheading(named)) == ("Tom", "k.png · cats")
+    bare = Hit("1", 0.5, {"key": "k.png", "label": None, "name": np.nan})
+    assert (heading(bare), subheading(bare)) == ("k.png", "")
+
+
+@pytest.mark.parametrize("text", ["", "data:text/html;base64,AAAA", "data:image/png;base64,???", None, 7, {"a": 1}])
+def test_what_a_browser_sends_as_pasted_may_be_anything(text: object) -> None:
+    with pytest.raises(ImageError, match="not an image"):
+        _bytes(text, 100)
+
+
+def test_pasted_bytes_have_a_limit() -> None:
+    assert _bytes("data:image/png;base64,aGk=", 100) == b"hi"
+    with pytest.raises(ImageError, match="larger than 1 MB"):
+        _bytes("data:image/png;base64," + "A" * (3 << 20), 1 << 20)
