@@ -3,6 +3,7 @@
 Images are read undecoded, so that the same JPEG gives the same vector from a folder, from Parquet and from the hub.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,9 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
         CbirError: The hub cannot be reached.
     """
     import datasets
-    import huggingface_hub
 
     datasets.disable_progress_bars()
-    huggingface_hub.utils.logging.set_verbosity_error()  # its retries would be ten lines before our one
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be ten lines before our one
     name, origin, data = _load(text, options.split)
     images = [column for column, kind in data.features.items() if isinstance(kind, datasets.Image)]
     if not images:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 import typer.core
@@ -30,6 +31,12 @@ def new_app(help_text: str, default: str | None = None) -> typer.Typer:
             if default and args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
                 args.insert(0, default)
             return super().parse_args(ctx, args)
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            super().format_help(ctx, formatter)
+            if default:
+                command = self.commands[default]
+                command.format_help(command.make_context(default, [], ctx, resilient_parsing=True), formatter)
 
     settings = {"help_option_names": ["-h", "--help"]}
     return typer.Typer(

@@ -23,7 +23,7 @@ def list_backbones() -> None:
 @app.command()
 def build(
     name: Annotated[str, typer.Argument(help="Backbone, as in `cbir-export list`.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.  [default: NAME.onnx]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. (default: NAME.onnx)")] = None,
     precision: Annotated[str, typer.Option(help="How weights are stored: fp16 or fp32.")] = "fp16",
 ) -> None:
     """Export a backbone, verify the file against torch on 64 pictures of the sample, and write it."""

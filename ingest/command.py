@@ -14,9 +14,9 @@ app = terminal.new_app("Embed images and store them for searching: `cbir-ingest 
 
 Stores = Annotated[
     list[str] | None,
-    typer.Option("--store", help="Where to store; may be given several times.  [default: $CBIR_STORES, or ./index]"),
+    typer.Option("--store", help="Where to store; may be given several times. (default: $CBIR_STORES, or ./index)"),
 ]
-Collection = Annotated[str | None, typer.Option(help="Name of the collection.  [default: DATASET-MODEL]")]
+Collection = Annotated[str | None, typer.Option(help="Name of the collection. (default: DATASET-MODEL)")]
 
 
 @app.command()
@@ -28,7 +28,7 @@ def add(
     store: Stores = None,
     model: Annotated[str, typer.Option(help="Packaged model or ONNX file made by cbir-export.")] = "efficientnet_lite0",
     collection: Collection = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the data set.  [default: the source's]")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the data set. (default: the source's)")] = None,
     label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
     key: Annotated[str | None, typer.Option(help="Column with the unique key.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
@@ -36,13 +36,13 @@ def add(
         int | None, typer.Option(min=1, help="Keep the rows of the N most frequent classes.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N images.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Threads.  [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Threads. (default: one a core)")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", min=1, max=1024, help="Images in one model run.  [default: 4]"),
+        typer.Option("--batch-size", "-b", min=1, max=1024, help="Images in one model run. (default: 4)"),
     ] = None,
     max_image_megapixels: Annotated[
-        float | None, typer.Option(min=0.01, max=178, help="Skip larger images.  [default: 40]")
+        float | None, typer.Option(min=0.01, max=178, help="Skip larger images. (default: 40)")
     ] = None,
     strict: Annotated[bool, typer.Option(help="Exit with code 1 if any image was skipped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,

@@ -1,0 +1,44 @@
+# The two commands that set everything up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: demo test test-export lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/cbir-ingest sample://openmoji
+	$(BIN)/cbir-ui --port $(PORT)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# Needs torch, which the base install does not: an environment of its own.
+test-export:
+	$(MAKE) VENV=.venv-export .venv-export/.export
+	.venv-export/bin/python -m pytest -m export
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .venv-export build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cbir needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[sample]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[dev]'
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.export: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[export,dev]'
+	touch $@
