@@ -12,6 +12,7 @@ import os
 import struct
 import uuid
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,8 @@ class VectorLog:
         self._maps = [_map(segment) for segment in segments(folder)]
         self._batches = [pa.ipc.read_record_batch(body, schema) for one in self._maps for body, _ in _frames(one)]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
+        self._row_starts: list[int] = self._starts.tolist()
+        self._columns = {name: [batch.column(name) for batch in self._batches] for name in ("payload", "thumbnail")}
         ids = np.frombuffer(b"".join(_fixed(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
         self._rows = np.sort(len(ids) - 1 - from_end)
@@ -164,8 +167,8 @@ class VectorLog:
 
     def _value(self, position: int, column: str) -> Any:
         row = int(self._rows[position])
-        home = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._batches[home].column(column)[row - int(self._starts[home])].as_py()
+        home = bisect_right(self._row_starts, row) - 1
+        return self._columns[column][home][row - self._row_starts[home]].as_py()
 
 
 def segments(folder: Path) -> list[Path]:

@@ -1,13 +1,15 @@
 """The real page in a real browser: for the tests, and for the picture of it in the documentation.
 
-`python -m tests.browser docs/page.png [STORE ...]` writes that picture: the answer to an example, at 1280 x 900.
+`python -m tests.browser docs/page.png [STORE ...]` writes that picture; the stores should hold the sample.
 """
 
+import io
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,11 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from PIL import ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from cbir.images import decode
+from cbir.sources import SourceOptions, open_source
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
@@ -44,15 +50,17 @@ def chromium(path: str) -> Iterator[Browser]:
 
 @contextmanager
 def served(stores: Sequence[str], folder: Path) -> Iterator[str]:
-    """Run `cbir-ui` on these stores and yield the page's address."""
+    """Run `cbir-ui` on these stores, relative to `folder`, and yield the page's address."""
     port = free_port()
     command = [sys.executable, "-m", "cbir.ui.launch", "--port", str(port), *(f"--store={store}" for store in stores)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CBIR_", "STREAMLIT_"))}
-    with (folder / "ui.log").open("wb") as log:
+    with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             address = f"http://localhost:{port}"
-            _wait_until_up(process, f"{address}/_stcore/health", folder / "ui.log")
+            if not _comes_up(process, f"{address}/_stcore/health"):
+                log.seek(0)
+                raise RuntimeError(f"the page did not come up: {log.read()}")
             yield address
         finally:
             process.terminate()
@@ -66,15 +74,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_up(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def _comes_up(process: "subprocess.Popen[bytes]", address: str) -> bool:
     give_up = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < give_up:
         try:
             with urlopen(address, timeout=5):  # noqa: S310
-                return
+                return True
         except (URLError, ConnectionError):
             time.sleep(0.1)
-    raise RuntimeError(f"the page did not come up: {log.read_text()}")
+    return False
 
 
 def screenshot(out: Path, stores: Sequence[str]) -> None:
@@ -82,16 +90,24 @@ def screenshot(out: Path, stores: Sequence[str]) -> None:
     path = find_chromium()
     if path is None:
         raise SystemExit("no Chromium found; set CBIR_CHROMIUM")
-    with served(stores, out.resolve().parent) as address, chromium(path) as browser:
+    with served(stores, Path()) as address, chromium(path) as browser:
         page: Page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(address)
-        page.locator(".tile").nth(3).click()
+        picture = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
+        page.locator("input[type=file]").set_input_files(picture)
         page.locator(".card").first.wait_for()
-        page.mouse.move(5, 890)
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(1500)  # what is going away has gone
         page.screenshot(path=out)
-    (out.resolve().parent / "ui.log").unlink()
+
+
+def _mirrored(key: str) -> bytes:
+    """Return a picture of the sample, turned around, so that it is none of the collection."""
+    items = open_source("sample://openmoji", SourceOptions()).items
+    data = next(item for item in items if item.key == key).read()
+    buffer = io.BytesIO()
+    ImageOps.mirror(decode(data)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":
-    screenshot(Path(sys.argv[1]), [str(one) for one in sys.argv[2:]] or ["edge:./index", "faiss:./index/faiss"])
+    screenshot(Path(sys.argv[1]), sys.argv[2:] or ["edge:./index", "faiss:./index/faiss"])

@@ -53,7 +53,7 @@ def test_pixels_are_those_of_resize_and_centre_crop(embedder: Embedder, width: i
     short, long = min(width, height), max(width, height)
     target = int(rule.resize * long / short)
     full = image.resize((rule.resize, target) if width <= height else (target, rule.resize), Image.Resampling.BICUBIC)
-    left, top = (int(round((side - rule.size) / 2.0)) for side in full.size)
+    left, top = (round((side - rule.size) / 2.0) for side in full.size)
     expected = full.crop((left, top, left + rule.size, top + rule.size))
     difference = np.abs(np.asarray(expected, np.int16) - np.asarray(embedder.pixels(image), np.int16))
     assert difference.max() <= 2

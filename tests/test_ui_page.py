@@ -27,6 +27,11 @@ PASTE = """([name, type, text]) => {
     document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
 }"""
 
+COPY = """async (text) => {
+    const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })]);
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -83,7 +88,9 @@ def page(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
 
 
 def upload(page: Page, name: str, data: bytes) -> None:
-    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+    field = page.locator("input[type=file]")
+    expect(field).to_have_count(1)  # the field before it is going away
+    field.set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
 
 
 def choose_store(page: Page, name: str) -> None:
@@ -104,6 +111,7 @@ def test_nothing_is_asked_at_first(page: Page) -> None:
     expect(page.get_by_text("What are you looking for?")).to_be_visible()
     expect(page.locator(".card")).to_have_count(0)
     expect(page.locator(".facts")).to_contain_text("efficientnet_lite0")
+    expect(page.get_by_text("10MB per file")).to_be_visible()  # so the page's config.toml is in force
 
 
 def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, pictures: Pictures) -> None:
@@ -126,6 +134,14 @@ def test_a_pasted_picture_is_asked(page: Page, pictures: Pictures) -> None:
     page.evaluate(PASTE, ["image.png", "image/png", base64.b64encode(pictures[20][2]).decode()])
     expect(page.locator(".query h2")).to_have_text("The pasted picture")
     assert heading(page, 1) == key_of(pictures[20])
+
+
+def test_the_clipboard_is_read_at_a_click(page: Page, pictures: Pictures) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(COPY, base64.b64encode(pictures[30][2]).decode())
+    page.get_by_role("button", name="Paste", exact=True).click()
+    expect(page.locator(".query h2")).to_have_text("The pasted picture")
+    assert heading(page, 1) == key_of(pictures[30])
 
 
 def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, pictures: Pictures) -> None:
@@ -154,7 +170,7 @@ def test_an_example_is_asked_in_another_store_with_another_k(page: Page) -> None
 
 def test_other_examples_can_be_had(page: Page) -> None:
     first = page.locator(".tile img").first.get_attribute("src")
-    page.get_by_text("Shuffle").click()
+    page.get_by_role("button", name="Shuffle").click()
     expect(page.locator(".tile img").first).not_to_have_attribute("src", first or "")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cbir.ui import problems, search
+from cbir.ui.launch import PAGE
 from cbir.ui.launch import main as launch
+from cbir.ui.parts import _bytes, heading, subheading
+from cbir.ui.query import MAX_BYTES
+from cbir.ui.search_page import store_names
 from cbir.ui.searcher import Searcher, join
-from cbir.ui.web import _bytes, heading, subheading
 
 import cbir.stores
 from cbir.errors import CbirError, DamageError, ImageError, UsageError
@@ -208,7 +212,10 @@ def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     [
         (CbirError("the engine failed in /srv/data/index/edge: gone"), "The engine failed in edge: gone."),
         (CbirError("/srv/x/manifest.json: missing"), "Manifest.json: missing."),
-        (CbirError("https://me:secret@host:6333 gives no answer"), "Https://host:6333 gives no answer."),
+        (
+            CbirError("https://me:secret@host:6333 gives no answer; is it up?"),
+            "Https://host:6333 gives no answer; is it up?",
+        ),
         (CbirError("two\n  lines"), "Two lines."),
         (CbirError("3 of 4 / 5 files"), "3 of 4 / 5 files."),
     ],
@@ -221,6 +228,20 @@ def test_damage_is_told_without_a_path() -> None:
     assert "/" not in problems.sentence(DamageError("/srv/index/photos/000001/log/000001.log: missing"))
 
 
+@pytest.mark.parametrize(
+    ("urls", "names"),
+    [
+        (["edge:./index", "faiss:./index/faiss"], ["Qdrant Edge · index", "FAISS · faiss"]),
+        (["edge:/srv/a/index", "edge:/srv/b/index"], ["Qdrant Edge · a/index", "Qdrant Edge · b/index"]),
+        (["edge:index", "edge:index?ef=16"], ["Qdrant Edge · index", "Qdrant Edge · index?ef=16"]),
+        (["edge:a", "https://me:secret@host:6333"], ["Qdrant Edge · a", "https://host:6333"]),
+        (["edge:a", "edge:a"], ["Qdrant Edge · a"]),
+    ],
+)
+def test_stores_are_told_apart_by_as_little_as_needed(urls: list[str], names: list[str]) -> None:
+    assert list(store_names(urls).values()) == names
+
+
 def test_text_is_escaped_for_markdown() -> None:
     assert problems.literal("a_b <b> $x$ :red[é]") == r"a\_b \<b\> \$x\$ \:red\[é\]"
 
@@ -230,6 +251,15 @@ def test_a_name_in_the_payload_is_the_heading() -> None:
     assert (heading(named), subheading(named)) == ("Tom", "k.png · cats")
     bare = Hit("1", 0.5, {"key": "k.png", "label": None, "name": np.nan})
     assert (heading(bare), subheading(bare)) == ("k.png", "")
+
+
+def test_streamlit_is_set_up_with_care() -> None:
+    settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
+    assert settings["server"]["address"] == "localhost"
+    assert settings["server"]["maxUploadSize"] == MAX_BYTES >> 20
+    assert settings["server"]["enableXsrfProtection"] is True
+    assert settings["client"]["showErrorDetails"] == "none"
+    assert settings["browser"]["gatherUsageStats"] is False
 
 
 @pytest.mark.parametrize("text", ["", "data:text/html;base64,AAAA", "data:image/png;base64,???", None, 7, {"a": 1}])

@@ -1,0 +1,232 @@
+"""What was measured, as tables for people and as JSON for programs."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from cbir.errors import UsageError
+from cbir.stores import StoreInfo
+
+from .latency import NOTE, Latency, Times
+from .parity import Parity, StoreAgainstStore
+from .ranking import EPSILON
+from .subject import ORDINARY, Subject, how, notes
+
+FORMAT = 1
+WIDTH = 100
+STDOUT = "-"
+_SHOWN = 5
+_WHOLE = ("store", "stores", "search", "call")
+_TEXT = (*_WHOLE, "worst query", "URL", "ordinary search")
+_PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
+
+
+def header(subject: Subject, benchmark: str) -> dict[str, Any]:
+    """Return what identifies a result: what was asked of what, with which versions on which machine."""
+    return {
+        "benchmark": benchmark,
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "collection": subject.collection,
+        "model": asdict(subject.infos[0].model),
+        "settings": {
+            "k": subject.k,
+            "queries": len(subject.queries),
+            "seed": subject.seed,
+            "epsilon": EPSILON,
+        },
+        "counts": {
+            "points": subject.infos[0].count,
+            "exact_copies": subject.copies,
+            "queries_tied_at_k": int(subject.truth.tied.sum()),
+        },
+        "stores": [
+            {
+                "store": info.url,
+                "generation": info.generation,
+                "access": info.access,
+                "searched": how(info, ORDINARY),
+                "points": info.count,
+                "points_indexed": info.indexed,
+                "options": dict(info.options),
+            }
+            for info in subject.infos
+        ],
+        "notes": notes(subject),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "machine": {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()},
+    }
+
+
+def parity_json(subject: Subject, parity: Parity) -> dict[str, Any]:
+    """Return a parity result as plain JSON values; what is undefined is null."""
+    return {**header(subject, "parity"), **asdict(parity)}
+
+
+def latency_json(subject: Subject, latencies: Sequence[Latency]) -> dict[str, Any]:
+    """Return a latency result as plain JSON values; what is undefined is null."""
+    result = header(subject, "latency")
+    return {**result, "notes": [*result["notes"], NOTE], "latency": [asdict(one) for one in latencies]}
+
+
+def check_target(target: str | None) -> None:
+    """Raise `UsageError` unless a result can be written there; asked before anything is measured."""
+    if target is None or target == STDOUT:
+        return
+    path = Path(target).absolute()
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"--json {target}: name a file in a folder that you may write to, or - for standard output")
+
+
+def write_json(target: str, result: dict[str, Any]) -> None:
+    """Write a result: to standard output for "-", else beside the file and renamed."""
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if target == STDOUT:
+        sys.stdout.write(text)
+        return
+    beside = Path(f"{target}.tmp")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(target)
+
+
+def show_parity(subject: Subject, parity: Parity) -> None:
+    """Print both tables."""
+    console, names = _console(), labels(subject.infos)
+    _show_subject(console, subject, names)
+    console.print(_oracle_table(subject, parity, names))
+    for one in parity.oracle:
+        if one.self_missing:
+            console.print(
+                f"{names[one.store]}, {one.mode}: {one.self_missing:,} of {len(subject.queries):,} queries not among"
+                f" their own {subject.k + 1} hits (exact copies came first, or the search missed them)."
+            )
+    if parity.pairs:
+        console.print(_pair_table(subject, parity, names))
+    for pair in parity.pairs:
+        _show_verdict(console, " / ".join(names[one] for one in pair.stores), pair)
+
+
+def show_latency(subject: Subject, latencies: Sequence[Latency]) -> None:
+    """Print the table."""
+    console, names = _console(), labels(subject.infos)
+    _show_subject(console, subject, names)
+    console.print(NOTE)
+    columns = ["store", f"recall@{subject.k}", "call", "median", "p25 - p75", "p95", "protocol / raw"]
+    table = _table("One search at a time, in milliseconds", columns)
+    for one in latencies:
+        ratio = "-" if one.ratio is None else f"{one.ratio:.3f}"
+        recall = _share(one.ann_recall_at_k.mean)
+        table.add_row(names[one.store], recall, "protocol", *_milliseconds(one.search_ms), ratio)
+        if one.raw_ms:
+            table.add_row("", "", "raw", *_milliseconds(one.raw_ms), "")
+    console.print(table)
+
+
+def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
+    """Return a short name for each store: its kind, numbered where there are several of a kind."""
+    kinds = ["server" if info.url.startswith("http") else info.url.partition(":")[0] for info in infos]
+    return {
+        info.url: kind if kinds.count(kind) == 1 else f"{kind} {kinds[: at + 1].count(kind)}"
+        for at, (info, kind) in enumerate(zip(infos, kinds, strict=True))
+    }
+
+
+def _show_subject(console: Console, subject: Subject, names: dict[str, str]) -> None:
+    info = subject.infos[0]
+    console.print(f"{subject.collection}: {info.count:,} points, {info.model.dimension} dimensions")
+    if info.model.random_weights:
+        console.print(f"WARNING: the model {info.model.name} has random weights; its neighbours mean nothing.")
+    table = _table("", ["store", "URL", "ordinary search"])
+    for one in subject.infos:
+        table.add_row(names[one.url], one.url, how(one, ORDINARY))
+    console.print(table)
+    for note in notes(subject):
+        console.print(note)
+
+
+def _oracle_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Table:
+    columns = ["store", "search", f"recall@{subject.k}", "p5", "min", "worst query", "below 1", "score diff."]
+    table = _table("Against the exact answer (NumPy over all vectors)", columns)
+    for one in parity.oracle:
+        recall = one.ann_recall_at_k
+        table.add_row(
+            names[one.store],
+            one.mode,
+            _share(recall.mean),
+            _short(recall.p5),
+            _short(recall.worst),
+            str(recall.worst_query) if one.queries_below_one else "-",
+            f"{one.queries_below_one:,}",
+            _small(one.score_difference.worst),
+        )
+    return table
+
+
+def _pair_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Table:
+    columns = ["stores", "search", f"overlap@{subject.k}", "min", "worst query", "same", "ties", "differ", "tau-b"]
+    table = _table("Store against store", [*columns, "score diff."])
+    for one in parity.pairs:
+        table.add_row(
+            " / ".join(names[url] for url in one.stores),
+            one.mode,
+            _share(one.overlap_at_k.mean),
+            _short(one.overlap_at_k.worst),
+            str(one.overlap_at_k.worst_query) if one.different else "-",
+            f"{one.identical:,}",
+            f"{one.identical_up_to_ties:,}",
+            f"{one.different:,}",
+            _share(one.kendall_tau_b.mean),
+            _small(one.score_difference.worst),
+        )
+    return table
+
+
+def _show_verdict(console: Console, names: str, pair: StoreAgainstStore) -> None:
+    alike = pair.identical + pair.identical_up_to_ties
+    console.print(
+        f"{names}, {pair.mode}: {alike:,} of {alike + pair.different:,} queries are identical up to ties,"
+        f" {pair.different:,} differ."
+    )
+    for one in pair.differences[:_SHOWN]:
+        delta = "where one list has ended" if one.delta is None else f"by {one.delta:.1e}"
+        console.print(f"  {one.query} differs at rank {one.rank} {delta}")
+    if pair.different > _SHOWN:
+        console.print(f"  and {pair.different - _SHOWN:,} more; --json names all")
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, collapse_padding=True)
+    for name in columns:
+        table.add_column(name, justify="left" if name in _TEXT else "right", overflow="fold", no_wrap=name in _WHOLE)
+    return table
+
+
+def _milliseconds(times: Times) -> tuple[str, str, str]:
+    return f"{times.median:.3f}", f"{times.p25:.3f} - {times.p75:.3f}", f"{times.p95:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _small(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"

@@ -1,0 +1,322 @@
+"""`cbir-bench` on real indexes, and on stores that are made wrong on purpose."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cbir.bench import command, latency, parity
+from cbir.bench.report import labels
+from cbir.bench.subject import EXACT, ORDINARY, Subject, how, notes, open_subject, subject_of
+
+from cbir.errors import CbirError, UsageError
+from cbir.model import ModelRef
+from cbir.records import Hit, Vector, point_id
+from cbir.settings import Settings
+from cbir.stores import EmbeddedStore, StoreInfo, open_store
+
+from .building import both, build, unit_vectors
+
+COUNT = 600
+VECTORS = unit_vectors(COUNT)
+VECTORS[7] = VECTORS[8] = VECTORS[9]
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Altered:
+    """A real store whose answers are altered on the way out."""
+
+    def __init__(self, store: EmbeddedStore, alter: Callable[[list[Hit]], list[Hit]]):
+        self._store, self._alter = store, alter
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
+        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index folder with the usual stores and one of lists."""
+    root = tmp_path_factory.mktemp("made") / "index"
+    build([*both(root), f"faiss:{root}/lists?index=IVF32,Flat"], VECTORS)
+    return root
+
+
+@pytest.fixture
+def store(made: Path) -> Iterator[EmbeddedStore]:
+    opened = open_store(both(made)[0], "made", Settings())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process and return exit code, output and errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cbir-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def measured(subject: Subject) -> parity.Parity:
+    return parity.measure(subject, lambda done: None)
+
+
+def altered(store: EmbeddedStore, alter: Callable[[list[Hit]], list[Hit]], k: int = 5) -> parity.Parity:
+    """The result for a store beside its altered self."""
+    return measured(subject_of([store, Altered(store, alter)], k, 40, 1))
+
+
+def test_real_stores_agree(index: Path) -> None:
+    with open_subject(both(index), None, 10, 50, 42, Settings()) as subject:
+        found = measured(subject)
+    assert [(one.store, one.mode) for one in found.oracle] == [
+        (url, mode) for url in both(index) for mode in (ORDINARY, EXACT)
+    ]
+    for one in found.oracle:
+        assert one.score_difference.worst is not None
+        assert one.score_difference.worst < 1e-5
+        if one.mode == EXACT:
+            assert (one.ann_recall_at_k.mean, one.ann_recall_at_k.worst, one.queries_below_one) == (1, 1, 0)
+            assert one.searched == "scan"
+    exact = found.pairs[1]
+    assert (exact.mode, exact.identical + exact.identical_up_to_ties, exact.different) == (EXACT, 50, 0)
+    assert (exact.overlap_at_k.worst, exact.same_share, exact.differences) == (1, 1, [])
+    assert exact.kendall_tau_b.mean == pytest.approx(1)
+
+
+def test_queries_do_not_depend_on_the_order_of_stores(made: Path) -> None:
+    with open_subject(both(made), "made", 5, 30, 3, Settings()) as subject:
+        first = list(subject.queries)
+    with open_subject(both(made)[::-1], "made", 5, 30, 3, Settings()) as subject:
+        assert list(subject.queries) == first
+    with open_subject(both(made), "made", 5, 30, 4, Settings()) as subject:
+        assert list(subject.queries) != first
+    with open_subject(both(made), "made", 5, 10 * COUNT, 4, Settings()) as subject:
+        assert len(set(subject.queries)) == len(subject.queries) == COUNT
+
+
+def test_a_query_is_no_hit_of_itself(store: EmbeddedStore) -> None:
+    subject = subject_of([store], 1, COUNT, 0)
+    ordinary, exact = measured(subject).oracle
+    assert exact.ann_recall_at_k.worst == 1, "its own score would not pass for the neighbour's"
+    assert exact.score_difference.worst is not None
+    assert exact.score_difference.worst < 1e-5
+    assert exact.self_missing == ordinary.self_missing == 1, "one of three copies is not among two hits"
+    tied = dict(zip(subject.queries, subject.truth.tied, strict=True))
+    assert all(tied[point_id("set", copy)] for copy in ("7", "8", "9")), "two others are equally good"
+    assert sum(tied.values()) < 20
+
+
+def test_lists_that_are_not_all_searched_miss(made: Path) -> None:
+    with open_subject([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 100, 1, Settings()) as subject:
+        found = measured(subject)
+    lists, exact = found.oracle[:2]
+    assert lists.searched == "lists (nprobe=1)"
+    assert lists.ann_recall_at_k.mean is not None
+    assert lists.ann_recall_at_k.mean < 0.9
+    assert lists.queries_below_one > 10
+    assert lists.ann_recall_at_k.worst_query is not None
+    assert lists.ann_recall_at_k.worst_query.key is not None
+    assert exact.ann_recall_at_k.worst == 1
+    ordinary, both_exact = found.pairs
+    assert (ordinary.different > 10, both_exact.different) == (True, 0)
+    assert len(ordinary.differences) == ordinary.different
+    assert ordinary.same_share == pytest.approx(1 - ordinary.different / 100)
+    assert {one.rank for one in ordinary.differences} <= set(range(1, 11))
+
+
+def test_a_missed_best_hit_is_seen(store: EmbeddedStore) -> None:
+    found = altered(store, lambda hits: [hits[0], *hits[2:]])
+    assert found.oracle[1].ann_recall_at_k.mean == 1
+    assert found.oracle[3].ann_recall_at_k.mean == pytest.approx(0.8)
+    assert found.pairs[1].different == 40
+    assert found.pairs[1].overlap_at_k.mean == pytest.approx(0.8)
+
+
+def test_a_reversed_order_is_seen(store: EmbeddedStore) -> None:
+    found = altered(store, lambda hits: hits[:1] + hits[:0:-1])
+    assert found.oracle[3].ann_recall_at_k.mean == 1, "the same hits"
+    assert found.pairs[1].different == 40
+    assert found.pairs[1].kendall_tau_b.mean == pytest.approx(-1, abs=0.1)
+
+
+def test_wrong_scores_are_seen(store: EmbeddedStore) -> None:
+    found = altered(store, lambda hits: [replace(hit, score=hit.score - 0.01) for hit in hits])
+    assert found.oracle[3].score_difference.worst == pytest.approx(0.01, abs=1e-5)
+    assert found.pairs[1].score_difference.mean == pytest.approx(0.01, abs=1e-5)
+    assert found.pairs[1].different == 40
+
+
+def test_no_hits_are_no_success(store: EmbeddedStore) -> None:
+    found = altered(store, lambda hits: [])
+    nothing, pair = found.oracle[3], found.pairs[1]
+    assert (nothing.ann_recall_at_k.mean, nothing.queries_below_one, nothing.self_missing) == (0, 40, 40)
+    assert nothing.score_difference.mean is None
+    assert (pair.overlap_at_k.mean, pair.kendall_tau_b.mean, pair.kendall_tau_b.undefined) == (0, None, 40)
+    assert {one.delta for one in pair.differences} == {None}
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda hits: [hits[0], *hits[:-1]],
+        lambda hits: [replace(hits[0], id="b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"), *hits[1:]],
+    ],
+)
+def test_impossible_hits_are_refused(store: EmbeddedStore, alter: Callable[[list[Hit]], list[Hit]]) -> None:
+    with pytest.raises(CbirError, match="returned a point twice, or one that it does not have"):
+        altered(store, alter)
+
+
+class OtherModel(Altered):
+    @property
+    def info(self) -> StoreInfo:
+        return replace(self._store.info, model=ModelRef("other", "1" * 64, 8, 1, random_weights=False))
+
+
+class OtherVectors(Altered):
+    def vector(self, point_id: str) -> Vector | None:
+        return -np.asarray(self._store.vector(point_id))
+
+
+class OtherIds(Altered):
+    def matrix(self) -> tuple[list[str], Vector]:
+        ids, vectors = self._store.matrix()
+        return ["b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", *ids[1:]], vectors
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (OtherModel, "models 000000000000 and 111111111111"),
+        (OtherVectors, "the vectors of"),
+        (OtherIds, "2 ids are in one only"),
+    ],
+)
+def test_stores_with_other_points_are_refused(store: EmbeddedStore, kind: type[Altered], reason: str) -> None:
+    with pytest.raises(UsageError, match=f"do not hold the same points of made: .*{reason}"):
+        subject_of([store, kind(store, lambda hits: hits)], 5, 40, 1)
+
+
+def test_other_counts_end_in_one_line(made: Path, tmp_path: Path, run: Run) -> None:
+    other = tmp_path / "other"
+    build(both(other), VECTORS[:-1])
+    code, out, err = run("parity", "--store", both(made)[0], "--store", both(other)[1])
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "do not hold the same points of made: 600 and 599 points" in err
+
+
+def test_the_newest_common_collection(made: Path, tmp_path: Path, run: Run) -> None:
+    other = tmp_path / "other"
+    build(both(other), VECTORS, collection="else")
+    urls = "--store", both(made)[0], "--store", both(other)[0]
+    code, _, err = run("parity", *urls)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{both(made)[0]} has made; {both(other)[0]} has else" in err
+    build(both(other), VECTORS, collection="made")
+    build(both(other), VECTORS, collection="newer")
+    code, out, _ = run("parity", *urls, "--queries", 20)
+    assert code == 0
+    assert "made: 600 points" in out
+    assert run("parity", *urls, "--collection", "newer")[0] == 2
+    assert run("parity", *urls[:2], *urls[:2])[0] == 2, "the same store twice"
+
+
+def test_too_few_points(tmp_path: Path, run: Run) -> None:
+    build(both(tmp_path / "index"), VECTORS[:1])
+    code, _, err = run("parity", "--store", f"edge:{tmp_path}/index")
+    assert (code, "at least two" in err) == (2, True)
+
+
+def test_more_hits_than_points(tmp_path: Path) -> None:
+    build(both(tmp_path / "index"), VECTORS[:12])
+    with open_subject(both(tmp_path / "index"), None, 50, 20, 1, Settings()) as subject:
+        found = measured(subject)
+    assert (subject.k, len(subject.queries)) == (11, 12)
+    assert {one.ann_recall_at_k.worst for one in found.oracle} == {1.0}
+
+
+def test_tables_and_json(made: Path, tmp_path: Path, run: Run) -> None:
+    target = tmp_path / "parity.json"
+    urls = [part for url in both(made) for part in ("--store", url)]
+    code, out, err = run("parity", *urls, "--queries", 30, "-k", 5, "--json", target)
+    assert (code, err) == (0, "")
+    assert "Against the exact answer" in out
+    assert "Store against store" in out
+    assert f"WARNING: {both(made)[0]} scans in its ordinary mode" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 100
+    assert [path.name for path in tmp_path.iterdir()] == ["parity.json"], "nothing is left beside it"
+    result = json.loads(target.read_text())
+    assert result["settings"] == {"k": 5, "queries": 30, "seed": 42, "epsilon": 1e-5}
+    assert result["counts"]["points"] == COUNT
+    assert result["counts"]["exact_copies"] == 2
+    assert set(result["versions"]) == {"cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy"}
+    assert [(one["mode"], one["ann_recall_at_k"]["mean"]) for one in result["oracle"]][1::2] == [("exact", 1.0)] * 2
+    assert result["oracle"][2]["searched"] == "graph (600 of 600 points indexed, ef=128)"
+    assert [pair["mode"] for pair in result["pairs"]] == ["ordinary", "exact"]
+    code, out, _ = run("parity", *urls, "--queries", 30, "-k", 5, "--json", "-")
+    again = json.loads(out)
+    assert {**again, "created": ""} == {**result, "created": ""}, "the same seed gives the same figures"
+
+
+def test_one_store_alone(made: Path, run: Run) -> None:
+    code, out, _ = run("parity", "--store", both(made)[1], "--queries", 10)
+    assert (code, "Store against store" in out) == (0, False)
+
+
+def test_a_floor_for_the_recall(made: Path, run: Run) -> None:
+    lists = f"faiss:{made}/lists?nprobe=1"
+    assert run("parity", "--store", both(made)[0], "--queries", 20, "--min-recall", 1)[0] == 0
+    code, out, err = run("parity", "--store", lists, "--queries", 50, "--min-recall", 0.95)
+    assert (code, "Against the exact answer" in out, err.count("\n")) == (1, True, 1)
+    assert err.startswith(f"error: {lists}: ann_recall_at_10 is 0.")
+    assert err.endswith("below 0.95\n")
+
+
+def test_a_target_that_cannot_be_written_is_refused_first(made: Path, tmp_path: Path, run: Run) -> None:
+    for target in (tmp_path, tmp_path / "missing" / "parity.json"):
+        code, out, err = run("parity", "--store", both(made)[0], "--json", target)
+        assert (code, out, "standard output" in err) == (2, "", True)
+
+
+def test_how_and_labels(store: EmbeddedStore) -> None:
+    info = replace(store.info, url="edge:a", access="graph", count=2000, indexed=1500, options={"ef": "64"})
+    other, server = replace(info, url="edge:b", options={}), replace(info, url="http://localhost:6333")
+    assert how(info, ORDINARY) == "graph (1,500 of 2,000 points indexed, ef=64)"
+    assert how(other, ORDINARY) == "graph (1,500 of 2,000 points indexed)"
+    assert how(info, EXACT) == how(replace(info, access="scan"), ORDINARY) == "scan"
+    assert labels([info, server, other]) == {"edge:a": "edge 1", "http://localhost:6333": "server", "edge:b": "edge 2"}
+    subject = replace(subject_of([store], 5, 10, 1), infos=[info])
+    assert any("WARNING: edge:a has 1,500 of 2,000 points in its graph" in note for note in notes(subject))
+
+
+def test_latency(made: Path, run: Run) -> None:
+    urls = [part for url in both(made) for part in ("--store", url)]
+    code, out, _ = run("latency", *urls, "--queries", 20)
+    assert (code, "protocol / raw" in out, max(map(len, out.splitlines())) <= 100) == (0, True, True)
+    result = json.loads(run("latency", *urls, "--queries", 20, "--json", "-")[1])
+    assert (result["benchmark"], len(result["latency"])) == ("latency", 2)
+    for one in result["latency"]:
+        assert one["ann_recall_at_k"]["mean"] > 0.9
+        assert 0 < one["search_ms"]["p25"] <= one["search_ms"]["median"] <= one["search_ms"]["p95"]
+        assert one["ratio"] == pytest.approx(one["search_ms"]["median"] / one["raw_ms"]["median"])
+
+
+def test_latency_without_a_raw_call(store: EmbeddedStore) -> None:
+    """A store that is not embedded has none, and nothing is made up for it."""
+    (found,) = latency.measure(subject_of([Altered(store, lambda hits: hits)], 5, 10, 1), lambda done: None)
+    assert (found.raw_ms, found.ratio) == (None, None)
+
+
+def test_times() -> None:
+    assert latency.times([4.0, 1.0, 2.0, 3.0, 5.0]) == latency.Times(3.0, 2.0, 4.0, pytest.approx(4.8))

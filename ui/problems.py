@@ -1,0 +1,39 @@
+"""Errors as one sentence for a visitor: no tracebacks, no absolute paths, no passwords, no markup."""
+
+import logging
+import re
+import string
+
+import streamlit as st
+
+from cbir.errors import CbirError, DamageError
+
+log = logging.getLogger("cbir.ui")
+
+_FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^\s/:,;'\"()]+)*/(?=[^\s/])")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_MARKUP = re.compile(f"([{re.escape(string.punctuation)}])")
+
+
+def show(error: CbirError) -> None:
+    """Show an error on the page, and the whole of it in the log."""
+    log.error("%s: %s", type(error).__name__, error)
+    st.error(literal(sentence(error)), icon=":material/error:")
+
+
+def sentence(error: CbirError) -> str:
+    """Return what a visitor may read of an error."""
+    if isinstance(error, DamageError):
+        return "The index of this collection is damaged and is not served; `cbir-ingest verify` names the bad files."
+    text = _FOLDERS.sub("", redacted(" ".join(str(error).split())))
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+
+
+def redacted(url: str) -> str:
+    """Return the text with user names and passwords taken out of its URLs."""
+    return _CREDENTIALS.sub("", url)
+
+
+def literal(text: str) -> str:
+    """Return the text escaped for Streamlit's markdown, which then shows it as it is."""
+    return _MARKUP.sub(r"\\\1", text)

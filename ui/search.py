@@ -1,0 +1,108 @@
+"""`cbir-search`: the pictures of a collection most similar to a file, as a table or as JSON."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cbir import terminal
+
+if TYPE_CHECKING:
+    from cbir.stores import StoreInfo
+
+    from .searcher import Answer
+
+app = terminal.new_app("Find the pictures most similar to a given one: `cbir-search ./query.jpg -k 5`.")
+
+
+@app.command()
+def search(
+    picture: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.", show_default=False)],
+    store: Annotated[
+        str | None, typer.Option(help="Where to search.", show_default="the first of $CBIR_STORES, or edge:./index")
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Name of the collection.", show_default="the one published last")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="How many pictures to find.")] = 10,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector; no graph.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Find the pictures of a collection that are most similar to PICTURE."""
+    from cbir.errors import ImageError, UsageError
+    from cbir.settings import load_settings
+    from cbir.sources import read_file
+    from cbir.stores import open_store
+
+    from .searcher import join
+
+    settings = load_settings()
+    try:
+        data = read_file(picture)
+    except OSError as error:
+        raise UsageError(f"{picture}: {error.strerror}") from None
+    except ImageError as error:
+        raise UsageError(f"{picture}: {error}") from None
+    opened = open_store(store or settings.store_urls[0], collection, settings)
+    try:
+        if opened.info.model.random_weights:
+            typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
+        try:
+            answer = join(opened, settings.max_image_megapixels).by_image(data, top, exact=exact)
+        except ImageError as error:
+            raise ImageError(f"{picture}: {error}") from None
+    finally:
+        opened.close()
+    access = "scan" if exact else opened.info.access
+    if as_json:
+        _write_json(answer, opened.info, access)
+    else:
+        _show(answer, opened.info, access)
+
+
+def _write_json(answer: "Answer", info: "StoreInfo", access: str) -> None:
+    import json
+    import sys
+
+    hits = [
+        {
+            "rank": rank,
+            "score": round(hit.score, 6),
+            "id": hit.id,
+            "key": hit.key,
+            "label": hit.label,
+            "payload": hit.payload,
+        }
+        for rank, hit in enumerate(answer.hits, 1)
+    ]
+    times = {stage: round(spent, 3) for stage, spent in answer.milliseconds.items()}
+    found = {"collection": info.collection, "store": info.url, "access": access, "hits": hits, "milliseconds": times}
+    sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+
+
+def _show(answer: "Answer", info: "StoreInfo", access: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    labelled = any(hit.label is not None for hit in answer.hits)
+    table = Table("rank", "score", "key", *(["label"] if labelled else []), box=None, pad_edge=False)
+    for rank, hit in enumerate(answer.hits, 1):
+        cells = [str(rank), f"{hit.score:.4f}", hit.key, *([hit.label or ""] if labelled else [])]
+        table.add_row(*(Text(_printable(cell)) for cell in cells))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in answer.milliseconds.items())
+    console.print(
+        f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}", markup=False, emoji=False
+    )
+
+
+def _printable(text: str) -> str:
+    """Return the text without characters that could steer a terminal."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def main() -> None:
+    """Run the command line."""
+    terminal.run(app)

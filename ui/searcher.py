@@ -1,0 +1,117 @@
+"""One collection and the model that made its vectors, joined: a picture or a stored point in, its neighbours out."""
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cbir.errors import UsageError
+from cbir.model import Embedder, find_model
+from cbir.records import Hit, Vector
+from cbir.stores import Store
+
+_embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search found.
+
+    Attributes:
+        hits: By score downwards.
+        milliseconds: What each stage took; a stored point needs no stage but `store`.
+        itself: The stored point that was asked about, if the search came upon it.
+    """
+
+    hits: list[Hit]
+    milliseconds: dict[str, float]
+    itself: Hit | None = None
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """An opened store and the embedder of its model. Safe to share between threads."""
+
+    store: Store
+    embedder: Embedder
+    max_megapixels: float
+
+    def by_image(self, data: bytes, k: int, *, exact: bool = False) -> Answer:
+        """Return the at most k pictures most similar to an image file.
+
+        Raises:
+            ImageError: The bytes are no image that can be used.
+            CbirError: The store failed.
+        """
+        clock = _Clock()
+        with clock.stage("decode"):
+            image = self.embedder.decode(data, self.max_megapixels)
+        with clock.stage("preprocess"):
+            pixels = self.embedder.pixels(image)[None]
+        with clock.stage("model"):
+            vectors = self.embedder.run(pixels)
+        with clock.stage("store"):
+            hits = self._hits(vectors, k, exact)
+        return Answer(hits, clock.milliseconds)
+
+    def by_id(self, point_id: str, k: int, *, exact: bool = False) -> Answer:
+        """Return the at most k pictures most similar to a stored one, itself left out.
+
+        Raises:
+            UsageError: The collection has no such point.
+            CbirError: The store failed.
+        """
+        clock = _Clock()
+        with clock.stage("store"):
+            vector = self.store.vector(point_id)
+            if vector is None:
+                raise UsageError(f"collection {self.store.info.collection} has no picture with the id {point_id}")
+            found = self._hits(vector[None], k + 1, exact)
+        others = [hit for hit in found if hit.id != point_id]
+        itself = next((hit for hit in found if hit.id == point_id), None)
+        return Answer(others[:k], clock.milliseconds, itself)
+
+    def _hits(self, vectors: Vector, k: int, exact: bool) -> list[Hit]:
+        return self.store.search(vectors, k, exact=exact)[0]
+
+
+def join(store: Store, max_megapixels: float) -> Searcher:
+    """Return the searcher for an opened store, with the model file that it carries or else the packaged one.
+
+    Raises:
+        UsageError: There is no such model file, or it is not the one that made the collection's vectors.
+        CbirError: The model file is damaged.
+    """
+    return Searcher(store, _embedder_for(store), max_megapixels)
+
+
+def _embedder_for(store: Store) -> Embedder:
+    """Return the store's embedder; stores of one model share one, which goes when the last of them goes."""
+    wanted = store.info.model
+    with _loading:
+        embedder = _embedders.get(wanted.sha256)
+        if embedder is None:
+            embedder = Embedder(store.model() or find_model(wanted.name))
+            if embedder.sha256 != wanted.sha256:
+                raise UsageError(
+                    f"collection {store.info.collection} was made by another {wanted.name} (SHA-256"
+                    f" {wanted.sha256[:12]}) than {embedder.path} ({embedder.sha256[:12]}): ingest it again"
+                )
+            _embedders[wanted.sha256] = embedder
+        return embedder
+
+
+@dataclass
+class _Clock:
+    """Milliseconds by stage."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.milliseconds[name] = (time.perf_counter() - start) * 1000
