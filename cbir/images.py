@@ -81,7 +81,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
 
 
 def _too_large(what: str, max_megapixels: float) -> ImageError:
-    return ImageError(f"too large: {what}, the limit is {max_megapixels:g} (--max-image-megapixels)")
+    return ImageError(f"too large: {what}, the limit is {max_megapixels:g} (CBIR_MAX_IMAGE_MEGAPIXELS)")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ source and model. Each point's payload has two fields more than the user's: its 
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,14 +143,16 @@ class QdrantStore:
 
     def vector(self, point_id: str) -> Vector | None:
         """See `cbir.stores.Store.vector`."""
-        point = self._point(point_id, vectors=True)
-        return None if point is None else np.asarray(point.vector, np.float32)
+        with server_errors(self._url):
+            points = self._client.retrieve(self._collection, [point_id], with_vectors=True, with_payload=False)
+        return np.asarray(points[0].vector, np.float32) if points else None
 
-    def thumbnail(self, point_id: str) -> bytes | None:
-        """See `cbir.stores.Store.thumbnail`."""
-        point = self._point(point_id, payload=[THUMBNAIL])
-        text = (point.payload or {}).get(THUMBNAIL) if point else None
-        return None if text is None else base64.b64decode(text)
+    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
+        """See `cbir.stores.Store.thumbnails`."""
+        with server_errors(self._url):
+            points = self._client.retrieve(self._collection, list(point_ids), with_payload=[THUMBNAIL])
+        found = {str(point.id): base64.b64decode((point.payload or {}).get(THUMBNAIL, "")) for point in points}
+        return [found.get(point_id) for point_id in point_ids]
 
     def sample(self, count: int, seed: int) -> list[str]:
         """See `cbir.stores.Store.sample`."""
@@ -170,13 +172,6 @@ class QdrantStore:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-    def _point(self, point_id: str, vectors: bool = False, payload: list[str] | None = None) -> models.Record | None:
-        with server_errors(self._url):
-            found = self._client.retrieve(
-                self._collection, [point_id], with_vectors=vectors, with_payload=payload or False
-            )
-        return found[0] if found else None
 
 
 def scroll(

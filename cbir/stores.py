@@ -84,8 +84,8 @@ class Store(Protocol):
     def vector(self, point_id: str) -> Vector | None:
         """Return the stored (D,) vector of a point, or None."""
 
-    def thumbnail(self, point_id: str) -> bytes | None:
-        """Return the stored thumbnail of a point, or None."""
+    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the stored thumbnail (a small JPEG) of each point, None for one that is not there."""
 
     def sample(self, count: int, seed: int) -> list[str]:
         """Return `count` random ids (all, if there are fewer); the same for the same points and seed."""
@@ -286,10 +286,10 @@ class EmbeddedStore:
         position = self._log.position(point_id)
         return None if position is None else self._log.vector(position)
 
-    def thumbnail(self, point_id: str) -> bytes | None:
-        """See `Store.thumbnail`."""
-        position = self._log.position(point_id)
-        return None if position is None else self._log.thumbnail(position)
+    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
+        """See `Store.thumbnails`."""
+        positions = map(self._log.position, point_ids)
+        return [None if position is None else self._log.thumbnail(position) for position in positions]
 
     def sample(self, count: int, seed: int) -> list[str]:
         """See `Store.sample`."""

@@ -86,9 +86,11 @@ def test_what_is_stored_comes_back(store: Store) -> None:
         vector = store.vector(point.id)
         assert vector is not None
         assert np.allclose(vector, point.vector, atol=1e-6)
-        assert store.thumbnail(point.id) == point.thumbnail
     assert store.vector("00000000-0000-0000-0000-000000000000") is None
-    assert store.thumbnail("00000000-0000-0000-0000-000000000000") is None
+    nobody = "00000000-0000-0000-0000-000000000000"
+    asked = [points[3].id, nobody, points[1].id]
+    assert store.thumbnails(asked) == [points[3].thumbnail, None, points[1].thumbnail]
+    assert store.thumbnails([]) == []
 
 
 def test_the_matrix_holds_every_vector(store: Store) -> None:
@@ -159,7 +161,7 @@ def test_an_open_store_outlives_the_generations_after_it(tmp_path: Path) -> None
         build(both(tmp_path), VECTORS[:100], version=version)
     assert sorted(path.name for path in (tmp_path / "made").glob("0*")) == ["000003", "000004"]
     assert [store.search(VECTORS[:2], 5) for store in stores] == answers
-    assert [store.thumbnail(store.sample(1, 0)[0]) is not None for store in stores] == [True, True]
+    assert all(None not in store.thumbnails(store.sample(3, 0)) for store in stores)
     for store in stores:
         store.close()
 

@@ -57,7 +57,7 @@ def ask_picture(data: bytes, name: str, max_megapixels: float) -> None:
 
 def ask_point(searcher: Searcher) -> Callable[[str], None]:
     """Return the callback that makes a picture of the collection the query."""
-    return lambda point_id: _ask(Query("", searcher.store.thumbnail(point_id), point_id=point_id))
+    return lambda point_id: _ask(Query("", searcher.store.thumbnails([point_id])[0], point_id=point_id))
 
 
 def refuse(problem: str) -> None:

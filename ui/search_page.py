@@ -79,7 +79,7 @@ def _ask(searcher: Searcher, settings: Settings) -> DeltaGenerator:
         st.markdown("**Or start from one of these**", width="content")
         st.button("Shuffle", icon=":material/shuffle:", type="tertiary", on_click=_shuffle)
     ids = searcher.store.sample(EXAMPLES, st.session_state.setdefault("seed", 0))
-    parts.examples(ids, _thumbnails(searcher, ids), query.ask_point(searcher))
+    parts.examples(ids, searcher.store.thumbnails(ids), query.ask_point(searcher))
     return card
 
 
@@ -98,11 +98,8 @@ def _answer(card: DeltaGenerator, searcher: Searcher, k: int) -> None:
         parts.query_card(asked.picture, *asked.about(answer), answer.milliseconds)
     count = len(answer.hits)
     st.markdown(f"**The {count} most similar**" if count > 1 else "**The most similar**")
-    parts.gallery(answer.hits, _thumbnails(searcher, [hit.id for hit in answer.hits]), query.ask_point(searcher))
-
-
-def _thumbnails(searcher: Searcher, ids: list[str]) -> list[bytes | None]:
-    return [searcher.store.thumbnail(one) for one in ids]
+    thumbnails = searcher.store.thumbnails([hit.id for hit in answer.hits])
+    parts.gallery(answer.hits, thumbnails, query.ask_point(searcher))
 
 
 def _shuffle() -> None:
