@@ -73,12 +73,9 @@ def test_every_command_has_help() -> None:
 
 @pytest.mark.slow
 def test_the_wheel_holds_what_the_folders_hold_and_its_commands_start(tmp_path: Path) -> None:
+    rest = (".git", ".venv*", ".*_cache", ".hypothesis", "build", "index", "*.egg-info", "__pycache__")
     source = tmp_path / "source"  # building leaves files in the folder it builds from
-    shutil.copytree(
-        ROOT,
-        source,
-        ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "build", "index", "*.egg-info", "__pycache__"),
-    )
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*rest))
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, source]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
