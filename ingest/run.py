@@ -2,7 +2,9 @@
 
 import logging
 import re
+import resource
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,6 +64,7 @@ class Summary:
         images_per_second: stored / seconds["total"].
         seconds: Where the time went. read, decode and embed are thread time divided by the workers; store is
             writing, build is building and publishing the indexes.
+        peak_megabytes: Most memory that this process, and the largest of those that built an index, ever had.
     """
 
     collection: str
@@ -74,6 +77,7 @@ class Summary:
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("read", "decode", "embed", "store", "build", "total"), 0.0)
     )
+    peak_megabytes: dict[str, int] = field(default_factory=dict)
     workers: int = 1
     batch_size: int = 1
     resumed: int = 0
@@ -95,6 +99,7 @@ class Summary:
         """Work out the totals."""
         self.seconds["total"] = time.perf_counter() - started
         self.images_per_second = self.stored / self.seconds["total"]
+        self.peak_megabytes = {"ingest": _peak(resource.RUSAGE_SELF), "build": _peak(resource.RUSAGE_CHILDREN)}
         self.reasons = dict(Counter(skip["reason"] for skip in self.failures).most_common())
 
     def as_json(self) -> dict[str, Any]:
@@ -155,6 +160,11 @@ def ingest(
 def collection_name(dataset: str, model: str) -> str:
     """Return the usual name of a collection: data set and model, in letters that every store takes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{dataset}-{model}").lstrip(".") or "images"
+
+
+def _peak(whose: int) -> int:
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes there, kilobytes elsewhere
+    return resource.getrusage(whose).ru_maxrss * unit // 10**6
 
 
 def _fill(source: Source, embedding: Embedding, sinks: Sequence[Sink], summary: Summary) -> None:

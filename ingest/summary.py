@@ -25,6 +25,8 @@ def show(summary: Summary, notes: Sequence[str]) -> None:
         f"{summary.images_per_second:,.1f} ({summary.workers} workers, batches of {summary.batch_size})",
     )
     table.add_row("seconds", ", ".join(f"{stage} {spent:,.1f}" for stage, spent in summary.seconds.items()))
+    peak = summary.peak_megabytes
+    table.add_row("peak memory", f"{peak['ingest']:,} MB embedding, {peak['build']:,} MB building")
     console.print(table)
     for reason, count in summary.reasons.items():
         console.print(f"skipped {count:,}: {reason}", markup=False)
