@@ -229,11 +229,13 @@ def _stored_in_all(sinks: Sequence[Sink]) -> Callable[[str, str, str | None], bo
 
 @contextmanager
 def _stop_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does."""
-    names = [signal.SIGTERM, signal.SIGHUP]
-    before = [signal.signal(name, signal.default_int_handler) for name in names]
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, unless they are ignored, as under nohup."""
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [name for name, handler in before.items() if handler is not signal.SIG_IGN]
+    for name in heard:
+        signal.signal(name, signal.default_int_handler)
     try:
         yield
     finally:
-        for name, handler in zip(names, before, strict=True):
-            signal.signal(name, handler)
+        for name in heard:
+            signal.signal(name, before[name])

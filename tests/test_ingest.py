@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +181,17 @@ def test_two_folders_of_one_name_do_not_mix(photos: Path, tmp_path: Path) -> Non
     assert moved["unchanged"] == 24
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
     command = [*COMMAND, str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A test run in the background ignores SIGINT, and a child inherits that.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     log = tmp_path / "index" / "photos-efficientnet_lite0" / "building" / "log" / "000001.log"
     while not (log.exists() and log.stat().st_size > 500_000):
         assert process.poll() is None, "it was too fast to be stopped"
