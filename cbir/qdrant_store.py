@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.model import ModelRef
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
-from cbir.stores import StoreInfo, check_query, rank
+from cbir.stores import StoreInfo, check_query, rank, redacted
 
 METADATA = "cbir"
 THUMBNAIL, VERSION = "cbir_thumbnail", "cbir_version"
@@ -43,16 +44,20 @@ RECORD = TypeAdapter(CollectionRecord)
 
 
 def connect(url: str, settings: Settings) -> QdrantClient:
-    """Return a client for the server; nothing is sent yet.
+    """Return this process's client for the server; nothing is sent yet.
 
     Raises:
         UsageError: The URL is not one of a server.
     """
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    return _client(url, settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None)
+
+
+@lru_cache(maxsize=16)
+def _client(url: str, key: str | None) -> QdrantClient:
     try:
         return QdrantClient(url=url, api_key=key, timeout=_TIMEOUT_SECONDS, check_compatibility=False)
     except ValueError as error:
-        raise UsageError(f"{url} is not the address of a Qdrant server: {error}") from None
+        raise UsageError(f"{redacted(url)} is not the address of a Qdrant server: {error}") from None
 
 
 def server_collections(url: str, settings: Settings) -> list[str]:
@@ -94,7 +99,7 @@ def open_server_store(url: str, collection: str | None, settings: Settings) -> "
     names = server_collections(url, settings)
     if not names or (collection is not None and collection not in names):
         raise UsageError(
-            f"{url} has no collection {collection or 'yet'} of cbir's; it has: {', '.join(names) or 'none'}"
+            f"{redacted(url)} has no collection {collection or 'yet'} of cbir's; it has: {', '.join(names) or 'none'}"
         )
     return QdrantStore(url, collection or names[0], settings)
 
@@ -108,7 +113,7 @@ class QdrantStore:
         with server_errors(url):
             record = read_record(self._client, collection)
         if record is None:
-            raise UsageError(f"{url}: {collection} was not made by cbir")
+            raise UsageError(f"{redacted(url)}: {collection} was not made by cbir")
         self._record = record
 
     @property
@@ -118,7 +123,7 @@ class QdrantStore:
             count = self._client.count(self._collection, exact=True).count
             indexed = self._client.get_collection(self._collection).indexed_vectors_count or 0
         return StoreInfo(
-            url=self._url,
+            url=redacted(self._url),
             collection=self._collection,
             generation="",
             model=self._record.model,
@@ -166,12 +171,11 @@ class QdrantStore:
         return [str(point.id) for point in points], rows.reshape(len(points), self._record.model.dimension)
 
     def model(self) -> Path | None:
-        """A server keeps no model file; the packaged one or `--model` must fit."""
+        """A server keeps no model file; a packaged one must fit."""
         return None
 
     def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        """Nothing to release: all stores of a server share one client."""
 
 
 def scroll(
@@ -192,6 +196,7 @@ def scroll(
 @contextmanager
 def server_errors(url: str) -> Iterator[None]:
     """Turn what the client raises into one line that says which server and what to look at."""
+    url = redacted(url)
     from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
     try:

@@ -8,6 +8,7 @@ A PATH is an index folder. A path right inside an index folder names one index o
 `faiss:./index/faiss` live in one folder, are built from one vector log and are published together.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -40,12 +41,17 @@ class StoreURL:
         return self.kind in ENGINE_KINDS
 
 
+def redacted(text: str) -> str:
+    """Return the text with user names and passwords taken out of its URLs."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
 @dataclass(frozen=True)
 class StoreInfo:
     """What a store says of one opened collection.
 
     Attributes:
-        url: The store's URL as given.
+        url: The store's URL as given, without a password.
         collection: The collection's name.
         generation: The published generation, "" for a server.
         model: What made the vectors.
@@ -138,6 +144,7 @@ ENGINE_KINDS = {
     "edge": EngineKind("cbir.edge_store", {"m": "16", "ef_construct": "100"}, {"ef": "128"}),
     "faiss": EngineKind("cbir.faiss_store", {"index": "HNSW16", "ef_construct": "100"}, {"ef": "128", "nprobe": "16"}),
 }
+_MOST = 1_000_000
 SERVER_KINDS = ("http", "https")
 
 
@@ -162,15 +169,15 @@ def parse(text: str) -> StoreURL:
     path, _, query = rest.partition("?")
     if kind not in ENGINE_KINDS or not path:
         raise UsageError(
-            f"unknown store {text!r}; a store is edge:PATH, faiss:PATH, http://HOST:PORT or https://HOST:PORT"
+            f"unknown store {redacted(text)!r}; a store is edge:PATH, faiss:PATH, http://HOST:PORT or https://HOST:PORT"
         )
     options = dict(parse_qsl(query, keep_blank_values=True))
     known = ENGINE_KINDS[kind].options
     for name, value in options.items():
         if name not in known:
             raise UsageError(f"store {text!r}: unknown option {name!r}; {kind} has {', '.join(known)}")
-        if name != "index" and not (value.isdecimal() and int(value) > 0):
-            raise UsageError(f"store {text!r}: {name} must be a whole number above 0, not {value!r}")
+        if name != "index" and not (value.isdecimal() and 0 < int(value) <= _MOST):
+            raise UsageError(f"store {text!r}: {name} must be a whole number from 1 to {_MOST:,}, not {value!r}")
     return StoreURL(text, kind, path, options)
 
 
@@ -247,7 +254,14 @@ class EmbeddedStore:
                 f" `cbir-ingest SOURCE --store {place.url.text}` adds it without embedding anything again"
             )
         kind = ENGINE_KINDS[engine.kind]
-        options = {**kind.options, **engine.options, **place.url.options}
+        built = {**kind.build_options, **engine.options}
+        for name, value in place.url.options.items():
+            if built.get(name, value) != value:
+                raise UsageError(
+                    f"{place.url.text}: this index was built with {name}={built[name]}; leave the option out, or"
+                    f" build it anew with `cbir-ingest SOURCE --store '{place.url.text}'`"
+                )
+        options = {**kind.options, **built, **place.url.options}
         self._generation: Generation = generation
         self._log: VectorLog = generation.log()
         generation.require_whole(place.name)

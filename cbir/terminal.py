@@ -11,7 +11,7 @@ from typing import Any
 import typer
 import typer.core
 
-from cbir.errors import CbirError
+from cbir.errors import CbirError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,38 @@ def new_app(help_text: str, default: str | None = None) -> typer.Typer:
 
 
 def run(app: typer.Typer) -> None:
-    """Run `app`; an error of ours ends in one line on standard error and its exit code."""
-    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "WARNING").upper(), format="%(message)s")
-    logging.getLogger("cbir").setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
+    """Run `app`; a mistake of the user's or a failure ends in one line on standard error and its exit code."""
     try:
-        app()
+        _set_log_level(os.environ.get("LOG_LEVEL", "").upper())
+        sys.exit(app(standalone_mode=False) or 0)
     except CbirError as error:
-        typer.echo(f"error: {one_line(error)}", err=True)
+        _end(one_line(error), error.exit_code)
+    except _NoArguments as error:
+        error.show()
         sys.exit(error.exit_code)
+    except _WrongCall as error:
+        _end(f"{' '.join(error.format_message().split())} (--help shows what there is)", error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _end("interrupted", 130)
+    except OSError as error:
+        _end(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+
+
+# Typer's errors for a wrong call, of which it exports one kind alone.
+_WrongCall: Any = typer.BadParameter.__mro__[1]
+_NoArguments: Any = next(kind for kind in _WrongCall.__subclasses__() if kind.__name__ == "NoArgsIsHelpError")
+
+
+def _set_log_level(level: str) -> None:
+    if level and level not in logging.getLevelNamesMapping():
+        raise UsageError(f"the environment's LOG_LEVEL: there is no {level}, but DEBUG, INFO, WARNING and ERROR")
+    logging.basicConfig(level=level or "WARNING", format="%(message)s")
+    logging.getLogger("cbir").setLevel(level or "INFO")
+
+
+def _end(message: str, exit_code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(exit_code)
 
 
 def one_line(error: BaseException) -> str:

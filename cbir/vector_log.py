@@ -105,7 +105,10 @@ class VectorLog:
 
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
-        wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
+        try:
+            wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
+        except ValueError:
+            return None
         at = int(np.searchsorted(self.ids, wanted, sorter=self._order)[0])
         if at == len(self) or self.ids[self._order[at]] != wanted[0]:
             return None

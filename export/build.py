@@ -17,13 +17,14 @@ def build_model(backbone: Backbone, path: Path, precision: Precision) -> float:
     Raises:
         CbirError: The file's vectors are not those of torch; nothing is written.
     """
+    pictures = sample_pictures()
     loaded = load_backbone(backbone)
     model = export(loaded, precision)
     card = card_for(loaded, precision)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.onnx"
         write(model, card, draft)
-        cosine = lowest_cosine(Embedder(draft), loaded, sample_pictures())
+        cosine = lowest_cosine(Embedder(draft), loaded, pictures)
     require_cosine(cosine)
     write(model, replace(card, cosine_to_torch=round(cosine, 7)), path)
     return cosine

@@ -37,6 +37,8 @@ def build(
     except ImportError as error:
         raise UsageError(f"exporting needs the package {error.name}: pip install 'cbir[export]'") from None
     path = output or Path(f"{name}.onnx")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"cannot write {path}: its folder does not exist, or it is a folder itself")
     cosine = build_model(backbone, path, "fp16" if precision == "fp16" else "fp32")
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, lowest cosine to torch {cosine:.6f}")
 

@@ -19,7 +19,7 @@ from cbir.model import Embedder, cores
 from cbir.records import Point
 from cbir.settings import Settings
 from cbir.sources import Source
-from cbir.stores import locate, parse
+from cbir.stores import locate, parse, redacted
 
 from .builder import IndexBuilder
 from .pipeline import ChunkResult, Embedding, embed_all
@@ -133,7 +133,7 @@ def ingest(
         log.warning("warning: %s has random weights; its results mean nothing", model.name)
     name = dataset or source.name
     plan = Plan(collection or collection_name(name, model.name), name, source.origin, model, None)
-    summary = Summary(plan.collection, list(stores), workers=workers, batch_size=settings.batch_size)
+    summary = Summary(plan.collection, list(map(redacted, stores)), workers=workers, batch_size=settings.batch_size)
     with ExitStack() as stack:
         sinks = []
         for sink in _open_sinks(stores, plan, model_file, settings, same_source=dataset is not None):

@@ -20,6 +20,7 @@ from cbir.qdrant_store import (
 )
 from cbir.records import Point
 from cbir.settings import Settings
+from cbir.stores import redacted
 
 from .builder import require_same
 
@@ -43,10 +44,10 @@ class ServerSink:
             before = read_record(self._client, plan.collection) if exists else None
         if exists and before is None:
             raise UsageError(
-                f"{url} has a collection {plan.collection} that cbir did not make; name another --collection"
+                f"{redacted(url)} has a collection {plan.collection} that cbir did not make; name another --collection"
             )
         if before is not None:
-            require_same(before, plan, f"{url} {plan.collection}", same_source)
+            require_same(before, plan, f"{redacted(url)} {plan.collection}", same_source)
         else:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             with server_errors(url):
@@ -84,5 +85,4 @@ class ServerSink:
         """Nothing to do: a server's collection is searched while it is filled."""
 
     def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        """Nothing to release: the process has one client for the server."""
