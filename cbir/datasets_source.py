@@ -3,17 +3,20 @@
 Images are read undecoded, so that the same JPEG gives the same vector from a folder, from Parquet and from the hub.
 """
 
+import glob
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import Item
-from cbir.sources import Source, SourceOptions, read_file, top_labels
+from cbir.sources import Source, SourceOptions, is_complete, read_file, refuse, top_labels
 
 _ROWS_AT_ONCE = 64
+_LOOKED_AT = 100
 _KEY_COLUMNS = ("key", "id", "image_id", "file_name", "filename", "path")
 
 
@@ -28,37 +31,49 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
 
     datasets.disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be ten lines before our one
-    name, origin, data = _load(text, options.split)
+    loaded = _load(text, options)
+    data = loaded.data
     images = [column for column, kind in data.features.items() if isinstance(kind, datasets.Image)]
     if not images:
         raise UsageError(f"{text} has no image column; its columns are {', '.join(data.features)}")
     image = images[0]
-    labels = _labels(data, options.label, text)
+    for name, column in (("label", options.label), ("key", options.key)):
+        if column is not None and column not in data.features:
+            raise UsageError(
+                f"{text} has no column {column!r} for --{name}; its columns are {', '.join(data.features)}"
+            )
+    data = data.cast_column(image, datasets.Image(decode=False))
+    key_column = options.key or _key_column(data, image)  # of the whole set, whatever rows are chosen below
+    labels = _labels(data, options.label)
+    rows = list(range(len(data)))
     if options.top_classes is not None:
         kept = top_labels(labels, options.top_classes)
-        rows = [row for row, label in enumerate(labels) if label in kept]
-        data, labels = data.select(rows), [labels[row] for row in rows]
-    else:
-        rows = list(range(len(data)))
-    if options.limit is not None:
-        data = data.select(range(min(options.limit, len(data))))
-    data = data.cast_column(image, datasets.Image(decode=False))
-    key = _key_of(data, image, options, text, origin)
-    allowed = _allowed_folders(origin)
-    skip = {image, options.label} | {
-        column for column, kind in data.features.items() if isinstance(kind, datasets.Image)
-    }
+        rows = [row for row in rows if labels[row] in kept]
+    rows = rows[: options.limit]
+    chosen = data if len(rows) == len(data) else data.select(rows)
+    skip = {*images, options.label}
 
     def items() -> Iterator[Item]:
-        row = 0
-        for columns in data.iter(_ROWS_AT_ONCE):
-            for record in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
+        numbers = iter(rows)
+        for columns in chosen.iter(_ROWS_AT_ONCE):
+            for values in zip(*columns.values(), strict=True):
+                record, row = dict(zip(columns, values, strict=True)), next(numbers)
+                picture = record[image] or {}
+                key = str(record[key_column]) if key_column else _file_key(picture, loaded.folders) or f"row {row}"
                 payload = {column: value for column, value in record.items() if column not in skip}
-                read = partial(_read, record[image] or {}, allowed)
-                yield Item(key(record, rows[row]), read, labels[row], payload)
-                row += 1
+                yield Item(key, partial(_read, picture, loaded.folders), labels[row], payload)
 
-    return Source(name, origin, _Rows(items), len(data))
+    return Source(loaded.name, loaded.origin, _Rows(items), len(rows), complete=is_complete(options))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A data set: its name, its origin, the folders that its rows' paths may lead into, and its rows."""
+
+    name: str
+    origin: str
+    folders: tuple[Path, ...]
+    data: Any
 
 
 class _Rows:
@@ -71,91 +86,95 @@ class _Rows:
         return self._start()
 
 
-def _load(text: str, split: str) -> tuple[str, str, Any]:
-    """Return (name, origin, data set) for what the user typed."""
-    import datasets
-
-    scheme, _, rest = text.partition(":")
+def _load(text: str, options: SourceOptions) -> _Loaded:
+    """Return the data set that the user named, undecoded rows of one split."""
     try:
-        if scheme == "hf":
-            repository = rest.removeprefix("//").removeprefix("datasets/")
-            return (
-                repository.rsplit("/", 1)[-1],
-                f"hf://{repository}",
-                datasets.load_dataset(repository, split=split),
-            )
-        if scheme == "imagefolder":
-            path = Path(rest.removeprefix("//")).expanduser().resolve()
-            if not path.is_dir():
-                raise UsageError(f"{text}: {path} is not a folder")
-            return path.name, str(path), datasets.load_dataset("imagefolder", data_dir=str(path), split=split)
-        path = Path(text).expanduser().absolute()
-        if path.is_dir():
-            loaded = datasets.load_from_disk(str(path))
-            return path.name, str(path), loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
-        if not any(path.parent.glob(path.name)):
-            raise UsageError(f"{text} does not exist")
-        name = path.stem if path.is_file() else path.parent.name
-        return name, str(path), datasets.load_dataset(path.suffix[1:], data_files=str(path), split="train")
+        return _load_any(text, options)
     except CbirError:
         raise
     except ConnectionError as error:
         hint = "download the data set where there is a network and give the folder or the .parquet file"
         raise CbirError(f"{text}: the hub cannot be reached: {error}; {hint}") from None
     except Exception as error:  # a missing set, a wrong split and a broken file share no base class
-        known = type(error).__name__
         detail = " ".join(str(error.__cause__ or error).split())[:300]
-        raise UsageError(f"cannot read {text} (split {split}): {known}: {detail}") from None
+        raise UsageError(f"cannot read {text}: {type(error).__name__}: {detail}") from None
 
 
-def _labels(data: Any, column: str | None, text: str) -> list[str | None]:
+def _load_any(text: str, options: SourceOptions) -> _Loaded:
+    import datasets
+
+    scheme, _, rest = text.partition(":")
+    split = options.split or "train"
+    suffix = f"?split={split}" if split != "train" else ""  # rows of two splits are not the same rows
+    if scheme == "hf":
+        repository = rest.removeprefix("//").removeprefix("datasets/")
+        data = datasets.load_dataset(repository, split=split)
+        return _Loaded(repository.rsplit("/", 1)[-1], f"hf://{repository}{suffix}", _hub_caches(), data)
+    if scheme == "imagefolder":
+        path = Path(rest.removeprefix("//")).expanduser().resolve()
+        if not path.is_dir():
+            raise UsageError(f"{text}: {path} is not a folder")
+        data = datasets.load_dataset("imagefolder", data_dir=str(path), split=split)
+        return _Loaded(path.name, f"{path}{suffix}", (path,), data)
+    path = Path(text).expanduser().resolve()
+    if path.is_dir():
+        saved = datasets.load_from_disk(str(path))
+        if not isinstance(saved, datasets.DatasetDict):
+            refuse(options, ("split",), f"{text}, which has no splits")
+            return _Loaded(path.name, str(path), (path,), saved)
+        if split not in saved:
+            raise UsageError(f"{text} has no split {split!r}; it has {', '.join(saved)}")
+        return _Loaded(path.name, f"{path}{suffix}", (path,), saved[split])
+    refuse(options, ("split",), f"{text}, which has no splits")
+    pattern = glob.escape(str(path)) if path.is_file() else str(path)
+    if not glob.glob(pattern):  # noqa: PTH207 - the pattern is absolute
+        raise UsageError(f"{text} does not exist")
+    name = path.stem if path.is_file() else path.parent.name
+    data = datasets.load_dataset(path.suffix[1:], data_files=pattern, split="train")
+    return _Loaded(name, str(path), (path.parent,), data)
+
+
+def _key_column(data: Any, image: str) -> str | None:
+    """Return the column with the keys, or None if the images' own file names are the keys (or there is neither)."""
+    first = next((row[image] for row in data.select(range(min(len(data), _LOOKED_AT))) if row[image]), None)
+    if first and first.get("path"):
+        return None
+    return next((name for name in _KEY_COLUMNS if name in data.features), None)
+
+
+def _file_key(picture: dict[str, Any], folders: tuple[Path, ...]) -> str | None:
+    """Return an image's file name as its key, with the folders that tell it from others; None if it has no name."""
+    if not picture.get("path"):
+        return None
+    path = Path(picture["path"])
+    below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), None)
+    if below is None:
+        return path.name if path.is_absolute() else path.as_posix()
+    parts = below.parts
+    if "snapshots" in parts:  # of a hub repository, below the name of its revision
+        parts = parts[parts.index("snapshots") + 2 :]
+    return "/".join(parts)
+
+
+def _labels(data: Any, column: str | None) -> list[str | None]:
     import datasets
 
     if column is None:
         column = next((name for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)), None)
     if column is None:
         return [None] * len(data)
-    if column not in data.features:
-        raise UsageError(f"{text} has no column {column!r} for --label; its columns are {', '.join(data.features)}")
     kind, values = data.features[column], data.select_columns([column])[column]
     if isinstance(kind, datasets.ClassLabel):
         return [None if value is None or value < 0 else kind.int2str(value) for value in values]
     return [None if value is None else str(value) for value in values]
 
 
-def _key_of(
-    data: Any, image: str, options: SourceOptions, text: str, origin: str
-) -> Callable[[dict[str, Any], int], str]:
-    """Return the function from (record, row) to key: the column asked for, else the file's name, else the row."""
-    column = options.key
-    if column is not None and column not in data.features:
-        raise UsageError(f"{text} has no column {column!r} for --key; its columns are {', '.join(data.features)}")
-    if column is None and len(data) and not (data[0][image] or {}).get("path"):
-        column = next((name for name in _KEY_COLUMNS if name in data.features), None)
-
-    def key(record: dict[str, Any], row: int) -> str:
-        if column is not None:
-            return str(record[column])
-        path = (record[image] or {}).get("path")
-        if not path:
-            return f"row {row}"
-        below = Path(path).is_relative_to(origin)
-        return Path(path).relative_to(origin).as_posix() if below else Path(path).name
-
-    return key
-
-
-def _allowed_folders(origin: str) -> tuple[Path, ...]:
-    """Return the folders that a row's path may point into: the set's own, or the caches of the hub's libraries."""
-    if not origin.startswith("hf://"):
-        return (Path(origin),)
+def _hub_caches() -> tuple[Path, ...]:
+    """Return the folders into which the hub's libraries download."""
     import datasets
     import huggingface_hub.constants
 
-    return (
-        Path(datasets.config.HF_DATASETS_CACHE).resolve(),
-        Path(huggingface_hub.constants.HF_HOME).resolve(),
-    )
+    return (Path(datasets.config.HF_DATASETS_CACHE).resolve(), Path(huggingface_hub.constants.HF_HOME).resolve())
 
 
 def _read(picture: dict[str, Any], allowed: tuple[Path, ...]) -> bytes:

@@ -32,13 +32,13 @@ from qdrant_edge import (
 )
 
 from cbir.errors import CbirError, DamageError, UsageError
+from cbir.generation import VIEWS, files_below
 from cbir.records import Hit, Vector
 from cbir.vector_log import VectorLog
 
 _SEGMENTS = "segments"
 _CONFIG = "edge_config.json"
 _WAL = "wal"
-_VIEWS = "views"
 _FULL_SCAN_KB = 10_000
 
 
@@ -133,20 +133,37 @@ def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> Edge
 
 def _private_view(folder: Path) -> tuple[Path, IO[bytes]]:
     """Make a view of a built shard and return it with the lock that marks it as in use."""
-    views = folder.parent.parent / _VIEWS
+    views = folder.parent.parent / VIEWS
     try:
+        _require_writable(folder)
         views.mkdir(exist_ok=True)
         _remove_stale(views)
         view, lock = _new_view(views)
-        shutil.copytree(folder / _SEGMENTS, view / _SEGMENTS, copy_function=os.link)
+        _copy_tree(folder / _SEGMENTS, view / _SEGMENTS, os.link)
     except OSError:  # a read-only index folder, or a file system without hard links
         views = Path(tempfile.gettempdir()) / f"cbir-views-{os.getuid()}"
         views.mkdir(mode=0o700, exist_ok=True)
+        if views.stat().st_uid != os.getuid():
+            raise CbirError(f"{views} belongs to another user; remove it, or make {folder} writable") from None
         _remove_stale(views)
         view, lock = _new_view(views)
-        shutil.copytree(folder / _SEGMENTS, view / _SEGMENTS)
+        _copy_tree(folder / _SEGMENTS, view / _SEGMENTS, shutil.copyfile)
     shutil.copyfile(folder / _CONFIG, view / _CONFIG)
     return view, lock
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise `PermissionError` unless all files may be written to: the engine maps them so, though it only reads."""
+    for path in files_below(folder):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(path)
+
+
+def _copy_tree(source: Path, target: Path, copy: Callable[[Path, Path], object]) -> None:
+    for path in files_below(source):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy(path, place)
 
 
 def _new_view(parent: Path) -> tuple[Path, IO[bytes]]:
@@ -160,13 +177,13 @@ def _new_view(parent: Path) -> tuple[Path, IO[bytes]]:
 def _remove_stale(views: Path) -> None:
     """Remove the views of readers that died without closing: nobody holds their lock."""
     for path in views.glob("*.lock"):
-        with path.open("rb") as lock:
-            try:
+        try:
+            with path.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-            path.unlink(missing_ok=True)
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                path.unlink(missing_ok=True)
+        except OSError:  # in use, or just removed by another reader
+            continue
 
 
 def _discard(shard: EdgeShard, view: Path, lock: IO[bytes]) -> None:

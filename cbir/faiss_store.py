@@ -5,6 +5,7 @@ index shares.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,10 @@ _CHUNK = 10_000
 
 def check_options(options: Mapping[str, str], dimension: int) -> None:
     """Raise `UsageError` unless FAISS can make such an index; asked before any image is read."""
+    for name, least, most in (("HNSW", 2, 512), ("IVF", 1, 2**24)):  # outside of these it takes them, and crashes later
+        for number in re.findall(rf"{name}(\d+)", options["index"]):
+            if not least <= int(number) <= most:
+                raise UsageError(f"FAISS index {options['index']!r}: the number behind {name} is {least} to {most:,}")
     _new_index(options["index"], dimension)
 
 

@@ -15,6 +15,8 @@ notices flipped bytes or deleted files by itself.
 import hashlib
 import json
 import os
+import re
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,12 +31,17 @@ from cbir.vector_log import VectorLog
 T = TypeVar("T")
 
 FORMAT = 1
+_LONGEST_NAME = 200
 MARKER = "cbir.json"
 POINTER = "current"
 BUILDING = "building"
+VIEWS = "views"
+LOCK = "lock"
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 LOG = "log"
+RESERVED = frozenset({LOG, BUILDING, VIEWS, LOCK, POINTER})
+"""Names in a collection's folder that no index may have."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ class Generation:
         extra = [
             Damage(path, "not in the manifest")
             for path in files_below(self.folder / part)
-            if path.relative_to(self.folder).as_posix() not in expected and path.name != MANIFEST
+            if path.relative_to(self.folder).as_posix() not in expected and path != self.folder / MANIFEST
         ]
         return [damage for damage in found if damage] + extra
 
@@ -126,8 +133,8 @@ class Generation:
             if damage:
                 more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
                 raise DamageError(
-                    f"{damage[0]}{more}; not served. `cbir-ingest verify` names all; restore the files, or delete"
-                    f" {self.folder.parent} and ingest again"
+                    f"{damage[0]}{more}; not served. `cbir-ingest verify` names all; run the ingest again to build an"
+                    f" index anew from the log, or restore the files"
                 )
 
     def log(self) -> VectorLog:
@@ -141,6 +148,20 @@ class Generation:
         if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
             raise DamageError(f"{self.folder / LOG} does not hold the {self.manifest.count:,} ids of its manifest")
         return log
+
+
+def check_collection(name: str) -> None:
+    """Raise `UsageError` unless a collection may be called so: it becomes a folder's name, and nothing else."""
+    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > _LONGEST_NAME or name == MARKER:
+        raise UsageError(
+            f"{name[:80]!r} cannot be a collection's name; letters, digits, '_', '-' and '.' can, up to 200"
+        )
+
+
+def collection_name(dataset: str, model: str) -> str:
+    """Return the usual name of a collection: data set and model, in characters that every store takes."""
+    name = re.sub(r"[^\w.-]+", "_", f"{dataset}-{model}").lstrip(".-")
+    return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "images"
 
 
 def collections(root: Path) -> list[str]:
@@ -209,7 +230,7 @@ def load(path: Path, kind: type[T]) -> T:
 def save(path: Path, content: Any) -> str:
     """Write a dataclass as JSON, beside and renamed, so that it is there whole or not at all; return its SHA-256."""
     data = json.dumps(asdict(content), indent=1, sort_keys=True).encode()
-    beside = path.with_name(path.name + ".tmp")
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     with beside.open("wb") as file:
         file.write(data)
         file.flush()

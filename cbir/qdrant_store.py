@@ -1,10 +1,12 @@
 """A Qdrant server or cluster behind the store protocol, through the official client.
 
 A collection of ours carries in its metadata, under `cbir`, what the manifest of an embedded index holds: data set,
-source and model. Each point's payload has two fields more than the user's: its thumbnail (base64) and its version.
+source and model. Each point's payload has three fields more than the user's: its thumbnail (base64),
+its version and a digest.
 """
 
 import base64
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,9 +25,9 @@ from cbir.settings import Settings
 from cbir.stores import StoreInfo, check_query, rank, redacted
 
 METADATA = "cbir"
-THUMBNAIL, VERSION = "cbir_thumbnail", "cbir_version"
+THUMBNAIL, VERSION, DIGEST = "cbir_thumbnail", "cbir_version", "cbir_digest"
 EF = 128
-_USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION])
+_USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
 _PAGE = 1000
 _TIMEOUT_SECONDS = 30
 
@@ -41,6 +43,10 @@ class CollectionRecord:
 
 
 RECORD = TypeAdapter(CollectionRecord)
+
+
+# The client would say it with two lines of its own source.
+warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
 
 
 def connect(url: str, settings: Settings) -> QdrantClient:
@@ -204,5 +210,7 @@ def server_errors(url: str) -> Iterator[None]:
     except UnexpectedResponse as error:
         hint = "; check QDRANT_API_KEY" if error.status_code in (401, 403) else ""
         raise CbirError(f"the Qdrant server {url} answered {error.status_code} {error.reason_phrase}{hint}") from None
+    except ValueError as error:  # pydantic's and json's among them
+        raise CbirError(f"{url} does not answer as a Qdrant server does: {type(error).__name__}") from None
     except (ResponseHandlingException, ApiException, OSError) as error:
         raise CbirError(f"the Qdrant server {url} cannot be reached: {error}; is it running?") from None

@@ -1,5 +1,6 @@
 """What travels through the house: an item from a source, a point for a store, a hit from a search."""
 
+import hashlib
 import json
 import math
 import uuid
@@ -78,7 +79,7 @@ class Hit:
 
 def point_id(dataset: str, key: str) -> str:
     """Return the id of an image in every store: UUIDv5 of data set and key, so that a second run upserts."""
-    return str(uuid.uuid5(_NAMESPACE, f"{dataset}\n{key}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{plain(dataset)}\n{plain(key)}"))
 
 
 def full_payload(item: Item, sha256: str) -> dict[str, Any]:
@@ -104,6 +105,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return value.isoformat() if hasattr(value, "isoformat") else plain(str(value))
+
+
+def digest(payload: Payload) -> str:
+    """Return the SHA-256 of a payload, which holds the content's own: it changes with the image and with any field."""
+    return hashlib.sha256(to_json(payload).encode()).hexdigest()
 
 
 def to_json(payload: Payload) -> str:

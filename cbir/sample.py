@@ -5,7 +5,7 @@ from importlib.resources.abc import Traversable
 
 from cbir.errors import UsageError
 from cbir.records import Item
-from cbir.sources import Source, SourceOptions, select
+from cbir.sources import Source, SourceOptions, is_complete, select
 
 SIDE = 256
 ATTRIBUTION = "All emojis designed by OpenMoji, the open-source emoji and icon project. License: CC BY-SA 4.0"
@@ -43,7 +43,7 @@ def open_sample(name: str, options: SourceOptions) -> Source:
                 )
             )
     items = select(items, options)
-    return Source("openmoji", "sample://openmoji", items, len(items), [ATTRIBUTION])
+    return Source("openmoji", "sample://openmoji", items, len(items), [ATTRIBUTION], is_complete(options))
 
 
 def _render(picture: Traversable) -> bytes:

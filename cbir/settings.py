@@ -1,5 +1,6 @@
 """Settings from the environment (and a `.env` file); a command's option goes before them."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -30,7 +31,10 @@ class Settings(BaseSettings):
     @field_validator("stores", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        # A FAISS factory string has commas of its own: a store begins with its kind.
+        return tuple(part.strip() for part in re.split(r",(?=\s*(?:edge|faiss|https?):)", value) if part.strip())
 
     @property
     def store_urls(self) -> tuple[str, ...]:

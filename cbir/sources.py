@@ -17,9 +17,11 @@ from pathlib import Path
 
 from cbir.errors import ImageError, UsageError
 from cbir.images import EXTENSIONS
-from cbir.records import Item
+from cbir.records import Item, plain
 
 MAX_FILE_BYTES = 256 * 2**20
+SAVED = ("dataset_info.json", "dataset_dict.json")
+"""What tells a folder that `datasets` saved."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,37 @@ class SourceOptions:
     Attributes:
         label: Column that holds the class (data sets only).
         key: Column that holds the unique key (data sets only); found by itself where there is a usual one.
-        split: Split of a data set.
+        split: Split of a data set that has splits; "train" if None.
         top_classes: Keep only the rows of this many most frequent classes.
         limit: Keep only the first so many.
     """
 
     label: str | None = None
     key: str | None = None
-    split: str = "train"
+    split: str | None = None
     top_classes: int | None = None
     limit: int | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images to ingest. `name` is the data set's name, `origin` where it lies, `total` how many, if known."""
+    """Images to ingest.
+
+    Attributes:
+        name: The data set's name.
+        origin: Where it lies; a collection takes its images from one origin.
+        items: The images.
+        total: How many, if known.
+        notes: What to tell the user, licences for instance.
+        complete: True if the items are all that the origin has, so that a key not among them is gone from it.
+    """
 
     name: str
     origin: str
     items: Iterable[Item]
     total: int | None = None
     notes: list[str] = field(default_factory=list)
+    complete: bool = False
 
 
 def open_source(text: str, options: SourceOptions) -> Source:
@@ -62,10 +74,11 @@ def open_source(text: str, options: SourceOptions) -> Source:
     if scheme == "sample":
         from cbir.sample import open_sample
 
+        refuse(options, ("label", "key", "split"), text)
         return open_sample(rest.removeprefix("//"), options)
     path = Path(text).expanduser()
     is_dataset = scheme in ("hf", "imagefolder") or path.suffix in (".parquet", ".arrow")
-    if is_dataset or (path / "dataset_info.json").is_file():
+    if is_dataset or any((path / name).is_file() for name in SAVED):
         from cbir.datasets_source import open_dataset
 
         return open_dataset(text, options)
@@ -76,6 +89,18 @@ def open_source(text: str, options: SourceOptions) -> Source:
             " sample://openmoji"
         )
     return _open_folder(path, options)
+
+
+def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
+    """Raise `UsageError` if an option is given that this kind of source has no use for."""
+    for name in names:
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} means nothing for {what}")
+
+
+def is_complete(options: SourceOptions) -> bool:
+    """Return True if these options leave every image of a source."""
+    return options.top_classes is None and options.limit is None
 
 
 def select(items: list[Item], options: SourceOptions) -> list[Item]:
@@ -111,21 +136,22 @@ def read_file(path: Path) -> bytes:
 
 
 def _open_folder(root: Path, options: SourceOptions) -> Source:
-    for name in ("label", "key"):
-        if getattr(options, name) is not None:
-            raise UsageError(
-                f"--{name} names a column of a data set; in a folder an image's class is its parent folder"
-            )
+    refuse(options, ("label", "key", "split"), f"a folder ({root}), where an image's class is its parent folder")
     root = root.resolve()
-    items = select([_file_item(root, path) for path in _walk(root)], options)
+    closed: list[OSError] = []
+    items = [_file_item(root, path) for path in _walk(root, closed)]
+    items = select([*items, *(_closed_item(root, error) for error in closed)], options)
     if not items:
         raise UsageError(f"{root} has no image file ({', '.join(sorted(EXTENSIONS))}) in it or below it")
-    return Source(root.name or "root", str(root), items, len(items))
+    return Source(plain(root.name) or "root", plain(str(root)), items, len(items), complete=is_complete(options))
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Yield the image files below `root` in a fixed order, without following links to folders or hidden names."""
-    for folder, names, files in os.walk(root):
+def _walk(root: Path, closed: list[OSError]) -> Iterator[Path]:
+    """Yield the image files below `root` in a fixed order, without following links to folders or hidden names.
+
+    The errors of folders that cannot be listed are added to `closed`.
+    """
+    for folder, names, files in os.walk(root, onerror=closed.append):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:  # noqa: PTH122
@@ -137,6 +163,15 @@ def _file_item(root: Path, path: Path) -> Item:
     label = relative.parent.name or None
     reader: Callable[[], bytes] = partial(read_file, path)
     return Item(relative.as_posix(), reader, label, None, _version(path))
+
+
+def _closed_item(root: Path, error: OSError) -> Item:
+    """Return an item for a folder that cannot be listed, so that it is counted and named among the skipped."""
+
+    def read() -> bytes:
+        raise ImageError(f"cannot list this folder: {error.strerror}")
+
+    return Item(Path(error.filename).relative_to(root).as_posix(), read)
 
 
 def _version(path: Path) -> str:

@@ -19,7 +19,16 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
-from cbir.generation import MARKER, MODEL, Generation, collections, current, open_generation
+from cbir.generation import (
+    MARKER,
+    MODEL,
+    RESERVED,
+    Generation,
+    check_collection,
+    collections,
+    current,
+    open_generation,
+)
 from cbir.model import ModelRef
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
@@ -43,7 +52,7 @@ class StoreURL:
 
 def redacted(text: str) -> str:
     """Return the text with user names and passwords taken out of its URLs."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    return re.sub(r"(?<=://)\S*@", "", text)
 
 
 @dataclass(frozen=True)
@@ -185,16 +194,27 @@ def locate(urls: Sequence[StoreURL]) -> list[Location]:
     """Return where each embedded store lives, given that they are used together.
 
     Raises:
-        UsageError: Two of them are the same index.
+        UsageError: Two of them are the same index, or a path cannot be one.
     """
-    paths = [Path(url.path).expanduser().absolute() for url in urls]
+    paths = [_resolved(url) for url in urls]
     places = []
     for url, path in zip(urls, paths, strict=True):
-        inside = path.parent in paths or (path.parent / MARKER).is_file()
+        inside = not (path / MARKER).is_file() and (path.parent in paths or (path.parent / MARKER).is_file())
+        if inside and (path.name in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", path.name)):
+            raise UsageError(
+                f"store {url.text!r}: {path.name!r} cannot be an index's name; letters, digits, - and _ can"
+            )
         places.append(Location(url, path.parent, path.name) if inside else Location(url, path, url.kind))
     if len({(place.root, place.name) for place in places}) < len(places):
         raise UsageError(f"the same index twice: {', '.join(url.text for url in urls)}")
     return places
+
+
+def _resolved(url: StoreURL) -> Path:
+    path = Path(url.path).expanduser().resolve()
+    if not str(path).isprintable():
+        raise UsageError(f"store {url.text!r}: a path of an index must be printable text")
+    return path
 
 
 def open_store(url: str, collection: str | None, settings: Settings) -> Store:
@@ -205,6 +225,8 @@ def open_store(url: str, collection: str | None, settings: Settings) -> Store:
         DamageError: A file of the index is damaged; nothing of it is served.
     """
     parsed = parse(url)
+    if collection is not None:
+        check_collection(collection)
     if not parsed.embedded:
         from cbir.qdrant_store import open_server_store
 
@@ -290,6 +312,8 @@ class EmbeddedStore:
     def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
         """See `Store.search`."""
         check_query(vectors, k, self._info.model.dimension)
+        if not self._info.count:
+            return [[] for _ in vectors]
         found = self._index.search(vectors, min(k, self._info.count), exact)
         for hits in found:
             hits.sort(key=rank)

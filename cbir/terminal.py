@@ -89,6 +89,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Return the text with what would steer a terminal replaced: control characters, newlines among them."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 @contextmanager
 def progress(description: str, total: int | None, unit: str = "images", every: float = 10.0) -> Iterator[Advance]:
     """Show progress on standard error and yield the function that advances it.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cbir.records import Payload, Point, Vector, to_json
+from cbir.records import Payload, Point, Vector, digest, to_json
 
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
@@ -33,7 +33,7 @@ def _schema(dimension: int) -> pa.Schema:
         {
             "id": pa.binary(16),
             "version": pa.string(),
-            "sha256": pa.string(),
+            "digest": pa.string(),
             "payload": pa.string(),
             "thumbnail": pa.binary(),
             "vector": pa.list_(pa.float32(), dimension),
@@ -59,7 +59,7 @@ class LogWriter:
         columns = [
             pa.array([uuid.UUID(point.id).bytes for point in points], pa.binary(16)),
             pa.array([point.version for point in points]),
-            pa.array([point.payload["sha256"] for point in points]),
+            pa.array([digest(point.payload) for point in points]),
             pa.array([to_json(point.payload) for point in points]),
             pa.array([point.thumbnail for point in points], pa.binary()),
             pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
@@ -150,12 +150,12 @@ class VectorLog:
                 one.madvise(mmap.MADV_DONTNEED)
 
     def known(self) -> dict[str, tuple[str, str]]:
-        """Return the (version, sha256) of every id: what a second run need not embed again."""
-        versions, hashes = (
+        """Return the (version, payload digest) of every id: what a second run need not embed again."""
+        versions, digests = (
             [value for batch in self._batches for value in batch.column(name).to_pylist()]
-            for name in ("version", "sha256")
+            for name in ("version", "digest")
         )
-        return {self.id(at): (versions[row], hashes[row]) for at, row in enumerate(self._rows)}
+        return {self.id(at): (versions[row], digests[row]) for at, row in enumerate(self._rows)}
 
     def chunks(self, size: int = 1000) -> Iterator[tuple[int, list[str], list[Payload], Vector]]:
         """Yield (start, ids, payloads, vectors) in order of position, `size` points at a time."""

@@ -7,6 +7,7 @@ command goes on from there.
 """
 
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.generation import (
     BUILDING,
     FORMAT,
+    LOCK,
     LOG,
     MANIFEST,
     MARKER,
@@ -47,10 +49,11 @@ from cbir.vector_log import LogWriter, VectorLog, segment_path, segments
 from .engines import build_engine
 
 _PLAN = "building.json"
-_LOCK = "lock"
 _NUMBER = re.compile(r"\d{6}")
 
 Advance = Callable[[int], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class IndexBuilder:
                     require_same(before, plan, str(self._folder), same_source)
             self._engines = self._merged_engines(places)
             self._plan = replace(plan, base=self._published.folder.name if self._published else None)
-            self.known = self._known(resume=unfinished is not None and unfinished.base == self._plan.base)
+            self._wrote = unfinished is not None and unfinished.base == self._plan.base
+            self.known = self._known(resume=self._wrote)
         except BaseException:
             self._lock.close()
             raise
@@ -100,14 +104,18 @@ class IndexBuilder:
 
     @property
     def needs_publishing(self) -> bool:
-        """True if something was written, or an index is missing or was asked for with other options."""
-        before = self._published.manifest.engines if self._published else {}
-        return self._building.exists() or (bool(before) and self._engines != before)
+        """True if something was written, or an index is missing, damaged or was asked for with other options."""
+        if self._wrote or self._published is None:
+            return self._wrote
+        if self._engines != self._published.manifest.engines:
+            return True
+        return any(self._published.damage(name) for name in self._engines)
 
     def write(self, points: Sequence[Point]) -> None:
         """Append points to the log; they are kept whatever becomes of this process."""
         if points:
             self._log_writer().append(points)
+            self._wrote = True
 
     def flush(self) -> None:
         """Return when all that was written is on the disk."""
@@ -125,21 +133,22 @@ class IndexBuilder:
         """
         self._log_writer().close()
         self._writer = None
-        log = VectorLog(self._building / LOG, self._plan.model.dimension)
+        points = VectorLog(self._building / LOG, self._plan.model.dimension)
         for name, engine in self._engines.items():
             shutil.rmtree(self._building / name, ignore_errors=True)
-            advance = progress(name, len(log))
+            advance = progress(name, len(points))
             options = {**ENGINE_KINDS[engine.kind].options, **engine.options}
-            build_engine(engine.kind, self._building / name, self._building / LOG, log.dimension, options, advance)
-        for stray in {path.name for path in self._building.iterdir()} - {LOG, MODEL, *self._engines}:
-            (self._building / stray).unlink()  # a manifest that a crash left half-written
+            build_engine(engine.kind, self._building / name, self._building / LOG, points.dimension, options, advance)
+        for stray in self._building.iterdir():  # a manifest that a crash left, an index that nobody asks for now
+            if stray.name not in {LOG, MODEL, *self._engines}:
+                _remove(stray)
         manifest = Manifest(
             collection=self._plan.collection,
             dataset=self._plan.dataset,
             source=self._plan.source,
             model=self._plan.model,
-            count=len(log),
-            ids_sha256=ids_digest(log),
+            count=len(points),
+            ids_sha256=ids_digest(points),
             engines=self._engines,
             files={
                 path.relative_to(self._building).as_posix(): record_of(path) for path in files_below(self._building)
@@ -184,20 +193,20 @@ class IndexBuilder:
         engines = dict(self._published.manifest.engines) if self._published else {}
         for place in places:
             build_options = ENGINE_KINDS[place.url.kind].build_options
-            given = {key: value for key, value in place.url.options.items() if key in build_options}
+            asked = {key: value for key, value in place.url.options.items() if key in build_options}
             before = engines.get(place.name)
             if before is not None and before.kind != place.url.kind:
                 raise UsageError(
                     f"the index {place.name!r} of {self._folder} is of kind {before.kind}, not {place.url.kind}"
                 )
-            engines[place.name] = Engine(place.url.kind, given or (before.options if before else {}))
+            engines[place.name] = Engine(place.url.kind, {**(before.options if before else {}), **asked})
         return engines
 
     def _locked(self) -> IO[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not (self._root / MARKER).exists():
             save(self._root / MARKER, _Marker(FORMAT))
-        lock = (self._folder / _LOCK).open("wb")
+        lock = (self._folder / LOCK).open("wb")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -222,7 +231,10 @@ class IndexBuilder:
                 (self._building / LOG).mkdir(parents=True)
                 for segment in inherited:
                     _link(segment, self._building / LOG / segment.name)
-                _link(self._model_file, self._building / MODEL)
+                if self._published:
+                    _link(self._published.folder / MODEL, self._building / MODEL)
+                else:
+                    shutil.copyfile(self._model_file, self._building / MODEL)  # the user's file may change
                 save(self._folder / _PLAN, self._plan)  # last: without it the folder is begun anew
             own = segment_path(self._building / LOG, len(inherited) + 1)
             self._writer = LogWriter(own, self._plan.model.dimension)
@@ -259,8 +271,17 @@ def require_same(before: _Filled, plan: Plan, where: str, same_source: bool) -> 
             f"{where} was filled from {before.source}, not from {plan.source}; name another --collection, or say"
             f" --dataset {before.dataset} if both hold the same data set"
         )
+    if before.source != plan.source:
+        log.warning("%s was filled from %s: what has the same key there and here is replaced", where, before.source)
     if before.dataset != plan.dataset:
         raise UsageError(f"{where} holds the data set {before.dataset}, not {plan.dataset}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _link(source: Path, target: Path) -> None:

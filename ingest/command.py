@@ -28,10 +28,15 @@ def add(
     store: Stores = None,
     model: Annotated[str, typer.Option(help="Packaged model or ONNX file made by cbir-export.")] = "efficientnet_lite0",
     collection: Collection = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the data set. (default: the source's)")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the data set (default: the source's). Two sources given one name hold one data set."
+        ),
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
     key: Annotated[str | None, typer.Option(help="Column with the unique key.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
+    split: Annotated[str | None, typer.Option(help="Split of a data set that has splits (default: train)")] = None,
     top_classes: Annotated[
         int | None, typer.Option(min=1, help="Keep the rows of the N most frequent classes.")
     ] = None,
@@ -95,7 +100,7 @@ def verify(store: Stores = None, collection: Collection = None) -> None:
     for damage in damaged:
         typer.echo(str(damage))
     if damaged:
-        raise CbirError(f"{len(damaged)} damaged; nothing of a damaged index is served")
+        raise CbirError(f"{len(damaged)} damaged; a damaged index is not served")
 
 
 def main() -> None:

@@ -1,8 +1,12 @@
 """Builds an engine in a process of its own: it holds the interpreter's lock for minutes, and may die of a full disk."""
 
+import ctypes
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from cbir.stores import ENGINE_KINDS
 from cbir.vector_log import VectorLog
 
 _CHECKED = 50
+_PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
 
 
@@ -32,7 +37,8 @@ def build_engine(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
-    child.start()
+    with _without_interrupts():
+        child.start()
     sender.close()
     try:
         while True:
@@ -56,7 +62,7 @@ def build_engine(
 def _child(
     sender: Connection, kind: str, folder: Path, log_folder: Path, dimension: int, options: dict[str, str]
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
+    _die_with_parent()
     try:
         log = VectorLog(log_folder, dimension)
         engine = ENGINE_KINDS[kind].load()
@@ -65,12 +71,31 @@ def _child(
         sender.send(None)
     except UsageError as error:
         sender.send(UsageError(str(error)))
-    except (CbirError, OSError, MemoryError) as error:
-        sender.send(CbirError(f"building {folder.name} failed: {error}"))
+    except Exception as error:  # whatever it is, it is the parent that tells the user
+        sender.send(CbirError(f"building {folder.name} failed: {error or type(error).__name__}"))
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C: a process started meanwhile never hears it, and its parent, which ends it, does at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process with its parent; elsewhere its next message fails."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
 
 
 def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> None:
-    """Search for some stored vectors with an exact scan: each must come back with the score it has."""
+    """Search for some stored vectors: a scan must find each with its score, and the index must find something."""
     index = ENGINE_KINDS[kind].load().open_index(folder, log, options)
     try:
         for position in np.random.default_rng(0).permutation(len(log))[:_CHECKED].tolist():
@@ -78,6 +103,8 @@ def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) 
             best = max((hit.score for hit in index.search(vector[None], 1, True)[0]), default=0.0)
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
+            if not index.search(vector[None], 1, False)[0]:
+                raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
     finally:
         index.close()
 

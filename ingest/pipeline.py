@@ -20,13 +20,13 @@ from PIL import Image
 from cbir.errors import CbirError, ImageError
 from cbir.images import thumbnail
 from cbir.model import Embedder
-from cbir.records import Item, Point, full_payload, plain, point_id
+from cbir.records import Item, Point, digest, full_payload, plain, point_id
 
 LOOK_AHEAD = 2
 """Chunks that wait, finished or not started, for each worker."""
 
 IsStored = Callable[[str, str, str | None], bool]
-"""(id, version, sha256 or None while unread) -> True if every store has this very image already."""
+"""(id, version, payload digest or None while unread) -> True if every store has this very image already."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Skip:
 
 @dataclass
 class ChunkResult:
-    """What became of the items of a chunk; `seconds` by stage, as spent in its thread."""
+    """What became of the items of a chunk; `keys` are those of its own, `seconds` by stage, as spent in its thread."""
 
     read: int = 0
+    keys: list[str] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
     unchanged: int = 0
@@ -108,6 +109,7 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[tuple[list[Item], Chun
                 )
             else:
                 seen.add(item.key)
+                result.keys.append(item.key)
                 fresh.append(item)
         result.seconds["read"] = time.perf_counter() - start
         if result.read:
@@ -165,13 +167,12 @@ def _prepare(item: Item, embedding: Embedding, seconds: dict[str, float]) -> tup
         return None
     with _timed(seconds, "read"):
         data = item.read()
-        sha256 = hashlib.sha256(data).hexdigest()
-    if embedding.is_stored(identity, item.version, sha256):
+        payload = full_payload(item, hashlib.sha256(data).hexdigest())
+    if embedding.is_stored(identity, item.version, digest(payload)):
         return None
     with _timed(seconds, "decode"):
         image: Image.Image = embedding.embedder.decode(data, embedding.max_megapixels)
         pixels = embedding.embedder.pixels(image)
-        payload = full_payload(item, sha256)
         point = Point(identity, np.empty(0, np.float32), payload, item.version, thumbnail(image, data))
     return point, pixels
 
@@ -179,6 +180,7 @@ def _prepare(item: Item, embedding: Embedding, seconds: dict[str, float]) -> tup
 def _joined(first: ChunkResult, second: ChunkResult) -> ChunkResult:
     return ChunkResult(
         first.read + second.read,
+        first.keys + second.keys,
         first.points + second.points,
         first.skips + second.skips,
         first.unchanged + second.unchanged,

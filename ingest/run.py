@@ -1,7 +1,6 @@
 """One ingest run: a source through the pipeline into every store, and what came of it."""
 
 import logging
-import re
 import resource
 import signal
 import sys
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cbir import terminal
-from cbir.generation import Plan
+from cbir.generation import Plan, check_collection, collection_name
 from cbir.model import Embedder, cores
-from cbir.records import Point
+from cbir.records import Point, digest, point_id
 from cbir.settings import Settings
 from cbir.sources import Source
 from cbir.stores import locate, parse, redacted
@@ -60,6 +59,7 @@ class Summary:
         read: Images the source gave; read = stored + unchanged + skipped.
         stored: Images embedded and stored by this run.
         unchanged: Images that every store had already.
+        gone: Images that are stored, but were not in the source, if all of it was read.
         skipped: Images that could not be stored; `reasons` counts them, `failures` names them.
         images_per_second: stored / seconds["total"].
         seconds: Where the time went. read, decode and embed are thread time divided by the workers; store is
@@ -72,6 +72,7 @@ class Summary:
     read: int = 0
     stored: int = 0
     unchanged: int = 0
+    gone: int = 0
     skipped: int = 0
     images_per_second: float = 0.0
     seconds: dict[str, float] = field(
@@ -126,6 +127,8 @@ def ingest(
         CbirError: The source or a store failed; what was stored is kept.
     """
     started = time.perf_counter()
+    if collection is not None:
+        check_collection(collection)
     workers = settings.workers or cores()
     embedder = Embedder(model_file, threads=1)
     model = embedder.ref
@@ -157,11 +160,6 @@ def ingest(
     return summary
 
 
-def collection_name(dataset: str, model: str) -> str:
-    """Return the usual name of a collection: data set and model, in letters that every store takes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{dataset}-{model}").lstrip(".") or "images"
-
-
 def _peak(whose: int) -> int:
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes there, kilobytes elsewhere
     return resource.getrusage(whose).ru_maxrss * unit // 10**6
@@ -169,16 +167,13 @@ def _peak(whose: int) -> int:
 
 def _fill(source: Source, embedding: Embedding, sinks: Sequence[Sink], summary: Summary) -> None:
     last_flush = time.monotonic()
+    missing = set[str]().union(*(sink.known for sink in sinks)) if source.complete else set[str]()
     with terminal.progress("embedding", source.total) as advance:
         for result in embed_all(source.items, embedding, summary.workers, summary.batch_size):
             start = time.perf_counter()
             for sink in sinks:
                 sink.write(
-                    [
-                        point
-                        for point in result.points
-                        if not _has(sink, point.id, point.version, point.payload["sha256"])
-                    ]
+                    [point for point in result.points if not _has(sink, point.id, point.version, digest(point.payload))]
                 )
             if time.monotonic() - last_flush >= FLUSH_SECONDS:
                 for sink in sinks:
@@ -186,7 +181,9 @@ def _fill(source: Source, embedding: Embedding, sinks: Sequence[Sink], summary: 
                 last_flush = time.monotonic()
             summary.seconds["store"] += time.perf_counter() - start
             summary.add(result)
+            missing.difference_update(point_id(embedding.dataset, key) for key in result.keys)
             advance(result.read)
+    summary.gone = len(missing)
 
 
 def _publish(sinks: Sequence[Sink], summary: Summary) -> None:
@@ -218,13 +215,13 @@ def _open_sinks(
         yield ServerSink(server.text, plan, settings, same_source)
 
 
-def _has(sink: Sink, identity: str, version: str, sha256: str | None) -> bool:
+def _has(sink: Sink, identity: str, version: str, payload_digest: str | None) -> bool:
     before = sink.known.get(identity)
-    return before is not None and ((version != "" and before[0] == version) or before[1] == sha256)
+    return before is not None and ((version != "" and before[0] == version) or before[1] == payload_digest)
 
 
 def _stored_in_all(sinks: Sequence[Sink]) -> Callable[[str, str, str | None], bool]:
-    return lambda identity, version, sha256: all(_has(sink, identity, version, sha256) for sink in sinks)
+    return lambda identity, version, payload: all(_has(sink, identity, version, payload) for sink in sinks)
 
 
 @contextmanager

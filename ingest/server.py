@@ -9,6 +9,7 @@ from qdrant_client import models
 from cbir.errors import UsageError
 from cbir.generation import Plan
 from cbir.qdrant_store import (
+    DIGEST,
     THUMBNAIL,
     VERSION,
     CollectionRecord,
@@ -18,7 +19,7 @@ from cbir.qdrant_store import (
     scroll,
     server_errors,
 )
-from cbir.records import Point
+from cbir.records import Point, digest
 from cbir.settings import Settings
 from cbir.stores import redacted
 
@@ -55,8 +56,8 @@ class ServerSink:
                     self._client, plan.collection, CollectionRecord(plan.dataset, plan.source, plan.model, created)
                 )
         self.known: Mapping[str, tuple[str, str]] = {
-            str(point.id): (str((point.payload or {}).get(VERSION, "")), str((point.payload or {}).get("sha256", "")))
-            for point in scroll(self._client, url, plan.collection, payload=[VERSION, "sha256"])
+            str(point.id): (str((point.payload or {}).get(VERSION, "")), str((point.payload or {}).get(DIGEST, "")))
+            for point in scroll(self._client, url, plan.collection, payload=[VERSION, DIGEST])
         }
 
     def write(self, points: Sequence[Point]) -> None:
@@ -70,6 +71,7 @@ class ServerSink:
                 payload={
                     **point.payload,
                     VERSION: point.version,
+                    DIGEST: digest(point.payload),
                     THUMBNAIL: base64.b64encode(point.thumbnail).decode(),
                 },
             )

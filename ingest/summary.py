@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from cbir.terminal import printable
+
 from .run import Summary
 
 _SHOWN = 20
@@ -31,11 +33,13 @@ def show(summary: Summary, notes: Sequence[str]) -> None:
     for reason, count in summary.reasons.items():
         console.print(f"skipped {count:,}: {reason}", markup=False)
     for skip in summary.failures[:_SHOWN]:
-        console.print(f"  {skip['key']}: {skip['reason']}", markup=False)
+        console.print(f"  {printable(skip['key'])}: {printable(skip['reason'])}", markup=False)
     if len(summary.failures) > _SHOWN:
         console.print(f"  and {len(summary.failures) - _SHOWN:,} more; --json names all")
     for note in notes:
         console.print(note, markup=False)
+    if summary.gone:
+        console.print(f"{summary.gone:,} stored images are not in the source any more, and are still found")
     if summary.interrupted:
         console.print(
             f"interrupted: {summary.resumed + summary.stored:,} embedded images wait to be published; nothing is lost,"

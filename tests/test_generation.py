@@ -197,6 +197,20 @@ def test_an_index_is_added_without_embedding_again(root: Path) -> None:
     store.close()
 
 
+def test_an_empty_collection_answers_nothing(tmp_path: Path) -> None:
+    build(both(tmp_path), VECTORS[:0].reshape(0, VECTORS.shape[1]))
+    assert answers_of(tmp_path) == [[[], []], [[], []]]
+
+
+def answers_of(root: Path) -> list[object]:
+    found: list[object] = []
+    for url in both(root):
+        store = open_store(url, "made", Settings())
+        found.append(store.search(VECTORS[:2], 3))
+        store.close()
+    return found
+
+
 def test_nothing_new_publishes_nothing(root: Path) -> None:
     builder = builder_for(both(root), VECTORS)
     assert not builder.needs_publishing

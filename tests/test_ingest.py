@@ -1,5 +1,6 @@
 """The ingest command as its users call it: real files, real stores, one process each."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -13,14 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from cbir.ingest.engines import build_engine
 from cbir.ingest.pipeline import Embedding, embed_all
-from cbir.ingest.run import collection_name, ingest
+from cbir.ingest.run import ingest
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
+from cbir.generation import check_collection, collection_name
 from cbir.model import Embedder, seal
 from cbir.records import Item, Point
 from cbir.settings import Settings
@@ -144,9 +147,15 @@ def test_a_folder_of_nothing_but_bad_files_fails(tmp_path: Path) -> None:
         (["photos", "--store", "redis:x"], "unknown store 'redis:x'"),
         (["photos", "--store", "faiss:./x?index=Nonsense"], "FAISS knows no index 'Nonsense'"),
         (["photos", "--model", "nothing"], "no model 'nothing'"),
-        (["photos", "--label", "colour"], "--label names a column of a data set"),
+        (["photos", "--label", "colour"], "--label means nothing for a folder"),
         (["photos", "--limit", "0"], "limit"),
         (["photos", "--model", "photos/text.onnx"], "is not a model file of cbir"),
+        (["photos", "--collection", "../evil"], "cannot be a collection's name"),
+        (["photos", "--collection", ""], "cannot be a collection's name"),
+        (["photos", "--store", "edge:i", "--store", "faiss:i/log"], "cannot be an index's name"),
+        (["photos", "--store", "edge:i", "--store", "faiss:i/model.onnx"], "cannot be an index's name"),
+        (["photos", "--store", "faiss:i?index=HNSW0"], "the number behind HNSW is 2 to 512"),
+        (["photos", "--store", "faiss:i?index=IVF0,Flat"], "the number behind IVF is 1 to"),
         (["verify", "--store", "edge:./none"], "no collection yet"),
     ],
 )
@@ -314,6 +323,74 @@ def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, 
         build_engine("edge", tmp_path / "e", log, 1280, {"m": "16", "ef_construct": "100", "ef": "128"}, die)
 
 
+def test_a_label_or_column_given_later_is_stored(tmp_path: Path) -> None:
+    picture = {"bytes": next_png(), "path": "a.png"}
+    data = datasets.Dataset.from_dict({"image": [picture], "kind": ["cat"]})
+    data.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / "x.parquet"))
+    run("x.parquet", *stores(tmp_path / "index"))
+    again = json.loads(run("x.parquet", "--label", "kind", *stores(tmp_path / "index"), "--json").stdout)
+    assert (again["stored"], again["unchanged"]) == (1, 0)
+    assert stored(tmp_path / "index")["a.png"][0]["label"] == "cat"
+    assert json.loads(run("x.parquet", "--label", "kind", *stores(tmp_path / "index"), "--json").stdout)["stored"] == 0
+
+
+def next_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_odd_names_are_stored_and_printed_without_harm(tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [b"caf\xe9.png", b"new\nline.png", b"\x1b[31mred.png", "фото.png".encode(), b"a" * 240 + b".png"]
+    for name in names:
+        (Path(os.fsdecode(os.fsencode(folder) + b"/" + name))).write_bytes(next_png())
+    (folder / "\x1b[31mbad.png").write_text("text")
+    done = run(folder, *stores(tmp_path / "index"))
+    assert "\x1b" not in done.stdout
+    assert len(stored(tmp_path / "index")) == len(names)
+    assert json.loads(run(folder, *stores(tmp_path / "index"), "--json").stdout)["unchanged"] == len(names)
+
+
+def test_an_interrupted_run_can_be_finished_with_fewer_engines(photos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    run(photos, *stores(root), "--store", f"faiss:{root}/lists?index=IVF512,Flat", code=2)
+    summary = json.loads(run(photos, *stores(root), "--json").stdout)
+    assert (summary["resumed"], summary["stored"], summary["unchanged"]) == (24, 0, 24)
+    assert len(stored(root)) == 24
+
+
+def test_a_damaged_index_is_built_again_from_the_log(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    path = next((tmp_path / "index").rglob("index.faiss"))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["stored"] == 0
+    assert len(stored(tmp_path / "index")) == 24
+    run("verify", *stores(tmp_path / "index"))
+
+
+def test_what_is_gone_from_the_source_is_counted(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    next(photos.rglob("*.png")).unlink()
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["gone"] == 1
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--limit", 3, "--json").stdout)["gone"] == 0
+
+
+def test_the_model_of_a_collection_does_not_change_with_the_users_file(
+    photos: Path, tmp_path: Path, model_file: Path
+) -> None:
+    own = tmp_path / "own.onnx"
+    shutil.copyfile(model_file, own)
+    run(photos, *stores(tmp_path / "index"), "--model", own)
+    own.write_bytes(b"changed")
+    run("verify", *stores(tmp_path / "index"))
+
+
 def test_collection_names_are_safe() -> None:
     assert collection_name("my photos/2024", "m") == "my_photos_2024-m"
     assert collection_name("../..", "m") == "_..-m"
+    assert collection_name("фото", "m") == "фото-m"
+    assert len(collection_name("ф" * 300, "m").encode()) <= 200
+    for name in (collection_name("../..", "m"), collection_name("", ""), collection_name("ф" * 300, "m")):
+        check_collection(name)

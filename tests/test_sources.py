@@ -154,7 +154,7 @@ def test_top_classes_and_limit(folder: Path, table: datasets.Dataset, tmp_path: 
         ("table.parquet", SourceOptions(label="shape"), "no column 'shape' for --label; its columns are image, colour"),
         ("table.parquet", SourceOptions(key="shape"), "no column 'shape' for --key"),
         ("table.parquet", SourceOptions(top_classes=3), "needs labels"),
-        ("shapes", SourceOptions(label="colour"), "--label names a column"),
+        ("shapes", SourceOptions(label="colour"), "--label means nothing for a folder"),
         ("shapes/.hidden", SourceOptions(), ""),
         ("shapes/empty", SourceOptions(), "has no image file"),
         ("plain.parquet", SourceOptions(), "has no image column"),
@@ -174,6 +174,52 @@ def test_a_wrong_source_is_one_line(
     with pytest.raises(UsageError, match=message) as caught:
         open_source(text, options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_split_is_an_origin_of_its_own_and_refused_where_there_is_none(
+    table: datasets.Dataset, tmp_path: Path
+) -> None:
+    datasets.DatasetDict(train=table, test=table.select([0])).save_to_disk(str(tmp_path / "dict"))
+    table.to_parquet(str(tmp_path / "t.parquet"))
+    train, test = (open_source("dict", SourceOptions(split=split)) for split in (None, "test"))
+    assert (train.total, test.total) == (4, 1)
+    assert train.origin != test.origin
+    for text in ("t.parquet", "shapes", "sample://openmoji"):
+        with pytest.raises(UsageError, match="--split means nothing"):
+            open_source(text, SourceOptions(split="test"))
+    with pytest.raises(UsageError, match="no split 'x'; it has train, test"):
+        open_source("dict", SourceOptions(split="x"))
+
+
+def test_keys_do_not_depend_on_the_rows_chosen_and_keep_their_folders(tmp_path: Path) -> None:
+    names = [None, "cat/0.png", "dog/0.png", "dog/1.png"]
+    pictures = [{"bytes": jpeg("red"), "path": name} if name else None for name in names]
+    data = datasets.Dataset.from_dict({"image": pictures, "id": [1, 2, 3, 4], "kind": ["cat", "cat", "dog", "dog"]})
+    data.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / "x.parquet"))
+    every = [item.key for item in open_source("x.parquet", SourceOptions(label="kind")).items]
+    assert every == ["row 0", "cat/0.png", "dog/0.png", "dog/1.png"]
+    dogs = [item.key for item in open_source("x.parquet", SourceOptions(label="kind", top_classes=1, limit=9)).items]
+    assert dogs == every[:2]
+
+
+def test_a_file_whose_name_is_a_pattern_is_read(table: datasets.Dataset, tmp_path: Path) -> None:
+    table.to_parquet(str(tmp_path / "[a].parquet"))
+    assert open_source("[a].parquet", SourceOptions()).total == 4
+
+
+def test_a_folder_that_cannot_be_listed_is_an_item_that_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).endswith("blue"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    items = {item.key: item for item in open_source(str(folder), SourceOptions()).items}
+    assert set(items) == {"red/a.jpg", "red/b.jpg", "green/d.jpg", "blue"}
+    with pytest.raises(ImageError, match="cannot list this folder: Permission denied"):
+        items["blue"].read()
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:

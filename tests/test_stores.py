@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 
 import cbir.qdrant_store
 from cbir.errors import CbirError, UsageError
-from cbir.settings import Settings
+from cbir.settings import Settings, load_settings
 from cbir.stores import Store, collection_names, locate, open_store, parse
 
 from .building import DIMENSION, both, build, builder_for, plan_for, points_of, unit_vectors
@@ -199,6 +199,11 @@ def test_paths_inside_an_index_folder_name_its_indexes(tmp_path: Path) -> None:
     (tmp_path / "i").mkdir()
     (tmp_path / "i" / "cbir.json").write_text("{}")
     assert places(f"faiss:{tmp_path}/i/flat") == [("i", "flat")]
+    (tmp_path / "link").symlink_to(tmp_path / "i")
+    assert places(f"edge:{tmp_path}/link", f"faiss:{tmp_path}/x/../i/flat") == [("i", "edge"), ("i", "flat")]
+    for name in ("log", "building", "a.b", "a b"):
+        with pytest.raises(UsageError, match="cannot be an index's name"):
+            locate([parse(f"edge:{tmp_path}/i/{name}")])
     with pytest.raises(UsageError, match="the same index twice"):
         locate([parse(f"edge:{tmp_path}/i"), parse(f"edge:{tmp_path}/i?ef=9")])
 
@@ -210,6 +215,14 @@ def real_client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("real_client")
+def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CBIR_STORES", "edge:i, faiss:i/a?index=IVF8,Flat,http://h:6333")
+    assert load_settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
+    monkeypatch.setenv("CBIR_WORKERS", "many")
+    with pytest.raises(UsageError, match="CBIR_WORKERS"):
+        load_settings()
+
+
 def test_an_unreachable_server_is_one_line() -> None:
     with pytest.raises(CbirError, match="http://localhost:9 cannot be reached"):
         open_store("http://localhost:9", None, Settings())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir.records import Point, point_id
+from cbir.records import Point, digest, point_id
 from cbir.vector_log import LogWriter, VectorLog, segment_path
 
 DIMENSION = 5
@@ -56,7 +56,7 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
         log = VectorLog(Path(name), DIMENSION)
         last = {point.id: point for frame in versions for point in frame}
         assert same(log, list(last.values()))
-        assert log.known() == {point.id: (point.version, point.payload["sha256"]) for point in last.values()}
+        assert log.known() == {point.id: (point.version, digest(point.payload)) for point in last.values()}
         assert log.position(point_id("set", "none")) is None
         assert np.array_equal(
             log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION)
