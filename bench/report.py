@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cbir.errors import UsageError
+from cbir.errors import CbirError, UsageError
 from cbir.stores import StoreInfo
 
 from .latency import NOTE, Latency, Times
@@ -84,20 +85,38 @@ def check_target(target: str | None) -> None:
     """Raise `UsageError` unless a result can be written there; asked before anything is measured."""
     if target is None or target == STDOUT:
         return
-    path = Path(target).absolute()
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(f"--json {target}: name a file in a folder that you may write to, or - for standard output")
+    hint = "name a file in a folder that you may write to, or - for standard output"
+    try:
+        path = Path(target).resolve()
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--json {target} is not a file: {hint}")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise UsageError(f"--json {target}: {hint}")
+    except (OSError, RuntimeError):  # a name too long, a folder that is closed, a loop of links
+        raise UsageError(f"--json {target}: {hint}") from None
 
 
 def write_json(target: str, result: dict[str, Any]) -> None:
-    """Write a result: to standard output for "-", else beside the file and renamed."""
+    """Write a result: to standard output for "-", else beside the file (that a link leads to) and renamed.
+
+    Raises:
+        CbirError: It cannot be written.
+    """
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if target == STDOUT:
         sys.stdout.write(text)
         return
-    beside = Path(f"{target}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(target)
+    check_target(target)
+    path = Path(target).resolve()
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("x", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise CbirError(f"cannot write {target}: {error.strerror}") from None
 
 
 def show_parity(subject: Subject, parity: Parity) -> None:
@@ -206,7 +225,10 @@ def _show_verdict(console: Console, names: str, pair: StoreAgainstStore) -> None
 
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
+    """Return a console at least as wide as the tables need; a narrower terminal breaks their lines itself."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(WIDTH, console.width) if sys.stdout.isatty() else WIDTH
+    return console
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

@@ -1,6 +1,6 @@
 """What is measured: one collection, open in several stores, and the pictures of it that are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import numpy as np
 from cbir.errors import CbirError, UsageError
 from cbir.records import Vector
 from cbir.settings import Settings
-from cbir.stores import Store, StoreInfo, collection_names, open_store
+from cbir.stores import ENGINE_KINDS, Store, StoreInfo, collection_names, locate, open_store, parse, redacted
 from cbir.terminal import Advance
 
 from .oracle import Truth, answer, copies
@@ -74,8 +74,8 @@ def open_subject(
     Raises:
         UsageError: A store is named twice, or they have no collection in common, or not the same points in it.
     """
-    if len(set(urls)) < len(urls):
-        raise UsageError(f"the same store twice: {', '.join(urls)}")
+    if len(set(map(_place, urls))) < len(urls):
+        raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
     name = collection or common_collection(urls, settings)
     with ExitStack() as stack:
         stores = []
@@ -116,7 +116,7 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
     for name in names[urls[0]]:
         if all(name in others for others in names.values()):
             return name
-    has = "; ".join(f"{url} has {', '.join(there) or 'none'}" for url, there in names.items())
+    has = "; ".join(f"{redacted(url)} has {', '.join(there) or 'none'}" for url, there in names.items())
     raise UsageError(f"no collection is in every store: {has}")
 
 
@@ -178,6 +178,16 @@ def notes(subject: Subject) -> list[str]:
                 " others."
             )
     return said
+
+
+def _place(text: str) -> Hashable:
+    """Return what tells stores apart: for an embedded one its index and how it is searched, else the server."""
+    url = parse(text)
+    if not url.embedded:
+        return redacted(text).rstrip("/")
+    (place,) = locate([url])
+    search = ENGINE_KINDS[url.kind].search_options
+    return place.root.resolve(), place.name, tuple(url.options.get(name, usual) for name, usual in search.items())
 
 
 def _require_same_points(

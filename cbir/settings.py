@@ -31,15 +31,17 @@ class Settings(BaseSettings):
     @field_validator("stores", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        # A FAISS factory string has commas of its own: a store begins with its kind.
-        return tuple(part.strip() for part in re.split(r",(?=\s*(?:edge|faiss|https?):)", value) if part.strip())
+        return split_stores(value) if isinstance(value, str) else value
 
     @property
     def store_urls(self) -> tuple[str, ...]:
         """The stores to use where a command names none."""
         return self.stores or ((self.qdrant_url,) if self.qdrant_url else DEFAULT_STORES)
+
+
+def split_stores(text: str) -> tuple[str, ...]:
+    """Return the store URLs of a list with commas; a FAISS factory string has some of its own."""
+    return tuple(part.strip() for part in re.split(r",(?=\s*(?:edge|faiss|https?):)", text) if part.strip())
 
 
 def load_settings() -> Settings:

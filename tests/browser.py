@@ -26,6 +26,8 @@ from cbir.sources import SourceOptions, open_source
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 START_SECONDS = 40
+NOWHERE = "http://127.0.0.1:9"
+NO_INTERNET = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 
 
 def find_chromium() -> str | None:
@@ -49,11 +51,13 @@ def chromium(path: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def served(stores: Sequence[str], folder: Path) -> Iterator[str]:
+def served(stores: Sequence[str], folder: Path, options: Sequence[str] = ()) -> Iterator[str]:
     """Run `cbir-ui` on these stores, relative to `folder`, and yield the page's address."""
     port = free_port()
     command = [sys.executable, "-m", "cbir.ui.launch", "--port", str(port), *(f"--store={store}" for store in stores)]
+    command += options
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CBIR_", "STREAMLIT_"))}
+    environment |= NO_INTERNET
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:

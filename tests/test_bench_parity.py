@@ -1,6 +1,8 @@
 """`cbir-bench` on real indexes, and on stores that are made wrong on purpose."""
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.bench import command, latency, parity
-from cbir.bench.report import labels
+from cbir.bench import command, latency, parity, report
+from cbir.bench.report import labels, write_json
 from cbir.bench.subject import EXACT, ORDINARY, Subject, how, notes, open_subject, subject_of
 
 from cbir.errors import CbirError, UsageError
@@ -229,7 +231,19 @@ def test_the_newest_common_collection(made: Path, tmp_path: Path, run: Run) -> N
     assert code == 0
     assert "made: 600 points" in out
     assert run("parity", *urls, "--collection", "newer")[0] == 2
-    assert run("parity", *urls[:2], *urls[:2])[0] == 2, "the same store twice"
+
+
+def test_the_same_store_twice_is_refused_however_it_is_written(
+    made: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(made.parent)
+    (tmp_path / "link").symlink_to(made)
+    for again in ("edge:index", "edge:./index", "edge:index/edge?ef=128", f"edge:{tmp_path}/link"):
+        code, _, err = run("parity", "--store", both(made)[0], "--store", again)
+        assert (code, "the same store twice" in err) == (2, True), again
+    assert run("parity", "--store", "edge:index", "--store", "edge:./index?ef=16", "--queries", 5)[0] == 0
+    code, _, err = run("parity", "--store", "http://me:secret@host:1", "--store", "http://host:1/")
+    assert (code, err) == (2, "error: the same store twice: http://host:1, http://host:1/\n")
 
 
 def test_too_few_points(tmp_path: Path, run: Run) -> None:
@@ -287,6 +301,48 @@ def test_a_target_that_cannot_be_written_is_refused_first(made: Path, tmp_path: 
     for target in (tmp_path, tmp_path / "missing" / "parity.json"):
         code, out, err = run("parity", "--store", both(made)[0], "--json", target)
         assert (code, out, "standard output" in err) == (2, "", True)
+
+
+def test_only_a_file_is_replaced_and_a_link_to_one_stays(made: Path, tmp_path: Path, run: Run) -> None:
+    asked = "parity", "--store", both(made)[0], "--queries", 5, "--json"
+    pipe, link, dangling, loop = (tmp_path / name for name in ("pipe", "link", "dangling", "loop"))
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    loop.symlink_to(loop)
+    for target in (pipe, link, loop, tmp_path / ("n" * 300)):
+        code, out, err = run(*asked, target)
+        assert (code, out, err.count("\n")) == (2, "", 1), target
+    assert "link is not a file" in run(*asked, link)[2]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    dangling.symlink_to(tmp_path / "real.json")
+    for _ in range(2):
+        assert run(*asked, dangling)[0] == 0
+        assert dangling.is_symlink()
+        assert json.loads((tmp_path / "real.json").read_text())["benchmark"] == "parity"
+
+
+def test_a_target_that_fails_in_the_end_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(CbirError, match="cannot write .*parity.json: No space left on device"):
+        write_json(str(tmp_path / "parity.json"), {})
+    assert list(tmp_path.iterdir()) == [], "nothing is left beside it"
+
+
+def test_the_help_names_the_defaults(run: Run) -> None:
+    words = " ".join(run("parity", "--help")[1].replace("│", " ").split())
+    assert "$CBIR_STORES, or ./index" in words
+    assert "the newest that all the stores have" in words
+
+
+def test_a_narrow_terminal_gets_the_tables_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert report._console().width == report.WIDTH
+    monkeypatch.setenv("COLUMNS", "180")
+    assert report._console().width == 180
 
 
 def test_how_and_labels(store: EmbeddedStore) -> None:

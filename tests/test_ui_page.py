@@ -103,9 +103,8 @@ def heading(page: Page, rank: int) -> Locator:
     return page.locator(".card .heading").nth(rank - 1)
 
 
-def key_of(picture: tuple[str, str | None, bytes]) -> str:
-    key, label, _ = picture
-    return f"{str(label).replace(' & ', '-')}/{key}.png"
+def name_of(picture: tuple[str, str | None, bytes]) -> str:
+    return f"{picture[0]}.png"
 
 
 def test_nothing_is_asked_at_first(page: Page) -> None:
@@ -119,10 +118,16 @@ def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, pictures:
     upload(page, "mine.png", pictures[9][2])
     expect(page.locator(".card")).to_have_count(12)
     expect(page.locator(".query h2")).to_have_text("mine.png")
-    expect(heading(page, 1)).to_have_text(key_of(pictures[9]))
+    expect(heading(page, 1)).to_have_text(name_of(pictures[9]))
     expect(page.locator(".card .score").first).to_have_text("1.000")
     for stage in ("decode", "preprocess", "model", "store"):
         expect(page.locator(".times")).to_contain_text(re.compile(rf"{stage} [\d.]+ ms"))
+    spent = page.locator(".times span").all_inner_texts()
+    page.get_by_role("slider").press("ArrowLeft")
+    expect(page.locator(".card")).to_have_count(11)
+    assert page.locator(".times span").all_inner_texts()[:3] == spent[:3], "embedded again"
+    page.get_by_role("slider").press("ArrowRight")
+    expect(page.locator(".card")).to_have_count(12)
 
     second = heading(page, 2).inner_text()
     page.locator(".card").nth(1).get_by_text("More like this").click()
@@ -134,7 +139,7 @@ def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, pictures:
 def test_a_pasted_picture_is_asked(page: Page, pictures: Pictures) -> None:
     page.evaluate(PASTE, ["image.png", "image/png", base64.b64encode(pictures[20][2]).decode()])
     expect(page.locator(".query h2")).to_have_text("The pasted picture")
-    expect(heading(page, 1)).to_have_text(key_of(pictures[20]))
+    expect(heading(page, 1)).to_have_text(name_of(pictures[20]))
 
 
 def test_the_clipboard_is_read_at_a_click(page: Page, pictures: Pictures) -> None:
@@ -142,7 +147,7 @@ def test_the_clipboard_is_read_at_a_click(page: Page, pictures: Pictures) -> Non
     page.evaluate(COPY, base64.b64encode(pictures[30][2]).decode())
     page.get_by_role("button", name="Paste", exact=True).click()
     expect(page.locator(".query h2")).to_have_text("The pasted picture")
-    expect(heading(page, 1)).to_have_text(key_of(pictures[30]))
+    expect(heading(page, 1)).to_have_text(name_of(pictures[30]))
 
 
 def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, pictures: Pictures) -> None:
@@ -168,6 +173,18 @@ def test_an_example_is_asked_in_another_store_with_another_k(page: Page) -> None
     slider = page.get_by_role("slider")
     slider.press("ArrowRight")
     expect(page.locator(".card")).to_have_count(13)
+
+
+def test_a_picture_that_another_collection_lacks_is_no_error(page: Page) -> None:
+    page.locator(".tile").first.click()
+    expect(page.locator(".card")).to_have_count(12)
+    page.locator(".card").first.get_by_text("More like this").click()
+    choose_store(page, "Qdrant Edge · growing")
+    expect(page.get_by_text("That picture is not in this collection; choose another.")).to_be_visible()
+    expect(page.locator(".card")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.locator(".tile").first.click()
+    expect(page.locator(".card").first).to_be_visible()
 
 
 def test_other_examples_can_be_had(page: Page) -> None:
@@ -238,6 +255,20 @@ def test_a_narrow_window_does_not_scroll_sideways(page: Page, width: int) -> Non
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     main = page.get_by_test_id("stMain")
     assert main.evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+def test_a_phone_has_a_solid_header_and_no_keys_to_press(browser: Browser, site: SimpleNamespace) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(site.address)
+    expect(page.locator(".tile")).to_have_count(8)
+    header = page.get_by_test_id("stHeader")
+    colour = header.evaluate("node => getComputedStyle(node).backgroundColor")
+    assert colour == page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor")
+    assert colour != "rgba(0, 0, 0, 0)"
+    expect(page.locator(".paste")).to_contain_text("or paste one")
+    expect(page.locator(".paste")).not_to_contain_text("V")
+    context.close()
 
 
 def test_nothing_is_fetched_from_elsewhere(browser: Browser, site: SimpleNamespace) -> None:

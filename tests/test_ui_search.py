@@ -1,8 +1,9 @@
 """The searcher and `cbir-search`: the right hits, one line for every mistake, nothing but JSON where JSON is asked."""
 
 import json
+import os
+import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +11,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cbir.ui import problems, search
-from cbir.ui.launch import PAGE
+import streamlit
+from cbir.ui import parts, problems, query, search, search_page
+from cbir.ui.launch import EVERYWHERE, is_loopback
 from cbir.ui.launch import main as launch
 from cbir.ui.parts import _bytes, heading, subheading
-from cbir.ui.query import MAX_BYTES
 from cbir.ui.search_page import store_names
-from cbir.ui.searcher import Searcher, join
+from cbir.ui.searcher import Answer, NotHereError, Searcher, join
 
 import cbir.stores
 from cbir.errors import CbirError, DamageError, ImageError, UsageError
 from cbir.records import Hit
 from cbir.settings import Settings
 from cbir.stores import Store, open_store
+from cbir.terminal import printable
 
 from .browser import free_port
 
@@ -49,6 +51,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(stop.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Stands in for the session of a visitor."""
+    state: dict[str, object] = {}
+    monkeypatch.setattr(streamlit, "session_state", state)
+    return state
 
 
 @pytest.fixture
@@ -89,7 +99,7 @@ def test_exact_and_default_agree_on_the_best(searcher: Searcher, pictures: Pictu
 
 
 def test_an_unknown_point_is_a_usage_error(searcher: Searcher) -> None:
-    with pytest.raises(UsageError, match="has no picture with the id"):
+    with pytest.raises(NotHereError, match="has no picture with the id"):
         searcher.by_id("00000000-0000-0000-0000-000000000000", 3)
 
 
@@ -104,6 +114,71 @@ def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
     assert first.embedder is second.embedder
     for store in stores:
         store.close()
+
+
+def test_what_was_embedded_is_asked_again_without_the_model(searcher: Searcher, pictures: Pictures) -> None:
+    embedded = searcher.embed(pictures[7][2])
+    assert embedded.model == searcher.embedder.sha256
+    first, second = searcher.by_embedded(embedded, 3), searcher.by_embedded(embedded, 4)
+    assert first.hits == second.hits[:3] == searcher.by_image(pictures[7][2], 3).hits
+    for stage in ("decode", "preprocess", "model"):
+        assert first.milliseconds[stage] == second.milliseconds[stage] == embedded.milliseconds[stage]
+    assert "store" not in embedded.milliseconds
+
+
+def test_an_upload_is_embedded_once_for_each_model(
+    searcher: Searcher, pictures: Pictures, session: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[bytes] = []
+    real = Searcher.embed
+    monkeypatch.setattr(Searcher, "embed", lambda self, data: embedded.append(data) or real(self, data))
+    query.ask_picture(pictures[7][2], "mine.png", 40)
+    for k in (3, 4, 5):
+        asked = query.current()
+        assert asked is not None
+        assert len(asked.answer(searcher, k).hits) == k
+    assert len(embedded) == 1
+    kept = query.current()
+    assert kept is not None
+    assert kept.embedded is not None
+    session["query"] = replace(kept, embedded=replace(kept.embedded, model="another"))
+    session["query"].answer(searcher, 3)
+    assert len(embedded) == 2
+
+
+def test_the_examples_are_sampled_once(index: Path, session: dict[str, object]) -> None:
+    store = open_store(f"edge:{index}", None, Settings())
+    asked: list[int] = []
+
+    def sample(count: int, seed: int) -> list[str]:
+        asked.append(seed)
+        return store.sample(count, seed)
+
+    searcher, info = SimpleNamespace(store=SimpleNamespace(sample=sample)), store.info
+    first = search_page._sample(searcher, info)  # type: ignore[arg-type]
+    assert len(first) == search_page.EXAMPLES
+    assert search_page._sample(searcher, info) == first  # type: ignore[arg-type]
+    assert asked == [0]
+    search_page._shuffle()
+    assert search_page._sample(searcher, info) != first  # type: ignore[arg-type]
+    for other in (replace(info, generation="000002"), replace(info, url="edge:else"), replace(info, collection="b")):
+        search_page._sample(searcher, other)  # type: ignore[arg-type]
+    assert asked == [0, 1, 1, 1, 1]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [None, 7, "", "x", "../x", "{b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51}", "B6D7C0C4-6F0E-5D0E-9C43-1F6B1F0C8A51", "🦊"],
+)
+def test_a_choice_that_is_no_id_is_ignored(chosen: object, session: dict[str, object]) -> None:
+    heard: list[str] = []
+    session["gallery"] = {"chosen": chosen}
+    parts._chosen("gallery", heard.append)()
+    assert heard == []
+    session["gallery"] = {"chosen": "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"}
+    parts._chosen("gallery", heard.append)()
+    assert heard == ["b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"]
 
 
 def another_model(store: Store) -> SimpleNamespace:
@@ -189,8 +264,83 @@ def test_random_weights_are_warned_of(run: Run, picture: Path, index: Path, monk
     assert "warning: the model has random weights" in err
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_long_key_is_whole(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    key = "".join(f"{number}/" for number in range(100))
+    store = open_store(f"edge:{index}", None, Settings())
+    search._show(Answer([Hit("1", 0.5, {"key": key, "label": "cats"})], {}), store.info, "scan")
+    store.close()
+    out = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+    hit = out.partition("\n")[2].rpartition("cats")[0].split()[2] if not terminal else ""
+    assert "…" not in out
+    assert hit == ("" if terminal else key)
+    assert key in "".join(out.split()).replace("cats", "")
+
+
 def test_a_key_cannot_steer_the_terminal() -> None:
-    assert search._printable("a\x1b[31mb\nc") == "a\ufffd[31mb\ufffdc"
+    assert printable("a\x1b[31mb\nc") == "a\ufffd[31mb\ufffdc"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--store", "edge:a,edge:b"], "--store edge:a,edge:b: this is more than one store"),
+        (["--store", "http://me:secret@host,edge:b"], "--store http://host,edge:b: "),
+        (["--public-name", "https://photos.example.org"], "give the host name alone"),
+        (["--public-name", "*"], "give the host name alone"),
+        (["--public-name", "photos.example.org:443"], "give the host name alone"),
+    ],
+)
+def test_options_of_the_page_that_cannot_be(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cbir-ui", *arguments])
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it started the page"))
+    with pytest.raises(SystemExit) as stop:
+        launch()
+    err = capsys.readouterr().err
+    assert (stop.value.code, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_what_only_this_machine_reaches() -> None:
+    assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1"]))
+    assert not any(
+        map(is_loopback, [EVERYWHERE[0], "::", "192.168.1.5", "localhost.example.org", "127.example.org", ""])
+    )
+
+
+def test_the_server_is_told_who_may_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: Path
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("os.execve", lambda path, command, environment: told.extend(command))
+    monkeypatch.setattr("cbir.ui.launch._require_free", lambda host, port: None)  # not every machine has IPv6
+
+    def tell(*arguments: str) -> tuple[list[str], str, str]:
+        told.clear()
+        monkeypatch.setattr(sys, "argv", ["cbir-ui", "--store", f"edge:{index}", *arguments])
+        with pytest.raises(SystemExit):
+            launch()
+        out, err = capsys.readouterr()
+        return [one.partition("=")[2] for one in told if "allowedHosts" in one], out, err
+
+    assert tell()[0] == ["localhost", "127.0.0.1", "::1"]
+    hosts, out, err = tell("--host", "127.0.0.2")
+    assert (hosts[-1], "http://127.0.0.2:" in out, err) == ("127.0.0.2", True, "")
+    assert "http://[::1]:" in tell("--host", "::1")[1]
+    hosts, _, err = tell("--host", EVERYWHERE[0])
+    assert (hosts, "warning: whoever reaches" in err) == ([], True)
+    assert tell("--host", EVERYWHERE[0], "--public-name", "a.org", "--public-name", "b.org")[0][-2:] == [
+        "a.org",
+        "b.org",
+    ]
+    assert "--server.corsAllowedOrigins=https://b.org" in told
+    assert "--browser.serverAddress=a.org" in told
 
 
 def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,15 +401,9 @@ def test_a_name_in_the_payload_is_the_heading() -> None:
     assert (heading(named), subheading(named)) == ("Tom", "k.png · cats")
     bare = Hit("1", 0.5, {"key": "k.png", "label": None, "name": np.nan})
     assert (heading(bare), subheading(bare)) == ("k.png", "")
-
-
-def test_streamlit_is_set_up_with_care() -> None:
-    settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
-    assert settings["server"]["address"] == "localhost"
-    assert settings["server"]["maxUploadSize"] == MAX_BYTES >> 20
-    assert settings["server"]["enableXsrfProtection"] is True
-    assert settings["client"]["showErrorDetails"] == "none"
-    assert settings["browser"]["gatherUsageStats"] is False
+    deep = Hit("1", 0.5, {"key": "a/b/k.png", "label": "b"})
+    assert (heading(deep), subheading(deep)) == ("k.png", "a/b/k.png · b")
+    assert heading(Hit("1", 0.5, {"key": "a/"})) == "a/"
 
 
 @pytest.mark.parametrize("text", ["", "data:text/html;base64,AAAA", "data:image/png;base64,???", None, 7, {"a": 1}])

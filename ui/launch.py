@@ -1,6 +1,7 @@
 """`cbir-ui`: serve the search page. How Streamlit behaves is said in `.streamlit/config.toml` beside the page."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,9 @@ import typer
 from cbir import terminal
 
 PAGE = Path(__file__).with_name("page.py")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 app = terminal.new_app("Serve the page that searches by picture: `cbir-ui`.")
 
@@ -24,14 +26,24 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every interface.")] = "localhost",
+    public_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Host name under which a proxy reaches the page; may be given several times."),
+    ] = None,
 ) -> None:
     """Serve the page until Ctrl+C."""
-    from cbir.errors import CbirError
-    from cbir.settings import load_settings
-    from cbir.stores import collection_names, parse
+    from cbir.errors import CbirError, UsageError
+    from cbir.settings import load_settings, split_stores
+    from cbir.stores import collection_names, parse, redacted
 
     settings = load_settings()
-    stores = list(store or settings.store_urls)
+    stores, public = list(store or settings.store_urls), list(public_name or [])
+    for one in stores:
+        if split_stores(one) != (one,):
+            raise UsageError(f"--store {redacted(one)}: this is more than one store; give --store several times")
+    for name in public:
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"--public-name {name}: give the host name alone, as in photos.example.org")
     for url in map(parse, stores):
         try:
             if url.embedded and not collection_names(url.text, settings):
@@ -39,18 +51,35 @@ def serve(
                     f"{url.text} has no collection yet: cbir-ingest sample://openmoji --store {url.text}", err=True
                 )
         except CbirError as error:
-            typer.echo(f"warning: {terminal.one_line(error)}", err=True)
+            typer.echo(f"warning: {redacted(terminal.one_line(error))}", err=True)
     _require_free(host, port)
-    if host not in LOOPBACK:
+    if not is_loopback(host):
         typer.echo(
             "warning: whoever reaches this address can search and upload; put a proxy with a login before it", err=True
         )
-    typer.echo(f"cbir is at http://{'localhost' if host in EVERYWHERE else host}:{port} (Ctrl+C stops it)")
+    typer.echo(f"cbir is at http://{_in_url('localhost' if host in EVERYWHERE else host)}:{port} (Ctrl+C stops it)")
     command = [sys.executable, "-m", "streamlit", "run", str(PAGE), f"--server.address={host}", f"--server.port={port}"]
-    if host in LOOPBACK:  # a page of another name that resolves to this machine is turned away
-        command += [f"--server.allowedHosts={name}" for name in LOOPBACK]
+    if is_loopback(host) or public:  # a page of another name that resolves to this machine is turned away
+        command += [f"--server.allowedHosts={name}" for name in dict.fromkeys((*LOCAL_NAMES, host, *public))]
+    if public:  # a proxy may pass its own name on as Host; Origin, which the browser sets, is the public one
+        command += [f"--server.corsAllowedOrigins=https://{name}" for name in public]
+        command += [f"--browser.serverAddress={public[0]}"]  # checked before Streamlit asks the internet who it is
     sys.stdout.flush()
     os.execve(sys.executable, command, {**os.environ, "CBIR_STORES": ",".join(stores)})  # noqa: S606
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens there."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _require_free(host: str, port: int) -> None:
@@ -65,7 +94,8 @@ def _require_free(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host") from None
+        where = f"{_in_url(host)}:{port}"
+        raise UsageError(f"cannot listen on {where}: {error.strerror}; choose another --port or --host") from None
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import streamlit as st
 
@@ -39,9 +40,9 @@ _paste = _component("paste")
 
 
 def heading(hit: Hit) -> str:
-    """Return what people call the picture: the name in its payload, or else its key."""
+    """Return what people call the picture: the name in its payload, or else its file name, or its key."""
     names = (hit.payload.get(field) for field in _NAMES)
-    return next((name for name in names if isinstance(name, str) and name), hit.key)
+    return next((name for name in names if isinstance(name, str) and name), hit.key.rpartition("/")[2] or hit.key)
 
 
 def subheading(hit: Hit) -> str:
@@ -103,10 +104,18 @@ def paste_box(max_bytes: int, on_picture: Callable[[bytes], None], on_problem: C
 def _chosen(key: str, on_choice: Callable[[str], None]) -> Action:
     def act() -> None:
         chosen = st.session_state[key].get("chosen")
-        if isinstance(chosen, str):
+        if is_id(chosen):
             on_choice(chosen)
 
     return act
+
+
+def is_id(value: object) -> bool:
+    """Return whether this is a point's id as cbir writes it; what comes from a browser may be anything."""
+    try:
+        return isinstance(value, str) and str(UUID(value)) == value
+    except ValueError:
+        return False
 
 
 def _bytes(text: Any, max_bytes: int) -> bytes:

@@ -7,11 +7,11 @@ import string
 import streamlit as st
 
 from cbir.errors import CbirError, DamageError
+from cbir.stores import redacted
 
 log = logging.getLogger("cbir.ui")
 
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^\s/:,;'\"()]+)*/(?=[^\s/])")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _MARKUP = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
@@ -27,11 +27,6 @@ def sentence(error: CbirError) -> str:
         return "The index of this collection is damaged and is not served; `cbir-ingest verify` names the bad files."
     text = _FOLDERS.sub("", redacted(" ".join(str(error).split())))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
-
-
-def redacted(url: str) -> str:
-    """Return the text with user names and passwords taken out of its URLs."""
-    return _CREDENTIALS.sub("", url)
 
 
 def literal(text: str) -> str:

@@ -1,7 +1,6 @@
 """What the visitor asks, kept in the session, and the callbacks that change it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -9,25 +8,43 @@ from cbir.errors import ImageError
 from cbir.images import THUMBNAIL_SIDE, decode, thumbnail
 
 from . import parts
-from .searcher import Answer, Searcher
+from .searcher import Answer, Embedded, Searcher
 
 MAX_BYTES = 10 * 2**20
 
 
 @dataclass(frozen=True)
 class Query:
-    """A picture that the visitor brought (`data`), or one of the collection (`point_id`)."""
+    """A picture that the visitor brought, or one of the collection (`point_id` alone).
 
-    name: str
-    picture: bytes | None
+    Attributes:
+        name: What to call the picture that was brought.
+        picture: Its thumbnail.
+        data: Its file.
+        point_id: The id of one of the collection.
+        embedded: The vector of the one that was brought, once it has been asked for.
+    """
+
+    name: str = ""
+    picture: bytes = b""
     data: bytes = b""
     point_id: str = ""
+    embedded: Embedded | None = None
 
     def answer(self, searcher: Searcher, k: int) -> Answer:
-        """Search for it."""
+        """Search for it; a picture that was brought is embedded once for each model.
+
+        Raises:
+            NotHereError: It is a picture of another collection.
+            CbirError: The store failed.
+        """
         if self.point_id:
             return searcher.by_id(self.point_id, k)
-        return searcher.by_image(self.data, k)
+        embedded = self.embedded
+        if embedded is None or embedded.model != searcher.opened.model.sha256:
+            embedded = searcher.embed(self.data)
+            st.session_state["query"] = replace(self, embedded=embedded)
+        return searcher.by_embedded(embedded, k)
 
     def about(self, answer: Answer) -> tuple[str, str]:
         """Return its name, and what else there is to say of it."""
@@ -55,9 +72,14 @@ def ask_picture(data: bytes, name: str, max_megapixels: float) -> None:
     _ask(Query(name, thumbnail(image, data), data=data))
 
 
-def ask_point(searcher: Searcher) -> Callable[[str], None]:
-    """Return the callback that makes a picture of the collection the query."""
-    return lambda point_id: _ask(Query("", searcher.store.thumbnails([point_id])[0], point_id=point_id))
+def ask_point(point_id: str) -> None:
+    """Make a picture of the collection the query."""
+    _ask(Query(point_id=point_id))
+
+
+def forget() -> None:
+    """Ask nothing."""
+    st.session_state["query"] = None
 
 
 def refuse(problem: str) -> None:

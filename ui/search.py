@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from .searcher import Answer
 
+_ONE_LINE = 1_000_000
+
 app = terminal.new_app("Find the pictures most similar to a given one: `cbir-search ./query.jpg -k 5`.")
 
 
@@ -81,26 +83,26 @@ def _write_json(answer: "Answer", info: "StoreInfo", access: str) -> None:
 
 
 def _show(answer: "Answer", info: "StoreInfo", access: str) -> None:
+    """Print a table; where it does not go to a terminal, each hit is one line, however long its key is."""
+    import sys
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     labelled = any(hit.label is not None for hit in answer.hits)
-    table = Table("rank", "score", "key", *(["label"] if labelled else []), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("rank", "score", "key", *(["label"] if labelled else [])):
+        table.add_column(name, no_wrap=name in ("rank", "score"), overflow="fold")
     for rank, hit in enumerate(answer.hits, 1):
         cells = [str(rank), f"{hit.score:.4f}", hit.key, *([hit.label or ""] if labelled else [])]
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
-    console = Console(highlight=False, soft_wrap=True)
+        table.add_row(*(Text(terminal.printable(cell)) for cell in cells))
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ONE_LINE)
     console.print(table)
     times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in answer.milliseconds.items())
     console.print(
         f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}", markup=False, emoji=False
     )
-
-
-def _printable(text: str) -> str:
-    """Return the text without characters that could steer a terminal."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ from streamlit.delta_generator import DeltaGenerator
 from cbir.errors import CbirError
 from cbir.images import FORMATS
 from cbir.settings import DEFAULT_STORES, Settings, load_settings
-from cbir.stores import StoreInfo, collection_names, open_store, parse, served_generation
+from cbir.stores import StoreInfo, collection_names, open_store, parse, redacted, served_generation
 
 from . import parts, problems, query
-from .searcher import Searcher, join
+from .searcher import NotHereError, Searcher, join
 
 EXAMPLES = 8
 DEFAULT_K = 12
@@ -29,15 +29,15 @@ def render() -> None:
         settings = load_settings()
         chosen = _choose(settings)
         if chosen is not None:
-            searcher, k = chosen
-            card = _ask(searcher, settings)
+            searcher, info, k = chosen
+            card = _ask(searcher, info, settings)
             _answer(card, searcher, k)
     except CbirError as error:
         problems.show(error)
 
 
-def _choose(settings: Settings) -> tuple[Searcher, int] | None:
-    """Draw the sidebar and return the searcher and k chosen there, or None if there is nothing to search yet."""
+def _choose(settings: Settings) -> tuple[Searcher, StoreInfo, int] | None:
+    """Draw the sidebar and return the searcher, what its store holds now and k, or None if there is nothing yet."""
     with st.sidebar:
         stores = store_names(settings.store_urls)
         url = st.selectbox("Store", list(stores), format_func=stores.__getitem__, key="store")
@@ -49,12 +49,13 @@ def _choose(settings: Settings) -> tuple[Searcher, int] | None:
         _how_to_fill(url)
         return None
     searcher = _open(url, collection, settings)
+    info = searcher.store.info
     with st.sidebar:
-        _facts(searcher.store.info)
-    return searcher, k
+        _facts(info)
+    return searcher, info, k
 
 
-def _ask(searcher: Searcher, settings: Settings) -> DeltaGenerator:
+def _ask(searcher: Searcher, info: StoreInfo, settings: Settings) -> DeltaGenerator:
     """Draw the ways to ask (upload, paste, an example) and return the place for the query's card."""
 
     def uploaded() -> None:
@@ -78,28 +79,44 @@ def _ask(searcher: Searcher, settings: Settings) -> DeltaGenerator:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown("**Or start from one of these**", width="content")
         st.button("Shuffle", icon=":material/shuffle:", type="tertiary", on_click=_shuffle)
-    ids = searcher.store.sample(EXAMPLES, st.session_state.setdefault("seed", 0))
-    parts.examples(ids, searcher.store.thumbnails(ids), query.ask_point(searcher))
+    ids = _sample(searcher, info)
+    parts.examples(ids, searcher.store.thumbnails(ids), query.ask_point)
     return card
 
 
 def _answer(card: DeltaGenerator, searcher: Searcher, k: int) -> None:
     """Search, and draw the query's card and what was found."""
-    asked, problem = query.current(), query.problem()
+    asked, problem, answer = query.current(), query.problem(), None
+    hint = "Bring a picture of your own, or choose one of those below."
     if problem:
         st.error(problems.literal(problem), icon=":material/error:")
-    if asked is None:
+    if asked is not None:
+        try:
+            answer = asked.answer(searcher, k)
+        except NotHereError:
+            query.forget()
+            hint = "That picture is not in this collection; choose another."
+    if asked is None or answer is None:
         with card:
-            hint = "Bring a picture of your own, or choose one of those below."
             parts.query_card(None, "What are you looking for?", hint, {})
         return
-    answer = asked.answer(searcher, k)
+    wanted = [hit.id for hit in answer.hits] + ([asked.point_id] if asked.point_id else [])
+    thumbnails = searcher.store.thumbnails(wanted)
+    picture = thumbnails.pop() if asked.point_id else asked.picture
     with card:
-        parts.query_card(asked.picture, *asked.about(answer), answer.milliseconds)
+        parts.query_card(picture, *asked.about(answer), answer.milliseconds)
     count = len(answer.hits)
     st.markdown(f"**The {count} most similar**" if count > 1 else "**The most similar**")
-    thumbnails = searcher.store.thumbnails([hit.id for hit in answer.hits])
-    parts.gallery(answer.hits, thumbnails, query.ask_point(searcher))
+    parts.gallery(answer.hits, thumbnails, query.ask_point)
+
+
+def _sample(searcher: Searcher, info: StoreInfo) -> list[str]:
+    """Return the ids of the examples: asked for once, since a server goes through all its points for them."""
+    wanted = (info.url, info.collection, info.generation, st.session_state.setdefault("seed", 0))
+    kept: tuple[object, list[str]] = st.session_state.get("sample", (None, []))
+    if kept[0] != wanted or not kept[1]:
+        kept = st.session_state["sample"] = (wanted, searcher.store.sample(EXAMPLES, wanted[-1]))
+    return kept[1]
 
 
 def _shuffle() -> None:
@@ -107,7 +124,7 @@ def _shuffle() -> None:
 
 
 def _still_served(searcher: Searcher) -> bool:
-    info = searcher.store.info
+    info = searcher.opened
     return served_generation(info.url, info.collection) == info.generation
 
 
@@ -129,7 +146,7 @@ def _facts(info: StoreInfo) -> None:
 
 def _how_to_fill(url: str) -> None:
     """Draw what to do about a store without collections."""
-    where = "" if url in DEFAULT_STORES else f" --store {problems.redacted(url)}"
+    where = "" if url in DEFAULT_STORES else f" --store {redacted(url)}"
     st.info("This store has no pictures yet. Fill it, then reload this page:", icon=":material/inventory_2:")
     st.code(f"cbir-ingest ./photos{where}", language="bash")
     st.markdown("Or, to look around first, with the packaged sample:")
@@ -149,5 +166,5 @@ def store_names(urls: Sequence[str]) -> dict[str, str]:
 def _store_name(url: str, depth: int) -> str:
     parsed = parse(url)
     if not parsed.embedded:
-        return problems.redacted(url)
+        return redacted(url)
     return f"{STORE_KINDS[parsed.kind]} · {'/'.join(url.partition(':')[2].split('/')[-depth:])}"

@@ -10,10 +10,23 @@ from dataclasses import dataclass, field
 from cbir.errors import UsageError
 from cbir.model import Embedder, find_model
 from cbir.records import Hit, Vector
-from cbir.stores import Store
+from cbir.stores import Store, StoreInfo
 
 _embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
+
+
+class NotHereError(UsageError):
+    """The collection has no point of that id."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture's (1, D) vector, the SHA-256 of the model that made it, and the milliseconds each stage took."""
+
+    vectors: Vector
+    model: str
+    milliseconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Searcher:
-    """An opened store and the embedder of its model. Safe to share between threads."""
+    """An opened store and the embedder of its model. Safe to share between threads.
+
+    Attributes:
+        store: The store.
+        opened: What the store said of itself when it was opened; a server's counts change afterwards.
+        embedder: What makes vectors for it.
+        max_megapixels: Size of the largest picture that is taken.
+    """
 
     store: Store
+    opened: StoreInfo
     embedder: Embedder
     max_megapixels: float
 
@@ -46,6 +67,14 @@ class Searcher:
             ImageError: The bytes are no image that can be used.
             CbirError: The store failed.
         """
+        return self.by_embedded(self.embed(data), k, exact=exact)
+
+    def embed(self, data: bytes) -> Embedded:
+        """Return the vector of an image file.
+
+        Raises:
+            ImageError: The bytes are no image that can be used.
+        """
         clock = _Clock()
         with clock.stage("decode"):
             image = self.embedder.decode(data, self.max_megapixels)
@@ -53,22 +82,31 @@ class Searcher:
             pixels = self.embedder.pixels(image)[None]
         with clock.stage("model"):
             vectors = self.embedder.run(pixels)
+        return Embedded(vectors, self.embedder.sha256, clock.milliseconds)
+
+    def by_embedded(self, embedded: Embedded, k: int, *, exact: bool = False) -> Answer:
+        """Return the at most k pictures most similar to one that this searcher's model has embedded.
+
+        Raises:
+            CbirError: The store failed.
+        """
+        clock = _Clock(dict(embedded.milliseconds))
         with clock.stage("store"):
-            hits = self._hits(vectors, k, exact)
+            hits = self._hits(embedded.vectors, k, exact)
         return Answer(hits, clock.milliseconds)
 
     def by_id(self, point_id: str, k: int, *, exact: bool = False) -> Answer:
         """Return the at most k pictures most similar to a stored one, itself left out.
 
         Raises:
-            UsageError: The collection has no such point.
+            NotHereError: The collection has no such point.
             CbirError: The store failed.
         """
         clock = _Clock()
         with clock.stage("store"):
             vector = self.store.vector(point_id)
             if vector is None:
-                raise UsageError(f"collection {self.store.info.collection} has no picture with the id {point_id}")
+                raise NotHereError(f"collection {self.opened.collection} has no picture with the id {point_id}")
             found = self._hits(vector[None], k + 1, exact)
         others = [hit for hit in found if hit.id != point_id]
         itself = next((hit for hit in found if hit.id == point_id), None)
@@ -85,19 +123,20 @@ def join(store: Store, max_megapixels: float) -> Searcher:
         UsageError: There is no such model file, or it is not the one that made the collection's vectors.
         CbirError: The model file is damaged.
     """
-    return Searcher(store, _embedder_for(store), max_megapixels)
+    info = store.info
+    return Searcher(store, info, _embedder_for(store, info), max_megapixels)
 
 
-def _embedder_for(store: Store) -> Embedder:
+def _embedder_for(store: Store, info: StoreInfo) -> Embedder:
     """Return the store's embedder; stores of one model share one, which goes when the last of them goes."""
-    wanted = store.info.model
+    wanted = info.model
     with _loading:
         embedder = _embedders.get(wanted.sha256)
         if embedder is None:
             embedder = Embedder(store.model() or find_model(wanted.name))
             if embedder.sha256 != wanted.sha256:
                 raise UsageError(
-                    f"collection {store.info.collection} was made by another {wanted.name} (SHA-256"
+                    f"collection {info.collection} was made by another {wanted.name} (SHA-256"
                     f" {wanted.sha256[:12]}) than {embedder.path} ({embedder.sha256[:12]}): ingest it again"
                 )
             _embedders[wanted.sha256] = embedder

@@ -2,7 +2,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   const words = document.createElement("span");
   const keys = navigator.platform.startsWith("Mac") ? "⌘V" : "Ctrl+V";
+  const touched = matchMedia("(pointer: coarse)").matches;
+  const readable = Boolean(navigator.clipboard?.read);
   words.textContent = `or paste one with ${keys}, anywhere on this page`;
+  if (touched) words.textContent = readable ? "or paste one" : "";
   root.replaceChildren(words);
 
   const send = (file) => {
@@ -23,7 +26,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
   document.addEventListener("paste", paste);
 
-  if (navigator.clipboard?.read) {
+  if (readable) {
     const button = document.createElement("button");
     button.className = "quiet";
     button.textContent = "Paste";
