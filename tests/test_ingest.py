@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +189,15 @@ def test_two_folders_of_one_name_do_not_mix(photos: Path, tmp_path: Path) -> Non
     assert moved["unchanged"] == 24
 
 
+def heed_signals() -> None:
+    """Tests that run in the background or under nohup ignore these, and a child inherits that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
     command = [*COMMAND, str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
-    # A test run in the background ignores SIGINT, and a child inherits that.
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

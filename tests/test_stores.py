@@ -214,7 +214,6 @@ def real_client(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "connect", CONNECT)
 
 
-@pytest.mark.usefixtures("real_client")
 def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBIR_STORES", "edge:i, faiss:i/a?index=IVF8,Flat,http://h:6333")
     assert load_settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
@@ -223,6 +222,7 @@ def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytes
         load_settings()
 
 
+@pytest.mark.usefixtures("real_client")
 def test_an_unreachable_server_is_one_line() -> None:
     with pytest.raises(CbirError, match="http://localhost:9 cannot be reached"):
         open_store("http://localhost:9", None, Settings())
