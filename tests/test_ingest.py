@@ -203,7 +203,7 @@ def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_signals,
     )
     log = tmp_path / "index" / "photos-efficientnet_lite0" / "building" / "log" / "000001.log"
     while not (log.exists() and log.stat().st_size > 500_000):
