@@ -49,6 +49,7 @@ class Point:
         payload: What `full_payload` made: key, label, sha256 and the user's fields.
         version: As in `Item`.
         thumbnail: A small JPEG.
+        digest: `digest(payload)`.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Point:
     payload: Payload
     version: str
     thumbnail: bytes
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

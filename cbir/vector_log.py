@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cbir.records import Payload, Point, Vector, digest, to_json
+from cbir.records import Payload, Point, Vector, to_json
 
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
@@ -59,7 +59,7 @@ class LogWriter:
         columns = [
             pa.array([uuid.UUID(point.id).bytes for point in points], pa.binary(16)),
             pa.array([point.version for point in points]),
-            pa.array([digest(point.payload) for point in points]),
+            pa.array([point.digest for point in points]),
             pa.array([to_json(point.payload) for point in points]),
             pa.array([point.thumbnail for point in points], pa.binary()),
             pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),

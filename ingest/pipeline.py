@@ -168,12 +168,14 @@ def _prepare(item: Item, embedding: Embedding, seconds: dict[str, float]) -> tup
     with _timed(seconds, "read"):
         data = item.read()
         payload = full_payload(item, hashlib.sha256(data).hexdigest())
-    if embedding.is_stored(identity, item.version, digest(payload)):
+        payload_digest = digest(payload)
+    if embedding.is_stored(identity, item.version, payload_digest):
         return None
     with _timed(seconds, "decode"):
         image: Image.Image = embedding.embedder.decode(data, embedding.max_megapixels)
         pixels = embedding.embedder.pixels(image)
-        point = Point(identity, np.empty(0, np.float32), payload, item.version, thumbnail(image, data))
+        small = thumbnail(image, data)
+    point = Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest)
     return point, pixels
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from cbir import terminal
 from cbir.generation import Plan, check_collection, collection_name
 from cbir.model import Embedder, cores
-from cbir.records import Point, digest, point_id
+from cbir.records import Point, point_id
 from cbir.settings import Settings
 from cbir.sources import Source
 from cbir.stores import locate, parse, redacted
@@ -172,9 +172,7 @@ def _fill(source: Source, embedding: Embedding, sinks: Sequence[Sink], summary: 
         for result in embed_all(source.items, embedding, summary.workers, summary.batch_size):
             start = time.perf_counter()
             for sink in sinks:
-                sink.write(
-                    [point for point in result.points if not _has(sink, point.id, point.version, digest(point.payload))]
-                )
+                sink.write([point for point in result.points if not _has(sink, point.id, point.version, point.digest)])
             if time.monotonic() - last_flush >= FLUSH_SECONDS:
                 for sink in sinks:
                     sink.flush()

@@ -19,7 +19,7 @@ from cbir.qdrant_store import (
     scroll,
     server_errors,
 )
-from cbir.records import Point, digest
+from cbir.records import Point
 from cbir.settings import Settings
 from cbir.stores import redacted
 
@@ -71,7 +71,7 @@ class ServerSink:
                 payload={
                     **point.payload,
                     VERSION: point.version,
-                    DIGEST: digest(point.payload),
+                    DIGEST: point.digest,
                     THUMBNAIL: base64.b64encode(point.thumbnail).decode(),
                 },
             )

@@ -7,7 +7,7 @@ from cbir.ingest.builder import IndexBuilder
 
 from cbir.generation import Plan
 from cbir.model import ModelRef, find_model
-from cbir.records import Point, Vector, point_id
+from cbir.records import Point, Vector, digest, point_id
 from cbir.stores import locate, parse
 
 DIMENSION = 8
@@ -22,16 +22,12 @@ def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vecto
 
 def points_of(vectors: Vector, version: str = "1") -> list[Point]:
     """Return a point for each vector; its key is its number."""
-    return [
-        Point(
-            point_id("set", str(number)),
-            vector,
-            {"key": str(number), "label": f"class {number % 3}", "sha256": f"{number} {version}"},
-            version,
-            f"thumbnail {number}".encode(),
-        )
-        for number, vector in enumerate(vectors)
-    ]
+    points = []
+    for number, vector in enumerate(vectors):
+        payload = {"key": str(number), "label": f"class {number % 3}", "sha256": f"{number} {version}"}
+        thumbnail = f"thumbnail {number}".encode()
+        points.append(Point(point_id("set", str(number)), vector, payload, version, thumbnail, digest(payload)))
+    return points
 
 
 def plan_for(vectors: Vector, collection: str = "made") -> Plan:

@@ -19,7 +19,9 @@ def a_point(number: int, version: str = "1") -> Point:
     rng = np.random.default_rng(zlib.crc32(f"{number} {version}".encode()))
     vector = rng.normal(size=DIMENSION).astype(np.float32)
     payload = {"key": str(number), "label": None, "sha256": version, "name": "é" * (number % 7)}
-    return Point(point_id("set", str(number)), vector / np.linalg.norm(vector), payload, version, b"t" * number)
+    return Point(
+        point_id("set", str(number)), vector / np.linalg.norm(vector), payload, version, b"t" * number, digest(payload)
+    )
 
 
 def write(folder: Path, frames: list[list[Point]], segment: int = 1) -> Path:
