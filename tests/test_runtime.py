@@ -1,0 +1,86 @@
+"""What runs a model: OpenVINO only where it is faster and gives the same, and int8 that is right on every processor."""
+
+from pathlib import Path
+
+import pytest
+
+import cbir.runtime
+from cbir.errors import UsageError
+from cbir.model import Embedder, seal_of
+from cbir.runtime import MIN_COSINE, SelfTest, choose, self_test
+
+
+def test_without_openvino_onnxruntime_runs_and_asking_for_it_is_one_line(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cbir.runtime, "_openvino_devices", list)
+    assert Embedder(model_file).provider == "cpu"
+    monkeypatch.setenv("CBIR_PROVIDER", "openvino")
+    with pytest.raises(UsageError, match=r"pip install 'cbir\[openvino\]'"):
+        Embedder(model_file)
+    monkeypatch.setenv("CBIR_PROVIDER", "gpu")
+    with pytest.raises(UsageError, match="CBIR_PROVIDER"):
+        Embedder(model_file)
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflows"),
+    [
+        ("x86_64", "flags\t\t: fpu avx2 fma", True),
+        ("x86_64", "flags\t\t: fpu avx2 avx512_vnni", False),
+        ("AMD64", "flags\t\t: fpu avx_vnni", False),
+        ("x86_64", "", True),
+        ("aarch64", "Features\t: asimd", False),
+    ],
+)
+def test_int8_takes_the_exact_way_where_the_ordinary_one_overflows(
+    machine: str, flags: str, overflows: bool, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cbir.runtime.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cbir.runtime, "_processor", lambda: [flags] if flags else [])
+    assert cbir.runtime.int8_overflows() is overflows
+    asked: list[str | None] = []
+
+    def opened(data: bytes, threads: int, setting: str | None = None) -> object:
+        asked.append(setting)
+        if setting == "session.x64quantprecision":
+            raise RuntimeError("as it does for transformers")
+        return object()
+
+    monkeypatch.setattr(cbir.runtime, "_open", opened)
+    cbir.runtime.open_session(model_file.read_bytes(), "cpu", 1)
+    assert asked == (["session.x64quantprecision", "session.disable_quant_qdq"] if overflows else [None])
+
+
+def test_the_answer_of_the_self_test_is_remembered(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def test(data: bytes, threads: int) -> SelfTest:
+        asked.append(threads)
+        return SelfTest("openvino", {"cpu": 2.0, "openvino": 1.0}, {"cpu": 1.0, "openvino": 0.9999})
+
+    monkeypatch.setattr(cbir.runtime, "_openvino_devices", lambda: [object()])
+    monkeypatch.setattr(cbir.runtime, "version", lambda package: "1")
+    monkeypatch.setattr(cbir.runtime, "self_test", test)
+    data, remembered = model_file.read_bytes(), tmp_path / "cache" / "providers.json"
+    for threads in (1, 1, 2, 1):
+        assert choose(data, seal_of(data), threads, remembered) == "openvino"
+    assert asked == [1, 2]
+    remembered.write_text("{broken")
+    choose(data, seal_of(data), 1, remembered)
+    assert asked == [1, 2, 1]
+
+
+def test_openvino_is_taken_only_if_it_gives_the_same(model_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_ep_openvino", reason="the extra `openvino` is not installed")
+    found = self_test(model_file.read_bytes(), 1)
+    assert set(found.milliseconds) == {"cpu", "openvino", "openvino-bf16"}
+    assert found.cosine["openvino"] >= 0.9999
+    assert found.cosine[found.provider] >= MIN_COSINE
+    slower = [name for name, spent in found.milliseconds.items() if spent > found.milliseconds["cpu"]]
+    assert found.provider not in slower
+    embedder = Embedder(model_file, threads=1, provider="openvino")
+    assert embedder.provider == "openvino"
+    assert "OpenVINOExecutionProvider" in embedder._session.get_providers()
