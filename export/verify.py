@@ -1,46 +1,67 @@
-"""Proof of an exported file: from image files on, its vectors against those of torch behind timm's own transform."""
+"""Is a model file what it says it is: its seal, its card, its weights, and its vectors beside those of torch."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-import torch
-from timm.data import create_transform
+import onnx
 
-from cbir.errors import CbirError
-from cbir.images import MAX_MEGAPIXELS, decode
-from cbir.model import Embedder
-from cbir.records import Vector
-from cbir.sources import SourceOptions, open_source
+from cbir.errors import CbirError, UsageError
+from cbir.model import Agreement, Embedder, ModelCard
 
-from .to_onnx import Loaded
+from .backbone import InputChoice, Loaded, load_backbone, torch_vectors
+from .head_graph import apply_head, read_head
+from .parity import Pictures, agree, file_vectors, require, sample_pictures
+from .zoo import BACKBONES, TIMM_PREFIX, find_backbone
 
-MIN_COSINE = 0.9999
 PICTURES = 64
 
 
-def sample_pictures(count: int = PICTURES) -> list[bytes]:
-    """Return image files of the packaged sample, spread over its categories."""
-    items = list(open_source("sample://openmoji", SourceOptions()).items)
-    return [items[at].read() for at in np.linspace(0, len(items) - 1, count).astype(int)]
+def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]:
+    """Return a model file's card and how its vectors agree with torch's, on 64 pictures of the sample.
+
+    Args:
+        path: The file.
+        weights: Where its weights are; None is where its card says they come from.
+
+    Raises:
+        UsageError: It is no model file, or its weights cannot be had.
+        CbirError: It is damaged, is not what its card says, or differs from torch.
+    """
+    embedder = Embedder(path, provider="cpu")
+    card = embedder.card
+    loaded = _in_torch(path, card, weights)
+    pictures: Pictures = sample_pictures(PICTURES)
+    expected = torch_vectors(loaded, pictures.files)
+    head = read_head(onnx.load(path))
+    if head is not None:
+        expected = apply_head(head, expected)
+    agreement = agree(expected, file_vectors(embedder, pictures.files), pictures.labels)
+    require(agreement, card.precision, f"{path} is not the {card.backbone} that it says it is")
+    return card, agreement
 
 
-def torch_vectors(loaded: Loaded, files: Sequence[bytes]) -> Vector:
-    """Return the (N, D) unit vectors that torch gives behind timm's evaluation transform."""
-    transform = create_transform(**loaded.config, is_training=False)
-    pictures = [decode(data) for data in files]
-    with torch.inference_mode():
-        features = loaded.module(torch.stack([transform(picture) for picture in pictures]))
-        vectors: Vector = torch.nn.functional.normalize(features, dim=1).numpy()
-    return vectors
-
-
-def lowest_cosine(embedder: Embedder, loaded: Loaded, files: Sequence[bytes]) -> float:
-    """Return the lowest cosine between the file's vectors and torch's over these image files."""
-    ours = embedder.embed([embedder.decode(data, MAX_MEGAPIXELS) for data in files])
-    return float((ours * torch_vectors(loaded, files)).sum(axis=1).min())
-
-
-def require_cosine(cosine: float) -> None:
-    """Raise `CbirError` if an export differs from torch by more than rounding."""
-    if not cosine >= MIN_COSINE:
-        raise CbirError(f"the exported model differs from torch: lowest cosine {cosine:.6f}, needed {MIN_COSINE}")
+def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
+    """Return the backbone that a card names, after holding what the card says against it."""
+    name = card.backbone or card.name
+    backbone = find_backbone(name if name in BACKBONES else TIMM_PREFIX + name.removeprefix(TIMM_PREFIX))
+    origin = card.weights.partition(":")[0]
+    kept = {"pypi": "pypi", "hub": "hub", "torchvision": "hub", "random": "random"}.get(origin)
+    if weights is None and kept is None:
+        raise UsageError(
+            f"{path}: its seal and its card hold; to compare it with torch, give --weights and the file that it was"
+            f" made of, {card.weights} (SHA-256 {card.weights_sha256})"
+        )
+    loaded = load_backbone(backbone, weights or kept, InputChoice(card.input.crop, card.input.size))
+    if loaded.weights.sha256 != card.weights_sha256:
+        raise CbirError(
+            f"{path} was made of weights with SHA-256 {card.weights_sha256 or 'none'}, those of"
+            f" {loaded.weights.origin} have {loaded.weights.sha256 or 'none'}"
+        )
+    told = {
+        "input rule": (card.input, loaded.rule),
+        "mean": (card.mean, tuple(loaded.config["mean"])),
+        "deviation": (card.std, tuple(loaded.config["std"])),
+    }
+    for what, (ours, theirs) in told.items():
+        if ours != theirs:
+            raise CbirError(f"{path}: its {what} is {ours}, that of {backbone.name} is {theirs}")
+    return loaded

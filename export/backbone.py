@@ -1,0 +1,227 @@
+"""A backbone in torch: its architecture, its weights, and the input rule frozen from its library's configuration."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from timm.data import create_transform, resolve_model_data_config
+from torch.utils.flop_counter import FlopCounterMode
+
+from cbir import terminal
+from cbir.errors import UsageError
+from cbir.images import decode
+from cbir.input_rule import Crop, InputRule
+from cbir.records import Vector
+
+from .weights import RANDOM_SEED, State, Weights, find_weights, load_by_name, load_in_order
+from .zoo import TIMM_PREFIX, Backbone, Figures
+
+MAX_SIZE = 1024
+_BATCH = 16
+
+_CROPS: dict[str, Crop] = {"center": "center", "border": "pad", "squash": "squash"}
+_TIMM_CROPS = {ours: theirs for theirs, ours in _CROPS.items()}
+
+# What stands in for the classifier in torchvision's models; after it come flattened features.
+_TAILS: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
+    "squeezenet1_1": ("classifier", lambda: torch.nn.AdaptiveAvgPool2d(1)),
+    "shufflenet_v2_x1_0": ("fc", torch.nn.Identity),
+}
+
+
+@dataclass(frozen=True)
+class InputChoice:
+    """What a user may choose of the input rule; None is what the backbone was published with."""
+
+    crop: Crop | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone in torch, with its weights, without its classifier; `config` is timm's data configuration of it."""
+
+    backbone: Backbone
+    module: torch.nn.Module
+    config: dict[str, Any]
+    weights: Weights
+    dimension: int
+
+    @property
+    def rule(self) -> InputRule:
+        """How pictures are resized and cropped for it."""
+        size, crop = int(self.config["input_size"][-1]), _CROPS[self.config["crop_mode"]]
+        return InputRule(
+            size=size,
+            resize=int(size / self.config["crop_pct"]),
+            interpolation=self.config["interpolation"],
+            crop=crop,
+            fill=tuple(round(255 * one) for one in self.config["mean"]) if crop == "pad" else None,
+        )
+
+
+def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputChoice | None = None) -> Loaded:
+    """Return the backbone with its weights (see `find_weights`), without its classifier.
+
+    Raises:
+        UsageError: There are no such weights, they do not fit, or it cannot take such an input.
+        CbirError: The weights cannot be fetched, or are not the ones that are known.
+    """
+    found = find_weights(backbone, weights)
+    torch.manual_seed(RANDOM_SEED)
+    choice = choice or InputChoice()
+    if backbone.library == "torchvision":
+        module, config = _torchvision_module(backbone, found), _torchvision_config(backbone)
+    else:
+        module = _timm_module(backbone, found, choice)
+        config = resolve_model_data_config(module)
+    _pool_simply(module)
+    module.eval().requires_grad_(False)
+    config = _chosen(config, replace(choice, size=choice.size or backbone.size))
+    return Loaded(backbone, module, config, found, _dimension(module, backbone.name, config["input_size"][-1]))
+
+
+def torch_vectors(loaded: Loaded, files: Sequence[bytes]) -> Vector:
+    """Return the (N, D) unit vectors that torch gives behind timm's evaluation transform."""
+    transform = create_transform(**loaded.config, is_training=False)
+    found = []
+    with torch.inference_mode(), terminal.progress("torch", len(files)) as advance:
+        for start in range(0, len(files), _BATCH):
+            planes = torch.stack([transform(decode(data)) for data in files[start : start + _BATCH]])
+            found.append(torch.nn.functional.normalize(loaded.module(planes), dim=1).numpy())
+            advance(len(planes))
+    return np.concatenate(found)
+
+
+def row_of_timm(architecture: str) -> Backbone:
+    """Return a row for any of timm's models.
+
+    Raises:
+        UsageError: timm has none of that name.
+    """
+    name, _, tag = architecture.partition(".")
+    if not timm.is_model(name):
+        alike = timm.list_models(f"*{name[:12]}*")[:5] or ["timm.list_models() has the names"]
+        raise UsageError(f"timm has no model {architecture!r}; alike: {', '.join(alike)}")
+    known = timm.list_pretrained(f"{name}.*")
+    if tag and architecture not in known:
+        raise UsageError(f"timm has no weights {tag!r} of {name}; there are: {', '.join(known) or 'none'}")
+    config = timm.models.get_pretrained_cfg(architecture)
+    return Backbone(f"{TIMM_PREFIX}{architecture}", architecture, (config and config.license) or "unknown")
+
+
+def figures_of(loaded: Loaded) -> Figures:
+    """Return what the backbone takes and gives, measured on the module."""
+    size = loaded.rule.size
+    with FlopCounterMode(display=False) as counter:
+        loaded.module(torch.zeros(1, 3, size, size))
+    parameters = sum(one.numel() for one in loaded.module.parameters()) / 1e6
+    return Figures(loaded.dimension, size, round(parameters, 2), round(counter.get_total_flops() / 2e9, 3))
+
+
+def _timm_module(backbone: Backbone, weights: Weights, choice: InputChoice) -> torch.nn.Module:
+    published = timm.models.get_pretrained_cfg(backbone.architecture)
+    size = choice.size or backbone.size
+    options: dict[str, Any] = {"exportable": True}
+    if size and published and published.fixed_input_size:
+        options["img_size"] = size
+    if weights.state is not None and not weights.in_order:
+        classes = _classes_in(weights.state, published)
+        if classes != published.num_classes:  # the user's own; told of other classes alone, timm would load leniently
+            options["num_classes"] = classes
+            options["pretrained_cfg_overlay"] = {"num_classes": classes}
+    made: list[torch.nn.Module] = []
+
+    def create(state: State | None) -> None:
+        given = dict(options)
+        if state is not None:
+            given["pretrained_cfg_overlay"] = {**options.get("pretrained_cfg_overlay", {}), "state_dict": state}
+        made.append(timm.create_model(backbone.architecture, pretrained=state is not None, **given))
+
+    if weights.state is None or weights.in_order:
+        create(None)
+        if weights.in_order:
+            load_in_order(made[0], weights)
+    else:
+        load_by_name(create, weights, backbone.name)
+    if not backbone.keep_head:
+        made[0].reset_classifier(0)
+    return made[0]
+
+
+def _classes_in(state: State, published: Any) -> int:
+    """Return how many classes the classifier in a state dict has, 0 without one."""
+    if not isinstance(published.classifier, str):
+        return int(published.num_classes)
+    final = state.get(f"{published.classifier}.weight")
+    return 0 if final is None else int(final.shape[0])
+
+
+def _torchvision_module(backbone: Backbone, weights: Weights) -> torch.nn.Module:
+    tail, make = _TAILS[backbone.architecture]
+    module: torch.nn.Module = torchvision.models.get_model(backbone.architecture, weights=None)
+    setattr(module, tail, make())
+    if weights.state is not None:
+        state = {name: tensor for name, tensor in weights.state.items() if not name.startswith(f"{tail}.")}
+        load_by_name(module.load_state_dict, replace(weights, state=state), backbone.name)
+    return module
+
+
+def _torchvision_config(backbone: Backbone) -> dict[str, Any]:
+    """Return torchvision's evaluation transform in the terms of timm's data configuration."""
+    published = torchvision.models.get_model_weights(backbone.architecture).DEFAULT.transforms()
+    size = published.crop_size[0]
+    return {
+        "input_size": (3, size, size),
+        "interpolation": published.interpolation.value,
+        "mean": tuple(published.mean),
+        "std": tuple(published.std),
+        "crop_pct": size / published.resize_size[0],
+        "crop_mode": "center",
+    }
+
+
+class _MeanPool(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        return planes.mean((2, 3), keepdim=True)
+
+
+def _pool_simply(module: torch.nn.Module) -> None:
+    """Put a mean where an adaptive pooling makes one, which would export as a gather over shapes."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, torch.nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
+                setattr(parent, name, _MeanPool())
+
+
+def _chosen(config: dict[str, Any], choice: InputChoice) -> dict[str, Any]:
+    """Return the configuration with the user's choice in it; a crop that they choose leaves nothing out."""
+    changed = dict(config)
+    if choice.size:
+        changed["input_size"] = (3, choice.size, choice.size)
+    if choice.crop:
+        if choice.crop not in get_args(Crop):
+            raise UsageError(f"no crop {choice.crop!r}; there are {', '.join(get_args(Crop))}")
+        changed["crop_mode"] = _TIMM_CROPS[choice.crop]
+        if choice.crop != "center":
+            changed["crop_pct"] = 1.0
+    return changed
+
+
+def _dimension(module: torch.nn.Module, name: str, size: int) -> int:
+    if size > MAX_SIZE:
+        raise UsageError(f"an input of {size} pixels is more than {MAX_SIZE}")
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            vectors = module(torch.zeros(1, 3, size, size))
+    except Exception as error:  # each architecture has its own way to refuse a size
+        raise UsageError(f"{name} cannot take an input of {size} pixels: {error}") from None
+    if vectors.ndim != 2:
+        raise UsageError(f"{name} gives {tuple(vectors.shape)} for a picture, not a vector")
+    return int(vectors.shape[1])
