@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, setting
     What was embedded before by this very model file is taken from the cache, by the pictures' SHA-256. `embedder`
     should have one thread, since several pictures are embedded at once.
     """
-    cache = settings.cache / "embeddings" / f"{embedder.sha256}.npz"
+    cache = settings.cache / "embeddings" / f"{embedder.sha256}-{embedder.provider}.npz"
     known = _load(cache)
     workers = settings.workers or cores()
     fresh: dict[bytes, Vector] = {}
@@ -72,13 +73,15 @@ def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, setting
 
     chunks = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
     digests: list[bytes | None] = []
-    with ThreadPoolExecutor(workers) as pool, terminal.progress(f"embedding {name}", len(items)) as advance:
-        for part in pool.map(embed, chunks):
-            digests += part
-            advance(len(part))
-    known |= fresh
-    if fresh:
-        _save(cache, known)
+    try:
+        with ThreadPoolExecutor(workers) as pool, terminal.progress(f"embedding {name}", len(items)) as advance:
+            for part in pool.map(embed, chunks):
+                digests += part
+                advance(len(part))
+    finally:
+        known |= fresh
+        if fresh:
+            _save(cache, known)
     kept = [(digest, item.label) for digest, item in zip(digests, items, strict=True) if digest is not None]
     kept = [(digest, label) for digest, label in kept if np.isfinite(known[digest]).all()]
     if len(kept) < len(items):
@@ -97,9 +100,11 @@ def _load(path: Path) -> dict[bytes, Vector]:
 
 
 def _save(path: Path, vectors: dict[bytes, Vector]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    with draft.open("wb") as file:
-        digests = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
-        np.savez(file, digests=digests, vectors=np.stack(list(vectors.values())))
-    draft.replace(path)
+    digests = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.savez(file, digests=digests, vectors=np.stack(list(vectors.values())))
+        Path(file.name).replace(path)
+    except OSError as error:
+        log.warning("the vectors cannot be kept for the next run: %s: %s", path.parent, error.strerror)

@@ -97,7 +97,8 @@ class ModelCard:
         precision: fp32, fp16 (weights stored so, arithmetic is fp32) or int8 (weights and arithmetic).
         preprocessing: `PREPROCESSING_VERSION` the file was verified with.
         exporter: Versions of what wrote the file.
-        to_torch: How the file agrees with the backbone in torch; None if that was not measured.
+        to_torch: How the file agrees with the same function in torch, a head with its own; None if that was not
+            measured.
         training: What it was trained on besides; None for the backbone as published.
     """
 
@@ -158,15 +159,17 @@ class Embedder:
         settings = load_settings()
         wanted = provider or settings.provider
         try:
-            if wanted == "auto":
-                wanted = choose(data, self.sha256, threads, settings.cache / "providers.json")
-            self._session = open_session(data, wanted, threads)
+            self._session = open_session(data, "cpu" if wanted == "auto" else wanted, threads)
         except UsageError:
             raise
         except Exception as error:  # onnxruntime's errors share no base class
             raise UsageError(f"{path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
-        self.provider: Provider = wanted
         self.card = _card(path, self._session)
+        if wanted == "auto":
+            wanted = choose(data, self.sha256, threads, settings.cache / "providers.json")
+            if wanted != "cpu":
+                self._session = open_session(data, wanted, threads)
+        self.provider: Provider = wanted
         if self.card.preprocessing != PREPROCESSING_VERSION:
             raise UsageError(
                 f"{path} was made for preprocessing version {self.card.preprocessing}, this cbir has version"
@@ -274,9 +277,14 @@ def _card(path: Path, session: Any) -> ModelCard:
         card = CARD.validate_json(session.get_modelmeta().custom_metadata_map[CARD_FIELD])
     except (KeyError, ValidationError):
         raise UsageError(f"{path} carries no model card of cbir; make it with cbir-export build") from None
-    (pixels,), (vectors,) = session.get_inputs(), session.get_outputs()
-    expected = ("images", "tensor(uint8)", [card.input.size, card.input.size, 3], card.dimension)
-    if (pixels.name, pixels.type, pixels.shape[1:], vectors.shape[-1]) != expected:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UsageError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a model file has one of each")
+    pixels, vectors = inputs[0], outputs[0]
+    side = card.input.size
+    expected = ("images", "tensor(uint8)", [side, side, 3], [card.dimension])
+    found = (pixels.name, pixels.type, pixels.shape[1:], vectors.shape[1:])
+    if found != expected or isinstance(pixels.shape[0], int):
         raise UsageError(
             f"{path} takes {pixels.type} {pixels.shape} and gives {vectors.shape}, not what its card says:"
             f" uint8 (N, {card.input.size}, {card.input.size}, 3) to (N, {card.dimension})"

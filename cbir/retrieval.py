@@ -76,8 +76,13 @@ def split(labels: Sequence[str], seed: int = SEED) -> Split:
     return Split(train, validation, test)
 
 
+def split_name(seed: int) -> str:
+    """Return what a model's card says of a split."""
+    return f"70/15/15 by class, seed {seed}"
+
+
 def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = False) -> Rows:
-    """Return the rows of the k nearest indexed unit vectors of each query, (Q, k), best first; equal ones by row.
+    """Return the rows of the k nearest indexed unit vectors of each query, (Q, k), best first; equal ones in any order.
 
     Args:
         queries: Unit vectors, float32 (Q, D).

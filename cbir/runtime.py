@@ -9,6 +9,7 @@ import json
 import logging
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ MIN_GAIN = 1.1
 _PACKAGE = "onnxruntime-ep-openvino"
 _HINTS: Mapping[Provider, str] = MappingProxyType({"openvino": "f32", "openvino-bf16": "bf16"})
 _BATCH, _ROUNDS = 4, 5
+_REGISTERING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ def choose(data: bytes, model: str, threads: int, remembered: Path) -> Provider:
     key = " ".join((model, str(threads), _machine(), version("onnxruntime"), version(_PACKAGE)))
     tests = _remembered(remembered)
     if key not in tests:
-        tests[key] = test = self_test(data, threads)
+        try:
+            tests[key] = test = self_test(data, threads)
+        except Exception as error:  # whatever OpenVINO raises, onnxruntime can do without it
+            log.warning("OpenVINO is left out, its self-test failed: %s", error)
+            return "cpu"
         log.info("%s", _told(test))
         try:
             remembered.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +130,8 @@ def self_test(data: bytes, threads: int) -> SelfTest:
             session.run(None, {"images": pixels[:_BATCH]})
             times[provider].append(time.perf_counter() - start)
     milliseconds = {name: round(statistics.median(spent) / _BATCH * 1e3, 3) for name, spent in times.items()}
-    cosine = {name: round(float((found * vectors["cpu"]).sum(axis=1).min()), 6) for name, found in vectors.items()}
+    lowest = {name: float((found * vectors["cpu"]).sum(axis=1).min()) for name, found in vectors.items()}
+    cosine = {name: round(value, 6) if np.isfinite(value) else 0.0 for name, value in lowest.items()}
     good = [
         name for name in sessions if cosine[name] >= MIN_COSINE and milliseconds[name] * MIN_GAIN <= milliseconds["cpu"]
     ]
@@ -171,8 +178,9 @@ def _openvino_devices() -> list[Any]:
     def devices() -> list[Any]:
         return [one for one in onnxruntime.get_ep_devices() if one.ep_name == name and one.device.type.name == "CPU"]
 
-    if not devices():
-        onnxruntime.register_execution_provider_library("openvino", plugin.get_library_path())
+    with _REGISTERING:
+        if not devices():
+            onnxruntime.register_execution_provider_library("openvino", plugin.get_library_path())
     return devices()
 
 

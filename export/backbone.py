@@ -27,6 +27,8 @@ _BATCH = 16
 _CROPS: dict[str, Crop] = {"center": "center", "border": "pad", "squash": "squash"}
 _TIMM_CROPS = {ours: theirs for theirs, ours in _CROPS.items()}
 
+_CLASSIFIERS = ("head.weight", "head.fc.weight", "fc.weight", "classifier.weight")
+
 # What stands in for the classifier in torchvision's models; after it come flattened features.
 _TAILS: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
     "squeezenet1_1": ("classifier", lambda: torch.nn.AdaptiveAvgPool2d(1)),
@@ -109,7 +111,7 @@ def row_of_timm(architecture: str) -> Backbone:
         alike = timm.list_models(f"*{name[:12]}*")[:5] or ["timm.list_models() has the names"]
         raise UsageError(f"timm has no model {architecture!r}; alike: {', '.join(alike)}")
     known = timm.list_pretrained(f"{name}.*")
-    if tag and architecture not in known:
+    if "." in architecture and architecture not in known:
         raise UsageError(f"timm has no weights {tag!r} of {name}; there are: {', '.join(known) or 'none'}")
     config = timm.models.get_pretrained_cfg(architecture)
     return Backbone(f"{TIMM_PREFIX}{architecture}", architecture, (config and config.license) or "unknown")
@@ -156,10 +158,13 @@ def _timm_module(backbone: Backbone, weights: Weights, choice: InputChoice) -> t
 
 def _classes_in(state: State, published: Any) -> int:
     """Return how many classes the classifier in a state dict has, 0 without one."""
-    if not isinstance(published.classifier, str):
-        return int(published.num_classes)
-    final = state.get(f"{published.classifier}.weight")
-    return 0 if final is None else int(final.shape[0])
+    named = published.classifier
+    name = named if isinstance(named, str) or not named else named[0]
+    final = state.get(f"{name}.weight")
+    if final is not None:
+        return int(final.shape[0])
+    elsewhere = any(key.startswith(_CLASSIFIERS) for key in state)  # as others name it, and timm's filters rename it
+    return int(published.num_classes) if elsewhere else 0
 
 
 def _torchvision_module(backbone: Backbone, weights: Weights) -> torch.nn.Module:

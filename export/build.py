@@ -56,8 +56,10 @@ class BuildOptions:
 def default_name(backbone: Backbone, options: BuildOptions) -> str:
     """Return the name of a model: its backbone's, and what sets it apart from the ordinary build."""
     choice = options.choice
+    own = options.weights if options.weights not in (None, "hub", "pypi", "random") else None
     parts = [
         backbone.name.removeprefix(TIMM_PREFIX),
+        Path(own).stem if own else "",
         choice.crop or "",
         str(choice.size or ""),
         "" if options.precision == "fp16" else options.precision,
@@ -88,7 +90,7 @@ def write_verified(
     pictures = sample_pictures()
     calibration = None
     if options.precision == "int8":
-        calibration = sample_pictures(CALIBRATION_PICTURES, 0.5, options.calibrate)
+        calibration = sample_pictures(CALIBRATION_PICTURES, 0.25, options.calibrate)
     plain = export(loaded)
     stages = [("onnx fp32", plain)]
     if options.precision != "fp32":
@@ -111,8 +113,7 @@ def write_verified(
     final = links[-1].agreement
     forced = options.force and shortfall(final, LIMITS[options.precision]) is not None
     if not forced:
-        way = "--force writes it all the same" if options.precision == "int8" else "please report it"
-        require(final, options.precision, way)
+        require(final, options.precision, "--force writes it all the same" if calibration else "please report it")
     write(stages[-1][1], replace(card, to_torch=final), path)
     return keep_record(path, pictures, links, calibration, forced)
 

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from cbir import terminal
-from cbir.errors import UsageError
+from cbir.errors import CbirError, UsageError
 
 from .zoo import find_backbone
+
+if TYPE_CHECKING:
+    from cbir.model import Precision
 
 app = terminal.new_app("Turn backbones into verified, self-describing ONNX files, compare them, and train them.")
 
@@ -29,6 +32,9 @@ CropOption = Annotated[
         help="What becomes of a picture that is not square: cut, padded to a square, or squashed.",
         show_default="as published",
     ),
+]
+PrecisionOption = Annotated[
+    str, typer.Option(metavar="fp32|fp16|int8", help="fp16 stores weights so and calculates in fp32.")
 ]
 Size = Annotated[
     int | None, typer.Option(min=32, max=1024, help="Side of the model's input in pixels.", show_default="as published")
@@ -54,9 +60,7 @@ def build(
         Path | None, typer.Option("--output", "-o", help="File to write, or a folder.", show_default="NAME.onnx")
     ] = None,
     weights: Weights = None,
-    precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16|int8", help="fp16 stores weights so and calculates in fp32.")
-    ] = "fp16",
+    precision: PrecisionOption = "fp16",
     crop: CropOption = None,
     size: Size = None,
     calibrate: Annotated[
@@ -69,17 +73,20 @@ def build(
     with _needs_export():
         from .backbone import InputChoice
         from .build import SAMPLE, BuildOptions, build_model, default_name
-    if calibrate is not None and precision != "int8":
-        raise UsageError(f"--calibrate means nothing for {precision}")
+    for option, given in (("--calibrate", calibrate is not None), ("--force", force)):
+        if given and precision != "int8":
+            raise UsageError(f"{option} means nothing for {precision}")
     options = BuildOptions(
         weights=weights,
-        precision=_one_of("precision", precision, ("fp32", "fp16", "int8")),  # type: ignore[arg-type]
+        precision=_precision(precision),
         choice=InputChoice(_crop(crop), size),  # type: ignore[arg-type]
         calibrate=calibrate or SAMPLE,
         force=force,
     )
     backbones = [find_backbone(name) for name in names]
     paths = [_target(output, f"{default_name(backbone, options)}.onnx", len(names)) for backbone in backbones]
+    if len(set(paths)) < len(paths):
+        raise UsageError("two of the backbones would be written to one file; build them one by one, with -o")
     for backbone, path in zip(backbones, paths, strict=True):
         record = build_model(backbone, path, options)
         final = record.links[-1].agreement
@@ -138,7 +145,7 @@ def compare(
         settings = load_settings()
         name, items = found
         scores = [
-            protocol_accuracy(embed_labelled(name, items, one, settings), seed)
+            protocol_accuracy(embed_labelled(name, items, one, settings), seed, one.card.training)
             for one in open_models(models, threads=1)
         ]
         show_accuracy(name, [(one.card.name, scored) for one, scored in zip(embedders, scores, strict=True)])
@@ -172,6 +179,7 @@ def head(
         from .head import HeadOptions, refuse_second_head, train_head, training_of, write_with_head
         from .listing import show_training
     path = _target(output, "", 1)
+    _keep(model, path)
     embedder = Embedder(model, threads=1)
     refuse_second_head(model)
     name, items = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
@@ -193,6 +201,7 @@ def finetune(
     weights: Weights = None,
     crop: CropOption = None,
     size: Size = None,
+    precision: PrecisionOption = "fp16",
     blocks: Annotated[int, typer.Option(min=1, help="How many of the last blocks are trained.")] = 2,
     dimension: Annotated[int, typer.Option(min=2, max=4096, help="Length of the new vectors.")] = 256,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 5,
@@ -209,6 +218,7 @@ def finetune(
     For a GPU, or patience; `head` takes seconds and is tried first.
     """
     from cbir.embeddings import open_labelled
+    from cbir.settings import load_settings
     from cbir.sources import SourceOptions
 
     with _needs_export():
@@ -218,15 +228,26 @@ def finetune(
         from .finetune import finetune as train
         from .head import training_of
         from .listing import show_training
+        from .to_onnx import export
     path = _target(output, "", 1)
+    saved_as = path.with_suffix(".safetensors")
+    _keep(Path(weights or "hub"), saved_as)
     choice = InputChoice(_crop(crop), size)  # type: ignore[arg-type]
+    built = BuildOptions(precision=_precision(precision), choice=choice)
     source, items = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
     loaded = load_backbone(find_backbone(name), weights, choice)
-    options = FinetuneOptions(blocks, dimension, epochs, batch_size, learning_rate, seed, device, workers)
-    trained = train(loaded, source, items, options).trained
+    export(loaded)  # what torch cannot export is better known before the hours of training
+    limit_megapixels = load_settings().max_image_megapixels
+    options = FinetuneOptions(
+        blocks, dimension, epochs, batch_size, learning_rate, seed, device, workers, limit_megapixels
+    )
+    try:
+        trained = train(loaded, source, items, options).trained
+    except RuntimeError as error:  # torch's for too little memory, say
+        raise CbirError(f"the training failed: {terminal.one_line(error)[:300]}") from None
     training = training_of("finetune", source, label, [str(item.label) for item in items], trained, seed)
-    saved = save_weights(loaded, path.with_suffix(".safetensors"))
-    write_verified(saved, path, path.stem, BuildOptions(precision="fp16", choice=choice), trained.head, training)
+    saved = save_weights(loaded, saved_as)
+    write_verified(saved, path, path.stem, built, trained.head, training)
     show_training(path, source, trained)
 
 
@@ -259,6 +280,19 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"no {what} {value!r}; there are {', '.join(known)}")
     return value
+
+
+def _precision(value: str) -> "Precision":
+    from cbir.model import Precision
+
+    found: Precision = _one_of("precision", value, get_args(Precision))  # type: ignore[assignment]
+    return found
+
+
+def _keep(given: Path, written: Path) -> None:
+    """Refuse to write over a file that is read."""
+    if given.exists() and written.exists() and given.samefile(written):
+        raise UsageError(f"{written} would be written over, and it is what is read; choose another --output")
 
 
 def _crop(value: str | None) -> str | None:

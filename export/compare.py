@@ -1,5 +1,6 @@
 """Model files side by side: time, size, agreement with the first, and how well they find a data set's classes."""
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +13,12 @@ import numpy as np
 from cbir.embeddings import Labelled
 from cbir.errors import UsageError
 from cbir.images import decode
-from cbir.model import Agreement, Embedder
-from cbir.retrieval import Accuracy, score, split
+from cbir.model import Agreement, Embedder, Training
+from cbir.retrieval import Accuracy, score, split, split_name
 
 from .parity import Pictures, agree, file_vectors
+
+log = logging.getLogger(__name__)
 
 BATCHES = (1, 32)
 _SECONDS = 6.0
@@ -89,9 +92,21 @@ def in_turns(calls: Sequence[Callable[[], object]]) -> list[float]:
     return [statistics.median(spent) * 1e3 for spent in times]
 
 
-def protocol_accuracy(labelled: Labelled, seed: int) -> Accuracy:
-    """Return the metrics of the protocol in `cbir.retrieval`: the training part indexed, the test part asked for."""
+def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) -> Accuracy:
+    """Return the metrics of the protocol in `cbir.retrieval`: the training part indexed, the test part asked for.
+
+    Warns if a model was trained on another split of the same data, and so on pictures that are asked for.
+    """
     parts = split(labelled.labels, seed)
+    ours = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
+    theirs = training and (training.split, training.pictures, training.classes)
+    if training and training.data == labelled.name and theirs != ours:
+        log.warning(
+            "it was trained on %s pictures of %s (%s), so on some that are asked for: its figures are too good",
+            f"{training.pictures:,}",
+            training.data,
+            training.split,
+        )
     return score(labelled.vectors, labelled.labels, parts.train, parts.test)
 
 

@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 from cbir import terminal
-from cbir.errors import UsageError
+from cbir.errors import ImageError, UsageError
 from cbir.images import MAX_MEGAPIXELS, decode
 from cbir.input_rule import InputRule
-from cbir.records import Item, Vector
+from cbir.records import Item, Vector, plain
 from cbir.retrieval import Accuracy, Rows, score, split
 
 from .backbone import Loaded
@@ -31,6 +31,7 @@ from .weights import Weights, sha256_of
 
 log = logging.getLogger(__name__)
 
+_BLOCK = re.compile(r"(?:blocks|stages|layers|features|resblocks)\.\d+|(?:layer|stage)s?_?\d+")
 _INDEXED = 4096
 """Pictures of the training part that the validation part is asked for in, at most; an epoch's check is to be short."""
 
@@ -48,6 +49,7 @@ class FinetuneOptions:
         seed: Of the split, the initial weights, the order and the random crops.
         device: Torch's name of it; None is a GPU if there is one.
         workers: Processes that read and crop pictures.
+        max_megapixels: The most that a picture may have.
     """
 
     blocks: int = 2
@@ -58,6 +60,7 @@ class FinetuneOptions:
     seed: int = 42
     device: str | None = None
     workers: int = 0
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class Finetuned:
 class _Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: ignore[misc]
     """Pictures as uint8 planes (3, size, size) with their class numbers, flipped and cropped at random if `augment`."""
 
-    def __init__(self, items: Sequence[Item], targets: Sequence[int], rule: InputRule, augment: bool):
-        self._items, self._targets, self._rule = items, targets, rule
+    def __init__(
+        self, items: Sequence[Item], targets: Sequence[int], rule: InputRule, augment: bool, max_megapixels: float
+    ):
+        self._items, self._targets, self._rule, self._max_megapixels = items, targets, rule, max_megapixels
         flip = v2.RandomHorizontalFlip()
         crop = v2.RandomResizedCrop(rule.size, scale=(0.6, 1.0), ratio=(0.8, 1.25), antialias=True)
         self._augment = v2.Compose([flip, crop]) if augment else None
@@ -81,7 +86,7 @@ class _Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: ig
         return len(self._items)
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, int]:
-        image = decode(self._items[at].read(), 2 * self._rule.resize, MAX_MEGAPIXELS)
+        image = decode(self._items[at].read(), 2 * self._rule.resize, self._max_megapixels)
         planes = torch.from_numpy(self._rule.pixels(image).copy()).permute(2, 0, 1)
         return (self._augment(planes) if self._augment else planes), self._targets[at]
 
@@ -113,6 +118,7 @@ def finetune(loaded: Loaded, name: str, items: Sequence[Item], options: Finetune
         UsageError: The backbone has fewer blocks, there are too few pictures or classes, or the device is not there.
         ImageError: A picture cannot be decoded.
     """
+    items = _decodable(items, options.max_megapixels)
     labels = np.array([str(item.label) for item in items])
     classes, targets = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
@@ -126,7 +132,7 @@ def finetune(loaded: Loaded, name: str, items: Sequence[Item], options: Finetune
 
     def loader(rows: Rows, augment: bool) -> Any:
         chosen = [items[row] for row in rows]
-        pictures = _Pictures(chosen, targets[rows].tolist(), loaded.rule, augment)
+        pictures = _Pictures(chosen, targets[rows].tolist(), loaded.rule, augment, options.max_megapixels)
         return torch.utils.data.DataLoader(
             pictures, options.batch_size, shuffle=augment, num_workers=options.workers, drop_last=False
         )
@@ -176,29 +182,48 @@ def finetune(loaded: Loaded, name: str, items: Sequence[Item], options: Finetune
 def save_weights(loaded: Loaded, path: Path) -> Loaded:
     """Write the backbone's tensors as `.safetensors`, and return it as loaded from there."""
     state = {name: tensor.contiguous() for name, tensor in loaded.module.state_dict().items()}
-    save_file(state, path)
-    return replace(loaded, weights=Weights(f"file:{path.name}", sha256_of(path), state))
+    draft = path.with_name(path.name + ".tmp")
+    save_file(state, draft)
+    draft.replace(path)
+    weights = Weights(f"file:{path.name}", sha256_of(path), state, random=loaded.weights.random)
+    return replace(loaded, weights=weights)
 
 
 def last_blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Parameter]:
-    """Return the parameters of the last `count` blocks, made trainable; all others are not.
+    """Return the parameters from the last `count` blocks on, made trainable; all before them are not.
 
-    A block is what shares a name up to the first number in it (`layer4`, `blocks.6`), in the module's own order.
+    A block shares a name up to the first number in it that is a name's end (`blocks.6`, `layers.3`, `layer4`); what
+    comes after the last block belongs to it.
 
     Raises:
         UsageError: There are fewer.
     """
-    groups: dict[str, list[torch.nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        found = re.match(r"[^.]*?\d+|.*?\.\d+", name)
-        groups.setdefault(found.group() if found else name.rpartition(".")[0], []).append(parameter)
-    if count > len(groups):
-        raise UsageError(f"--blocks {count}: the backbone has {len(groups)}: {', '.join(groups)}")
+    parameters = dict(module.named_parameters())
+    found = [_BLOCK.match(name) for name in parameters]
+    blocks = list(dict.fromkeys(one.group() for one in found if one))
+    if count > len(blocks):
+        raise UsageError(f"--blocks {count}: the backbone has {len(blocks)}: {', '.join(blocks)}")
+    names = list(parameters)
+    first = next(at for at, name in enumerate(names) if name.startswith(f"{blocks[-count]}."))
     module.requires_grad_(False)
-    chosen = [one for name in list(groups)[-count:] for one in groups[name]]
+    chosen = [parameters[name] for name in names[first:]]
     for parameter in chosen:
         parameter.requires_grad_(True)
     return chosen
+
+
+def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
+    """Return the items that can be decoded, before hours are spent on a set with one that cannot."""
+    kept = []
+    with terminal.progress("checking", len(items)) as advance:
+        for item in items:
+            try:
+                decode(item.read(), 64, max_megapixels)
+                kept.append(item)
+            except (ImageError, OSError) as error:
+                log.warning("%s is left out: %s", plain(item.key), error)
+            advance(1)
+    return kept
 
 
 def _vectors(embed: Callable[[torch.Tensor], torch.Tensor], pictures: Any, device: torch.device, count: int) -> Vector:

@@ -23,7 +23,7 @@ from cbir.embeddings import Labelled
 from cbir.errors import UsageError
 from cbir.model import Embedder, Training
 from cbir.records import Vector
-from cbir.retrieval import Accuracy, Split, score, split
+from cbir.retrieval import Accuracy, Split, score, split, split_name
 
 from .build import drafted, keep_record
 from .head_graph import Head, add_head, apply_head, read_head
@@ -104,12 +104,13 @@ def write_with_head(embedder: Embedder, trained: Trained, training: Training, pa
     model = onnx.load(embedder.path)
     add_head(model, trained.head)
     pictures = sample_pictures()
-    expected = apply_head(trained.head, file_vectors(embedder, pictures.files))
+    plain = Embedder(embedder.path, provider="cpu")
+    expected = apply_head(trained.head, file_vectors(plain, pictures.files))
     card = replace(embedder.card, name=path.stem, dimension=trained.head.dimension, to_torch=None, training=training)
     with drafted(model, card) as draft:
         agreement = agree(expected, file_vectors(Embedder(draft, provider="cpu"), pictures.files), pictures.labels)
     require(agreement, "fp32", "please report it")
-    write(model, card, path)
+    write(model, replace(card, to_torch=agreement), path)
     return keep_record(path, pictures, [Link(f"{embedder.card.name}, then the head", "onnx", agreement)])
 
 
@@ -130,7 +131,7 @@ def training_of(
         label=label or "",
         classes=sorted(set(labels)),
         pictures=len(trained.parts.train),
-        split=f"70/15/15 stratified, seed {seed}",
+        split=split_name(seed),
         metrics={
             "precision_at_5": round(after.precision_at_k, 4),
             "hit_rate_at_1": round(after.hit_rate_at_1, 4),

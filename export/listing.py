@@ -103,10 +103,10 @@ def _is_cached(backbone: Backbone) -> bool:
     """Return whether the hub's weights were fetched before, without loading torch or asking the hub."""
     if backbone.library == "torchvision":
         home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-        return any(Path(home).expanduser().glob(f"hub/checkpoints/{backbone.architecture.replace('_v2', 'v2')}-*.pth"))
+        return Path(home, "hub", "checkpoints", str(backbone.published)).expanduser().is_file()
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(f"timm/{backbone.architecture}", "model.safetensors")
+    found = try_to_load_from_cache(backbone.published or f"timm/{backbone.architecture}", "model.safetensors")
     return isinstance(found, str)
 
 

@@ -4,6 +4,7 @@ The chain torch, ONNX fp32 and, where that is what is built, ONNX fp16 or int8 i
 beside the model file.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from cbir.errors import CbirError
-from cbir.images import MAX_MEGAPIXELS
+from cbir.errors import CbirError, ImageError, UsageError
+from cbir.images import MAX_MEGAPIXELS, decode
 from cbir.model import Agreement, Embedder, Precision
-from cbir.records import Item, Vector
+from cbir.records import Item, Vector, plain
 from cbir.retrieval import accuracy, neighbours
 from cbir.sources import SourceOptions, open_source
+
+log = logging.getLogger(__name__)
 
 PICTURES = 256
 NEIGHBOURS = 10
@@ -85,19 +88,32 @@ RECORD = TypeAdapter(Record)
 
 
 def sample_pictures(count: int = PICTURES, shift: float = 0.0, source: str = "sample://openmoji") -> Pictures:
-    """Return image files of a source, spread evenly over it.
+    """Return image files of a source that can be decoded, spread evenly over it.
 
     Args:
         count: How many; all if there are fewer.
         shift: Of the way from each to the next; with another shift they are other pictures.
         source: What `open_source` takes.
+
+    Raises:
+        UsageError: There is no such source, or none of these pictures can be decoded.
     """
     items: list[Item] = list(open_source(source, SourceOptions()).items)
     step = max(1.0, len(items) / count)
-    chosen = [
-        items[int((at + shift) * step)] for at in range(min(count, len(items))) if (at + shift) * step < len(items)
-    ]
-    return Pictures(source, [item.read() for item in chosen], [item.label for item in chosen])
+    rows = [int((at + shift) * step) for at in range(min(count, len(items)))]
+    files, labels = [], []
+    for item in (items[row] for row in rows if row < len(items)):
+        try:
+            data = item.read()
+            decode(data)
+        except (ImageError, OSError) as error:
+            log.warning("%s is left out: %s", plain(item.key), error)
+            continue
+        files.append(data)
+        labels.append(item.label)
+    if not files:
+        raise UsageError(f"{source}: none of its pictures can be decoded")
+    return Pictures(source, files, labels)
 
 
 def file_vectors(embedder: Embedder, files: Sequence[bytes]) -> Vector:

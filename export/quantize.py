@@ -85,8 +85,8 @@ def _exact(centre: int) -> dict[str, Any]:
 def _fold_normalisation(graph: onnx.GraphProto) -> int | None:
     """Fold mean and deviation into the first convolution, and return the grey that is taken from the pixels instead.
 
-    That grey is the mean's, rounded, so that what the convolution pads with is still the mean's grey, to within
-    rounding. None if the graph does not begin with a convolution; it is unchanged then.
+    That grey is the mean of the channels' means, with which the convolution now pads all of them; ImageNet's lie within
+    10 of 255 levels of it. None if the graph does not begin with a convolution of three channels; it is unchanged then.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     users = {name: [node for node in graph.node if name in node.input] for node in graph.node for name in node.output}
@@ -98,6 +98,8 @@ def _fold_normalisation(graph: onnx.GraphProto) -> int | None:
     if divide.op_type != "Div" or [node.op_type for node in followers] != ["Conv"]:
         return None
     convolution = followers[0]
+    if not all(name in tensors for name in convolution.input[1:]) or tensors[convolution.input[1]].dims[1] != 3:
+        return None
     mean, deviation = (numpy_helper.to_array(tensors[node.input[1]]).reshape(3) for node in (subtract, divide))
     weight = numpy_helper.to_array(tensors[convolution.input[1]]) / deviation[None, :, None, None]
     centre = round(float(mean.mean()))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cbir.errors import CbirError
 from cbir.images import decode
 from cbir.model import Embedder
+from cbir.terminal import one_line
 
 from .backbone import figures_of, load_backbone
 from .build import BuildOptions, default_name, write_verified
@@ -108,8 +108,8 @@ def markdown(backbones: Sequence[Backbone], folder: Path) -> Iterator[str]:
         log.info("%s", backbone.name)
         try:
             yield _line(measure_row(backbone, folder))
-        except CbirError as error:
-            yield f"| {backbone.name} | failed: {error} |" + " |" * 8
+        except Exception as error:  # the other rows are still wanted
+            yield f"| {backbone.name} | failed: {one_line(error)[:200]} |" + " |" * 8
 
 
 def _line(row: Row) -> str:

@@ -86,7 +86,7 @@ def card_for(loaded: Loaded, name: str, precision: Precision) -> ModelCard:
         std=tuple(loaded.config["std"]),
         weights=loaded.weights.origin,
         weights_sha256=loaded.weights.sha256,
-        random_weights=loaded.weights.state is None,
+        random_weights=loaded.weights.random,
         license=loaded.backbone.license,
         precision=precision,
         preprocessing=PREPROCESSING_VERSION,
@@ -102,8 +102,9 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
     """
     model.producer_name, model.producer_version = "cbir", cbir.__version__
     helper.set_model_props(model, {CARD_FIELD: CARD.dump_json(card).decode(), SEAL_FIELD: UNSEALED})
-    if model.ByteSize() > MAX_BYTES:
-        raise CbirError(f"{card.name} has {model.ByteSize() / 1e9:.1f} GB, more than one ONNX file can hold; try fp16")
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # ByteSize() fails above the limit itself
+    if size > MAX_BYTES - 2**24:
+        raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}, more than one ONNX file can hold")
     onnx.checker.check_model(model, full_check=True)
     beside = path.with_name(path.name + ".tmp")
     beside.write_bytes(seal(model.SerializeToString(deterministic=True)))

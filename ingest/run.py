@@ -64,6 +64,7 @@ class Summary:
         images_per_second: stored / seconds["total"].
         seconds: Where the time went. read, decode and embed are thread time divided by the workers; store is
             writing, build is building and publishing the indexes.
+        provider: What ran the model: onnxruntime's own code for the processor, or OpenVINO.
         peak_megabytes: Most memory that this process, and the largest of those that built an index, ever had.
     """
 
@@ -81,6 +82,7 @@ class Summary:
     peak_megabytes: dict[str, int] = field(default_factory=dict)
     workers: int = 1
     batch_size: int = 1
+    provider: str = "cpu"
     resumed: int = 0
     interrupted: bool = False
     reasons: dict[str, int] = field(default_factory=dict)
@@ -136,7 +138,13 @@ def ingest(
         log.warning("warning: %s has random weights; its results mean nothing", model.name)
     name = dataset or source.name
     plan = Plan(collection or collection_name(name, model.name), name, source.origin, model, None)
-    summary = Summary(plan.collection, list(map(redacted, stores)), workers=workers, batch_size=settings.batch_size)
+    summary = Summary(
+        plan.collection,
+        list(map(redacted, stores)),
+        workers=workers,
+        batch_size=settings.batch_size,
+        provider=embedder.provider,
+    )
     with ExitStack() as stack:
         sinks = []
         for sink in _open_sinks(stores, plan, model_file, settings, same_source=dataset is not None):

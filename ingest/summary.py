@@ -24,7 +24,8 @@ def show(summary: Summary, notes: Sequence[str]) -> None:
     table.add_row("skipped", f"{summary.skipped:,}")
     table.add_row(
         "images/s",
-        f"{summary.images_per_second:,.1f} ({summary.workers} workers, batches of {summary.batch_size})",
+        f"{summary.images_per_second:,.1f} ({summary.workers} workers, batches of {summary.batch_size},"
+        f" on {summary.provider})",
     )
     table.add_row("seconds", ", ".join(f"{stage} {spent:,.1f}" for stage, spent in summary.seconds.items()))
     peak = summary.peak_megabytes

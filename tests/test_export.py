@@ -129,6 +129,51 @@ def _chosen(config: dict[str, Any], choice: Any) -> dict[str, Any]:
     return chosen(config, choice)
 
 
+def test_rows_name_what_the_libraries_publish() -> None:
+    import timm
+    import torchvision
+    from cbir.export.zoo import BACKBONES
+
+    for name, backbone in BACKBONES.items():
+        if backbone.library == "torchvision":
+            url = torchvision.models.get_model_weights(backbone.architecture).DEFAULT.url
+            assert url.endswith(f"/{backbone.published}"), name
+        else:
+            config = timm.models.get_pretrained_cfg(backbone.architecture)
+            assert config.hf_hub_id == (backbone.published or f"timm/{backbone.architecture}"), name
+
+
+def test_int8_is_calibrated_on_other_pictures_than_it_is_measured_on() -> None:
+    from cbir.export.parity import sample_pictures
+    from cbir.export.quantize import CALIBRATION_PICTURES
+
+    measured, calibrated = sample_pictures(), sample_pictures(CALIBRATION_PICTURES, 0.25)
+    assert len(calibrated.files) == CALIBRATION_PICTURES
+    assert not set(measured.files) & set(calibrated.files)
+
+
+def test_folding_the_normalisation_keeps_the_function() -> None:
+    """Of a net with ImageNet's means, which differ, and a first convolution that pads: all but its border is exact."""
+    import onnxruntime
+    from cbir.export.backbone import InputChoice, load_backbone
+    from cbir.export.quantize import _fold_normalisation
+    from cbir.export.to_onnx import export as graph_of
+    from cbir.export.zoo import find_backbone
+
+    loaded = load_backbone(find_backbone("timm:test_resnet"), "random", InputChoice(None, 96))
+    assert len(set(loaded.config["mean"])) == 3
+    model = graph_of(loaded)
+    vectors = []
+    for fold in (False, True):
+        if fold:
+            assert _fold_normalisation(model.graph) == round(255 * sum(loaded.config["mean"]) / 3)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        pixels = np.stack([loaded.rule.pixels(decode(golden_picture()))])
+        vectors.append(session.run(None, {"images": pixels})[0][0])
+    assert not any("mean" in node.input for node in model.graph.node)
+    assert float(vectors[0] @ vectors[1]) >= 0.999
+
+
 def test_the_golden_vector_is_that_of_torch() -> None:
     from cbir.export.backbone import load_backbone, torch_vectors
     from cbir.export.zoo import BACKBONES
@@ -424,6 +469,9 @@ def test_files_that_are_not_what_they_say_are_refused(plain: Path, tmp_path: Pat
         (("build", "efficientnet_lite0", "-o", "m.bin"), "ends in .onnx"),
         (("build", TINY, "--weights", "random", "--size", "97"), "cannot take an input of 97 pixels"),
         (("build", "efficientnet_lite0", "--precision", "int8", "--calibrate", "nowhere"), "nowhere does not exist"),
+        (("build", "efficientnet_lite0", "--force"), "--force means nothing for fp16"),
+        (("build", "resnet18", "resnet18"), "would be written to one file"),
+        (("build", "timm:resnet18."), "timm has no weights '' of resnet18"),
         (("compare", "a.onnx", "--label", "x"), "need --data"),
     ],
 )
@@ -434,7 +482,9 @@ def test_misuse_is_one_line(arguments: tuple[str, ...], message: str, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trained_head_is_better_and_stays_one_file(three_classes: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_trained_head_is_better_and_stays_one_file(
+    three_classes: Path, tmp_path: Path, capsys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     model, better = find_model("efficientnet_lite0"), tmp_path / "better.onnx"
     export("head", model, three_classes, "--hidden", "0", "--dimension", "32", "-o", better)
     embedder = Embedder(better)
@@ -451,11 +501,15 @@ def test_a_trained_head_is_better_and_stays_one_file(three_classes: Path, tmp_pa
     assert training.metrics["precision_at_5"] == pytest.approx(after, abs=1e-4)
     assert record_of(better)["links"][0]["agreement"]["cosine_min"] >= 0.9999
     export("verify", better)
+    with pytest.raises(UsageError, match="would be written over"):
+        export("head", better, three_classes, "-o", better)
     with pytest.raises(UsageError, match="has a trained head already"):
         export("head", better, three_classes, "-o", tmp_path / "twice.onnx")
     export("compare", model, better, "--data", three_classes)
-    shown = capsys.readouterr().out
-    assert f"{after:.4f}" in shown  # the same split: what it was trained on is not asked for
+    assert f"{after:.4f}" in capsys.readouterr().out  # the same split: what it was trained on is not asked for
+    assert "too good" not in caplog.text
+    export("compare", better, "--data", three_classes, "--seed", "7")
+    assert "so on some that are asked for: its figures are too good" in caplog.text
 
 
 def test_finetuning_lowers_the_loss_and_finds_better(three_classes: Path, tmp_path: Path, capsys: Any) -> None:
@@ -467,7 +521,12 @@ def test_finetuning_lowers_the_loss_and_finds_better(three_classes: Path, tmp_pa
 
     name, items = open_labelled(str(three_classes), SourceOptions())
     options = FinetuneOptions(epochs=3, learning_rate=3e-4, dimension=32)
-    found = finetune(load_backbone(BACKBONES["efficientnet_lite0"]), name, items, options)
+    loaded = load_backbone(BACKBONES["efficientnet_lite0"])
+    before = {name: tensor.clone() for name, tensor in loaded.module.state_dict().items()}
+    found = finetune(loaded, name, items, options)
+    moved = {key for key, tensor in loaded.module.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert {key.split(".")[1] for key in moved if key.startswith("blocks.")} == {"5", "6"}
+    assert {key for key in moved if not key.startswith("blocks.")} <= {"conv_head.weight", "bn2.weight", "bn2.bias"}
     assert found.losses[0] > found.losses[1] > found.losses[2]
     assert found.trained.after.precision_at_k > found.trained.before.precision_at_k
 
@@ -475,7 +534,9 @@ def test_finetuning_lowers_the_loss_and_finds_better(three_classes: Path, tmp_pa
     export("finetune", TINY, three_classes, "--weights", "random", "--epochs", "1", "--blocks", "1", "-o", path)
     card = Embedder(path).card
     assert card.training is not None
-    assert (card.training.kind, card.dimension, card.random_weights) == ("finetune", 256, False)
+    assert (card.training.kind, card.dimension, card.random_weights) == ("finetune", 256, True)
+    with pytest.raises(UsageError, match="would be written over"):
+        export("finetune", TINY, three_classes, "--weights", path.with_suffix(".safetensors"), "-o", path)
     export("verify", path, "--weights", path.with_suffix(".safetensors"))
     with pytest.raises(UsageError, match="--blocks 99: the backbone has"):
         export("finetune", TINY, three_classes, "--weights", "random", "--blocks", "99", "-o", path)

@@ -1,7 +1,11 @@
 """What runs a model: OpenVINO only where it is faster and gives the same, and int8 that is right on every processor."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 import cbir.runtime
@@ -71,6 +75,50 @@ def test_the_answer_of_the_self_test_is_remembered(
     remembered.write_text("{broken")
     choose(data, seal_of(data), 1, remembered)
     assert asked == [1, 2, 1]
+
+
+class FakeSession:
+    """Answers what it is told to, in the time that it is told to."""
+
+    def __init__(self, vector: list[float], seconds: float):
+        self.vector, self.seconds = vector, seconds
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(shape=["batch", 8, 8, 3])]
+
+    def run(self, _: object, inputs: dict[str, Any]) -> list[Any]:
+        time.sleep(self.seconds)
+        return [np.tile(np.array(self.vector, np.float32), (len(inputs["images"]), 1))]
+
+
+@pytest.mark.parametrize(
+    ("openvino", "bf16", "expected"),
+    [
+        (([1.0, 0.0], 0.01), ([0.9, 0.4359], 0.001), "openvino"),  # the fastest one differs
+        (([1.0, 0.0], 0.05), ([1.0, 0.0], 0.04), "cpu"),  # both are slower
+        (([float("nan"), 0.0], 0.001), ([1.0, 0.01], 0.01), "openvino-bf16"),
+    ],
+)
+def test_the_fastest_that_gives_the_same_is_taken(
+    openvino: Any, bf16: Any, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sessions = {"cpu": ([1.0, 0.0], 0.03), "openvino": openvino, "openvino-bf16": bf16}
+    monkeypatch.setattr(cbir.runtime, "open_session", lambda data, provider, threads: FakeSession(*sessions[provider]))
+    monkeypatch.setattr(cbir.runtime, "_openvino_devices", lambda: [object()])
+    monkeypatch.setattr(cbir.runtime, "version", lambda package: "1")
+    assert choose(b"", "model", 1, tmp_path / "providers.json") == expected
+    monkeypatch.setattr(cbir.runtime, "self_test", None)
+    assert choose(b"", "model", 1, tmp_path / "providers.json") == expected  # remembered, though one answered NaN
+
+
+def test_a_broken_openvino_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(data: bytes, threads: int) -> SelfTest:
+        raise RuntimeError("plug-in of another version")
+
+    monkeypatch.setattr(cbir.runtime, "_openvino_devices", lambda: [object()])
+    monkeypatch.setattr(cbir.runtime, "version", lambda package: "1")
+    monkeypatch.setattr(cbir.runtime, "self_test", broken)
+    assert choose(b"", "model", 1, tmp_path / "providers.json") == "cpu"
 
 
 def test_openvino_is_taken_only_if_it_gives_the_same(model_file: Path, tmp_path: Path) -> None:
