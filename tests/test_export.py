@@ -160,7 +160,7 @@ def test_folding_the_normalisation_keeps_the_function() -> None:
     from cbir.export.to_onnx import export as graph_of
     from cbir.export.zoo import find_backbone
 
-    loaded = load_backbone(find_backbone("timm:test_resnet"), "random", InputChoice(None, 96))
+    loaded = load_backbone(find_backbone("mobilenetv3_small"), "random", InputChoice(None, 96))
     assert len(set(loaded.config["mean"])) == 3
     model = graph_of(loaded)
     vectors = []
