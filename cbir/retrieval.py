@@ -56,14 +56,18 @@ def split(labels: Sequence[str], seed: int = SEED) -> Split:
     """Return 70/15/15 of the rows, stratified by class: 30 % taken off, then halved.
 
     Raises:
-        UsageError: A class has too few rows to be in every part, or scikit-learn is not installed.
+        UsageError: There are not two classes with rows enough to be in every part, or scikit-learn is not installed.
     """
+    classes = np.asarray(labels)
+    rows = np.arange(len(classes))
+    if len(set(labels)) < 2:
+        raise UsageError(
+            f"all {len(rows)} pictures are of one class, {str(*set(labels))!r}; there is nothing to tell apart"
+        )
     try:
         from sklearn.model_selection import train_test_split
     except ImportError:
         raise UsageError("splitting a data set needs scikit-learn: pip install 'cbir[export]'") from None
-    classes = np.asarray(labels)
-    rows = np.arange(len(classes))
     try:
         train, rest = train_test_split(rows, test_size=0.3, random_state=seed, stratify=classes)
         validation, test = train_test_split(rest, test_size=0.5, random_state=seed, stratify=classes[rest])

@@ -242,7 +242,7 @@ def finetune(
         blocks, dimension, epochs, batch_size, learning_rate, seed, device, workers, limit_megapixels
     )
     try:
-        trained = train(loaded, source, items, options).trained
+        trained = train(loaded, items, options).trained
     except RuntimeError as error:  # torch's for too little memory, say
         raise CbirError(f"the training failed: {terminal.one_line(error)[:300]}") from None
     training = training_of("finetune", source, label, [str(item.label) for item in items], trained, seed)

@@ -111,7 +111,7 @@ class _Net(torch.nn.Module):  # type: ignore[misc]
         return torch.nn.functional.normalize(self.head(self.features(planes)), dim=1)
 
 
-def finetune(loaded: Loaded, name: str, items: Sequence[Item], options: FinetuneOptions) -> Finetuned:
+def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) -> Finetuned:
     """Train the last blocks of `loaded` in place, and return the head that goes after it.
 
     Raises:
@@ -121,8 +121,6 @@ def finetune(loaded: Loaded, name: str, items: Sequence[Item], options: Finetune
     items = _decodable(items, options.max_megapixels)
     labels = np.array([str(item.label) for item in items])
     classes, targets = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise UsageError(f"{name} has one class alone ({classes[0]}); finetuning tells classes apart")
     parts = split(labels.tolist(), options.seed)
     blocks = last_blocks(loaded.module, options.blocks)
     device = _device(options.device)
@@ -223,6 +221,8 @@ def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
             except (ImageError, OSError) as error:
                 log.warning("%s is left out: %s", plain(item.key), error)
             advance(1)
+    if not kept:
+        raise UsageError(f"none of the {len(items)} pictures can be used")
     return kept
 
 

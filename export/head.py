@@ -80,9 +80,7 @@ def train_head(labelled: Labelled, options: HeadOptions) -> Trained:
     Raises:
         UsageError: There are fewer than two classes, or too few pictures to split them.
     """
-    classes, targets = np.unique(labelled.labels, return_inverse=True)
-    if len(classes) < 2:
-        raise UsageError(f"{labelled.name} has one class alone ({classes[0]}); a head tells classes apart")
+    _, targets = np.unique(labelled.labels, return_inverse=True)
     parts = split(labelled.labels, options.seed)
     mean = labelled.vectors[parts.train].mean(axis=0)
     spread = float(labelled.vectors[parts.train].std())

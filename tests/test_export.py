@@ -519,11 +519,11 @@ def test_finetuning_lowers_the_loss_and_finds_better(three_classes: Path, tmp_pa
 
     from cbir.embeddings import open_labelled
 
-    name, items = open_labelled(str(three_classes), SourceOptions())
+    _, items = open_labelled(str(three_classes), SourceOptions())
     options = FinetuneOptions(epochs=3, learning_rate=3e-4, dimension=32)
     loaded = load_backbone(BACKBONES["efficientnet_lite0"])
     before = {name: tensor.clone() for name, tensor in loaded.module.state_dict().items()}
-    found = finetune(loaded, name, items, options)
+    found = finetune(loaded, items, options)
     moved = {key for key, tensor in loaded.module.state_dict().items() if not torch.equal(tensor, before[key])}
     assert {key.split(".")[1] for key in moved if key.startswith("blocks.")} == {"5", "6"}
     assert {key for key in moved if not key.startswith("blocks.")} <= {"conv_head.weight", "bn2.weight", "bn2.bias"}
