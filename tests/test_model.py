@@ -44,7 +44,8 @@ def test_the_packaged_model_says_what_it_is(embedder: Embedder, model_file: Path
 def test_pixels_are_those_of_resize_and_centre_crop(embedder: Embedder, width: int, height: int, seed: int) -> None:
     """Against the two steps of torchvision, done with Pillow, on smooth waves.
 
-    On noise Pillow's two passes clip in between, in an order that it chooses by the sizes.
+    On noise Pillow's two passes clip in between, in an order that it chooses by the sizes. On waves it rounds up to one
+    value in forty to the other side (257 x 334).
     """
     assume(max(width, height) <= 40 * min(width, height))
     phases = np.random.default_rng(seed).uniform(0, 6, (3, 2))
@@ -58,7 +59,7 @@ def test_pixels_are_those_of_resize_and_centre_crop(embedder: Embedder, width: i
     expected = full.crop((left, top, left + rule.size, top + rule.size))
     difference = np.abs(np.asarray(expected, np.int16) - np.asarray(embedder.pixels(image), np.int16))
     assert difference.max() <= 2
-    assert difference.mean() < 0.02
+    assert difference.mean() < 0.05
 
 
 def test_vectors_have_length_one_and_do_not_depend_on_the_batch(embedder: Embedder) -> None:
