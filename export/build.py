@@ -114,21 +114,26 @@ def write_verified(
     forced = options.force and shortfall(final, LIMITS[options.precision]) is not None
     if not forced:
         require(final, options.precision, "--force writes it all the same" if calibration else "please report it")
-    write(stages[-1][1], replace(card, to_torch=final), path)
-    return keep_record(path, pictures, links, calibration, forced)
+    sealed = write(stages[-1][1], replace(card, to_torch=final), path)
+    return keep_record(path, card, sealed, pictures, links, calibration, forced)
 
 
 def keep_record(
-    path: Path, pictures: Pictures, links: list[Link], calibration: Pictures | None = None, forced: bool = False
+    path: Path,
+    card: ModelCard,
+    sealed: str,
+    pictures: Pictures,
+    links: list[Link],
+    calibration: Pictures | None = None,
+    forced: bool = False,
 ) -> Record:
     """Write the record of a model file beside it, and return it."""
-    embedder = Embedder(path, provider="cpu")
     record = Record(
-        model=embedder.card.name,
-        sha256=embedder.sha256,
+        model=card.name,
+        sha256=sealed,
         pictures=pictures.source,
         calibration=calibration.source if calibration else None,
-        limits=LIMITS[embedder.card.precision],
+        limits=LIMITS[card.precision],
         forced=forced,
         links=links,
     )

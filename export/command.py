@@ -127,16 +127,17 @@ def compare(
 ) -> None:
     """Compare files: ms an image at batch 1 and 32, size, cosine to the first, neighbours that are the same."""
     from cbir.embeddings import embed_labelled, open_labelled
+    from cbir.model import Embedder
     from cbir.settings import load_settings
     from cbir.sources import SourceOptions
 
     with _needs_export():
-        from .compare import compare_models, open_models, protocol_accuracy
+        from .compare import compare_models, protocol_accuracy
         from .listing import show_accuracy, show_compared
         from .parity import sample_pictures
     if data is None and (label or top_classes or limit):
         raise UsageError("--label, --top-classes and --limit need --data")
-    embedders = open_models(models)
+    embedders = [Embedder(path) for path in models]
     found = None
     if data is not None:
         found = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
@@ -146,7 +147,7 @@ def compare(
         name, items = found
         scores = [
             protocol_accuracy(embed_labelled(name, items, one, settings), seed, one.card.training)
-            for one in open_models(models, threads=1)
+            for one in (Embedder(path, threads=1) for path in models)
         ]
         show_accuracy(name, [(one.card.name, scored) for one, scored in zip(embedders, scores, strict=True)])
 

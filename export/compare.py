@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from cbir.embeddings import Labelled
-from cbir.errors import UsageError
 from cbir.images import decode
 from cbir.model import Agreement, Embedder, Training
 from cbir.retrieval import Accuracy, score, split, split_name
@@ -108,15 +107,3 @@ def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) 
             training.split,
         )
     return score(labelled.vectors, labelled.labels, parts.train, parts.test)
-
-
-def open_models(paths: Sequence[Path], threads: int | None = None) -> list[Embedder]:
-    """Return the loaded models of some files.
-
-    Raises:
-        UsageError: One is no model file, or there is none.
-        CbirError: One is damaged.
-    """
-    if not paths:
-        raise UsageError("no model file is given")
-    return [Embedder(path, threads) for path in paths]

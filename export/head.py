@@ -108,8 +108,8 @@ def write_with_head(embedder: Embedder, trained: Trained, training: Training, pa
     with drafted(model, card) as draft:
         agreement = agree(expected, file_vectors(Embedder(draft, provider="cpu"), pictures.files), pictures.labels)
     require(agreement, "fp32", "please report it")
-    write(model, replace(card, to_torch=agreement), path)
-    return keep_record(path, pictures, [Link(f"{embedder.card.name}, then the head", "onnx", agreement)])
+    sealed = write(model, replace(card, to_torch=agreement), path)
+    return keep_record(path, card, sealed, pictures, [Link(f"{embedder.card.name}, then the head", "onnx", agreement)])
 
 
 def refuse_second_head(path: Path) -> None:

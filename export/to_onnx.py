@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import cbir
 from cbir.errors import CbirError
 from cbir.images import PREPROCESSING_VERSION
-from cbir.model import CARD, CARD_FIELD, SEAL_FIELD, UNSEALED, ModelCard, Precision, seal
+from cbir.model import CARD, CARD_FIELD, SEAL_FIELD, UNSEALED, ModelCard, Precision, seal, seal_of
 
 from .backbone import Loaded
 
@@ -94,8 +94,8 @@ def card_for(loaded: Loaded, name: str, precision: Precision) -> ModelCard:
     )
 
 
-def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
-    """Write the model with its card, sealed; the file is there whole or not at all.
+def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
+    """Write the model with its card, sealed, and return the seal; the file is there whole or not at all.
 
     Raises:
         CbirError: It is larger than one ONNX file can be, or not valid.
@@ -107,8 +107,10 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
         raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}, more than one ONNX file can hold")
     onnx.checker.check_model(model, full_check=True)
     beside = path.with_name(path.name + ".tmp")
-    beside.write_bytes(seal(model.SerializeToString(deterministic=True)))
+    data = seal(model.SerializeToString(deterministic=True))
+    beside.write_bytes(data)
     beside.replace(path)
+    return seal_of(data)
 
 
 def store_as_fp16(model: onnx.ModelProto) -> None:
