@@ -3,7 +3,8 @@
     CbirError                 a failure: exit code 1
     ├── UsageError            the call is wrong: exit code 2, nothing was changed
     ├── ImageError            one image cannot be used; the run goes on
-    └── DamageError           a stored file is not what its manifest says
+    ├── DamageError           a stored file is not what its manifest says
+    └── DiskFullError         there is no room for what is to be stored: exit code 3, what was stored is kept
 
 A message is one line: what, where, and how to mend it.
 """
@@ -27,3 +28,9 @@ class ImageError(CbirError):
 
 class DamageError(CbirError):
     """A stored file is missing or is not what its manifest says; it is not served."""
+
+
+class DiskFullError(CbirError):
+    """A disk has no room for what is to be stored; exit code 3. What was stored before is kept."""
+
+    exit_code = 3

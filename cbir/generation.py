@@ -6,6 +6,7 @@
     ROOT/COLLECTION/000001/model.onnx        the model that made the vectors
     ROOT/COLLECTION/000001/log/              the vector log, from which every engine is built
     ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
+    ROOT/COLLECTION/journal.sqlite           what became of every image; a hint, the log is the truth
     ROOT/COLLECTION/building/                the next generation while an ingest builds it; nobody reads it
 
 A published generation never changes. Readers check what they open against the manifest, since neither engine
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from cbir.errors import DamageError, UsageError
@@ -40,6 +42,7 @@ LOCK = "lock"
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 LOG = "log"
+JOURNAL = "journal.sqlite"
 RESERVED = frozenset({LOG, BUILDING, VIEWS, LOCK, POINTER})
 """Names in a collection's folder that no index may have."""
 
@@ -69,6 +72,11 @@ class Plan:
     source: str
     model: ModelRef
     base: str | None
+
+    @property
+    def alias(self) -> str:
+        """See `alias_of`."""
+        return alias_of(self.dataset, self.collection)
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,27 @@ def collection_name(dataset: str, model: str) -> str:
     return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "images"
 
 
+def alias_of(dataset: str, collection: str) -> str:
+    """Return the name under which readers find the data set's collection that was completed last; "" for none."""
+    alias = collection_name(dataset, "").rstrip("-")
+    return "" if alias == collection else alias
+
+
+def resolve(root: Path, name: str) -> str:
+    """Return the published collection that a name or an alias means; the name itself if there is none."""
+    names = collections(root)
+    if name in names:
+        return name
+    for collection in names:
+        try:
+            dataset = open_generation(root, collection).manifest.dataset
+        except DamageError:
+            continue
+        if alias_of(dataset, collection) == name:
+            return collection
+    return name
+
+
 def collections(root: Path) -> list[str]:
     """Return the names of an index folder's published collections, the last published first."""
     pointers = sorted(root.glob(f"*/{POINTER}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -200,7 +229,7 @@ def open_generation(root: Path, collection: str) -> Generation:
 
 def ids_digest(log: VectorLog) -> str:
     """Return the SHA-256 over a log's sorted ids."""
-    return hashlib.sha256(b"".join(sorted(one.tobytes() for one in log.ids))).hexdigest()
+    return hashlib.sha256(np.sort(log.ids.view("S16")).tobytes()).hexdigest()
 
 
 def files_below(folder: Path) -> Iterable[Path]:

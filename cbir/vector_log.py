@@ -3,7 +3,7 @@
 A log is a folder of numbered segments. A segment is a run of frames; a frame is a 16-byte header (magic, CRC-32
 and length of the body) and one Arrow record batch. A frame is there whole or not at all, so whatever a crash
 leaves is a prefix of what was appended. Segments of a published generation never change and are hard-linked into
-the next one, which appends to a segment of its own.
+the next one, which appends to segments of its own. A row without a digest is a tombstone: its point is gone.
 """
 
 import json
@@ -13,19 +13,24 @@ import struct
 import uuid
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from cbir.known import Known
 from cbir.records import Payload, Point, Vector, to_json
 
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
 _SUFFIX = ".log"
 _RELEASE_ROWS = 1000
+_FRAME_ROWS = 1000
+_SMALL_FRAMES = 100
+_BESIDE = ".tmp"
 
 
 def _schema(dimension: int) -> pa.Schema:
@@ -46,10 +51,12 @@ class LogWriter:
 
     def __init__(self, segment: Path, dimension: int):
         segment.parent.mkdir(parents=True, exist_ok=True)
+        self.segment = segment
         self._schema = _schema(dimension)
-        self._file = segment.open("ab")
+        self._file = segment.open("ab", buffering=0)
         whole = sum(size for _, size in _frames(_map(segment)))
         self._file.truncate(whole)
+        self._file.seek(whole)
 
     def append(self, points: Sequence[Point]) -> None:
         """Append one frame; it survives the death of the process, and after `flush` that of the machine."""
@@ -59,15 +66,43 @@ class LogWriter:
         columns = [
             pa.array([uuid.UUID(point.id).bytes for point in points], pa.binary(16)),
             pa.array([point.version for point in points]),
-            pa.array([point.digest for point in points]),
+            pa.array([point.digest for point in points], pa.string()),
             pa.array([to_json(point.payload) for point in points]),
             pa.array([point.thumbnail for point in points], pa.binary()),
             pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
         ]
-        body = pa.RecordBatch.from_arrays(columns, schema=self._schema).serialize()
-        self._file.write(_HEADER.pack(_MAGIC, zlib.crc32(body), body.size))
-        self._file.write(body)
-        self._file.flush()
+        self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Append tombstones: these points are gone, unless they are appended again."""
+        dimension = self._schema.field("vector").type.list_size
+        for start in range(0, len(ids), _FRAME_ROWS):
+            part = [uuid.UUID(one).bytes for one in ids[start : start + _FRAME_ROWS]]
+            columns = [
+                pa.array(part, pa.binary(16)),
+                *(
+                    pa.nulls(len(part), self._schema.field(name).type)
+                    for name in ("version", "digest", "payload", "thumbnail")
+                ),
+                pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(part) * dimension, np.float32)), dimension),
+            ]
+            self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    @property
+    def size(self) -> int:
+        """Bytes in the segment."""
+        return self._file.tell()
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        body = batch.serialize()
+        frame = memoryview(_HEADER.pack(_MAGIC, zlib.crc32(body), body.size) + body.to_pybytes())
+        start = self._file.tell()
+        try:
+            while frame:
+                frame = frame[self._file.write(frame) :]
+        except OSError:  # the disk is full: without this, what is appended when there is room again would be unreadable
+            self._file.truncate(start)
+            raise
 
     def flush(self) -> None:
         """Return when all that was appended is on the disk."""
@@ -80,7 +115,7 @@ class LogWriter:
 
 
 class VectorLog:
-    """A log open for reading, memory-mapped; of two rows with one id the later one counts.
+    """A log open for reading, memory-mapped; of the rows with one id the last one counts, a tombstone too.
 
     Points are addressed by position 0 .. len - 1, which is also their position in every FAISS index.
     """
@@ -94,7 +129,14 @@ class VectorLog:
         self._columns = {name: [batch.column(name) for batch in self._batches] for name in ("payload", "thumbnail")}
         ids = np.frombuffer(b"".join(_fixed(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
-        self._rows = np.sort(len(ids) - 1 - from_end)
+        last = np.sort(len(ids) - 1 - from_end)
+        gone = [
+            np.empty(0, bool),
+            *(batch.column(2).is_null().to_numpy(zero_copy_only=False) for batch in self._batches),
+        ]
+        self._rows = last[~np.concatenate(gone)[last]]
+        self._bounds = np.searchsorted(self._rows, self._starts)
+        self.dead = len(ids) - len(self._rows)
         self.dimension = dimension
         self.ids = ids[self._rows]
         self._order = np.argsort(self.ids)
@@ -133,15 +175,30 @@ class VectorLog:
 
     def vectors(self, start: int = 0, stop: int | None = None) -> Vector:
         """Return a copy of the (n, D) vectors of the points at positions start .. stop - 1."""
-        rows = self._rows[start:stop]
-        out = np.empty((len(rows), self.dimension), np.float32)
-        homes = np.searchsorted(self._starts, rows, side="right") - 1
-        for home in np.unique(homes):
-            batch, mine = self._batches[home], homes == home
-            out[mine] = _matrix(batch.column(5), self.dimension)[rows[mine] - self._starts[home]]
-        if len(rows) >= _RELEASE_ROWS:
+        start, stop, _ = slice(start, stop).indices(len(self))
+        out = np.empty((max(0, stop - start), self.dimension), np.float32)
+        for batch, rows, at in self._by_batch(start, stop):
+            out[at - start : at - start + len(rows)] = _matrix(batch.column(5), self.dimension)[rows]
+        if len(out) >= _RELEASE_ROWS:
             self.release()
         return out
+
+    def points(self) -> Iterator[Point]:
+        """Yield every point, in order of position."""
+        for batch, rows, at in self._by_batch(0, len(self)):
+            versions, digests, payloads, thumbnails = (batch.column(column).to_pylist() for column in range(1, 5))
+            vectors = _matrix(batch.column(5), self.dimension)
+            for position, row in enumerate(rows.tolist(), at):
+                payload = json.loads(payloads[row])
+                yield Point(
+                    self.id(position), vectors[row].copy(), payload, versions[row], thumbnails[row], digests[row]
+                )
+            self.release()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that count as record batches of the log's schema, in order of position."""
+        for batch, rows, _ in self._by_batch(0, len(self)):
+            yield batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
 
     def release(self) -> None:
         """Give the pages read so far back to the system; a pass over a large log then needs little memory."""
@@ -149,13 +206,28 @@ class VectorLog:
             if one is not None:
                 one.madvise(mmap.MADV_DONTNEED)
 
-    def known(self) -> dict[str, tuple[str, str]]:
-        """Return the (version, payload digest) of every id: what a second run need not embed again."""
-        versions, digests = (
-            [value for batch in self._batches for value in batch.column(name).to_pylist()]
-            for name in ("version", "digest")
-        )
-        return {self.id(at): (versions[row], digests[row]) for at, row in enumerate(self._rows)}
+    def known(self) -> Known:
+        """Return what a second run need not embed again."""
+        return Known.of(self._stamps())
+
+    def _stamps(self) -> Iterator[tuple[bytes, str, str]]:
+        for batch, rows, at in self._by_batch(0, len(self)):
+            versions, digests = batch.column(1).to_pylist(), batch.column(2).to_pylist()
+            for position, row in enumerate(rows.tolist(), at):
+                yield self.ids[position].tobytes(), versions[row], digests[row]
+
+    def described(self) -> Iterator[tuple[str, Payload]]:
+        """Yield (id, payload) of every point."""
+        for at in range(len(self)):
+            yield self.id(at), self.payload(at)
+
+    def _by_batch(self, start: int, stop: int) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64], int]]:
+        """Yield (batch, its rows that count, position of the first of them) for the positions start .. stop - 1."""
+        first, last = np.searchsorted(self._bounds, [start, stop], side="right") - 1
+        for home in range(max(0, int(first)), min(int(last) + 1, len(self._batches))):
+            low, high = max(start, int(self._bounds[home])), min(stop, int(self._bounds[home + 1]))
+            if low < high:
+                yield self._batches[home], self._rows[low:high] - self._starts[home], low
 
     def chunks(self, size: int = 1000) -> Iterator[tuple[int, list[str], list[Payload], Vector]]:
         """Yield (start, ids, payloads, vectors) in order of position, `size` points at a time."""
@@ -172,6 +244,54 @@ class VectorLog:
         row = int(self._rows[position])
         home = bisect_right(self._row_starts, row) - 1
         return self._columns[column][home][row - self._row_starts[home]].as_py()
+
+
+def regroup(segment: Path, dimension: int) -> None:
+    """Write a segment of many small frames anew in large ones; reading a log takes some kilobytes a frame.
+
+    The same rows in the same order, put in the segment's place whole or not at all.
+    """
+    batches = [pa.ipc.read_record_batch(body, _schema(dimension)) for body, _ in _frames(_map(segment))]
+    rows = sum(batch.num_rows for batch in batches)
+    if rows < len(batches) * _SMALL_FRAMES and len(batches) > 1:
+        _rewrite(segment, dimension, _regrouped(batches))
+
+
+def compact(folder: Path, dimension: int) -> None:
+    """Write what counts of a log into one new segment, and remove the others.
+
+    In order, and the originals before the tombstones, so that a crash in between leaves a log of the same points.
+    """
+    before = segments(folder)
+    log = VectorLog(folder, dimension)
+    number = int(before[-1].stem) + 1
+    _rewrite(segment_path(folder, number), dimension, _regrouped(log.batches()))
+    for segment in before:
+        segment.unlink()
+
+
+def _rewrite(segment: Path, dimension: int, batches: Iterable[pa.RecordBatch]) -> None:
+    beside = segment.with_suffix(_BESIDE)
+    try:
+        beside.unlink(missing_ok=True)
+        writer = LogWriter(beside, dimension)
+        for batch in batches:
+            writer._write(batch)
+        writer.close()
+        beside.replace(segment)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one.num_rows for one in waiting) >= _FRAME_ROWS:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def segments(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbir.records import Point, digest, point_id
-from cbir.vector_log import LogWriter, VectorLog, segment_path
+from cbir.vector_log import LogWriter, VectorLog, compact, regroup, segment_path
 
 DIMENSION = 5
 
@@ -58,13 +58,62 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
         log = VectorLog(Path(name), DIMENSION)
         last = {point.id: point for frame in versions for point in frame}
         assert same(log, list(last.values()))
-        assert log.known() == {point.id: (point.version, digest(point.payload)) for point in last.values()}
+        known = log.known()
+        assert len(known) == len(last)
+        assert all(known.has(point.id, point.version, None) for point in last.values())
+        assert all(known.has(point.id, "", digest(point.payload)) for point in last.values())
+        assert not any(known.has(point.id, "other", "other") for point in last.values())
+        assert set(known.unmarked()) == set(last)
         assert log.position(point_id("set", "none")) is None
         assert np.array_equal(
             log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION)
         )
         chunks = [identity for _, ids, _, _ in log.chunks(2) for identity in ids]
         assert chunks == [log.id(at) for at in range(len(log))]
+
+
+def write_or_delete(folder: Path, steps: list[tuple[bool, list[int]]], segment: int) -> None:
+    writer = LogWriter(segment_path(folder, segment), DIMENSION)
+    for at, (kept, numbers) in enumerate(steps):
+        if kept:
+            writer.append([a_point(number, f"{segment} {at}") for number in dict.fromkeys(numbers)])
+        else:
+            writer.delete([point_id("set", str(number)) for number in numbers])
+    writer.close()
+
+
+STEPS = st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 12), max_size=5)), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, STEPS, st.integers(0, 2))
+def test_what_was_deleted_is_gone_and_neither_regrouping_nor_compacting_changes_what_counts(
+    first: list[tuple[bool, list[int]]], second: list[tuple[bool, list[int]]], crash: int
+) -> None:
+    expected: dict[int, Point] = {}
+    for segment, steps in ((1, first), (2, second)):
+        for at, (kept, numbers) in enumerate(steps):
+            for number in numbers:
+                expected.pop(number, None)
+                if kept:
+                    expected[number] = a_point(number, f"{segment} {at}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_or_delete(folder, first, 1)
+        write_or_delete(folder, second, 2)
+        assert same(VectorLog(folder, DIMENSION), list(expected.values()))
+        regroup(segment_path(folder, 2), DIMENSION)
+        order = [VectorLog(folder, DIMENSION).id(at) for at in range(len(expected))]
+        assert same(VectorLog(folder, DIMENSION), list(expected.values()))
+        kept = [segment_path(folder, number).read_bytes() for number in (1, 2)]
+        compact(folder, DIMENSION)
+        log = VectorLog(folder, DIMENSION)
+        assert same(log, list(expected.values()))
+        assert [log.id(at) for at in range(len(log))] == order
+        assert log.dead == 0
+        for number in range(2, 2 - crash, -1):  # it crashed before it removed the last so many
+            segment_path(folder, number).write_bytes(kept[number - 1])
+        assert same(VectorLog(folder, DIMENSION), list(expected.values()))
 
 
 @settings(max_examples=80, deadline=None)
