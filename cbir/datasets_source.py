@@ -1,19 +1,34 @@
 """Sources that Hugging Face `datasets` reads: Parquet, Arrow, image folders and the hub.
 
 Images are read undecoded, so that the same JPEG gives the same vector from a folder, from Parquet and from the hub.
+Rows are gone through as Arrow tables: an image is copied out of its table when it is read, by the thread that reads it.
 """
 
 import glob
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError, ImageError, UsageError
+from cbir.folder_source import open_files, read_remote
 from cbir.records import Item
-from cbir.sources import Source, SourceOptions, is_complete, read_file, refuse, top_labels
+from cbir.sources import (
+    Items,
+    Source,
+    SourceOptions,
+    check_columns,
+    count_items,
+    file_token,
+    is_complete,
+    read_file,
+    refuse,
+    selection,
+    with_version,
+)
+from cbir.where import Condition, parse_where
 
 _ROWS_AT_ONCE = 64
 _LOOKED_AT = 100
@@ -29,67 +44,134 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
     """
     import datasets
 
+    refuse(options, ("private_urls",), f"{text}, a data set")
     datasets.disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be ten lines before our one
-    loaded = _load(text, options)
-    data = loaded.data
-    images = [column for column, kind in data.features.items() if isinstance(kind, datasets.Image)]
-    if not images:
-        raise UsageError(f"{text} has no image column; its columns are {', '.join(data.features)}")
-    image = images[0]
-    for name, column in (("label", options.label), ("key", options.key)):
-        if column is not None and column not in data.features:
-            raise UsageError(
-                f"{text} has no column {column!r} for --{name}; its columns are {', '.join(data.features)}"
-            )
-    data = data.cast_column(image, datasets.Image(decode=False))
-    key_column = options.key or _key_column(data, image)  # of the whole set, whatever rows are chosen below
-    labels = _labels(data, options.label)
-    rows = list(range(len(data)))
-    if options.top_classes is not None:
-        kept = top_labels(labels, options.top_classes)
-        rows = [row for row in rows if labels[row] in kept]
-    rows = rows[: options.limit]
-    chosen = data if len(rows) == len(data) else data.select(rows)
-    skip = {*images, options.label}
+    with _one_line(text):
+        loaded = _load(text, options)
+        rows = _rows(text, loaded, options)
+        bare = replace(rows, payload=())  # the same items, without what takes time
+        keep = selection(bare, options)
+        total = loaded.count
+        if not is_complete(options):
+            total = None if options.streaming else count_items(keep(bare))
+    items = Items(lambda: map(_with_version, keep(rows)))
+    return Source(loaded.name, loaded.origin, items, total, complete=is_complete(options))
 
-    def items() -> Iterator[Item]:
-        numbers = iter(rows)
-        for columns in chosen.iter(_ROWS_AT_ONCE):
-            for values in zip(*columns.values(), strict=True):
-                record, row = dict(zip(columns, values, strict=True)), next(numbers)
-                picture = record[image] or {}
-                key = str(record[key_column]) if key_column else _file_key(picture, loaded.folders) or f"row {row}"
-                payload = {column: value for column, value in record.items() if column not in skip}
-                yield Item(key, partial(_read, picture, loaded.folders), labels[row], payload)
 
-    return Source(loaded.name, loaded.origin, _Rows(items), len(rows), complete=is_complete(options))
+@dataclass(frozen=True)
+class _Place:
+    """Where the paths in a data set's rows may lead: into these folders, or to URLs that begin so."""
+
+    folders: tuple[Path, ...] = ()
+    remote: str = ""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A data set: its name, its origin, the folders that its rows' paths may lead into, and its rows."""
+    """A data set: its name, its origin, where its images are, its rows, and how many these are if that is known."""
 
     name: str
     origin: str
-    folders: tuple[Path, ...]
+    place: _Place
     data: Any
+    count: int | None
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """Reads the image of a row, a `pyarrow.StructScalar` of bytes and path that still lies in its table."""
+
+    value: Any
+    place: _Place
+
+    @property
+    def path(self) -> str | None:
+        """The image's path, which is only its name where the row has the bytes as well."""
+        path: str | None = self.value["path"].as_py() if self.value.is_valid else None
+        return path
+
+    def token(self) -> str:
+        """Return what changes with the file; "" for bytes in the row, whose hash tells as quickly."""
+        in_row = not self.value.is_valid or self.value["bytes"].is_valid
+        return "" if in_row or not self.path else file_token(self.path)
+
+    def __call__(self) -> bytes:
+        found = self.value.as_py() or {}
+        data, path = found.get("bytes"), found.get("path")
+        if data is not None:
+            return bytes(data)
+        if not path:
+            raise ImageError("the row has no image")
+        if self.place.remote and path.rpartition("::")[2].startswith(self.place.remote):
+            if "::" in path and not path.startswith("zip://"):
+                raise ImageError("its path leads out of the data set")
+            return read_remote(*open_files(path, "its path"))
+        try:
+            real = Path(path).resolve()
+        except ValueError:
+            raise ImageError("no file can have such a name") from None
+        if not any(real.is_relative_to(folder) for folder in self.place.folders):
+            raise ImageError("its path leads out of the data set's folder")
+        return read_file(real)
+
+
+@dataclass(frozen=True)
 class _Rows:
-    """An iterable that starts anew each time."""
+    """The rows of a data set as items, each time anew.
 
-    def __init__(self, start: Callable[[], Iterator[Item]]):
-        self._start = start
+    Attributes:
+        data: The data set, formatted as Arrow tables.
+        image: The column with the images.
+        key: The column with the keys, None if the images' names are the keys.
+        label: The column with the classes, if there is one.
+        payload: The columns to keep.
+        where: What rows have to meet.
+        place: Where their images are.
+    """
+
+    data: Any
+    image: str
+    key: str | None
+    label: str | None
+    payload: tuple[str, ...]
+    where: tuple[Condition, ...]
+    place: _Place
 
     def __iter__(self) -> Iterator[Item]:
-        return self._start()
+        tested = [condition.column for condition in self.where]
+        columns = list(dict.fromkeys(name for name in (self.key, self.label, *tested, *self.payload) if name))
+        kinds = self.data.features  # a deep copy, each time
+        number = -1
+        for table in self.data.iter(_ROWS_AT_ONCE):
+            for value, row in zip(table[self.image], table.select(columns).to_pylist(), strict=True):
+                number += 1
+                tested_values = {name: _shown(kinds[name], row[name]) for name in tested}
+                if not all(condition.holds(tested_values) for condition in self.where):
+                    continue
+                picture = _Picture(value, self.place)
+                key = str(row[self.key]) if self.key else _file_key(picture.path, self.place) or f"row {number}"
+                label = _shown(kinds[self.label], row[self.label]) if self.label else None
+                payload = {name: row[name] for name in self.payload}
+                yield Item(key, picture, None if label is None else str(label), payload)
 
 
-def _load(text: str, options: SourceOptions) -> _Loaded:
-    """Return the data set that the user named, undecoded rows of one split."""
+def _shown(kind: Any, value: Any) -> Any:
+    """Return a value as the user knows it: the name of a class instead of its number."""
+    if not hasattr(kind, "int2str"):
+        return value
+    return None if value is None or value < 0 else kind.int2str(value)
+
+
+def _with_version(item: Item) -> Item:
+    return with_version(item, item.read.token()) if isinstance(item.read, _Picture) else item
+
+
+@contextmanager
+def _one_line(text: str) -> Iterator[None]:
+    """Turn whatever `datasets` raises into one line."""
     try:
-        return _load_any(text, options)
+        yield
     except CbirError:
         raise
     except ConnectionError as error:
@@ -100,73 +182,112 @@ def _load(text: str, options: SourceOptions) -> _Loaded:
         raise UsageError(f"cannot read {text}: {type(error).__name__}: {detail}") from None
 
 
-def _load_any(text: str, options: SourceOptions) -> _Loaded:
+def _load(text: str, options: SourceOptions) -> _Loaded:
+    """Return the data set that the user named: rows of one split, on this machine or as a stream."""
     import datasets
 
     scheme, _, rest = text.partition(":")
-    split = options.split or "train"
+    split, streaming = options.split or "train", options.streaming
     suffix = f"?split={split}" if split != "train" else ""  # rows of two splits are not the same rows
     if scheme == "hf":
         repository = rest.removeprefix("//").removeprefix("datasets/")
-        data = datasets.load_dataset(repository, split=split)
-        return _Loaded(repository.rsplit("/", 1)[-1], f"hf://{repository}{suffix}", _hub_caches(), data)
+        data = datasets.load_dataset(repository, split=split, streaming=streaming)
+        place = _Place(remote=f"hf://datasets/{repository}@") if streaming else _Place(_hub_caches())
+        return _Loaded(repository.rsplit("/", 1)[-1], f"hf://{repository}{suffix}", place, data, _count(data, split))
     if scheme == "imagefolder":
         path = Path(rest.removeprefix("//")).expanduser().resolve()
         if not path.is_dir():
             raise UsageError(f"{text}: {path} is not a folder")
-        data = datasets.load_dataset("imagefolder", data_dir=str(path), split=split)
-        return _Loaded(path.name, f"{path}{suffix}", (path,), data)
+        data = datasets.load_dataset("imagefolder", data_dir=str(path), split=split, streaming=streaming)
+        return _Loaded(path.name, f"{path}{suffix}", _Place((path,)), data, _count(data, split))
     path = Path(text).expanduser().resolve()
     if path.is_dir():
+        refuse(options, ("streaming",), f"{text}, which is read from where it is anyway")
         saved = datasets.load_from_disk(str(path))
         if not isinstance(saved, datasets.DatasetDict):
             refuse(options, ("split",), f"{text}, which has no splits")
-            return _Loaded(path.name, str(path), (path,), saved)
+            return _Loaded(path.name, str(path), _Place((path,)), saved, len(saved))
         if split not in saved:
             raise UsageError(f"{text} has no split {split!r}; it has {', '.join(saved)}")
-        return _Loaded(path.name, f"{path}{suffix}", (path,), saved[split])
+        return _Loaded(path.name, f"{path}{suffix}", _Place((path,)), saved[split], len(saved[split]))
     refuse(options, ("split",), f"{text}, which has no splits")
     pattern = glob.escape(str(path)) if path.is_file() else str(path)
-    if not glob.glob(pattern):  # noqa: PTH207 - the pattern is absolute
+    files = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute
+    if not files:
         raise UsageError(f"{text} does not exist")
     name = path.stem if path.is_file() else path.parent.name
-    data = datasets.load_dataset(path.suffix[1:], data_files=pattern, split="train")
-    return _Loaded(name, str(path), (path.parent,), data)
+    kind = path.suffix[1:].lower()
+    data = datasets.load_dataset(kind, data_files=pattern, split="train", streaming=streaming)
+    count = _count(data, split)
+    if count is None and kind == "parquet":
+        import pyarrow.dataset
+
+        count = pyarrow.dataset.dataset(files).count_rows()  # which the files' ends tell
+    return _Loaded(name, str(path), _Place((path.parent,)), data, count)
+
+
+def _count(data: Any, split: str) -> int | None:
+    """Return a data set's number of rows, None if a stream does not know it."""
+    if hasattr(data, "num_rows"):
+        return int(data.num_rows)
+    known = (data.info.splits or {}).get(split)
+    return (known.num_examples or None) if known else None
+
+
+def _rows(text: str, loaded: _Loaded, options: SourceOptions) -> _Rows:
+    """Return the data set's rows, with the columns that were named or found.
+
+    Raises:
+        UsageError: There is no image column, or not a named one.
+    """
+    import datasets
+
+    data = loaded.data if loaded.data.features is not None else loaded.data._resolve_features()
+    features = data.features
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if not images:
+        raise UsageError(f"{text} has no image column; its columns are {', '.join(features)}")
+    check_columns(options, features, text)
+    where = parse_where(options.where) if options.where is not None else ()
+    readable = [name for name, kind in features.items() if not _is_bytes(kind)]
+    for name in (options.label, options.key, *(options.payload or ()), *(condition.column for condition in where)):
+        if name is not None and name not in readable:
+            raise UsageError(f"{text}: the column {name!r} holds bytes; those with values are {', '.join(readable)}")
+    data = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
+    classes = (name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel))
+    payload = tuple(name for name in readable if name != options.label) if options.payload is None else options.payload
+    key = options.key or _key_column(data, images[0])
+    return _Rows(data, images[0], key, options.label or next(classes, None), payload, where, loaded.place)
+
+
+def _is_bytes(kind: Any) -> bool:
+    """Return True for a column of images, sounds, videos or plain bytes."""
+    return hasattr(kind, "decode_example") or getattr(kind, "dtype", None) in ("binary", "large_binary")
 
 
 def _key_column(data: Any, image: str) -> str | None:
     """Return the column with the keys, or None if the images' own file names are the keys (or there is neither)."""
-    first = next((row[image] for row in data.select(range(min(len(data), _LOOKED_AT))) if row[image]), None)
-    if first and first.get("path"):
+    table = next(iter(data.iter(_LOOKED_AT)), None)
+    first = next((value for value in table[image] if value.is_valid), None) if table is not None else None
+    if first is not None and first["path"].as_py():
         return None
     return next((name for name in _KEY_COLUMNS if name in data.features), None)
 
 
-def _file_key(picture: dict[str, Any], folders: tuple[Path, ...]) -> str | None:
+def _file_key(path: str | None, place: _Place) -> str | None:
     """Return an image's file name as its key, with the folders that tell it from others; None if it has no name."""
-    if not picture.get("path"):
+    if not path:
         return None
-    path = Path(picture["path"])
-    below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), None)
+    if place.remote and path.startswith(place.remote):
+        return path.removeprefix(place.remote).partition("/")[2]  # without the revision
+    file = Path(path)
+    below = next((file.relative_to(folder) for folder in place.folders if file.is_relative_to(folder)), None)
     if below is None:
-        return path.name if path.is_absolute() else path.as_posix()
+        return file.name if file.is_absolute() else file.as_posix()
     parts = below.parts
     if "snapshots" in parts:  # of a hub repository, below the name of its revision
         parts = parts[parts.index("snapshots") + 2 :]
     return "/".join(parts)
-
-
-def _labels(data: Any, column: str | None) -> list[str | None]:
-    import datasets
-
-    if column is None:
-        column = next((name for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)), None)
-    if column is None:
-        return [None] * len(data)
-    kind, values = data.features[column], data.select_columns([column])[column]
-    if isinstance(kind, datasets.ClassLabel):
-        return [None if value is None or value < 0 else kind.int2str(value) for value in values]
-    return [None if value is None else str(value) for value in values]
 
 
 def _hub_caches() -> tuple[Path, ...]:
@@ -175,15 +296,3 @@ def _hub_caches() -> tuple[Path, ...]:
     import huggingface_hub.constants
 
     return (Path(datasets.config.HF_DATASETS_CACHE).resolve(), Path(huggingface_hub.constants.HF_HOME).resolve())
-
-
-def _read(picture: dict[str, Any], allowed: tuple[Path, ...]) -> bytes:
-    data = picture.get("bytes")
-    if data is not None:
-        return bytes(data)
-    if not picture.get("path"):
-        raise ImageError("the row has no image")
-    path = Path(picture["path"]).resolve()
-    if not any(path.is_relative_to(folder) for folder in allowed):
-        raise ImageError("its path leads out of the data set's folder")
-    return read_file(path)

@@ -2,18 +2,28 @@
 
 import io
 import os
+import pickle
+import shutil
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.model import Embedder
 from cbir.records import Item
-from cbir.sources import Source, SourceOptions, open_source, read_file
+from cbir.sources import Source, SourceOptions, in_shard, open_source, parse_shard, read_file
 
 COLOURS = {"red/a.jpg": "red", "red/b.jpg": "darkred", "blue/c.jpg": "blue", "green/d.jpg": "green"}
 
@@ -256,3 +266,206 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(CbirError, match="no-such-owner/no-such-set") as caught:
         open_source("hf://no-such-owner/no-such-set", SourceOptions())
     assert "\n" not in str(caught.value)
+
+
+def test_streaming_gives_the_same_items_and_converts_nothing(
+    folder: Path, table: datasets.Dataset, tmp_path: Path
+) -> None:
+    (folder / "metadata.jsonl").write_text("".join(f'{{"file_name": "{name}", "n": 1}}\n' for name in sorted(COLOURS)))
+    table.to_parquet(str(tmp_path / "t.parquet"))
+    table.save_to_disk(str(tmp_path / "saved"))
+    arrow = str(next((tmp_path / "saved").glob("*.arrow")))
+    for text, label, total in (
+        ("t.parquet", "colour", 4),
+        (arrow, "colour", None),
+        (f"imagefolder:{folder}", "n", None),
+    ):
+
+        def row(item: Item) -> tuple[Any, ...]:
+            return item.key, item.label, item.read(), str(item.payload), item.version
+
+        streamed = open_source(text, SourceOptions(label=label, streaming=True))
+        rows = sorted(map(row, streamed.items))
+        assert rows == sorted(map(row, streamed.items))
+        assert not list((tmp_path / "cache").rglob("*.arrow"))
+        assert rows == sorted(map(row, open_source(text, SourceOptions(label=label)).items))
+        assert streamed.total == total
+        for chosen in ({"limit": 2}, {"where": f"{label}!=red"}, {"top_classes": 1}, {"shard": (1, 2)}):
+            options = {"label": label, **chosen}
+            keys = {item.key for item in open_source(text, SourceOptions(**options, streaming=True)).items}
+            assert keys == {item.key for item in open_source(text, SourceOptions(**options)).items}
+        for path in (tmp_path / "cache").rglob("*.arrow"):
+            path.unlink()
+        shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(UsageError, match="--streaming means nothing for saved"):
+        open_source("saved", SourceOptions(streaming=True))
+
+
+def test_a_stream_from_the_hub_reads_files_of_its_own_repository_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is stood in for by a file system of its address, and a stream as `datasets` gives of an image folder."""
+    files = fsspec.filesystem("memory")
+    root = "hf://datasets/me/pictures@0123abc"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("z.jpg", jpeg("green"))
+    stored = {"/datasets/me/pictures@0123abc/train/red.jpg": jpeg("red"), "/datasets/me/other@0/x.jpg": jpeg("black")}
+    stored["/datasets/me/pictures@0123abc/a.zip"] = archive.getvalue()
+    for path, data in stored.items():
+        files.pipe_file(path, data)
+    paths = [
+        f"{root}/train/red.jpg",
+        f"zip://z.jpg::{root}/a.zip",
+        "hf://datasets/me/other@0/x.jpg",
+        "hf://datasets/me/pictures-2@0/x.jpg",
+        f"memory://datasets/me/other@0/x.jpg::{root}/a.zip",
+        "/etc/passwd",
+        "memory://datasets/me/other@0/x.jpg",
+        f"{root}/train/gone.jpg",
+    ]
+    features = datasets.Features({"image": datasets.Image()})
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for path in paths:
+            yield {"image": {"bytes": None, "path": path}}
+
+    class Hub(MemoryFileSystem):
+        protocol = "hf"
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + path.removeprefix("hf://").strip("/")
+
+    def load_dataset(name: str, split: str, streaming: bool) -> datasets.IterableDataset:
+        assert (name, split, streaming) == ("me/pictures", "train", True)
+        return datasets.IterableDataset.from_generator(rows, features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "hf", Hub)
+    source = open_source("hf://me/pictures", SourceOptions(streaming=True))
+    assert (source.name, source.origin, source.total) == ("pictures", "hf://me/pictures", None)
+    items = list(source.items)
+    assert items[0].key == "train/red.jpg"
+    assert [item.read() for item in items[:2]] == [jpeg("red"), jpeg("green")]
+    for item in items[2:-1]:
+        with pytest.raises(ImageError, match="leads out of the data set"):
+            item.read()
+    with pytest.raises(ImageError, match="cannot be read: FileNotFoundError"):
+        items[-1].read()
+    files.store.clear()
+
+
+def test_columns_of_a_data_set_are_chosen_by_payload_and_where(tmp_path: Path) -> None:
+    columns = {
+        "image": [{"bytes": jpeg("red"), "path": f"{n}.jpg"} for n in range(4)],
+        "mask": [{"bytes": jpeg("white"), "path": "m.jpg"}] * 4,
+        "raw": [b"\x00"] * 4,
+        "kind": [0, 1, 1, -1],
+        "year": [2014, 2015, 2016, None],
+        "tags": [["a"], [], ["b", "c"], None],
+    }
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "mask": datasets.Image(),
+            "raw": datasets.Value("binary"),
+            "kind": datasets.ClassLabel(names=["cat", "dog"]),
+            "year": datasets.Value("int64"),
+            "tags": datasets.List(datasets.Value("string")),
+        }
+    )
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(str(tmp_path / "t.parquet"))
+
+    def found(**options: Any) -> list[str]:
+        source = open_source("t.parquet", SourceOptions(**options))
+        keys = [item.key for item in source.items]
+        assert source.total == len(keys)
+        return keys
+
+    (first, *_) = open_source("t.parquet", SourceOptions()).items
+    assert first.payload == {"kind": 0, "year": 2014, "tags": ["a"]}
+    (first, *_) = open_source("t.parquet", SourceOptions(payload=("tags",))).items
+    assert (first.payload, first.label) == ({"tags": ["a"]}, "cat")
+    assert found(where="kind=dog") == ["1.jpg", "2.jpg"]
+    assert found(where="kind=dog and year>2015") == ["2.jpg"]
+    assert found(where="year=") == ["3.jpg"]
+    assert found(where="year>2020") == []
+    assert found(where="year>2013", top_classes=1) == ["1.jpg", "2.jpg"]
+    for options in ({"payload": ("mask",)}, {"where": "raw=1"}, {"key": "image"}, {"label": "mask"}):
+        with pytest.raises(UsageError, match="holds bytes; those with values are kind, year, tags"):
+            found(**options)
+    with pytest.raises(UsageError, match="no column 'size' for --payload; its columns are image, mask, raw, kind"):
+        found(payload=("kind", "size"))
+    with pytest.raises(UsageError, match="--private-urls means nothing for t.parquet, a data set"):
+        found(private_urls=True)
+
+
+def test_items_travel_to_other_processes_one_by_one(folder: Path, table: datasets.Dataset, tmp_path: Path) -> None:
+    for kind, source in every_source(folder, table, tmp_path).items():
+        for item in source.items:
+            packed = pickle.dumps(item)
+            assert pickle.loads(packed).read() == item.read(), kind  # noqa: S301
+            assert len(packed) < 2 * len(item.read()) + 1000, kind
+
+
+def test_shards_of_every_source_are_disjoint_and_together_all(
+    folder: Path, table: datasets.Dataset, tmp_path: Path
+) -> None:
+    (folder / "t.jsonl").write_text("".join(f'{{"path": "{name}"}}\n' for name in COLOURS))
+    with tarfile.open(tmp_path / "t.tar", "w") as file:
+        for name in COLOURS:
+            file.add(folder / name, name)
+    texts = ["shapes", "shapes/t.jsonl", "t.tar", "saved", "shapes.parquet", "sample://openmoji"]
+    every_source(folder, table, tmp_path)
+    for text in texts:
+        whole = [item.key for item in open_source(text, SourceOptions()).items]
+        for limit in (None, 3):
+            parts = [open_source(text, SourceOptions(shard=(part, 3), limit=limit)) for part in (1, 2, 3)]
+            keys = [item.key for part in parts for item in part.items]
+            assert sorted(keys) == sorted(whole[:limit]), text
+            assert not any(part.complete for part in parts)
+            assert all(part.total in (None, len(list(part.items))) for part in parts)
+
+
+@given(key=st.text(), count=st.integers(1, 100))
+def test_a_key_is_in_one_shard(key: str, count: int) -> None:
+    assert sum(in_shard(key, (number, count)) for number in range(1, count + 1)) == 1
+
+
+def test_shards_are_even_and_the_same_for_ever() -> None:
+    keys = [f"{number:05}.jpg" for number in range(10_000)]
+    sizes = [sum(in_shard(key, (number, 4)) for key in keys) for number in (1, 2, 3, 4)]
+    assert all(abs(size - 2500) < 150 for size in sizes)
+    assert [[number for number in range(1, 17) if in_shard(key, (number, 16))] for key in ("a.jpg", "\udcff.jpg")] == [
+        [10],
+        [12],
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "3/", "/16", "0/16", "17/16", "-1/16", "1/0", "1.0/2", "a/b", "1/2/3", "²/3"]
+)
+def test_what_is_no_shard(text: str) -> None:
+    assert parse_shard("3/16") == (3, 16)
+    with pytest.raises(UsageError, match=r"is not I/N with 1 <= I <= N, such as 3/16"):
+        parse_shard(text)
+
+
+def test_the_sample_has_columns_for_payload_and_refuses_the_rest() -> None:
+    (item, *_) = open_source("sample://openmoji", SourceOptions(payload=("emoji",))).items
+    assert item.payload == {"emoji": "😀"}
+    (other, *_) = open_source("sample://openmoji", SourceOptions()).items
+    assert item.version != other.version
+    with pytest.raises(UsageError, match="no column 'x' for --payload; its columns are name, emoji"):
+        open_source("sample://openmoji", SourceOptions(payload=("x",)))
+    for options in ({"where": "name=x"}, {"streaming": True}, {"private_urls": True}, {"label": "x"}):
+        with pytest.raises(UsageError, match="means nothing for sample://openmoji"):
+            open_source("sample://openmoji", SourceOptions(**options))
+
+
+def test_an_image_folders_version_changes_with_its_files(folder: Path) -> None:
+    """Its rows hold paths, and a file is not read again to learn that it is the same."""
+    before = {item.key: item.version for item in open_source(f"imagefolder:{folder}", SourceOptions()).items}
+    os.utime(folder / "red" / "a.jpg", ns=(1, 1))
+    after = {item.key: item.version for item in open_source(f"imagefolder:{folder}", SourceOptions()).items}
+    assert all(before.values())
+    assert [key for key in before if before[key] != after[key]] == ["red/a.jpg"]
