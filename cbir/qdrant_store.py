@@ -2,179 +2,501 @@
 
 A collection of ours carries in its metadata, under `cbir`, what the manifest of an embedded index holds: data set,
 source and model. Each point's payload has three fields more than the user's: its thumbnail (base64),
-its version and a digest.
+its version and a digest. A collection is built under its own name; when it is complete its data set's alias is moved
+to it, so that nobody who looks for the data set meets a half-built one.
+
+    http://HOST:6333?shards=6&replicas=2&write_consistency=2&on_disk=1&quantization=scalar&m=32&ef_construct=200&ef=128
 """
 
 import base64
+import ipaddress
+import json
+import logging
+import random
+import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from cbir.errors import CbirError, UsageError
+from cbir.generation import alias_of
 from cbir.model import ModelRef
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Point, Vector
 from cbir.settings import Settings
 from cbir.stores import StoreInfo, check_query, rank, redacted
 
 METADATA = "cbir"
 THUMBNAIL, VERSION, DIGEST = "cbir_thumbnail", "cbir_version", "cbir_digest"
-EF = 128
+READ_RETRY_SECONDS = 2.0
+"""How long a reader tries again: somebody is waiting for the answer."""
+
 _USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
-_PAGE = 1000
+_PAGE, _PAGE_WITH_VECTORS = 1000, 200
 _TIMEOUT_SECONDS = 30
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
+
+T = TypeVar("T")
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """What a collection's metadata says of it. `created` is ISO 8601 in UTC."""
+    """What a collection's metadata says of it.
+
+    Attributes:
+        dataset: The data set in it.
+        source: Where that came from.
+        model: What made the vectors.
+        created: ISO 8601 in UTC.
+        options: The options of the URL that it was made with, as given.
+        building: True until a run has stored all of its source.
+    """
 
     dataset: str
     source: str
     model: ModelRef
     created: str
+    options: dict[str, str] = field(default_factory=dict)
+    building: bool = False
 
 
 RECORD = TypeAdapter(CollectionRecord)
 
 
-# The client would say it with two lines of its own source.
+@dataclass(frozen=True)
+class ServerOptions:
+    """What may stand behind the question mark of a server's URL; all but `ef` for a collection that is made.
+
+    Attributes:
+        shards, replicas, write_consistency: As Qdrant has them; the server decides if None.
+        on_disk: Vectors and graph are read from the disk instead of being held in memory.
+        quantization: "scalar" (int8), "product" (16 times smaller) or "binary", held in memory; None for none.
+        m, ef_construct: How the graph is built.
+        ef: How widely it is searched.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    shards: _Count | None = None
+    replicas: _Count | None = None
+    write_consistency: _Count | None = None
+    on_disk: bool = False
+    quantization: Literal["scalar", "product", "binary"] | None = None
+    m: _Count = 16
+    ef_construct: _Count = 100
+    ef: _Count = 128
+
+
+_OPTIONS = TypeAdapter(ServerOptions)
+_QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
+    None: None,
+    "scalar": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    ),
+    "product": models.ProductQuantization(
+        product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16, always_ram=True)
+    ),
+    "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
+}
+
+
+def server_options(url: str) -> ServerOptions:
+    """Return the options behind a server URL's question mark.
+
+    Raises:
+        UsageError: One of them is unknown, or has a value that it cannot have.
+    """
+    try:
+        return _OPTIONS.validate_python(_given(url))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = first["loc"][0]
+        known = ", ".join(one.name for one in fields(ServerOptions))
+        unknown = first["type"] == "unexpected_keyword_argument"
+        what = f"unknown option {name!r}; a server has {known}" if unknown else f"{name}: {first['msg']}"
+        raise UsageError(f"store {redacted(_address(url))!r}: {what}") from None
+
+
+class ServerError(CbirError):
+    """A server did not do what it was asked.
+
+    Attributes:
+        status: Its HTTP status, 0 if there was no answer.
+        reason: What it said of it.
+        passing: True if the same request may well succeed later.
+        retry_after: Seconds that it asks to wait, or None.
+    """
+
+    def __init__(
+        self, message: str, status: int = 0, reason: str = "", passing: bool = False, retry_after: float | None = None
+    ):
+        super().__init__(message)
+        self.status, self.reason, self.passing, self.retry_after = status, reason, passing, retry_after
+
+
+class Server:
+    """A Qdrant server, as a process talks to it. Safe to share between threads.
+
+    Args:
+        url: Its address, with options.
+        settings: What holds the API key.
+        retry_seconds: How long a failure that may pass is tried again, for each request.
+        timeout_seconds: How long to wait for an answer.
+
+    Raises:
+        UsageError: The URL is not one of a server, or has options that there are not.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        retry_seconds: float = READ_RETRY_SECONDS,
+        timeout_seconds: int = _TIMEOUT_SECONDS,
+    ):
+        key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+        self.url = redacted(_address(url))
+        self.options = server_options(url)
+        self.given = {name: value for name, value in _given(url).items() if name != "ef"}
+        self._client = _client(_address(url), key, timeout_seconds)
+        self._retry_seconds = retry_seconds
+
+    def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
+        """Return what `call` gets from the server; an update counts when the server has applied it.
+
+        Refused and broken connections, timeouts and the statuses 408, 429, 500, 502, 503 and 504 are tried again,
+        after exponentially longer pauses and at least what the server's Retry-After asks for, while the budget lasts.
+
+        Raises:
+            ServerError: The server cannot be reached, or refuses.
+        """
+        budget = self._retry_seconds if retry_seconds is None else retry_seconds
+        deadline, attempt = time.monotonic() + budget, 0
+        while True:
+            try:
+                return self._once(call)
+            except ServerError as error:
+                left = deadline - time.monotonic()
+                if not error.passing or left <= 0 or (error.retry_after or 0) > left:
+                    raise
+                if attempt == 0:
+                    log.warning("%s; trying again for %.0f s", error, left)
+                pause = min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY) * random.uniform(0.5, 1)  # noqa: S311  jitter
+                time.sleep(min(max(pause, error.retry_after or 0), left))
+                attempt = min(attempt + 1, 10)
+
+    def _once(self, call: Callable[[QdrantClient], T]) -> T:
+        try:
+            answer = call(self._client)
+        except (ApiException, QdrantException, OSError, ValueError) as error:
+            raise _explained(error, self.url) from None
+        if isinstance(answer, models.UpdateResult) and answer.status is not models.UpdateStatus.COMPLETED:
+            raise ServerError(f"the Qdrant server {self.url} says {answer.status.value}, not completed", passing=True)
+        return answer
+
+
+def _explained(error: Exception, url: str) -> ServerError:
+    """Return one line that says which server failed, how, and what to look at."""
+    if isinstance(error, ResourceExhaustedResponse):
+        message = f"the Qdrant server {url} answered 429 Too Many Requests: {_one_line(error.message)}"
+        return ServerError(message, 429, error.message, True, error.retry_after_s)
+    if isinstance(error, UnexpectedResponse):
+        status = error.status_code or 0
+        reason = _reason(error.content)
+        hint = "; check QDRANT_API_KEY" if status in (401, 403) else ""
+        message = f"the Qdrant server {url} answered {status} {error.reason_phrase}{reason and ': '}{reason}{hint}"
+        wait = error.headers.get("retry-after", "")
+        return ServerError(message, status, reason, status in _PASSING, float(wait) if wait.isdecimal() else None)
+    if isinstance(error, ResponseHandlingException):
+        error = error.source
+    if isinstance(error, ValueError):  # pydantic's and json's among them
+        return ServerError(f"{url} does not answer as a Qdrant server does: {type(error).__name__}")
+    if isinstance(error, QdrantException):  # a Retry-After that is a date
+        return ServerError(f"the Qdrant server {url} answered 429 Too Many Requests", 429, passing=True)
+    what = _one_line(str(error)) or type(error).__name__
+    return ServerError(f"the Qdrant server {url} cannot be reached: {what}; is it running?", passing=True)
+
+
+def _reason(content: bytes) -> str:
+    try:
+        return _one_line(str(json.loads(content)["status"]["error"]))
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _one_line(text: str) -> str:
+    return "".join(one for one in " ".join(text.split())[:300] if one.isprintable())
+
+
+def _given(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+
+
+def _address(url: str) -> str:
+    return url.partition("?")[0]
+
+
+# The client would say it with two lines of its own source; `_warn_if_open` says it.
 warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
 
 
-def connect(url: str, settings: Settings) -> QdrantClient:
-    """Return this process's client for the server; nothing is sent yet.
+@lru_cache(maxsize=16)
+def _client(address: str, key: str | None, timeout_seconds: int) -> QdrantClient:
+    try:
+        client = QdrantClient(url=address, api_key=key, timeout=timeout_seconds, check_compatibility=False)
+        _warn_if_open(address, key)
+    except ValueError as error:
+        raise UsageError(f"{redacted(address)} is not the address of a Qdrant server: {error}") from None
+    return client
+
+
+@lru_cache(maxsize=16)  # once is enough
+def _warn_if_open(address: str, key: str | None) -> None:
+    parts = urlsplit(address)
+    try:
+        here = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        here = parts.hostname == "localhost"
+    lacks = [what for what, there in (("TLS (https)", parts.scheme == "https"), ("an API key", bool(key))) if not there]
+    if lacks and not here:
+        risk = (
+            "the key and all images' data can be read on the way" if key else "whoever reaches it can read and delete"
+        )
+        log.warning("warning: %s is spoken to without %s: %s", redacted(address), " and without ".join(lacks), risk)
+
+
+def server_records(url: str, settings: Settings) -> dict[str, CollectionRecord]:
+    """Return what each of the server's collections that cbir made says of itself, half-built ones too."""
+    server = Server(url, settings)
+    names = [one.name for one in server.ask(lambda client: client.get_collections()).collections]
+    records = {name: read_record(server, name) for name in names}
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def server_collections(url: str, settings: Settings, unfinished: bool = False) -> list[str]:
+    """Return the names of the server's complete collections that cbir made, or of the half-built ones, too.
+
+    Those that an alias points to come first; among these and among the others the newest comes first.
+    """
+    records = server_records(url, settings)
+    aliased = set(server_aliases(url, settings).values())
+    names = [name for name, record in records.items() if unfinished or not record.building or name in aliased]
+    return sorted(names, key=lambda name: (name in aliased, records[name].created), reverse=True)
+
+
+def server_aliases(url: str, settings: Settings) -> dict[str, str]:
+    """Return the server's aliases, each with the name of the collection that it points to."""
+    return aliases_of(Server(url, settings))
+
+
+def aliases_of(server: Server) -> dict[str, str]:
+    """Return the server's aliases, each with the name of the collection that it points to."""
+    found = server.ask(lambda client: client.get_aliases()).aliases
+    return {one.alias_name: one.collection_name for one in found}
+
+
+def resolve(url: str, name: str, settings: Settings) -> str:
+    """Return the collection that `name` means: what it points to if it is an alias, else itself."""
+    return server_aliases(url, settings).get(name, name)
+
+
+def drop_collection(url: str, name: str, settings: Settings) -> None:
+    """Delete a collection that cbir made, and the aliases that point to it.
 
     Raises:
-        UsageError: The URL is not one of a server.
+        UsageError: There is none of that name, it is an alias, or cbir did not make it.
+        CbirError: The server cannot be reached, or refuses.
     """
-    return _client(url, settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None)
+    server = Server(url, settings)
+    target = aliases_of(server).get(name)
+    if target is not None:
+        raise UsageError(f"{server.url}: {name} is an alias of {target}; drop that, if you mean it")
+    if read_record(server, name) is None:
+        raise UsageError(f"{server.url} has no collection {name} of cbir's")
+    server.ask(lambda client: client.delete_collection(name))
 
 
-@lru_cache(maxsize=16)
-def _client(url: str, key: str | None) -> QdrantClient:
+def use_collection(url: str, name: str, settings: Settings) -> None:
+    """Make a complete collection the one that its data set's alias points to.
+
+    Raises:
+        UsageError: There is none of that name that cbir made, it is half-built, or there can be no such alias.
+        CbirError: The server cannot be reached, or refuses.
+    """
+    server = Server(url, settings)
+    record = read_record(server, name)
+    if record is None or record.building:
+        raise UsageError(f"{server.url} has no complete collection {name} of cbir's")
+    alias = alias_of(record.dataset, name)
+    names = {one.name for one in server.ask(lambda client: client.get_collections()).collections}
+    if alias == "" or alias in names:
+        raise UsageError(f"{server.url}: {alias or name} is a collection itself, and means nothing else")
+    move_alias(server, alias, name)
+
+
+def move_alias(server: Server, alias: str, collection: str) -> None:
+    """Let an alias point to a collection, in one step if it pointed to another."""
+    made = models.CreateAlias(collection_name=collection, alias_name=alias)
+    steps: list[models.AliasOperations] = [models.CreateAliasOperation(create_alias=made)]
+    if alias in aliases_of(server):
+        steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+    server.ask(lambda client: client.update_collection_aliases(steps))
+
+
+def read_record(server: Server, collection: str) -> CollectionRecord | None:
+    """Return what a collection's metadata says, or None if there is no such collection, or cbir did not make it."""
     try:
-        return QdrantClient(url=url, api_key=key, timeout=_TIMEOUT_SECONDS, check_compatibility=False)
-    except ValueError as error:
-        raise UsageError(f"{redacted(url)} is not the address of a Qdrant server: {error}") from None
-
-
-def server_collections(url: str, settings: Settings) -> list[str]:
-    """Return the names of the server's collections that cbir made, the newest first."""
-    client = connect(url, settings)
-    with server_errors(url):
-        names = [one.name for one in client.get_collections().collections]
-        records = {name: read_record(client, name) for name in names}
-    ours = {name: record.created for name, record in records.items() if record is not None}
-    return sorted(ours, key=lambda name: ours[name], reverse=True)
-
-
-def read_record(client: QdrantClient, collection: str) -> CollectionRecord | None:
-    """Return what a collection's metadata says, or None if cbir did not make it."""
-    metadata = client.get_collection(collection).config.metadata or {}
-    try:
+        metadata = server.ask(lambda client: client.get_collection(collection)).config.metadata or {}
         return RECORD.validate_python(metadata[METADATA])
     except (KeyError, ValidationError):
         return None
+    except ServerError as error:
+        if error.status != 404:
+            raise
+        return None
 
 
-def create_collection(client: QdrantClient, collection: str, record: CollectionRecord) -> None:
-    """Create an empty collection for a model's vectors, its graph built as in the embedded engine."""
-    client.create_collection(
-        collection,
-        vectors_config=models.VectorParams(size=record.model.dimension, distance=models.Distance.COSINE),
-        hnsw_config=models.HnswConfigDiff(m=16, ef_construct=100),
-        metadata={METADATA: asdict(record)},
+def server_model(url: str, collection: str, settings: Settings) -> ModelRef | None:
+    """Return the model of a server's collection, or None if it has none of that name that cbir made."""
+    record = read_record(Server(url, settings), collection)
+    return record.model if record else None
+
+
+def write_record(server: Server, collection: str, record: CollectionRecord) -> None:
+    """Store what a collection's metadata says."""
+    server.ask(lambda client: client.update_collection(collection, metadata={METADATA: asdict(record)}))
+
+
+def create_collection(server: Server, collection: str, record: CollectionRecord) -> None:
+    """Create an empty collection for a model's vectors, by default with a graph like the embedded engine's.
+
+    Raises:
+        ServerError: There is one of that name, or the server cannot be reached, or refuses.
+    """
+    options = server.options
+    server.ask(
+        lambda client: client.create_collection(
+            collection,
+            vectors_config=models.VectorParams(
+                size=record.model.dimension, distance=models.Distance.COSINE, on_disk=options.on_disk
+            ),
+            hnsw_config=models.HnswConfigDiff(m=options.m, ef_construct=options.ef_construct, on_disk=options.on_disk),
+            shard_number=options.shards,
+            replication_factor=options.replicas,
+            write_consistency_factor=options.write_consistency,
+            quantization_config=_QUANTIZATION[options.quantization],
+            on_disk_payload=True,  # thumbnails are most of it
+            metadata={METADATA: asdict(record)},
+        )
     )
 
 
+def require_options(server: Server, collection: str, record: CollectionRecord) -> None:
+    """Raise `UsageError` if the URL asks for options that the collection was not made with."""
+    for name, value in server.given.items():
+        if record.options.get(name) != value:
+            made = f"with {name}={record.options[name]}" if name in record.options else f"without {name}"
+            raise UsageError(
+                f"{server.url}: {collection} was made {made}; leave the option out, or ingest into another --collection"
+            )
+
+
 def open_server_store(url: str, collection: str | None, settings: Settings) -> "QdrantStore":
-    """Open a collection (by default the newest) for searching.
+    """Open a collection for searching, by its name or by an alias; by default the first of `server_collections`.
 
     Raises:
         UsageError: There is none of that name that cbir made.
         CbirError: The server cannot be reached, or refuses.
     """
-    names = server_collections(url, settings)
-    if not names or (collection is not None and collection not in names):
-        raise UsageError(
-            f"{redacted(url)} has no collection {collection or 'yet'} of cbir's; it has: {', '.join(names) or 'none'}"
-        )
-    return QdrantStore(url, collection or names[0], settings)
+    server = Server(url, settings)
+    name = resolve(url, collection, settings) if collection else next(iter(server_collections(url, settings)), None)
+    record = read_record(server, name) if name else None
+    if name is None or record is None:
+        names = ", ".join(server_collections(url, settings)) or "none"
+        raise UsageError(f"{server.url} has no collection {collection or 'yet'} of cbir's; it has: {names}")
+    require_options(server, name, record)
+    return QdrantStore(url, server, name, record)
 
 
 class QdrantStore:
     """One collection of a server, open for searching."""
 
-    def __init__(self, url: str, collection: str, settings: Settings):
-        self._client = connect(url, settings)
-        self._url, self._collection = url, collection
-        with server_errors(url):
-            record = read_record(self._client, collection)
-        if record is None:
-            raise UsageError(f"{redacted(url)}: {collection} was not made by cbir")
-        self._record = record
+    def __init__(self, url: str, server: Server, collection: str, record: CollectionRecord):
+        self._url, self._server, self._collection, self._record = redacted(url), server, collection, record
 
     @property
     def info(self) -> StoreInfo:
         """What is open here, counted now."""
-        with server_errors(self._url):
-            count = self._client.count(self._collection, exact=True).count
-            indexed = self._client.get_collection(self._collection).indexed_vectors_count or 0
+        count = self._server.ask(lambda client: client.count(self._collection, exact=True)).count
+        indexed = self._server.ask(lambda client: client.get_collection(self._collection)).indexed_vectors_count or 0
         return StoreInfo(
-            url=redacted(self._url),
+            url=self._url,
             collection=self._collection,
             generation="",
             model=self._record.model,
             count=count,
             indexed=indexed,
             access="graph" if indexed else "scan",
-            options={"ef": str(EF)},
+            options={**self._record.options, "ef": str(self._server.options.ef)},
+            dataset=self._record.dataset,
+            source=self._record.source,
         )
 
     def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
         """See `cbir.stores.Store.search`."""
         check_query(vectors, k, self._record.model.dimension)
-        params = models.SearchParams(exact=True) if exact else models.SearchParams(hnsw_ef=EF)
+        ef = self._server.options.ef
+        params = models.SearchParams(exact=True) if exact else models.SearchParams(hnsw_ef=ef)
         requests = [
             models.QueryRequest(query=vector, limit=k, with_payload=_USER_PAYLOAD, params=params)
             for vector in vectors.tolist()
         ]
-        with server_errors(self._url):
-            answers = self._client.query_batch_points(self._collection, requests)
+        answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
         found = [[Hit(str(one.id), one.score, one.payload or {}) for one in answer.points] for answer in answers]
         return [sorted(hits, key=rank) for hits in found]
 
     def vector(self, point_id: str) -> Vector | None:
         """See `cbir.stores.Store.vector`."""
-        with server_errors(self._url):
-            points = self._client.retrieve(self._collection, [point_id], with_vectors=True, with_payload=False)
+        points = self._retrieve([point_id], vectors=True)
         return np.asarray(points[0].vector, np.float32) if points else None
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `cbir.stores.Store.thumbnails`."""
-        with server_errors(self._url):
-            points = self._client.retrieve(self._collection, list(point_ids), with_payload=[THUMBNAIL])
+        points = self._retrieve(point_ids, payload=[THUMBNAIL])
         found = {str(point.id): base64.b64decode((point.payload or {}).get(THUMBNAIL, "")) for point in points}
         return [found.get(point_id) for point_id in point_ids]
 
     def sample(self, count: int, seed: int) -> list[str]:
         """See `cbir.stores.Store.sample`."""
-        ids = sorted(str(point.id) for point in scroll(self._client, self._url, self._collection))
+        ids = sorted(str(point.id) for point in scroll(self._server, self._collection))
         return [ids[at] for at in np.random.default_rng(seed).permutation(len(ids))[:count]]
 
     def matrix(self) -> tuple[list[str], Vector]:
         """See `cbir.stores.Store.matrix`."""
-        points = list(scroll(self._client, self._url, self._collection, vectors=True))
+        points = list(scroll(self._server, self._collection, vectors=True))
         rows = np.array([point.vector for point in points], np.float32)
         return [str(point.id) for point in points], rows.reshape(len(points), self._record.model.dimension)
+
+    def points(self) -> Iterator[Point]:
+        """See `cbir.stores.Store.points`."""
+        for one in scroll(self._server, self._collection, payload=True, vectors=True):
+            payload = dict(one.payload or {})
+            version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
+            thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
+            yield Point(str(one.id), np.asarray(one.vector, np.float32), payload, version, thumbnail, digest)
 
     def model(self) -> Path | None:
         """A server keeps no model file; a packaged one must fit."""
@@ -183,34 +505,26 @@ class QdrantStore:
     def close(self) -> None:
         """Nothing to release: all stores of a server share one client."""
 
+    def _retrieve(
+        self, ids: Sequence[str], payload: list[str] | bool = False, vectors: bool = False
+    ) -> list[models.Record]:
+        return self._server.ask(
+            lambda client: client.retrieve(self._collection, list(ids), with_payload=payload, with_vectors=vectors)
+        )
+
 
 def scroll(
-    client: QdrantClient, url: str, collection: str, payload: list[str] | None = None, vectors: bool = False
+    server: Server, collection: str, payload: list[str] | bool = False, vectors: bool = False
 ) -> Iterator[models.Record]:
-    """Yield every point of a collection, with the payload fields named."""
+    """Yield every point of a collection, with the payload fields named, or all (True) or none of them."""
+    limit = _PAGE_WITH_VECTORS if vectors else _PAGE
     offset: Any = None
     while True:
-        with server_errors(url):
-            points, offset = client.scroll(
-                collection, limit=_PAGE, offset=offset, with_payload=payload or False, with_vectors=vectors
-            )
+
+        def page(client: QdrantClient, start: Any = offset) -> tuple[list[models.Record], Any]:
+            return client.scroll(collection, limit=limit, offset=start, with_payload=payload, with_vectors=vectors)
+
+        points, offset = server.ask(page)
         yield from points
         if offset is None:
             return
-
-
-@contextmanager
-def server_errors(url: str) -> Iterator[None]:
-    """Turn what the client raises into one line that says which server and what to look at."""
-    url = redacted(url)
-    from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
-
-    try:
-        yield
-    except UnexpectedResponse as error:
-        hint = "; check QDRANT_API_KEY" if error.status_code in (401, 403) else ""
-        raise CbirError(f"the Qdrant server {url} answered {error.status_code} {error.reason_phrase}{hint}") from None
-    except ValueError as error:  # pydantic's and json's among them
-        raise CbirError(f"{url} does not answer as a Qdrant server does: {type(error).__name__}") from None
-    except (ResponseHandlingException, ApiException, OSError) as error:
-        raise CbirError(f"the Qdrant server {url} cannot be reached: {error}; is it running?") from None

@@ -3,27 +3,26 @@
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import cbir.ingest.server
 import numpy as np
 import pytest
 from cbir.ingest.server import ServerSink
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from qdrant_client import QdrantClient
 
-import cbir.qdrant_store
 from cbir.errors import CbirError, UsageError
+from cbir.qdrant_store import drop_collection, resolve
 from cbir.settings import Settings, load_settings
 from cbir.stores import Store, collection_names, locate, open_store, parse
 
 from .building import DIMENSION, both, build, builder_for, plan_for, points_of, unit_vectors
+from .qdrant_server import qdrant_server
 
 COUNT = 500
 VECTORS = unit_vectors(COUNT)
 VECTORS[7] = VECTORS[8] = VECTORS[9]  # exact copies: equal scores must come by id
-CONNECT = cbir.qdrant_store.connect
 SERVER, API_KEY = os.environ.get("QDRANT_URL", ""), os.environ.get("QDRANT_API_KEY")
 KINDS = ("edge", "faiss", "faiss-ivf", "server")
 
@@ -37,13 +36,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store
         "faiss-ivf": f"faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
     }
     build(list(urls.values()), VECTORS)
-    with pytest.MonkeyPatch.context() as patch:
-        server = QdrantClient(":memory:")
-        patch.setattr(cbir.qdrant_store, "connect", lambda url, settings: server)
-        patch.setattr(cbir.ingest.server, "connect", lambda url, settings: server)
-        sink = ServerSink("http://localhost:6333", plan_for(VECTORS), Settings(), same_source=False)
-        sink.write(points_of(VECTORS))
-        urls["server"] = "http://localhost:6333"
+    with qdrant_server() as server:
+        urls["server"] = server.url
+        ServerSink(server.url, plan_for(VECTORS), Settings(), same_source=False).write(points_of(VECTORS))
         opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
         yield opened
         for store in opened.values():
@@ -208,12 +203,6 @@ def test_paths_inside_an_index_folder_name_its_indexes(tmp_path: Path) -> None:
         locate([parse(f"edge:{tmp_path}/i"), parse(f"edge:{tmp_path}/i?ef=9")])
 
 
-@pytest.fixture
-def real_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (cbir.qdrant_store, cbir.ingest.server):
-        monkeypatch.setattr(module, "connect", CONNECT)
-
-
 def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBIR_STORES", "edge:i, faiss:i/a?index=IVF8,Flat,http://h:6333")
     assert load_settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
@@ -222,24 +211,26 @@ def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytes
         load_settings()
 
 
-@pytest.mark.usefixtures("real_client")
 def test_an_unreachable_server_is_one_line() -> None:
     with pytest.raises(CbirError, match="http://localhost:9 cannot be reached"):
         open_store("http://localhost:9", None, Settings())
 
 
 @pytest.mark.server
-@pytest.mark.usefixtures("real_client")
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 @pytest.mark.skipif(not SERVER, reason="no QDRANT_URL")
 def test_a_real_server_keeps_the_contract() -> None:
     name, url = f"cbir-test-{uuid.uuid4().hex}", SERVER
     options = Settings(QDRANT_API_KEY=API_KEY)
-    sink = ServerSink(url, plan_for(VECTORS, name), options, same_source=False)
+    plan = replace(plan_for(VECTORS, f"{name}-made"), dataset=name)
+    sink = ServerSink(url, plan, options, same_source=False)
     try:
-        sink.write(points_of(VECTORS))
+        assert sink.write(points_of(VECTORS)) == []
+        sink.publish(lambda name, count: lambda done: None)
+        assert resolve(url, name, options) == plan.collection
         store = open_store(url, name, options)
         test_what_is_stored_comes_back(store)
         test_copies_come_by_id(store)
         test_the_matrix_holds_every_vector(store)
     finally:
-        CONNECT(url, options).delete_collection(name)
+        drop_collection(url, plan.collection, options)
