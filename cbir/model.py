@@ -19,7 +19,7 @@ from cbir.errors import CbirError, ImageError, UsageError
 from cbir.images import PREPROCESSING_VERSION, decode
 from cbir.input_rule import InputRule, Pixels
 from cbir.records import Vector
-from cbir.runtime import Provider, ProviderChoice, choose, open_session
+from cbir.runtime import Provider, ProviderChoice, choose, open_session, run_options
 from cbir.settings import load_settings
 from cbir.terminal import one_line
 
@@ -170,6 +170,7 @@ class Embedder:
             if wanted != "cpu":
                 self._session = open_session(data, wanted, threads)
         self.provider: Provider = wanted
+        self._run_options = run_options()
         if self.card.preprocessing != PREPROCESSING_VERSION:
             raise UsageError(
                 f"{path} was made for preprocessing version {self.card.preprocessing}, this cbir has version"
@@ -192,7 +193,11 @@ class Embedder:
 
     def run(self, pixels: Pixels) -> Vector:
         """Return the unit vectors, float32 (N, D), of uint8 pixels (N, H, W, 3); a failed row is NaN."""
-        return self._session.run(None, {"images": pixels})[0]  # type: ignore[no-any-return]
+        return self._session.run(None, {"images": pixels}, self._run_options)[0]  # type: ignore[no-any-return]
+
+    def stop(self) -> None:
+        """Make every `run`, those under way in other threads too, raise within moments; there is no way back."""
+        self._run_options.terminate = True
 
     def embed(self, images: list[Image.Image]) -> Vector:
         """Return the unit vectors, float32 (N, D), of decoded pictures.

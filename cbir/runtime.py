@@ -138,6 +138,13 @@ def self_test(data: bytes, threads: int) -> SelfTest:
     return SelfTest(min(good, key=milliseconds.__getitem__, default="cpu"), milliseconds, cosine)
 
 
+def run_options() -> Any:
+    """Return onnxruntime's options for single runs, through which they can be ended early."""
+    import onnxruntime
+
+    return onnxruntime.RunOptions()
+
+
 def _options(threads: int) -> Any:
     import onnxruntime
 

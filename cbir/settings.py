@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     stores: Annotated[tuple[str, ...], NoDecode] = ()
     max_image_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, le=178)
     workers: int | None = Field(default=None, ge=1, le=256)
+    threads: int = Field(default=1, ge=1, le=256)
     batch_size: int = Field(default=4, ge=1, le=1024)
+    server_retry_seconds: float = Field(default=120.0, ge=0)
     provider: ProviderChoice = "auto"
     cache: Path = Field(default_factory=default_cache)
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")

@@ -9,7 +9,7 @@ A PATH is an index folder. A path right inside an index folder names one index o
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -28,9 +28,10 @@ from cbir.generation import (
     collections,
     current,
     open_generation,
+    resolve,
 )
 from cbir.model import ModelRef
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Point, Vector
 from cbir.settings import Settings
 from cbir.vector_log import VectorLog
 
@@ -68,6 +69,8 @@ class StoreInfo:
         indexed: Points in the graph or index; the others are scanned.
         access: How an ordinary search finds its hits: "graph", "scan" or "lists".
         options: Build and search options in force.
+        dataset: Name of the data set.
+        source: Where its images came from.
     """
 
     url: str
@@ -78,6 +81,8 @@ class StoreInfo:
     indexed: int
     access: str
     options: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""
+    source: str = ""
 
 
 class Store(Protocol):
@@ -107,6 +112,9 @@ class Store(Protocol):
 
     def matrix(self) -> tuple[list[str], Vector]:
         """Return all ids and their (n, D) vectors, for an oracle that asks no index."""
+
+    def points(self) -> Iterator[Point]:
+        """Yield every point whole, for moving, keeping and comparing collections."""
 
     def model(self) -> Path | None:
         """Return the model file that the collection carries, or None."""
@@ -218,7 +226,7 @@ def _resolved(url: StoreURL) -> Path:
 
 
 def open_store(url: str, collection: str | None, settings: Settings) -> Store:
-    """Open a collection (by default the one published last) for searching.
+    """Open a collection (by default the one published last) for searching, by its name or its data set's.
 
     Raises:
         UsageError: There is no such store, collection or index.
@@ -232,7 +240,7 @@ def open_store(url: str, collection: str | None, settings: Settings) -> Store:
 
         return open_server_store(url, collection, settings)
     (place,) = locate([parsed])
-    return EmbeddedStore(place, collection or newest_collection(url, settings))
+    return EmbeddedStore(place, resolve(place.root, collection) if collection else newest_collection(url, settings))
 
 
 def collection_names(url: str, settings: Settings) -> list[str]:
@@ -297,6 +305,8 @@ class EmbeddedStore:
             indexed=self._index.indexed,
             access=self._index.access,
             options=options,
+            dataset=generation.manifest.dataset,
+            source=generation.manifest.source,
         )
 
     @property
@@ -337,6 +347,10 @@ class EmbeddedStore:
     def matrix(self) -> tuple[list[str], Vector]:
         """See `Store.matrix`."""
         return [self._log.id(at) for at in range(len(self._log))], self._log.vectors()
+
+    def points(self) -> Iterator[Point]:
+        """See `Store.points`."""
+        return self._log.points()
 
     def model(self) -> Path | None:
         """See `Store.model`."""

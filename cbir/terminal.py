@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 import typer.core
@@ -84,6 +84,13 @@ def _end(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
+def leave(exit_code: int) -> NoReturn:
+    """End the process now, whatever its threads still wait for: what counts is written down."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
 def one_line(error: BaseException) -> str:
     """Return the error's text on one line, or its type's name where it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -95,24 +102,27 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def progress(description: str, total: int | None, unit: str = "images", every: float = 10.0) -> Iterator[Advance]:
+def progress(
+    description: str, total: int | None, unit: str = "images", every: float = 10.0, done: int = 0
+) -> Iterator[Advance]:
     """Show progress on standard error and yield the function that advances it.
 
-    On a terminal: a bar with count, rate and time left. Elsewhere: a log line every `every` seconds.
+    On a terminal: a bar with count, rate and time left. Elsewhere: a log line every `every` seconds. `done` is where
+    it starts: what an earlier run did counts for the whole, and not for the rate.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
     with (
-        _bar(console, description, total, unit)
+        _bar(console, description, total, unit, done)
         if console.is_terminal
-        else _lines(description, total, unit, every) as advance
+        else _lines(description, total, unit, every, done) as advance
     ):
         yield advance
 
 
 @contextmanager
-def _bar(console: object, description: str, total: int | None, unit: str) -> Iterator[Advance]:
+def _bar(console: object, description: str, total: int | None, unit: str, done: int) -> Iterator[Advance]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -136,14 +146,14 @@ def _bar(console: object, description: str, total: int | None, unit: str) -> Ite
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:  # type: ignore[arg-type]
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(description, total=total, completed=done)
         yield lambda count: bar.advance(task, count)
 
 
 @contextmanager
-def _lines(description: str, total: int | None, unit: str, every: float) -> Iterator[Advance]:
+def _lines(description: str, total: int | None, unit: str, every: float, done: int) -> Iterator[Advance]:
     start = last = time.monotonic()
-    done = 0
+    before = done
 
     def advance(count: int) -> None:
         nonlocal done, last
@@ -151,7 +161,7 @@ def _lines(description: str, total: int | None, unit: str, every: float) -> Iter
         now = time.monotonic()
         if now - last >= every:
             last = now
-            rate = done / (now - start)
+            rate = (done - before) / (now - start)
             left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
             log.info(
                 "%s: %s of %s %s, %.0f/s%s",

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.generation import (
     BUILDING,
     FORMAT,
+    JOURNAL,
     LOCK,
     LOG,
     MANIFEST,
@@ -41,15 +42,20 @@ from cbir.generation import (
     save,
     sync,
 )
+from cbir.known import Known
 from cbir.model import ModelRef
-from cbir.records import Point
+from cbir.records import Payload, Point
 from cbir.stores import ENGINE_KINDS, Location
-from cbir.vector_log import LogWriter, VectorLog, segment_path, segments
+from cbir.vector_log import LogWriter, VectorLog, compact, regroup, segment_path, segments
 
+from .disk import require_room
 from .engines import build_engine
+from .journal import Failure
 
 _PLAN = "building.json"
 _NUMBER = re.compile(r"\d{6}")
+_SEGMENT_BYTES = 256 * 2**20
+_MOST_SEGMENTS = 64
 
 Advance = Callable[[int], None]
 
@@ -69,6 +75,7 @@ class IndexBuilder:
         plan: What the collection is to hold; its `base` is found here.
         model_file: The model that makes the vectors; the generation keeps a copy.
         same_source: True if another origin than before is known to hold the same data set.
+        anew: Build the indexes at these places again, whether or not anything changed.
 
     Raises:
         UsageError: The collection was made with another model or from another source, or an engine cannot be
@@ -76,10 +83,13 @@ class IndexBuilder:
         CbirError: Another ingest is filling the collection.
     """
 
-    def __init__(self, places: Sequence[Location], plan: Plan, model_file: Path, same_source: bool):
+    def __init__(self, places: Sequence[Location], plan: Plan, model_file: Path, same_source: bool, anew: bool = False):
         self._root = places[0].root
         self._folder = self._root / plan.collection
         self._building = self._folder / BUILDING
+        self.name = str(self._folder)
+        self.journal_path = self._folder / JOURNAL
+        self._anew = {place.name for place in places} if anew else set[str]()
         self._model_file = model_file
         self._writer: LogWriter | None = None
         for place in places:
@@ -100,22 +110,45 @@ class IndexBuilder:
         except BaseException:
             self._lock.close()
             raise
-        self.resumed = len(self.known) - (self._published.manifest.count if self._published else 0)
+        self.resumed = max(0, len(self.known) - (self._published.manifest.count if self._published else 0))
 
     @property
     def needs_publishing(self) -> bool:
         """True if something was written, or an index is missing, damaged or was asked for with other options."""
         if self._wrote or self._published is None:
             return self._wrote
+        if self._anew:
+            return True
         if self._engines != self._published.manifest.engines:
             return True
         return any(self._published.damage(name) for name in self._engines)
 
-    def write(self, points: Sequence[Point]) -> None:
+    def write(self, points: Sequence[Point]) -> list[Failure]:
         """Append points to the log; they are kept whatever becomes of this process."""
         if points:
             self._log_writer().append(points)
             self._wrote = True
+        return []
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Note in the log that these points are gone."""
+        if ids:
+            self._log_writer().delete(ids)
+            self._wrote = True
+
+    def described(self) -> Iterator[tuple[str, Payload]]:
+        """Yield (id, payload) of every point known when the run began."""
+        log = self._log()
+        return log.described() if log else iter(())
+
+    def thumbnails(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (key, thumbnail) of every point known when the run began."""
+        log = self._log()
+        return ((str(log.payload(at)["key"]), log.thumbnail(at)) for at in range(len(log))) if log else iter(())
+
+    def require_room(self, fresh: int) -> None:
+        """Raise `DiskFullError` if the disk cannot take so many more points."""
+        require_room(self._folder, fresh, len(self.known) + fresh, self._plan.model.dimension, self._engines)
 
     def flush(self) -> None:
         """Return when all that was written is on the disk."""
@@ -131,11 +164,19 @@ class IndexBuilder:
         Raises:
             CbirError: An engine could not be built; what was published before is still served.
         """
-        self._log_writer().close()
-        self._writer = None
+        self._log_writer()
+        self._close_segment()
+        for half_written in (self._building / LOG).glob("*.tmp"):
+            half_written.unlink()
         points = VectorLog(self._building / LOG, self._plan.model.dimension)
+        if points.dead > len(points) or len(segments(self._building / LOG)) > _MOST_SEGMENTS:
+            compact(self._building / LOG, points.dimension)
+            points = VectorLog(self._building / LOG, points.dimension)
         for name, engine in self._engines.items():
             shutil.rmtree(self._building / name, ignore_errors=True)
+            if self._is_as_published(name):
+                _link_tree(self._published_folder / name, self._building / name)
+                continue
             advance = progress(name, len(points))
             options = {**ENGINE_KINDS[engine.kind].options, **engine.options}
             build_engine(engine.kind, self._building / name, self._building / LOG, points.dimension, options, advance)
@@ -175,6 +216,20 @@ class IndexBuilder:
             self._writer.close()
             self._writer = None
         self._lock.close()
+
+    @property
+    def _published_folder(self) -> Path:
+        return self._folder / str(self._plan.base)
+
+    def _is_as_published(self, name: str) -> bool:
+        """Return True if an index would be built of the same points in the same way as the published one."""
+        return (
+            not self._wrote
+            and self._published is not None
+            and name not in self._anew
+            and self._published.manifest.engines.get(name) == self._engines[name]
+            and not self._published.damage(name)
+        )
 
     def _open_published(self, plan: Plan) -> Generation | None:
         """Return what is published, after publishing what a crash left complete but for the pointer."""
@@ -216,15 +271,25 @@ class IndexBuilder:
             ) from None
         return lock
 
-    def _known(self, resume: bool) -> Mapping[str, tuple[str, str]]:
-        if resume:
-            return VectorLog(self._building / LOG, self._plan.model.dimension).known()
-        if self._building.exists():  # begun on another base, or the crash came before there was a plan
+    def _known(self, resume: bool) -> Known:
+        if self._published:
+            self._published.log()  # checked: whatever is built goes on from it
+        if not resume and self._building.exists():  # begun on another base, or the crash came before there was a plan
             shutil.rmtree(self._building)
-        return self._published.log().known() if self._published else {}
+        log = self._log()
+        return log.known() if log else Known.of(())
+
+    def _log(self) -> VectorLog | None:
+        """Return what there is to go on with: the log of `building/`, or the published one."""
+        for folder in (self._building, self._published.folder if self._published else None):
+            if folder is not None and folder.is_dir():
+                return VectorLog(folder / LOG, self._plan.model.dimension)
+        return None
 
     def _log_writer(self) -> LogWriter:
         """Return the writer; the first call makes `building/` if there is none to go on with."""
+        if self._writer is not None and self._writer.size >= _SEGMENT_BYTES:
+            self._close_segment()
         if self._writer is None:
             inherited = segments(self._published.folder / LOG) if self._published else []
             if not self._building.exists():
@@ -236,9 +301,18 @@ class IndexBuilder:
                 else:
                     shutil.copyfile(self._model_file, self._building / MODEL)  # the user's file may change
                 save(self._folder / _PLAN, self._plan)  # last: without it the folder is begun anew
-            own = segment_path(self._building / LOG, len(inherited) + 1)
+            last = max([0, *(int(segment.stem) for segment in segments(self._building / LOG))])
+            own = segment_path(self._building / LOG, last)
+            if last == 0 or own.name in {segment.name for segment in inherited} or own.stat().st_size >= _SEGMENT_BYTES:
+                own = segment_path(self._building / LOG, last + 1)
             self._writer = LogWriter(own, self._plan.model.dimension)
         return self._writer
+
+    def _close_segment(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
+            regroup(writer.segment, self._plan.model.dimension)
 
     def _point_to(self, generation: str, manifest_sha256: str) -> None:
         save(self._folder / POINTER, Pointer(generation, manifest_sha256))
@@ -282,6 +356,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    for path in files_below(source):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link(path, place)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -10,20 +10,21 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
+from .collections_command import app as collections_app
+from .options import Collection, Stores
+
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
-
-Stores = Annotated[
-    list[str] | None,
-    typer.Option("--store", help="Where to store; may be given several times. (default: $CBIR_STORES, or ./index)"),
-]
-Collection = Annotated[str | None, typer.Option(help="Name of the collection. (default: DATASET-MODEL)")]
+app.add_typer(collections_app, name="collections")
 
 
-@app.command()
 def add(
+    context: typer.Context,
     source: Annotated[
         str,
-        typer.Argument(help="Folder, .parquet, .arrow, imagefolder:PATH, hf://OWNER/NAME or sample://openmoji."),
+        typer.Argument(
+            help="Folder, s3:// or gs:// address, .parquet, .arrow, .csv, .tsv, .jsonl, imagefolder:PATH,"
+            " hf://OWNER/NAME, webdataset:PATTERN, sample://openmoji, or - for a list on standard input."
+        ),
     ],
     store: Stores = None,
     model: Annotated[str, typer.Option(help="Packaged model or ONNX file made by cbir-export.")] = "efficientnet_lite0",
@@ -41,7 +42,27 @@ def add(
         int | None, typer.Option(min=1, help="Keep the rows of the N most frequent classes.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N images.")] = None,
+    payload: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to keep beside the vector; may be given several times. (default: all)"),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITIONS", help="Keep the rows for which e.g. 'year>2015 and color=red' holds."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Keep the I-th of N shares, for N processes side by side.")
+    ] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read a data set without downloading or converting it first.")
+    ] = False,
+    allow_private_addresses: Annotated[
+        bool, typer.Option("--allow-private-addresses", help="Fetch URLs that lead into a private network, too.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Threads. (default: one a core)")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Threads of the model in each worker. (default: 1)")
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", "-b", min=1, max=1024, help="Images in one model run. (default: 4)"),
@@ -49,37 +70,156 @@ def add(
     max_image_megapixels: Annotated[
         float | None, typer.Option(min=0.01, max=178, help="Skip larger images. (default: 40)")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before and has not changed.")
+    ] = False,
+    skip_duplicates: Annotated[
+        bool, typer.Option("--skip-duplicates", help="Leave out copies of images that are stored.")
+    ] = False,
+    near_duplicates: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=16, help="Images count as copies, too, if at most N of 64 bits of their perceptual hash differ."
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on: sync whenever something changes (sync only).")] = False,
     strict: Annotated[bool, typer.Option(help="Exit with code 1 if any image was skipped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Embed the images of SOURCE and store them. A second run stores only what is new or changed."""
     from cbir.model import find_model
     from cbir.settings import load_settings
-    from cbir.sources import SourceOptions, open_source
+    from cbir.sources import SourceOptions, open_source, parse_shard
     from cbir.stores import locate, parse
 
-    from .run import ingest
+    from .run import Policy, ingest
+    from .summary import Summary, show
 
     settings = load_settings()
-    given = {"workers": workers, "batch_size": batch_size, "max_image_megapixels": max_image_megapixels}
+    given = {
+        "workers": workers,
+        "threads": threads,
+        "batch_size": batch_size,
+        "max_image_megapixels": max_image_megapixels,
+    }
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     stores = list(store or settings.store_urls)
     locate([url for url in map(parse, stores) if url.embedded])
     model_file = find_model(model)
-    opened = open_source(source, SourceOptions(label, key, split, top_classes, limit))
-    summary = ingest(opened, stores, model_file, settings, collection, dataset)
-    if as_json:
-        sys.stdout.write(json.dumps(summary.as_json()) + "\n")
-    else:
-        from .summary import show
+    options = SourceOptions(
+        label,
+        key,
+        split,
+        top_classes,
+        limit,
+        payload=tuple(payload) if payload else None,
+        where=where,
+        shard=parse_shard(shard) if shard else None,
+        private_urls=allow_private_addresses,
+        streaming=streaming,
+    )
+    syncing = context.info_name == "sync"
+    policy = Policy(syncing, retry_failed, skip_duplicates, near_duplicates, partial=shard is not None)
+    if watch and not syncing:
+        raise UsageError("--watch goes with sync: cbir-ingest sync SOURCE --watch")
 
-        show(summary, opened.notes)
+    def once() -> Summary:
+        opened = open_source(source, options)
+        if syncing and not opened.complete:
+            raise UsageError("sync compares with all of a source; leave out what keeps only a part of it")
+        summary = ingest(opened, stores, model_file, settings, collection, dataset, policy)
+        if as_json:
+            sys.stdout.write(json.dumps(summary.as_json()) + "\n")
+            sys.stdout.flush()
+        else:
+            show(summary, opened.notes)
+        return summary
+
+    if watch:
+        from .watch import keep_in_step
+
+        keep_in_step(source, once)
+        terminal.leave(130)
+    summary = once()
     if summary.interrupted:
-        raise typer.Exit(130)
+        terminal.leave(130)
     if summary.read and not summary.stored and not summary.unchanged:
         raise CbirError("no image could be stored")
     if strict and summary.skipped:
         raise typer.Exit(1)
+
+
+app.command("add")(add)
+app.command("sync", help="Embed what SOURCE has new or changed, and remove what it has no more.")(add)
+
+
+@app.command()
+def reindex(store: Stores = None, collection: Collection = None) -> None:
+    """Build the named indexes of a collection again from its vector log, without embedding anything."""
+    from cbir.settings import load_settings
+
+    from .reindex import reindex as build_again
+
+    settings = load_settings()
+    build_again(list(store or settings.store_urls), collection, settings)
+
+
+@app.command()
+def failures(
+    store: Stores = None,
+    collection: Collection = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Name the images that could not be stored, and why."""
+    from dataclasses import asdict
+
+    from cbir.settings import load_settings
+
+    from .journal import read_failures
+    from .reindex import journals
+
+    settings = load_settings()
+    found = {
+        one.key: one
+        for path in journals(list(store or settings.store_urls), collection, settings)
+        for one in read_failures(path)
+    }
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(one) for one in found.values()]) + "\n")
+        return
+    for one in found.values():
+        typer.echo(f"{terminal.printable(one.key)}: {terminal.printable(one.reason)} ({one.at})")
+    typer.echo(f"{len(found):,} failed", err=True)
+
+
+@app.command()
+def duplicates(
+    store: Stores = None,
+    collection: Collection = None,
+    near: Annotated[
+        int | None,
+        typer.Option(min=0, max=16, help="Also what differs in at most N of 64 bits of its perceptual hash."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Name the stored images that are copies of others: the same bytes or, with --near, the same look."""
+    from cbir.settings import load_settings
+    from cbir.stores import open_store
+
+    from .duplicates import groups
+
+    settings = load_settings()
+    opened = open_store((store or settings.store_urls)[0], collection, settings)
+    try:
+        found = groups(opened.points(), near)
+    finally:
+        opened.close()
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    for group in found:
+        typer.echo("  ".join(map(terminal.printable, group)))
+    typer.echo(f"{len(found):,} groups, {sum(len(group) - 1 for group in found):,} copies", err=True)
 
 
 @app.command()

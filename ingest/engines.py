@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir.errors import CbirError, DamageError, UsageError
+from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
 from cbir.stores import ENGINE_KINDS
 from cbir.vector_log import VectorLog
+
+from .disk import full, is_full
 
 _CHECKED = 50
 _PR_SET_PDEATHSIG = 1
@@ -32,7 +35,9 @@ def build_engine(
     """Build and check one engine in a child process; `advance` is called with the number of points added.
 
     Raises:
-        CbirError: The engine failed or its process died; UsageError: it cannot be built with these options.
+        UsageError: It cannot be built with these options.
+        DiskFullError: The disk filled; what was built so far is removed.
+        CbirError: The engine failed or its process died.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -46,13 +51,16 @@ def build_engine(
                 message = receiver.recv()
             except EOFError:
                 child.join()
-                raise CbirError(_died(kind, folder, child.exitcode)) from None
+                raise _died(kind, folder, child.exitcode) from None
             if message is None:
                 child.join()
                 return
             if isinstance(message, CbirError):
                 raise message
             advance(message)
+    except DiskFullError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         child.kill()
         child.join()
@@ -72,7 +80,8 @@ def _child(
     except UsageError as error:
         sender.send(UsageError(str(error)))
     except Exception as error:  # whatever it is, it is the parent that tells the user
-        sender.send(CbirError(f"building {folder.name} failed: {error or type(error).__name__}"))
+        told = f"building {folder.name} failed: {error or type(error).__name__}"
+        sender.send(full(told) if is_full(error, folder.parent) else CbirError(told))
 
 
 @contextmanager
@@ -109,11 +118,11 @@ def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) 
         index.close()
 
 
-def _died(kind: str, folder: Path, exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = (
-            "; the disk may be full" if name == "SIGBUS" else "; memory may have run out" if name == "SIGKILL" else ""
-        )
-        return f"the process that built the {kind} index in {folder} was ended by {name}{hint}"
-    return f"the process that built the {kind} index in {folder} ended with code {exitcode}"
+def _died(kind: str, folder: Path, exitcode: int | None) -> CbirError:
+    what = f"the process that built the {kind} index in {folder} was ended"
+    if exitcode is None or exitcode >= 0:
+        return CbirError(f"{what} with code {exitcode}")
+    name = signal.Signals(-exitcode).name
+    if name == "SIGBUS" or is_full(CbirError(), folder.parent):  # the engine writes through memory maps
+        return full(f"{what} by {name}")
+    return CbirError(f"{what} by {name}{'; memory may have run out' if name == 'SIGKILL' else ''}")

@@ -1,4 +1,4 @@
-"""The pipeline: items in, points out, in order, with bounded queues.
+"""The pipeline: items in, points out, with bounded queues.
 
 Each worker thread takes a chunk of items through all stages (read, decode, embed with a one-thread session), so
 decoding and model overlap on every core without handing pictures from thread to thread. An item never
@@ -6,10 +6,10 @@ shares the fate of its chunk.
 """
 
 import hashlib
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -22,129 +22,146 @@ from cbir.images import thumbnail
 from cbir.model import Embedder
 from cbir.records import Item, Point, digest, full_payload, plain, point_id
 
+from .journal import Failure
+
 LOOK_AHEAD = 2
 """Chunks that wait, finished or not started, for each worker."""
+
+_SECONDS_TO_STOP = 3.0
 
 IsStored = Callable[[str, str, str | None], bool]
 """(id, version, payload digest or None while unread) -> True if every store has this very image already."""
 
 
-@dataclass(frozen=True)
-class Skip:
-    """An image that could not be stored, and why."""
-
-    key: str
-    reason: str
-
-
 @dataclass
 class ChunkResult:
-    """What became of the items of a chunk; `keys` are those of its own, `seconds` by stage, as spent in its thread."""
+    """What became of the items of a chunk; `ids` are those of its items, `seconds` by stage, as spent in its thread.
+
+    `remembered` counts the failures that an earlier run had seen and that were not tried again.
+    """
 
     read: int = 0
-    keys: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
-    skips: list[Skip] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     unchanged: int = 0
+    remembered: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "decode", "embed"), 0.0))
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """All that turns an item into a point."""
+    """All that turns an item into a point.
+
+    Attributes:
+        embedder: The model.
+        dataset: Name of the data set, from which ids are made.
+        is_stored: Tells what need not be embedded again.
+        max_megapixels: The largest picture to decode.
+        failed: Failures of earlier runs that are not to be tried again unless their file changed.
+        unique_keys: True if no two items can have one key, so that none need be remembered.
+        stopping: Set to end the workers early.
+    """
 
     embedder: Embedder
     dataset: str
     is_stored: IsStored
     max_megapixels: float
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+    unique_keys: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
-def embed_all(items: Iterable[Item], embedding: Embedding, workers: int, batch_size: int) -> Iterator[ChunkResult]:
-    """Yield the results of the items' chunks in order, at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
+def embed_all(
+    items: Iterable[Item], embedding: Embedding, workers: int, batch_size: int, ordered: bool = False
+) -> Iterator[ChunkResult]:
+    """Yield the results of the items' chunks, at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
+
+    As they are finished, so that a crash finds at most one embedded chunk of each worker waiting to be stored; or, for
+    callers to whom it matters which of two images came first, in order.
 
     Raises:
         CbirError: The source broke off; what came before has been yielded.
     """
-    chunks = _chunks(items, batch_size)
+    chunks: Iterator[tuple[list[tuple[str, Item]], ChunkResult]] = _chunks(items, embedding, batch_size)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="embed")
-    pending: deque[tuple[ChunkResult, Future[ChunkResult]]] = deque()
+    pending: list[Future[ChunkResult]] = []
     broken: CbirError | None = None
     try:
         while True:
-            while broken is None and len(pending) < workers * (1 + LOOK_AHEAD):
-                try:
-                    chunk = next(chunks, None)
-                except CbirError as error:
-                    broken = error
-                    break
-                if chunk is None:
-                    break
-                fresh, result = chunk
-                pending.append((result, pool.submit(_embed_chunk, fresh, embedding)))
+            try:
+                while len(pending) < workers * (1 + LOOK_AHEAD) and (chunk := next(chunks, None)) is not None:
+                    pending.append(pool.submit(_embed_chunk, *chunk, embedding))
+            except CbirError as error:
+                broken = error
             if not pending:
                 break
-            head, future = pending.popleft()
-            yield _joined(head, future.result())
-    finally:
-        pool.shutdown(cancel_futures=True)
+            wait(pending[:1] if ordered else pending, return_when=FIRST_COMPLETED)
+            done = pending[:1] if ordered else [future for future in pending if future.done()]
+            for future in done:
+                pending.remove(future)
+                yield future.result()
+    except BaseException:  # GeneratorExit, too: whoever consumes this was interrupted
+        _stop(embedding, pool, pending)
+        raise
+    pool.shutdown()
     if broken is not None:
         raise broken
 
 
-def _chunks(items: Iterable[Item], size: int) -> Iterator[tuple[list[Item], ChunkResult]]:
-    """Yield (items to work on, result so far): keys seen before in this run are skipped here."""
-    stream, seen = _unbroken(items), set[str]()
-    while True:
+def _stop(embedding: Embedding, pool: ThreadPoolExecutor, pending: Sequence[Future[ChunkResult]]) -> None:
+    """End the workers within seconds, whatever they are doing."""
+    embedding.stopping.set()
+    embedding.embedder.stop()
+    pool.shutdown(wait=False, cancel_futures=True)
+    wait(pending, timeout=_SECONDS_TO_STOP)
+
+
+def _chunks(
+    items: Iterable[Item], embedding: Embedding, size: int
+) -> Iterator[tuple[list[tuple[str, Item]], ChunkResult]]:
+    """Yield ((id, item) to work on, result so far): keys seen before in this run are refused here."""
+    stream, seen = iter(items), set[str]()
+    count, broken = 0, None
+    while broken is None:
         start = time.perf_counter()
         result, fresh = ChunkResult(), []
-        broken: CbirError | None = None
-        for item in islice(stream, size):
-            if isinstance(item, CbirError):
-                broken = item
-                break
-            result.read += 1
-            if item.key in seen:
-                result.skips.append(
-                    Skip(plain(item.key), "its key was there before in this run (choose another --key)")
-                )
-            else:
-                seen.add(item.key)
-                result.keys.append(item.key)
-                fresh.append(item)
+        try:
+            for item in islice(stream, size):
+                result.read += 1
+                identity = point_id(embedding.dataset, item.key)
+                if identity in seen:
+                    reason = "its key was there before in this run (choose another --key)"
+                    result.failures.append(Failure(identity, plain(item.key), reason))
+                    continue
+                if not embedding.unique_keys:
+                    seen.add(identity)
+                result.ids.append(identity)
+                fresh.append((identity, item))
+        except CbirError as error:
+            broken = error
+        except Exception as error:  # whatever the source's library raises for a broken shard
+            broken = CbirError(f"the source broke off after {count + result.read:,} images: {error}")
         result.seconds["read"] = time.perf_counter() - start
+        count += result.read
         if result.read:
             yield fresh, result
-        if broken is not None:
-            raise broken
-        if not result.read:
+        elif broken is None:
             return
+    raise broken
 
 
-def _unbroken(items: Iterable[Item]) -> Iterator[Item | CbirError]:
-    """Yield the items, and as the last one the error if the source breaks off, so that no item before it is lost."""
-    count = 0
-    try:
-        for item in items:
-            yield item
-            count += 1
-    except CbirError as error:
-        yield error
-    except Exception as error:  # whatever the source's library raises for a broken shard
-        yield CbirError(f"the source broke off after {count:,} images: {error}")
-
-
-def _embed_chunk(items: Sequence[Item], embedding: Embedding) -> ChunkResult:
-    result = ChunkResult()
+def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embedding: Embedding) -> ChunkResult:
     ready: list[tuple[Point, np.ndarray]] = []
-    for item in items:
-        try:
-            prepared = _prepare(item, embedding, result.seconds)
-        except (ImageError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            result.skips.append(Skip(plain(item.key), reason))
-            continue
+    for identity, item in items:
+        if embedding.stopping.is_set():
+            raise CbirError("the run was stopped")
+        prepared = _prepare(identity, item, embedding, result.seconds)
         if prepared is None:
             result.unchanged += 1
+        elif isinstance(prepared, Failure):
+            result.failures.append(prepared)
+            result.remembered += prepared is embedding.failed.get(identity)
         else:
             ready.append(prepared)
     if not ready:
@@ -156,38 +173,41 @@ def _embed_chunk(items: Sequence[Item], embedding: Embedding) -> ChunkResult:
         if abs(norm - 1) < 1e-3:  # false for NaN as well
             result.points.append(replace(point, vector=vector))
         else:
-            result.skips.append(Skip(str(point.payload["key"]), "the model gave no finite vector of length 1"))
+            reason = "the model gave no finite vector of length 1"
+            result.failures.append(
+                Failure(point.id, str(point.payload["key"]), reason, point.version, str(point.payload["sha256"]))
+            )
     return result
 
 
-def _prepare(item: Item, embedding: Embedding, seconds: dict[str, float]) -> tuple[Point, np.ndarray] | None:
+def _prepare(
+    identity: str, item: Item, embedding: Embedding, seconds: dict[str, float]
+) -> tuple[Point, np.ndarray] | Failure | None:
     """Return the point still without its vector, and the model's input; None if it is stored already."""
-    identity = point_id(embedding.dataset, item.key)
     if embedding.is_stored(identity, item.version, None):
         return None
-    with _timed(seconds, "read"):
-        data = item.read()
-        payload = full_payload(item, hashlib.sha256(data).hexdigest())
-        payload_digest = digest(payload)
-    if embedding.is_stored(identity, item.version, payload_digest):
-        return None
-    with _timed(seconds, "decode"):
-        image: Image.Image = embedding.embedder.decode(data, embedding.max_megapixels)
-        pixels = embedding.embedder.pixels(image)
-        small = thumbnail(image, data)
-    point = Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest)
-    return point, pixels
-
-
-def _joined(first: ChunkResult, second: ChunkResult) -> ChunkResult:
-    return ChunkResult(
-        first.read + second.read,
-        first.keys + second.keys,
-        first.points + second.points,
-        first.skips + second.skips,
-        first.unchanged + second.unchanged,
-        {stage: first.seconds[stage] + second.seconds[stage] for stage in first.seconds},
-    )
+    before = embedding.failed.get(identity)
+    if before and before.version and before.version == item.version:
+        return before
+    sha256 = ""
+    try:
+        with _timed(seconds, "read"):
+            data = item.read()
+            sha256 = hashlib.sha256(data).hexdigest()
+            payload = full_payload(item, sha256)
+            payload_digest = digest(payload)
+        if embedding.is_stored(identity, item.version, payload_digest):
+            return None
+        if before and before.sha256 == sha256:
+            return before
+        with _timed(seconds, "decode"):
+            image: Image.Image = embedding.embedder.decode(data, embedding.max_megapixels)
+            pixels = embedding.embedder.pixels(image)
+            small = thumbnail(image, data)
+    except (ImageError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return Failure(identity, plain(item.key), reason, item.version, sha256)
+    return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels
 
 
 @contextmanager

@@ -1,114 +1,54 @@
 """One ingest run: a source through the pipeline into every store, and what came of it."""
 
 import logging
-import resource
 import signal
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
 
 from cbir import terminal
 from cbir.generation import Plan, check_collection, collection_name
-from cbir.model import Embedder, cores
-from cbir.records import Point, point_id
+from cbir.model import Embedder, ModelRef, cores
 from cbir.settings import Settings
 from cbir.sources import Source
-from cbir.stores import locate, parse, redacted
+from cbir.stores import redacted
 
-from .builder import IndexBuilder
+from .disk import full_disk_is_one_line
+from .duplicates import Duplicates
+from .journal import Failure
 from .pipeline import ChunkResult, Embedding, embed_all
+from .sinks import Target, failed_in_all, model_of, open_targets, publish_all, stored_in_all
+from .summary import Summary
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
 
 
-class Sink(Protocol):
-    """Where points go: an index folder or a server collection."""
-
-    known: Mapping[str, tuple[str, str]]
-    resumed: int
-
-    @property
-    def needs_publishing(self) -> bool:
-        """True if readers would see something new after `publish`."""
-
-    def write(self, points: Sequence[Point]) -> None:
-        """Take points; they outlive this process."""
-
-    def flush(self) -> None:
-        """Return when all points outlive the machine."""
-
-    def publish(self, progress: Callable[[str, int], Callable[[int], None]]) -> object:
-        """Make what was written the collection that readers see."""
-
-    def close(self) -> None:
-        """Release what is held; nothing written is lost."""
-
-
-@dataclass
-class Summary:
-    """What came of a run.
+@dataclass(frozen=True)
+class Policy:
+    """What to do with images that are not simply new.
 
     Attributes:
-        read: Images the source gave; read = stored + unchanged + skipped.
-        stored: Images embedded and stored by this run.
-        unchanged: Images that every store had already.
-        gone: Images that are stored, but were not in the source, if all of it was read.
-        skipped: Images that could not be stored; `reasons` counts them, `failures` names them.
-        images_per_second: stored / seconds["total"].
-        seconds: Where the time went. read, decode and embed are thread time divided by the workers; store is
-            writing, build is building and publishing the indexes.
-        provider: What ran the model: onnxruntime's own code for the processor, or OpenVINO.
-        peak_megabytes: Most memory that this process, and the largest of those that built an index, ever had.
+        remove_gone: Remove what is stored and not in the source any more.
+        retry_failed: Try again what failed in an earlier run though its file is the same.
+        skip_duplicates: Leave out copies of images that are stored.
+        near_bits: Count as a copy, too, what differs from another image in at most so many of 64 bits of its perceptual
+            hash; None: only the same bytes.
+        partial: Other processes store the rest of the data set: on a server the collection is not declared complete.
     """
 
-    collection: str
-    stores: list[str]
-    read: int = 0
-    stored: int = 0
-    unchanged: int = 0
-    gone: int = 0
-    skipped: int = 0
-    images_per_second: float = 0.0
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("read", "decode", "embed", "store", "build", "total"), 0.0)
-    )
-    peak_megabytes: dict[str, int] = field(default_factory=dict)
-    workers: int = 1
-    batch_size: int = 1
-    provider: str = "cpu"
-    resumed: int = 0
-    interrupted: bool = False
-    reasons: dict[str, int] = field(default_factory=dict)
-    failures: list[dict[str, str]] = field(default_factory=list)
+    remove_gone: bool = False
+    retry_failed: bool = False
+    skip_duplicates: bool = False
+    near_bits: int | None = None
+    partial: bool = False
 
-    def add(self, result: ChunkResult) -> None:
-        """Count in a chunk's result."""
-        self.read += result.read
-        self.stored += len(result.points)
-        self.unchanged += result.unchanged
-        self.skipped += len(result.skips)
-        self.failures += [asdict(skip) for skip in result.skips]
-        for stage, spent in result.seconds.items():
-            self.seconds[stage] += spent / self.workers
 
-    def finish(self, started: float) -> None:
-        """Work out the totals."""
-        self.seconds["total"] = time.perf_counter() - started
-        self.images_per_second = self.stored / self.seconds["total"]
-        self.peak_megabytes = {"ingest": _peak(resource.RUSAGE_SELF), "build": _peak(resource.RUSAGE_CHILDREN)}
-        self.reasons = dict(Counter(skip["reason"] for skip in self.failures).most_common())
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values for `--json`."""
-        rounded = {stage: round(spent, 3) for stage, spent in self.seconds.items()}
-        return {**asdict(self), "images_per_second": round(self.images_per_second, 2), "seconds": rounded}
+AS_IT_COMES = Policy()
 
 
 def ingest(
@@ -118,6 +58,7 @@ def ingest(
     settings: Settings,
     collection: str | None = None,
     dataset: str | None = None,
+    policy: Policy = AS_IT_COMES,
 ) -> Summary:
     """Embed what the stores lack of `source`, store it and publish it.
 
@@ -126,119 +67,157 @@ def ingest(
 
     Raises:
         UsageError: A store, model or collection does not fit; nothing was changed.
+        DiskFullError: A disk has no room, or filled; what was stored is kept.
         CbirError: The source or a store failed; what was stored is kept.
     """
     started = time.perf_counter()
     if collection is not None:
         check_collection(collection)
-    workers = settings.workers or cores()
-    embedder = Embedder(model_file, threads=1)
+    embedder = Embedder(model_file, threads=settings.threads)
     model = embedder.ref
     if model.random_weights:
         log.warning("warning: %s has random weights; its results mean nothing", model.name)
     name = dataset or source.name
-    plan = Plan(collection or collection_name(name, model.name), name, source.origin, model, None)
+    plan = Plan(collection or _free_name(name, model, stores, settings), name, source.origin, model, None)
     summary = Summary(
         plan.collection,
         list(map(redacted, stores)),
-        workers=workers,
+        workers=settings.workers or max(1, cores() // settings.threads),
+        threads=settings.threads,
         batch_size=settings.batch_size,
         provider=embedder.provider,
     )
-    with ExitStack() as stack:
-        sinks = []
-        for sink in _open_sinks(stores, plan, model_file, settings, same_source=dataset is not None):
-            stack.callback(sink.close)
-            sinks.append(sink)
-        summary.resumed = max(sink.resumed for sink in sinks)
+    with (
+        full_disk_is_one_line(),
+        open_targets(stores, plan, model_file, settings, same_source=dataset is not None) as targets,
+    ):
+        summary.resumed = max(target.sink.resumed for target in targets)
         if summary.resumed:
             log.info("going on where the last run stopped: %s images are embedded already", f"{summary.resumed:,}")
-        embedding = Embedding(embedder, name, _stored_in_all(sinks), settings.max_image_megapixels)
+        for target in targets:
+            if source.total is not None:
+                target.sink.require_room(max(0, source.total - len(target.sink.known)))
+        embedding = Embedding(
+            embedder,
+            name,
+            stored_in_all(targets),
+            settings.max_image_megapixels,
+            {} if policy.retry_failed else failed_in_all(targets),
+            source.unique_keys,
+        )
+        summary.seconds["open"] = time.perf_counter() - started
         try:
-            with _stop_signals():
-                _fill(source, embedding, sinks, summary)
-                del embedder, embedding  # the model's memory, before the engines take theirs
-                _publish(sinks, summary)
+            with stop_signals():
+                try:
+                    _fill(source, embedding, targets, policy, summary)
+                    del embedder, embedding  # the model's memory, before the engines take theirs
+                finally:
+                    for target in targets:
+                        target.flush()
+                start = time.perf_counter()
+                publish_all(targets, policy.partial)
+                summary.seconds["build"] = time.perf_counter() - start
         except KeyboardInterrupt:
             summary.interrupted = True
         finally:
-            for sink in sinks:
-                sink.flush()
             summary.finish(started)
     return summary
 
 
-def _peak(whose: int) -> int:
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes there, kilobytes elsewhere
-    return resource.getrusage(whose).ru_maxrss * unit // 10**6
-
-
-def _fill(source: Source, embedding: Embedding, sinks: Sequence[Sink], summary: Summary) -> None:
-    last_flush = time.monotonic()
-    missing = set[str]().union(*(sink.known for sink in sinks)) if source.complete else set[str]()
-    with terminal.progress("embedding", source.total) as advance:
-        for result in embed_all(source.items, embedding, summary.workers, summary.batch_size):
-            start = time.perf_counter()
-            for sink in sinks:
-                sink.write([point for point in result.points if not _has(sink, point.id, point.version, point.digest)])
-            if time.monotonic() - last_flush >= FLUSH_SECONDS:
-                for sink in sinks:
-                    sink.flush()
-                last_flush = time.monotonic()
-            summary.seconds["store"] += time.perf_counter() - start
-            summary.add(result)
-            missing.difference_update(point_id(embedding.dataset, key) for key in result.keys)
-            advance(result.read)
-    summary.gone = len(missing)
-
-
-def _publish(sinks: Sequence[Sink], summary: Summary) -> None:
-    start = time.perf_counter()
-    with ExitStack() as stack:
-
-        def progress(name: str, count: int) -> Callable[[int], None]:
-            stack.close()  # the bar of the engine before
-            return stack.enter_context(terminal.progress(f"building {name}", count, "points"))
-
-        for sink in sinks:
-            if sink.needs_publishing:
-                sink.publish(progress)
-    summary.seconds["build"] = time.perf_counter() - start
-
-
-def _open_sinks(
-    stores: Sequence[str], plan: Plan, model_file: Path, settings: Settings, same_source: bool
-) -> Iterator[Sink]:
-    """Yield one sink for each index folder and each server; all URLs are checked before the first."""
-    urls = [parse(store) for store in stores]
-    places = locate([url for url in urls if url.embedded])
-    servers = [url for url in urls if not url.embedded]
-    for root in dict.fromkeys(place.root for place in places):
-        yield IndexBuilder([place for place in places if place.root == root], plan, model_file, same_source)
-    for server in servers:
-        from .server import ServerSink
-
-        yield ServerSink(server.text, plan, settings, same_source)
-
-
-def _has(sink: Sink, identity: str, version: str, payload_digest: str | None) -> bool:
-    before = sink.known.get(identity)
-    return before is not None and ((version != "" and before[0] == version) or before[1] == payload_digest)
-
-
-def _stored_in_all(sinks: Sequence[Sink]) -> Callable[[str, str, str | None], bool]:
-    return lambda identity, version, payload: all(_has(sink, identity, version, payload) for sink in sinks)
-
-
 @contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, unless they are ignored, as under nohup."""
-    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
-    heard = [name for name, handler in before.items() if handler is not signal.SIG_IGN]
+def stop_signals() -> Iterator[None]:
+    """Let the first SIGINT, SIGTERM or SIGHUP raise `KeyboardInterrupt`, unless it is ignored, as under nohup.
+
+    Those that follow are not heard: what is being written down then takes a moment.
+    """
+    heard = [
+        name for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(name) is not signal.SIG_IGN
+    ]
+    before = {name: signal.getsignal(name) for name in heard}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for name in heard:
+            signal.signal(name, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
     for name in heard:
-        signal.signal(name, signal.default_int_handler)
+        signal.signal(name, stop)
     try:
         yield
     finally:
-        for name in heard:
-            signal.signal(name, before[name])
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _free_name(dataset: str, model: ModelRef, stores: Sequence[str], settings: Settings) -> str:
+    """Return the usual name, or, where another model of the same name has it in a store, one for this model."""
+    usual = collection_name(dataset, model.name)
+    others = (model_of(store, usual, settings) for store in stores)
+    if all(other is None or other.sha256 == model.sha256 for other in others):
+        return usual
+    return collection_name(dataset, f"{model.name}-{model.sha256[:8]}")
+
+
+def _fill(source: Source, embedding: Embedding, targets: Sequence[Target], policy: Policy, summary: Summary) -> None:
+    last_flush = time.monotonic()
+    journal = targets[0].journal
+    duplicates = Duplicates(journal, policy.near_bits, targets[0].sink.thumbnails())
+    failed_before = {one for target in targets for one in target.journal.failures}
+    results = embed_all(source.items, embedding, summary.workers, summary.batch_size, ordered=policy.skip_duplicates)
+    done = min(summary.resumed, source.total or 0)
+    with terminal.progress("embedding", source.total, done=done) as advance:
+        for result in results:
+            start = time.perf_counter()
+            copies = _copies(result, duplicates, policy, summary)
+            points = [point for point in result.points if point.id not in copies]
+            failures = [one for one in result.failures if not one.at]
+            refused = {one.id: one for target in targets for one in target.write(points, failures)}
+            if time.monotonic() - last_flush >= FLUSH_SECONDS:
+                for target in targets:
+                    target.flush()
+                last_flush = time.monotonic()
+            for one in result.ids:
+                for target in targets:
+                    target.sink.known.mark(one)
+            failed_before.difference_update(result.ids)
+            summary.add(result)
+            summary.stored += len(points) - len(refused)
+            known = targets[0].sink.known
+            summary.changed += sum(point.id in known and point.id not in refused for point in points)
+            summary.skip([*result.failures, *refused.values(), *copies.values()])
+            summary.seconds["store"] += time.perf_counter() - start
+            caught_up = min(done, result.unchanged)  # the bar started with these
+            done -= caught_up
+            advance(result.read - caught_up)
+    if source.complete:
+        _note_gone(targets, policy, summary)
+        for target in targets:
+            target.journal.forget_failures(failed_before)
+
+
+def _copies(result: ChunkResult, duplicates: Duplicates, policy: Policy, summary: Summary) -> dict[str, Failure]:
+    """Count the points that are copies, and return those to leave out."""
+    found: dict[str, Failure] = {}
+    for point in result.points:
+        original = duplicates.original(point)
+        if original is None:
+            continue
+        key = str(point.payload["key"])
+        summary.duplicates += 1
+        summary.copies.append({"key": key, "original": original.key, "how": original.how})
+        if policy.skip_duplicates:
+            found[point.id] = Failure(point.id, key, f"a copy of {original.key} ({original.how})")
+    return found
+
+
+def _note_gone(targets: Sequence[Target], policy: Policy, summary: Summary) -> None:
+    """Count what the source has no more, and remove it if asked to; what lies in a folder that failed is not gone."""
+    closed = tuple("" if one["key"] == "." else f"{one['key']}/" for one in summary.failures)
+    for target in targets:
+        gone = target.journal.keys(target.sink.known.unmarked())
+        lost = {one: key for one, key in gone.items() if not key.startswith(closed)}
+        summary.gone = max(summary.gone, len(lost))
+        if policy.remove_gone and lost:
+            target.delete(list(lost))
+            summary.removed = max(summary.removed, len(lost))
+            summary.removed_keys = sorted({*summary.removed_keys, *lost.values()})

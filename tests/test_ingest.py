@@ -167,17 +167,31 @@ def test_misuse_is_one_line_and_changes_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"photos"}
 
 
-def test_a_collection_made_with_another_model_is_refused(photos: Path, tmp_path: Path, model_file: Path) -> None:
+def test_another_model_gets_a_collection_of_its_own_and_readers_switch_when_it_is_complete(
+    photos: Path, tmp_path: Path, model_file: Path
+) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(seal(model_file.read_bytes().replace(b"torch", b"tarch")))
     assert other.read_bytes() != model_file.read_bytes()
-    run(photos, *stores(tmp_path / "index"))
+    first = json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["collection"]
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "index").rglob("*") if path.name != "lock")
-    message = run(photos, *stores(tmp_path / "index"), "--model", other, code=2).stderr
-    assert "was made with the model efficientnet_lite0" in message
-    assert len(message.strip().splitlines()) == 1
+    refused = run(photos, *stores(tmp_path / "index"), "--model", other, "--collection", first, code=2).stderr
+    assert "was made with the model efficientnet_lite0" in refused
+    assert len(refused.strip().splitlines()) == 1
     after = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "index").rglob("*") if path.name != "lock")
     assert after == before
+    second = json.loads(run(photos, *stores(tmp_path / "index"), "--model", other, "--json").stdout)["collection"]
+    assert second.startswith(f"{first}-")
+    store = open_store(f"edge:{tmp_path}/index", "photos", Settings())
+    assert store.info.collection == second
+    store.close()
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--model", other, "--json").stdout)["unchanged"] == 24
+    run("collections", "use", first, "--store", f"edge:{tmp_path}/index")
+    listed = json.loads(run("collections", "--json", "--store", f"edge:{tmp_path}/index").stdout)
+    assert [(one["collection"], one["alias"], one["points"]) for one in listed] == [
+        (first, "photos", 24),
+        (second, "", 24),
+    ]
 
 
 def test_two_folders_of_one_name_do_not_mix(photos: Path, tmp_path: Path) -> None:
@@ -275,7 +289,7 @@ def test_one_bad_item_leaves_the_others_of_its_batch_as_they_are(photos: Path, e
         embedding = Embedding(model, "set", lambda identity, version, sha256: False, 40)
         results = list(embed_all(items, embedding, 2, batch))
         assert sum(result.read for result in results) == len(items)
-        assert sum(len(result.points) + len(result.skips) for result in results) == len(items)
+        assert sum(len(result.points) + len(result.failures) for result in results) == len(items)
         return {str(point.payload["key"]): point for result in results for point in result.points}
 
     clean = points(items, embedder, 6)
@@ -293,7 +307,7 @@ def test_a_key_that_comes_twice_is_stored_once_and_said(photos: Path, embedder: 
     embedding = Embedding(embedder, "set", lambda identity, version, sha256: False, 40)
     results = list(embed_all([*items, items[0]], embedding, 2, 2))
     assert sum(len(result.points) for result in results) == 5
-    assert [skip.reason for result in results for skip in result.skips] == [
+    assert [one.reason for result in results for one in result.failures] == [
         "its key was there before in this run (choose another --key)"
     ]
 

@@ -1,0 +1,169 @@
+"""What collections there are, how two of them differ, and how one is dropped or chosen."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbir.errors import CbirError, DamageError, UsageError
+from cbir.generation import (
+    BUILDING,
+    LOCK,
+    LOG,
+    POINTER,
+    Pointer,
+    alias_of,
+    collections,
+    files_below,
+    load,
+    open_generation,
+    save,
+)
+from cbir.settings import Settings
+from cbir.stores import Store, locate, open_store, parse, redacted
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One collection of a store.
+
+    Attributes:
+        collection: Its name.
+        store: The index folder or server.
+        alias: The name that means it, "" if another collection of its data set was completed later.
+        model: Name of its model.
+        points: How many, None if it cannot be read.
+        indexes: Names of its indexes.
+        megabytes: On this machine's disk, without what generations share; None for a server.
+        state: "ready", "unfinished", or what is wrong.
+    """
+
+    collection: str
+    store: str
+    alias: str
+    model: str
+    points: int | None
+    indexes: tuple[str, ...]
+    megabytes: int | None
+    state: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two collections differ: keys in one only, keys in both with other bytes, and the lowest cosine of the rest.
+
+    `lowest_cosine` is None if they have no picture in common, or were made with different models.
+    """
+
+    only_first: list[str]
+    only_second: list[str]
+    changed: list[str]
+    same: int
+    lowest_cosine: float | None
+
+
+def list_folder(root: Path) -> Iterator[Listed]:
+    """Yield the collections of an index folder, published or not, the last published first."""
+    named = set[str]()
+    published = collections(root)
+    unfinished = sorted(path.parent.name for path in root.glob(f"*/{BUILDING}") if path.parent.name not in published)
+    for name in [*published, *unfinished]:
+        folder = root / name
+        files = {(path.stat().st_ino, path.stat().st_blocks) for path in files_below(folder)}
+        megabytes = sum(blocks for _, blocks in files) * 512 // 10**6
+        if name in unfinished:
+            yield Listed(name, str(root), "", "", None, (), megabytes, "unfinished: run its ingest again")
+            continue
+        waits = ", and an unfinished run that its ingest goes on with" if (folder / BUILDING).is_dir() else ""
+        try:
+            manifest = open_generation(root, name).manifest
+        except DamageError as error:
+            yield Listed(name, str(root), "", "", None, (), megabytes, f"damaged: {error}")
+            continue
+        alias = alias_of(manifest.dataset, name)
+        newest = alias if alias not in named else ""
+        named.add(alias)
+        indexes = tuple(manifest.engines)
+        yield Listed(name, str(root), newest, manifest.model.name, manifest.count, indexes, megabytes, f"ready{waits}")
+
+
+def list_store(url: str, settings: Settings) -> Iterator[Listed]:
+    """Yield the collections of a store."""
+    parsed = parse(url)
+    if parsed.embedded:
+        yield from list_folder(locate([parsed])[0].root)
+        return
+    from cbir.qdrant_store import server_aliases, server_collections
+
+    aliases = {collection: alias for alias, collection in server_aliases(url, settings).items()}
+    for name in server_collections(url, settings, unfinished=True):
+        store = open_store(url, name, settings)
+        info = store.info
+        state = "ready" if name in aliases else "unfinished, or not in use: no alias means it"
+        yield Listed(name, redacted(url), aliases.get(name, ""), info.model.name, info.count, ("server",), None, state)
+
+
+def compare(first: Store, second: Store) -> Comparison:
+    """Return how two open collections differ, by their pictures' keys."""
+    known = {str(point.payload["key"]): (str(point.payload["sha256"]), point.id) for point in first.points()}
+    one_model = first.info.model.sha256 == second.info.model.sha256
+    here, changed, cosines, same = set[str](), [], [1.0], 0
+    for point in second.points():
+        key = str(point.payload["key"])
+        here.add(key)
+        sha256, identity = known.get(key, ("", ""))
+        if not identity:
+            continue
+        if sha256 != point.payload["sha256"]:
+            changed.append(key)
+            continue
+        same += 1
+        vector = first.vector(identity) if one_model else None
+        if vector is not None:
+            cosines.append(float(vector @ point.vector))
+    lowest = min(cosines) if same and one_model else None
+    return Comparison(sorted(known.keys() - here), sorted(here - known.keys()), sorted(changed), same, lowest)
+
+
+def drop(url: str, name: str, settings: Settings) -> None:
+    """Remove a collection and all that belongs to it.
+
+    Raises:
+        UsageError: There is none of that name.
+        CbirError: An ingest is filling it.
+    """
+    parsed = parse(url)
+    if not parsed.embedded:
+        from cbir.qdrant_store import drop_collection
+
+        drop_collection(url, name, settings)
+        return
+    root = locate([parsed])[0].root
+    folder = root / name
+    if not (folder / LOCK).is_file():
+        raise UsageError(f"{root} has no collection {name!r}; it has: {', '.join(collections(root)) or 'none'}")
+    with (folder / LOCK).open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CbirError(f"an ingest is filling {folder}; stop it first") from None
+        (folder / POINTER).unlink(missing_ok=True)  # first: from here on nobody opens it
+        shutil.rmtree(folder)
+
+
+def use(url: str, name: str, settings: Settings) -> None:
+    """Make a complete collection the one that its data set's name means, and that is opened where none is named.
+
+    Raises:
+        UsageError: There is none of that name, or it is not complete.
+    """
+    parsed = parse(url)
+    if not parsed.embedded:
+        from cbir.qdrant_store import use_collection
+
+        use_collection(url, name, settings)
+        return
+    root = locate([parsed])[0].root
+    open_generation(root, name).require_whole(LOG)
+    save(root / name / POINTER, load(root / name / POINTER, Pointer))  # the newest pointer counts

@@ -1,0 +1,163 @@
+"""A collection as one file, and back: whatever store it came from, any store takes it.
+
+A tar file laid out as a generation without its indexes: the model that made the vectors, every point in a vector log,
+and the manifest with the hash of both. Indexes are built where it is restored.
+"""
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import cbir
+from cbir import terminal
+from cbir.errors import CbirError, DamageError, UsageError
+from cbir.generation import (
+    LOG,
+    MANIFEST,
+    MODEL,
+    Generation,
+    Manifest,
+    Plan,
+    files_below,
+    ids_digest,
+    load,
+    record_of,
+    save,
+)
+from cbir.model import ModelRef, find_model, read_sealed, seal_of
+from cbir.records import Point
+from cbir.settings import Settings
+from cbir.stores import Store
+from cbir.vector_log import LogWriter, VectorLog, segment_path
+
+from .disk import full_disk_is_one_line
+from .sinks import open_targets, publish_all
+
+_AT_ONCE = 1000
+_INSIDE = (MANIFEST, MODEL, LOG)
+
+
+def snapshot(store: Store, target: Path) -> int:
+    """Write an open collection into the file `target`, beside it and renamed; return the number of points.
+
+    Raises:
+        UsageError: The file is there already, or the model that made the vectors is not to be had.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already; name another file")
+    info = store.info
+    with full_disk_is_one_line(), _workplace(target.resolve().parent) as folder:
+        shutil.copyfile(_model_file(store, info.model), folder / MODEL)
+        writer = LogWriter(segment_path(folder / LOG, 1), info.model.dimension)
+        with terminal.progress("writing", info.count, "points") as advance:
+            for points in in_lots(store.points()):
+                writer.append(points)
+                advance(len(points))
+        writer.close()
+        log = VectorLog(folder / LOG, info.model.dimension)
+        manifest = Manifest(
+            collection=info.collection,
+            dataset=info.dataset,
+            source=info.source,
+            model=info.model,
+            count=len(log),
+            ids_sha256=ids_digest(log),
+            engines={},
+            files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            cbir_version=cbir.__version__,
+        )
+        save(folder / MANIFEST, manifest)
+        beside = folder.with_suffix(".tar")
+        try:
+            with tarfile.open(beside, "x") as tar:
+                for name in _INSIDE:
+                    tar.add(folder / name, name)
+            beside.rename(target)
+        finally:
+            beside.unlink(missing_ok=True)
+        return len(log)
+
+
+def restore(file: Path, stores: Sequence[str], collection: str | None, settings: Settings) -> tuple[str, int]:
+    """Store and publish what a snapshot holds; return the collection's name and the number of points.
+
+    Raises:
+        UsageError: It is no snapshot, or a store has another collection of that name.
+        DamageError: It is damaged; nothing was stored.
+        CbirError: A store refused points.
+    """
+    with full_disk_is_one_line(), _workplace(file.resolve().parent) as folder:
+        _extract(file, folder)
+        held = Generation(folder, load(folder / MANIFEST, Manifest))
+        for damage in held.damage():
+            raise DamageError(f"{file}: {damage.path.relative_to(folder)} is damaged: {damage.what}")
+        log, manifest = held.log(), held.manifest
+        if seal_of(read_sealed(folder / MODEL)) != manifest.model.sha256:
+            raise DamageError(f"{file}: its model is not the one that its vectors were made with")
+        plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
+        with open_targets(stores, plan, folder / MODEL, settings, same_source=False) as targets:
+            with terminal.progress("restoring", len(log), "points") as advance:
+                for points in in_lots(log.points()):
+                    for target in targets:
+                        for refused in target.write(points, []):
+                            raise CbirError(f"{target.sink.name} refused {refused.key}: {refused.reason}")
+                    advance(len(points))
+            for target in targets:
+                target.flush()
+            publish_all(targets)
+        return plan.collection, len(log)
+
+
+def in_lots(points: Iterator[Point]) -> Iterator[list[Point]]:
+    """Yield the points in lists of 1,000."""
+    lot: list[Point] = []
+    for point in points:
+        lot.append(point)
+        if len(lot) == _AT_ONCE:
+            yield lot
+            lot = []
+    if lot:
+        yield lot
+
+
+@contextmanager
+def _workplace(parent: Path) -> Iterator[Path]:
+    """Make a folder on the disk of the snapshot, and remove it in the end."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".cbir-snapshot-", dir=parent))
+    except OSError as error:
+        raise UsageError(f"{parent}: {error.strerror}; a snapshot needs room beside it") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _extract(file: Path, folder: Path) -> None:
+    """Extract what a snapshot may hold, and nothing else: the names of a tar file are not to be trusted."""
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if (
+                    path.parts[:1] == (LOG,) and len(path.parts) == 2 and path.suffix == ".log"
+                ) or member.name in _INSIDE[:2]:
+                    tar.extract(member, folder, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise
+        raise UsageError(f"{file} is not a snapshot that can be read: {error}") from None
+    if not (folder / MANIFEST).is_file() or not (folder / MODEL).is_file():
+        raise UsageError(f"{file} is not a snapshot of cbir; `cbir-ingest collections snapshot` makes one")
+
+
+def _model_file(store: Store, model: ModelRef) -> Path:
+    path = store.model() or find_model(model.name)
+    if seal_of(read_sealed(path)) != model.sha256:
+        raise UsageError(f"{path} is not the {model.name} that made the vectors; a snapshot needs that model")
+    return path
