@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-export lint clean
+.PHONY: demo test soak test-export lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
@@ -13,6 +13,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest --soak tests/test_kill.py tests/test_fuzz.py
 
 # Needs torch, which the base install does not: an environment of its own.
 test-export:

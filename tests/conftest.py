@@ -14,6 +14,17 @@ from cbir.sources import SourceOptions, open_source
 PICTURES = 300
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak` runs the kill harness and the fuzzer for as long as it takes to trust them: `make soak`."""
+    parser.addoption("--soak", action="store_true", help="many more kills and mutants")
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> bool:
+    """True under `--soak`."""
+    return bool(request.config.getoption("--soak"))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the settings of the person who runs it, nor leaves files in their folder."""

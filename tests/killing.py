@@ -1,0 +1,171 @@
+"""The kill harness: an ingest is killed again and again at random moments, and must end as if nothing had happened."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cbir.records import Point
+from cbir.settings import Settings
+from cbir.stores import open_store
+
+PHASES = ("decode", "embed", "upsert", "flush", "optimise", "publish")
+SECONDS = {"decode": 0.01, "embed": 0.03, "upsert": 0.01, "flush": 0.02, "optimise": 2.0, "publish": 0.02}
+"""About how long a phase takes: a kill comes at a random moment within."""
+
+_GIVEN_UP = 120.0
+
+
+@dataclass
+class Report:
+    """What the harness saw: kills by phase, and how many pictures were embedded again after an earlier run had."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    embedded_again: int = 0
+    most_again_a_kill: float = 0.0
+    series: int = 0
+
+    @property
+    def count(self) -> int:
+        """All kills."""
+        return sum(self.kills.values())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One series of kills on one collection.
+
+    Attributes:
+        arguments: Of `cbir-ingest`.
+        folder: For the harness's own files.
+        bug: A bug to plant, "" for none.
+        power_cut: After a kill also cut off what was not flushed to the disk, at a random byte.
+    """
+
+    arguments: list[str]
+    folder: Path
+    bug: str = ""
+    power_cut: bool = False
+
+    @property
+    def embedded(self) -> int:
+        """Pictures that the model was run on so far."""
+        file = self.folder / "embedded"
+        return sum(map(int, file.read_text().split())) if file.exists() else 0
+
+    def run(self, phase: str | None, rng: random.Random) -> bool:
+        """Run the command, and kill it at a random moment of a random call of `phase`; return True if it was killed."""
+        self.folder.mkdir(exist_ok=True)
+        reading, writing = os.pipe()
+        names = (writing, self.folder / "embedded", self.folder / "synced", self.bug)
+        command = [sys.executable, "-m", "tests.killed_ingest", *map(str, names), *self.arguments]
+        root = Path(__file__).parent.parent
+        environment = {**os.environ, "PYTHONPATH": str(root), "BUG_FOLDER": str(self.folder)}
+        process = subprocess.Popen(
+            command, pass_fds=[writing], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        os.close(writing)
+        started, killed = time.monotonic(), False
+        wanted = rng.choice((1, 2, 3, 5, 8)) if phase in ("decode", "embed", "upsert") else rng.choice((1, 2))
+        with os.fdopen(reading) as phases:
+            for told in phases:
+                wanted -= told.strip() == phase
+                if wanted == 0 and phase:
+                    time.sleep(rng.random() * SECONDS[phase])
+                    killed = process.poll() is None
+                    process.kill()
+                    break
+                assert time.monotonic() - started < _GIVEN_UP, "the ingest hangs"
+        _, errors = process.communicate(timeout=_GIVEN_UP)
+        assert killed or process.returncode == 0, f"exit code {process.returncode}: {errors}"
+        if killed and self.power_cut:
+            self._cut(rng)
+        return killed
+
+    def _cut(self, rng: random.Random) -> None:
+        """Take from each log segment some of what was never flushed."""
+        synced = dict(json.loads(line) for line in (self.folder / "synced").read_text().splitlines())
+        for name in {*synced, *map(str, self._segments())}:
+            path = Path(name)
+            if path.exists() and path.stat().st_size > synced.get(name, 0):
+                os.truncate(path, rng.randint(synced.get(name, 0), path.stat().st_size))
+
+    def _segments(self) -> list[Path]:
+        places = [Path(one.split(":", 1)[1]) for one in self.arguments if one.startswith("edge:")]
+        return [path for place in places for path in place.glob("*/building/log/*.log")]
+
+
+def contents(url: str) -> dict[str, Point]:
+    """Return all points of a store's collection by id; one that is there twice is an error."""
+    store = open_store(url, None, Settings())
+    try:
+        points = list(store.points())
+        found = {point.id: point for point in points}
+        assert len(found) == len(points), "a point is there twice"
+        for point in points[:: max(1, len(points) // 10)]:
+            (hit,) = store.search(point.vector[None], 1, exact=True)[0]
+            assert hit.score > 0.9999, "a stored vector is not found in the index"
+        return found
+    finally:
+        store.close()
+
+
+def require_same(url: str, expected: dict[str, Point]) -> None:
+    """Raise `AssertionError` unless a store holds what an undisturbed run stored: ids, payloads, vectors."""
+    found = contents(url)
+    lost, strangers = expected.keys() - found.keys(), found.keys() - expected.keys()
+    assert not lost, f"{len(lost)} lost in {url}"
+    assert not strangers, f"{len(strangers)} strangers in {url}"
+    for identity, point in expected.items():
+        other = found[identity]
+        same = (dict(other.payload), other.thumbnail) == (dict(point.payload), point.thumbnail)
+        assert same, f"another payload or thumbnail for {point.payload['key']}"
+        assert float(np.dot(other.vector, point.vector)) >= 0.99999, f"another vector for {point.payload['key']}"
+
+
+def kill_until(
+    kills: int,
+    trial: Callable[[int], Trial],
+    check: Callable[[Trial], Any],
+    pictures: int,
+    seed: int,
+    most_again: int | None,
+) -> Report:
+    """Kill ingests until there were so many kills; each series is finished by an undisturbed run and then checked.
+
+    Args:
+        kills: How many at least.
+        trial: Makes the trial of a series from its number.
+        check: Called with the trial after its last run; raises `AssertionError` for what is wrong.
+        pictures: How many each run has to store.
+        seed: Of the moments.
+        most_again: Most pictures that one kill may cause to be embedded again; None: not looked at.
+
+    Raises:
+        AssertionError: Something was lost, is there twice, is a stranger, or was embedded again too often.
+    """
+    rng, report = random.Random(seed), Report()
+    while report.count < kills:
+        one = trial(report.series)
+        report.series += 1
+        phases = sorted(rng.sample(PHASES, rng.randint(2, 6)), key=PHASES.index)
+        killed = [phase for phase in phases if one.run(phase, rng)]
+        one.run(None, rng)
+        check(one)
+        again = one.embedded - pictures
+        assert again >= 0, f"{-again} pictures were never embedded"
+        report.kills.update(killed)
+        report.embedded_again += again
+        report.most_again_a_kill = max(report.most_again_a_kill, again / max(1, len(killed)))
+        if most_again is not None:
+            assert again <= most_again * len(killed), f"{again} were embedded again after {len(killed)} kills"
+    return report

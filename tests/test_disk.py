@@ -1,0 +1,116 @@
+"""A full disk and a signal: what was stored is kept, and the same command finishes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from cbir.ingest import disk
+from cbir.ingest.run import ingest
+
+from cbir.errors import DiskFullError
+from cbir.generation import Engine
+from cbir.settings import Settings
+from cbir.sources import SourceOptions, open_source
+from cbir.stores import open_store
+
+from .test_ingest import COMMAND, heed_signals
+
+SMALL_DISK = """
+set -u
+mount -t tmpfs -o size=$1 none "$2" || exit 99
+shift_to="$2"; shift 2
+"$@"; echo "first: $?"
+mount -o remount,size=400m "$shift_to"
+"$@"; echo "second: $?"
+cp -r "$shift_to/index" "$KEPT"
+"""
+
+
+def namespaces() -> bool:
+    command = ["unshare", "-rm", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not namespaces(), reason="needs a user namespace to mount a small disk in")
+@pytest.mark.parametrize("size", ["7m", "9m", "12m"])
+def test_a_disk_that_fills_is_one_line_and_code_3_and_nothing_flushed_is_lost(
+    photo_folder: Path, tmp_path: Path, size: str
+) -> None:
+    """It fills while the model is copied, while pictures are embedded, or while an index is built."""
+    (tmp_path / "disk").mkdir()
+    store = ["--store", f"edge:{tmp_path}/disk/index", "--json"]
+    command = [*COMMAND, str(photo_folder), *store]
+    shell = ["unshare", "-rm", "bash", "-c", SMALL_DISK, "bash", size, tmp_path / "disk", *command]
+    done = subprocess.run(
+        list(map(str, shell)), capture_output=True, text=True, env={**os.environ, "KEPT": str(tmp_path / "kept")}
+    )
+    assert "Traceback" not in done.stderr
+    assert "first: 3" in done.stdout, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "the disk is full" in line
+    assert "second: 0" in done.stdout, done.stderr
+    summary = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert summary["resumed"] + summary["stored"] == 317
+    if size != "7m":
+        assert summary["resumed"] > 0, "what was flushed before is gone"
+    opened = open_store(f"edge:{tmp_path}/kept", None, Settings())
+    assert opened.info.count == 317
+    opened.close()
+
+
+def test_what_cannot_fit_is_refused_beforehand(
+    photo_folder: Path, tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(str(photo_folder), SourceOptions())
+    free = type("Usage", (), {"free": 2_000_000})
+    with monkeypatch.context() as patch:
+        patch.setattr(disk.shutil, "disk_usage", lambda folder: free)
+        with pytest.raises(DiskFullError, match="317 points take about .* GB more and 0.00 GB are free") as caught:
+            ingest(source, [f"edge:{tmp_path}/index"], model_file, Settings())
+    assert caught.value.exit_code == 3
+    assert not list(tmp_path.rglob("*.log"))
+
+
+def test_the_forecast_counts_log_and_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = {"edge": Engine("edge"), "coded": Engine("faiss", {"index": "IVF64,PQ32"})}
+    needed = 1000 * (4 * 1280 + disk.PAYLOAD_BYTES) + 3000 * (300 + 5120) + 3000 * (300 + 320)
+    for free, fits in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder, free=free: type("Usage", (), {"free": free}))
+        if fits:
+            disk.require_room(tmp_path, 1000, 3000, 1280, engines)
+        else:
+            with pytest.raises(DiskFullError):
+                disk.require_room(tmp_path, 1000, 3000, 1280, engines)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_a_run_within_five_seconds_whatever_it_does(
+    photo_folder: Path, tmp_path: Path, name: str
+) -> None:
+    """With batches that take the model ten times as long."""
+    command = [*COMMAND, str(photo_folder), "--store", f"edge:{tmp_path}/index", "--batch-size", "1024", "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
+    )
+    try:
+        while not list(tmp_path.glob("index/*/lock")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(getattr(signal, name))
+        start = time.monotonic()
+        output, errors = process.communicate(timeout=30)
+        assert time.monotonic() - start < 5
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        assert json.loads(output)["interrupted"]
+    finally:
+        process.kill()
+        process.wait()
