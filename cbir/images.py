@@ -2,11 +2,17 @@
 
 Pillow alone would clip 16-bit greys to white, show the hidden colours of transparent pixels, ignore the
 camera's orientation and accept a 20 KB file that unpacks to gigabytes. What it does right stays with it.
+
+A picture of 40 megapixels is 160 MB in Pillow. So that the whole way stays under 500 MB, at most two copies of it are
+alive at once: each step takes the place of the one before, and what numpy does, it does in bands of rows.
 """
 
+import contextlib
 import io
+import logging
+import re
 import warnings
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +29,14 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif
 
 THUMBNAIL_SIDE = 192
 _THUMBNAIL_BYTES = 8192
-_ORIENTATION = 0x0112
+_BAND_PIXELS = 2**16
 
-# What Pillow warns of is either refused below (size) or means nothing for a picture (EXIF, palettes).
+# What Pillow warns of is either refused below (size) or means nothing for a picture (EXIF, palettes); what it logs, it
+# raises as well.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+_BYTES_LEFT = re.compile(r" \(\d+ bytes not processed\)")  # another figure for each file, and no reason of its own
 
 
 def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
@@ -44,33 +54,49 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
     if not data:
         raise ImageError("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_size(image, max_megapixels)
         if shortest is not None:
             image.draft(image.mode, (shortest, shortest))
         image.load()
-        return _rgb(_upright(image))
+        _turn_upright(image)
+        if image.mode.startswith("I") or image.mode == "F":
+            image = _eight_bits(image)
+        elif image.has_transparency_data:
+            image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
+            image = _on_white(image)
+        return image if image.mode == "RGB" else image.convert("RGB")
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not an image of a known format") from None
+        reason = "damaged image: its header cannot be read" if _is_known(data) else "not an image of a known format"
+        raise ImageError(reason) from None
     except Image.DecompressionBombError as error:  # Pillow's own limit, about 179 megapixels
         pixels = int("".join(filter(str.isdecimal, str(error).split("exceeds")[0])))
         raise _too_large(f"{pixels / 1e6:,.0f} megapixels", max_megapixels) from None
     except Exception as error:  # Pillow's plugins raise at least seven kinds for damaged files
-        raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
+        reason = _BYTES_LEFT.sub("", " ".join(str(error).split()))
+        raise ImageError(f"damaged image: {reason or type(error).__name__}") from None
 
 
 def thumbnail(image: Image.Image, data: bytes) -> bytes:
-    """Return a small JPEG for showing: the file itself if it is one and small enough, else a copy at 192 pixels."""
+    """Return a small JPEG for showing, without camera data: the file itself if that is one, else 192 pixels of it."""
     small = max(image.size) <= THUMBNAIL_SIDE and len(data) <= _THUMBNAIL_BYTES
-    if small and data[:3] == b"\xff\xd8\xff" and b"Exif\x00" not in data:
+    if small and data[:3] == b"\xff\xd8\xff" and b"\xff\xe1" not in data:  # the segment of EXIF and XMP
         return data
-    copy = image.copy()
-    copy.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=2.0)
+    scale = THUMBNAIL_SIDE / max(image.size)
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=1.0)
     buffer = io.BytesIO()
-    copy.save(buffer, "JPEG", quality=85)
+    image.save(buffer, "JPEG", quality=85, comment=b"")
     return buffer.getvalue()
+
+
+def _is_known(data: bytes) -> bool:
+    """Return True if the bytes begin as an image file of a known format does."""
+    accepts = (Image.OPEN[kind][1] for kind in FORMATS)
+    return any(accept is not None and accept(data[:16]) for accept in accepts)
 
 
 def _check_size(image: Image.Image, max_megapixels: float) -> None:
@@ -84,31 +110,33 @@ def _too_large(what: str, max_megapixels: float) -> ImageError:
     return ImageError(f"too large: {what}, the limit is {max_megapixels:g} (CBIR_MAX_IMAGE_MEGAPIXELS)")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing about the orientation
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    with contextlib.suppress(Exception):  # a broken EXIF block must not cost the picture
+        ImageOps.exif_transpose(image, in_place=True)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return image.convert("RGB")
+def _on_white(image: Image.Image) -> Image.Image:
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image, mask=image)
+    return canvas
 
 
-def _eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Scale 16-bit greys, and floats of the ranges 0..1, 0..255 and 0..65535, to uint8; `convert` would clip them."""
-    values = np.nan_to_num(pixels.astype(np.float32))
-    if pixels.dtype.kind == "f":
-        peak = float(values.max(initial=0.0))
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit greys, and floats of the ranges 0..1, 0..255 and 0..65535, to mode L; `convert` would clip them."""
+    scale = 1 / 257
+    if image.mode == "F":
+        peak = max(float(values.max()) for _, values in _bands(image))
         scale = 255.0 if peak <= 1 else 1.0 if peak <= 255 else 1 / 257
-    else:
-        scale = 1 / 257
-    scaled: npt.NDArray[np.uint8] = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
-    return scaled
+    grey = Image.new("L", image.size)
+    for top, values in _bands(image):
+        scaled: npt.NDArray[np.uint8] = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+        grey.paste(Image.fromarray(scaled), (0, top))
+    return grey
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Yield the picture's rows in bands, each with its top, NaN as 0."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        yield top, np.nan_to_num(np.asarray(band).astype(np.float32))

@@ -1,6 +1,8 @@
 """The decoder: one upright RGB picture from whatever comes, or one reason."""
 
 import io
+import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,20 +12,12 @@ from PIL import Image, ImageCms
 
 from cbir.errors import ImageError
 from cbir.images import decode, thumbnail
+from cbir.model import Embedder
+
+from .golden_picture import golden_picture
+from .hostile import ORIENTATION, encoded, picture, rgb48_png, sixteen_bits, tiff_fields, with_exif, ycck_jpeg
 
 SIZE = (96, 64)
-
-
-def picture() -> Image.Image:
-    """A smooth picture with a different colour in each corner."""
-    x, y = np.meshgrid(np.linspace(0, 1, SIZE[0]), np.linspace(0, 1, SIZE[1]))
-    return Image.fromarray((np.stack([x, y, 1 - x], axis=-1) * 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def difference(image: Image.Image, other: Image.Image) -> float:
@@ -56,17 +50,25 @@ def test_the_camera_orientation_is_undone(orientation: int, shortest: int | None
     stored = picture()
     for step in ROTATIONS[orientation]:
         stored = stored.transpose(step)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    upright = decode(encoded(stored, "JPEG", quality=95, exif=exif.tobytes()), shortest=shortest)
+    upright = decode(encoded(stored, "JPEG", quality=95, exif=exif_of(orientation)), shortest=shortest)
     assert difference(upright.resize(SIZE), picture()) < 6
+
+
+def exif_of(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif.tobytes()
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])
 def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    assert difference(decode(encoded(picture(), "JPEG", quality=95, exif=exif.tobytes())), picture()) < 6
+    assert difference(decode(encoded(picture(), "JPEG", quality=95, exif=exif_of(orientation))), picture()) < 6
+
+
+def test_a_broken_field_beside_the_orientation_does_not_cost_it() -> None:
+    maker = (0x010F, 5, 1, 8)  # a fraction where text belongs, which Pillow reads and cannot write
+    upright = decode(with_exif(tiff_fields([maker, (ORIENTATION, 3, 1, 6)])))
+    assert difference(upright.transpose(Image.Transpose.ROTATE_90), picture()) < 6
 
 
 def test_a_broken_exif_block_is_ignored() -> None:
@@ -163,7 +165,124 @@ def test_a_thumbnail_is_small_and_a_small_jpeg_is_kept() -> None:
 
 
 def test_a_thumbnail_never_carries_the_camera_data_of_its_picture() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encoded(picture(), "JPEG", exif=exif.tobytes())
-    assert b"Exif" not in thumbnail(decode(data), data)
+    rotated = encoded(picture(), "JPEG", exif=exif_of(6))
+    described = encoded(picture(), "JPEG", xmp=b"<x:xmpmeta tiff:Orientation='6'/>", comment=b"a comment")
+    for data in (rotated, described, encoded(picture().resize((300, 200)), "JPEG", comment=b"a comment" * 1000)):
+        small = thumbnail(decode(data), data)
+        assert len(small) < 8192
+        assert not any(word in small for word in (b"Exif", b"xmpmeta", b"a comment"))
+
+
+def grey(image: Image.Image) -> Image.Image:
+    return image.convert("L").convert("RGB")
+
+
+def few_colours(image: Image.Image) -> Image.Image:
+    return image.quantize(200).convert("RGB")
+
+
+def with_hole(image: Image.Image) -> Image.Image:
+    """The picture with its left third transparent, over hidden colours."""
+    alpha = Image.new("L", image.size, 255)
+    alpha.paste(0, (0, 0, image.width // 3, image.height))
+    holed = image.copy()
+    holed.putalpha(alpha)
+    return holed
+
+
+def white_third(image: Image.Image) -> Image.Image:
+    whitened = image.copy()
+    whitened.paste("white", (0, 0, image.width // 3, image.height))
+    return whitened
+
+
+def palette_with_hole(image: Image.Image) -> Image.Image:
+    holed = few_colours(image).quantize(200, dither=Image.Dither.NONE)
+    holed.putpalette(bytes(holed.getpalette() or ()).ljust(768, b"\0"))  # as far as colour 255, which is the hole
+    holed.paste(255, (0, 0, image.width // 3, image.height))
+    return holed
+
+
+def same(image: Image.Image) -> Image.Image:
+    return image
+
+
+def as_jpeg(image: Image.Image) -> Image.Image:
+    """The picture as an ordinary JPEG file holds it: on flat colours the model feels even the finest coding."""
+    return decode(encoded(image, "JPEG", quality=100, subsampling=0))
+
+
+def floats(image: Image.Image, peak: float) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.float32) / 255 * peak)
+
+
+Variant = tuple[Callable[[Image.Image], Image.Image], Callable[[Image.Image], bytes]]
+VARIANTS: dict[str, Variant] = {
+    "CMYK JPEG": (same, lambda image: encoded(image.convert("CMYK"), "JPEG", quality=100)),
+    "YCCK JPEG": (as_jpeg, ycck_jpeg),
+    "CMYK TIFF": (same, lambda image: encoded(image.convert("CMYK"), "TIFF")),
+    "progressive JPEG": (
+        as_jpeg,
+        lambda image: encoded(image, "JPEG", quality=100, subsampling=0, progressive=True),
+    ),
+    "palette PNG": (few_colours, lambda image: encoded(few_colours(image).quantize(256), "PNG")),
+    "palette GIF": (few_colours, lambda image: encoded(few_colours(image).quantize(256), "GIF")),
+    "palette BMP": (few_colours, lambda image: encoded(few_colours(image).quantize(256), "BMP")),
+    "palette TIFF": (few_colours, lambda image: encoded(few_colours(image).quantize(256), "TIFF")),
+    "16-bit RGB PNG": (same, rgb48_png),
+    "16-bit grey PNG": (grey, lambda image: encoded(sixteen_bits(image), "PNG")),
+    "16-bit grey TIFF": (grey, lambda image: encoded(sixteen_bits(image), "TIFF")),
+    "16-bit big-endian TIFF": (grey, lambda image: encoded(sixteen_bits(image, "I;16B"), "TIFF")),
+    "float TIFF to 1": (grey, lambda image: encoded(floats(image, 1), "TIFF")),
+    "float TIFF to 255": (grey, lambda image: encoded(floats(image, 255), "TIFF")),
+    "float TIFF to 65535": (grey, lambda image: encoded(floats(image, 65535), "TIFF")),
+    "grey JPEG": (lambda image: as_jpeg(grey(image)), lambda image: encoded(image.convert("L"), "JPEG", quality=100)),
+    "opaque RGBA PNG": (same, lambda image: encoded(image.convert("RGBA"), "PNG")),
+    "opaque LA PNG": (grey, lambda image: encoded(image.convert("LA"), "PNG")),
+    "RGBA PNG": (white_third, lambda image: encoded(with_hole(image), "PNG")),
+    "RGBA WebP": (white_third, lambda image: encoded(with_hole(image), "WEBP", lossless=True, exact=True)),
+    "RGBA TIFF": (white_third, lambda image: encoded(with_hole(image), "TIFF")),
+    "RGBA AVIF": (white_third, lambda image: encoded(with_hole(image), "AVIF", quality=100, subsampling="4:4:4")),
+    "LA PNG": (lambda image: white_third(grey(image)), lambda image: encoded(with_hole(image).convert("LA"), "PNG")),
+    "palette PNG with a hole": (
+        lambda image: white_third(few_colours(image)),
+        lambda image: encoded(palette_with_hole(image), "PNG", transparency=255),
+    ),
+    "palette GIF with a hole": (
+        lambda image: white_third(few_colours(image)),
+        lambda image: encoded(palette_with_hole(image), "GIF", transparency=255),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def motifs(pictures: list[tuple[str, str | None, bytes]]) -> list[Image.Image]:
+    """Five pictures that differ, one of them with texture all over."""
+    return [decode(golden_picture()), *(decode(data) for _, _, data in pictures[::80])]
+
+
+def cosines(embedder: Embedder, plain: list[Image.Image], files: list[bytes]) -> list[float]:
+    """The cosines between pictures and the files that should mean the same."""
+    expected = embedder.embed(plain)
+    found = embedder.embed([embedder.decode(data, 40) for data in files])
+    return [float(a @ b) for a, b in zip(expected, found, strict=True)]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_colour_mode_keeps_the_meaning(name: str, embedder: Embedder, motifs: list[Image.Image]) -> None:
+    plain, file = VARIANTS[name]
+    assert min(cosines(embedder, [plain(image) for image in motifs], [file(image) for image in motifs])) >= 0.99
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_every_orientation_keeps_the_meaning(kind: str, embedder: Embedder, motifs: list[Image.Image]) -> None:
+    exact: dict[str, object] = {"lossless": True, "method": 0}
+    options = exact if kind == "WEBP" else {"quality": 100, "subsampling": "4:4:4", "speed": 10}
+    plain, files = [], []
+    for image, (orientation, steps) in itertools.product(motifs[:2], ROTATIONS.items()):
+        stored = image
+        for step in steps:
+            stored = stored.transpose(step)
+        plain.append(decode(encoded(image, kind, **options)))
+        files.append(encoded(stored, kind, exif=exif_of(orientation), **options))
+    assert min(cosines(embedder, plain, files)) >= 0.99
