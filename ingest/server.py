@@ -14,14 +14,12 @@ from qdrant_client import models
 from cbir.errors import CbirError, UsageError
 from cbir.generation import Plan
 from cbir.known import Known
+from cbir.qdrant_server import READ_RETRY_SECONDS, Server, ServerError
 from cbir.qdrant_store import (
     DIGEST,
-    READ_RETRY_SECONDS,
     THUMBNAIL,
     VERSION,
     CollectionRecord,
-    Server,
-    ServerError,
     aliases_of,
     create_collection,
     move_alias,

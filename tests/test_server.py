@@ -21,9 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
 
+import cbir.qdrant_server
 import cbir.qdrant_store
 from cbir.errors import CbirError, UsageError
 from cbir.generation import Plan
+from cbir.qdrant_server import server_options
 from cbir.qdrant_store import (
     METADATA,
     drop_collection,
@@ -31,7 +33,6 @@ from cbir.qdrant_store import (
     server_aliases,
     server_collections,
     server_model,
-    server_options,
     use_collection,
 )
 from cbir.records import Point
@@ -509,11 +510,11 @@ def test_a_wrong_option_is_refused(query: str, message: str) -> None:
     ],
 )
 def test_an_open_door_is_pointed_out(url: str, key: str | None, warning: str, caplog: pytest.LogCaptureFixture) -> None:
-    cbir.qdrant_store._client.cache_clear()
-    cbir.qdrant_store._warn_if_open.cache_clear()
+    cbir.qdrant_server._client.cache_clear()
+    cbir.qdrant_server._warn_if_open.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            cbir.qdrant_store.Server(url, Settings(QDRANT_API_KEY=key))
+            cbir.qdrant_server.Server(url, Settings(QDRANT_API_KEY=key))
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == bool(warning), "once, or never"
     assert warning in "".join(told)
