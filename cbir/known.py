@@ -61,6 +61,8 @@ class Known:
         return [str(uuid.UUID(bytes=one.ljust(16, b"\0"))) for one in self._ids[~self._marked].tolist()]
 
     def _at(self, point_id: str) -> int | None:
+        if not len(self._ids):
+            return None
         wanted = np.frombuffer(uuid.UUID(point_id).bytes, "S16")
         at = int(np.searchsorted(self._ids, wanted)[0])
         return at if at < len(self._ids) and self._ids[at] == wanted[0] else None

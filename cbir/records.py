@@ -17,6 +17,7 @@ Payload = Mapping[str, Any]
 RESERVED = ("key", "label", "sha256")
 """Payload fields that cbir writes itself; a column of the user's with such a name gets an underscore behind it."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _NAMESPACE = uuid.UUID("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51")
 
 
@@ -116,4 +117,4 @@ def digest(payload: Payload) -> str:
 
 def to_json(payload: Payload) -> str:
     """Return the payload as compact JSON text."""
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(payload)

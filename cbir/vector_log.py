@@ -62,14 +62,14 @@ class LogWriter:
         """Append one frame; it survives the death of the process, and after `flush` that of the machine."""
         if not points:
             return
-        vectors = np.stack([point.vector for point in points]).astype(np.float32, copy=False)
+        vectors = np.concatenate([point.vector for point in points], dtype=np.float32)
         columns = [
-            pa.array([uuid.UUID(point.id).bytes for point in points], pa.binary(16)),
+            pa.array([_bytes(point.id) for point in points], pa.binary(16)),
             pa.array([point.version for point in points]),
             pa.array([point.digest for point in points], pa.string()),
             pa.array([to_json(point.payload) for point in points]),
             pa.array([point.thumbnail for point in points], pa.binary()),
-            pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
+            pa.FixedSizeListArray.from_arrays(pa.array(vectors), len(vectors) // len(points)),
         ]
         self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
@@ -326,6 +326,10 @@ def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
             return
         yield body, _HEADER.size + length
         at += _HEADER.size + length
+
+
+def _bytes(point_id: str) -> bytes:
+    return bytes.fromhex(point_id.replace("-", ""))
 
 
 def _fixed(column: pa.Array, width: int) -> bytes:

@@ -38,6 +38,7 @@ class Duplicates:
     def __init__(self, journal: Journal, bits: int | None, stored: Iterable[tuple[str, bytes]]):
         self._journal = journal
         self._bits = bits
+        self._fresh: dict[str, Point] = {}
         self._keys: list[str] = []
         if bits is not None:
             import faiss
@@ -49,7 +50,9 @@ class Duplicates:
     def original(self, point: Point) -> Original | None:
         """Return the stored picture that `point` is a copy of, or None; then it counts as stored itself."""
         key = str(point.payload["key"])
-        copied = self._journal.key_of(str(point.payload["sha256"]), point.id)
+        sha256 = str(point.payload["sha256"])
+        fresh = self._fresh.setdefault(sha256, point)
+        copied = self._journal.key_of(sha256, point.id) if fresh.id == point.id else str(fresh.payload["key"])
         if copied is not None:
             return Original(copied, "the same bytes")
         if self._bits is None:
@@ -62,6 +65,10 @@ class Duplicates:
                 return Original(found, f"{distances[0, 0]} of 64 bits differ")
         self._add(key, code)
         return None
+
+    def committed(self) -> None:
+        """Forget what the journal has written down by now."""
+        self._fresh.clear()
 
     def _add(self, key: str, code: np.ndarray) -> None:
         self._index.add(code[None])

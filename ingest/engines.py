@@ -8,12 +8,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
 from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
+from cbir.memory import peak_memory
 from cbir.stores import ENGINE_KINDS
 from cbir.vector_log import VectorLog
 
@@ -22,6 +24,21 @@ from .disk import full, is_full
 _CHECKED = 50
 _PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
+
+
+_peaks: list[int] = []
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A child's last word; `peak` is the most bytes of memory that it had."""
+
+    peak: int
+
+
+def build_peak() -> int:
+    """Return the most bytes of memory that a process which built an engine for this one had."""
+    return max(_peaks, default=0)
 
 
 def build_engine(
@@ -52,8 +69,9 @@ def build_engine(
             except EOFError:
                 child.join()
                 raise _died(kind, folder, child.exitcode) from None
-            if message is None:
+            if isinstance(message, _Built):
                 child.join()
+                _peaks.append(message.peak)
                 return
             if isinstance(message, CbirError):
                 raise message
@@ -76,7 +94,7 @@ def _child(
         engine = ENGINE_KINDS[kind].load()
         engine.build(folder, log, options, sender.send)
         _check(kind, folder, log, options)
-        sender.send(None)
+        sender.send(_Built(peak_memory()))
     except UsageError as error:
         sender.send(UsageError(str(error)))
     except Exception as error:  # whatever it is, it is the parent that tells the user

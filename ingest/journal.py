@@ -59,7 +59,7 @@ class Failure:
 class Journal:
     """One collection's journal, for one thread; `failures` are those of earlier runs, by id.
 
-    What is recorded counts from the next `commit` on.
+    What is recorded is kept in memory until `commit`.
 
     Args:
         path: The file.
@@ -70,6 +70,8 @@ class Journal:
     def __init__(self, path: Path, max_megapixels: float):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._max_megapixels = max_megapixels
+        self._stored: dict[str, tuple[str, str]] = {}
+        self._failed: list[Failure] = []
         try:
             self._db = _open(path)
         except sqlite3.DatabaseError:  # damaged, and only a hint: begun anew
@@ -86,40 +88,45 @@ class Journal:
             return
         with self._db:
             self._db.execute("DELETE FROM stored")
-            self._insert((_blob(one), payload) for one, payload in described)
+            self._insert(
+                (_blob(one), str(payload.get("key", "")), str(payload.get("sha256", ""))) for one, payload in described
+            )
 
     def record(self, points: Sequence[Point], failures: Sequence[Failure]) -> None:
         """Note what was stored and what failed."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._insert((_blob(point.id), point.payload) for point in points)
-        self._forget("failed", [point.id for point in points])
-        self._db.executemany(
-            "INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (_blob(one.id), one.key, plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
-                for one in failures
-            ],
-        )
+        for point in points:
+            self._stored[point.id] = (str(point.payload["key"]), str(point.payload["sha256"]))
+        self._failed += failures
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """Note that these points are gone from the store."""
-        self._forget("stored", ids)
+    def commit(self, removed: Iterable[str] = (), forgotten: Iterable[str] = ()) -> None:
+        """Write down what was noted; called when the store has made it durable.
+
+        In one short transaction, since another process may have the journal open.
+
+        Args:
+            removed: Ids of points that are gone from the store.
+            forgotten: Ids of failures whose image the source has no more.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        failed = [
+            (_blob(one.id), one.key, plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
+            for one in self._failed
+        ]
+        with self._db:
+            self._insert((_blob(one), key, sha256) for one, (key, sha256) in self._stored.items())
+            self._forget("failed", [*self._stored, *forgotten])
+            self._db.executemany("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?)", failed)
+            self._forget("stored", removed)
+        self._stored.clear()
+        self._failed.clear()
 
     def keys(self, ids: Iterable[str]) -> dict[str, str]:
         """Return id -> key of stored points; an id that the journal does not know has its own text as its key."""
         rows = ((one, self._db.execute("SELECT key FROM stored WHERE id = ?", (_blob(one),)).fetchone()) for one in ids)
-        return {one: str(row[0]) if row else one for one, row in rows}
-
-    def forget_failures(self, ids: Iterable[str]) -> None:
-        """Drop these failures: the source has the images no more."""
-        self._forget("failed", ids)
-
-    def commit(self) -> None:
-        """Make what was recorded count; called when the store has made it durable."""
-        self._db.commit()
+        return {one: str(row[0]) if row else self._stored.get(one, (one,))[0] for one, row in rows}
 
     def key_of(self, sha256: str, other_than: str) -> str | None:
-        """Return the key of a stored picture with these very bytes, if there is one of another id."""
+        """Return the key of a picture with these very bytes, committed under another id, or None."""
         row = self._db.execute(
             "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key LIMIT 1", (sha256, _blob(other_than))
         ).fetchone()
@@ -133,11 +140,8 @@ class Journal:
     def _forget(self, table: str, ids: Iterable[str]) -> None:
         self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((_blob(one),) for one in ids))  # noqa: S608
 
-    def _insert(self, rows: Iterable[tuple[bytes, Payload]]) -> None:
-        self._db.executemany(
-            "INSERT OR REPLACE INTO stored VALUES (?, ?, ?)",
-            ((one, str(payload.get("key", "")), str(payload.get("sha256", ""))) for one, payload in rows),
-        )
+    def _insert(self, rows: Iterable[tuple[bytes, str, str]]) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?)", rows)
 
 
 def read_failures(path: Path) -> list[Failure]:

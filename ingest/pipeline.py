@@ -77,8 +77,9 @@ def embed_all(
 ) -> Iterator[ChunkResult]:
     """Yield the results of the items' chunks, at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
 
-    As they are finished, so that a crash finds at most one embedded chunk of each worker waiting to be stored; or, for
-    callers to whom it matters which of two images came first, in order.
+    As they are finished, so that a crash finds few embedded chunks waiting to be stored: those that finished while the
+    caller stored others come as one, and so in larger lots to a store that takes long to answer. Or, for callers to
+    whom it matters which of two images came first, one by one in order.
 
     Raises:
         CbirError: The source broke off; what came before has been yielded.
@@ -98,15 +99,27 @@ def embed_all(
                 break
             wait(pending[:1] if ordered else pending, return_when=FIRST_COMPLETED)
             done = pending[:1] if ordered else [future for future in pending if future.done()]
-            for future in done:
-                pending.remove(future)
-                yield future.result()
+            pending = [future for future in pending if future not in done]
+            yield joined([future.result() for future in done])
     except BaseException:  # GeneratorExit, too: whoever consumes this was interrupted
         _stop(embedding, pool, pending)
         raise
     pool.shutdown()
     if broken is not None:
         raise broken
+
+
+def joined(results: Sequence[ChunkResult]) -> ChunkResult:
+    """Return one result that says what these say."""
+    whole = results[0]
+    for one in results[1:]:
+        for name in ("read", "unchanged", "remembered"):
+            setattr(whole, name, getattr(whole, name) + getattr(one, name))
+        for name in ("ids", "points", "failures"):
+            getattr(whole, name).extend(getattr(one, name))
+        for stage, spent in one.seconds.items():
+            whole.seconds[stage] += spent
+    return whole
 
 
 def _stop(embedding: Embedding, pool: ThreadPoolExecutor, pending: Sequence[Future[ChunkResult]]) -> None:
@@ -134,7 +147,7 @@ def _chunks(
                     reason = "its key was there before in this run (choose another --key)"
                     result.failures.append(Failure(identity, plain(item.key), reason))
                     continue
-                if not embedding.unique_keys:
+                if not embedding.unique_keys or "\\" in plain(item.key):  # what plain text cannot hold is escaped
                     seen.add(identity)
                 result.ids.append(identity)
                 fresh.append((identity, item))

@@ -175,6 +175,7 @@ def _fill(source: Source, embedding: Embedding, targets: Sequence[Target], polic
             if time.monotonic() - last_flush >= FLUSH_SECONDS:
                 for target in targets:
                     target.flush()
+                duplicates.committed()
                 last_flush = time.monotonic()
             for one in result.ids:
                 for target in targets:
@@ -192,7 +193,8 @@ def _fill(source: Source, embedding: Embedding, targets: Sequence[Target], polic
     if source.complete:
         _note_gone(targets, policy, summary)
         for target in targets:
-            target.journal.forget_failures(failed_before)
+            target.flush()
+            target.journal.commit(forgotten=failed_before)
 
 
 def _copies(result: ChunkResult, duplicates: Duplicates, policy: Policy, summary: Summary) -> dict[str, Failure]:

@@ -67,7 +67,6 @@ class Target:
         self.sink = sink
         self.journal = Journal(sink.journal_path, max_megapixels)
         self.journal.reconcile(sink.known, sink.described())
-        self.journal.commit()
 
     def write(self, points: Sequence[Point], failures: Sequence[Failure]) -> list[Failure]:
         """Store what the sink does not have; return what it refused."""
@@ -81,7 +80,8 @@ class Target:
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points."""
         self.sink.delete(ids)
-        self.journal.remove(ids)
+        self.sink.flush()
+        self.journal.commit(removed=ids)
 
     def flush(self) -> None:
         """Return when all that was written is durable, and the journal knows."""

@@ -1,7 +1,5 @@
 """The summary of an ingest run: counted while it goes, shown to people or given to programs at its end."""
 
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cbir.memory import peak_memory
 from cbir.terminal import printable
 
+from .engines import build_peak
 from .journal import Failure
 from .pipeline import ChunkResult
 
@@ -81,7 +81,9 @@ class Summary:
         """Work out the totals."""
         self.seconds["total"] = time.perf_counter() - started
         self.images_per_second = self.stored / self.seconds["total"]
-        self.peak_megabytes = {"ingest": _peak(resource.RUSAGE_SELF), "build": _peak(resource.RUSAGE_CHILDREN)}
+        self.peak_megabytes = {
+            name: size // 10**6 for name, size in (("ingest", peak_memory()), ("build", build_peak()))
+        }
         self.reasons = dict(Counter(skip["reason"] for skip in self.failures).most_common())
 
     def as_json(self) -> dict[str, Any]:
@@ -141,8 +143,3 @@ def _show_some(console: Console, lines: Sequence[str]) -> None:
         console.print(f"  {printable(line)}", markup=False)
     if len(lines) > _SHOWN:
         console.print(f"  and {len(lines) - _SHOWN:,} more; --json names all")
-
-
-def _peak(whose: int) -> int:
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes there, kilobytes elsewhere
-    return resource.getrusage(whose).ru_maxrss * unit // 10**6

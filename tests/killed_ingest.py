@@ -70,7 +70,7 @@ def count_embedded(path: str) -> None:
 
 
 def note_synced(path: str) -> None:
-    """Append a log segment and how much of it is on the disk, whenever one is flushed; the rest may go with the power."""
+    """Append a log segment and how much of it is on the disk, at each flush; the rest may go with the power."""
     notes = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     flush = LogWriter.flush
 

@@ -104,9 +104,9 @@ class Trial:
         return [path for place in places for path in place.glob("*/building/log/*.log")]
 
 
-def contents(url: str) -> dict[str, Point]:
+def contents(url: str, collection: str) -> dict[str, Point]:
     """Return all points of a store's collection by id; one that is there twice is an error."""
-    store = open_store(url, None, Settings())
+    store = open_store(url, collection, Settings())
     try:
         points = list(store.points())
         found = {point.id: point for point in points}
@@ -119,9 +119,9 @@ def contents(url: str) -> dict[str, Point]:
         store.close()
 
 
-def require_same(url: str, expected: dict[str, Point]) -> None:
+def require_same(url: str, collection: str, expected: dict[str, Point]) -> None:
     """Raise `AssertionError` unless a store holds what an undisturbed run stored: ids, payloads, vectors."""
-    found = contents(url)
+    found = contents(url, collection)
     lost, strangers = expected.keys() - found.keys(), found.keys() - expected.keys()
     assert not lost, f"{len(lost)} lost in {url}"
     assert not strangers, f"{len(strangers)} strangers in {url}"

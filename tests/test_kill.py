@@ -1,15 +1,20 @@
 """Nothing lost, nothing twice, no strangers, whenever an ingest is killed; `--soak` kills 300 times."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cbir.records import Point
+
+from .building import both
 from .killing import Trial, contents, kill_until, require_same
+from .qdrant_server import qdrant_server
 
 PICTURES = 40
 WORKERS, BATCH = 2, 4
@@ -26,40 +31,48 @@ def few(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def arguments(few: Path, root: Path, *more: str) -> list[str]:
-    options = ["--workers", str(WORKERS), "--batch-size", str(BATCH), *more]
-    return [str(few), "--store", f"edge:{root}", "--store", f"faiss:{root}/faiss", *options]
+def arguments(few: Path, stores: list[str], collection: str = "killed") -> list[str]:
+    places = [word for store in stores for word in ("--store", store)]
+    options = ["--collection", collection, "--workers", str(WORKERS), "--batch-size", str(BATCH)]
+    return [str(few), *places, *options]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def undisturbed(few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Point]:
     root = tmp_path_factory.mktemp("undisturbed") / "index"
-    command = [sys.executable, "-m", "cbir.ingest.command", *arguments(few, root)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    found = contents(f"edge:{root}")
+    command = [sys.executable, "-m", "cbir.ingest.command", *arguments(few, both(root))]
+    subprocess.run(command, check=True, capture_output=True)
+    found = contents(f"edge:{root}", "killed")
     assert len(found) == PICTURES
     return found
 
 
-def check_both(undisturbed: dict) -> object:
+def embedded_trial(few: Path, folder: Path, **how: Any) -> Callable[[int], Trial]:
+    """Trials that write to Edge and FAISS, each series into an index folder of its own."""
+    return lambda number: Trial(arguments(few, both(folder / f"index{number}")), folder / f"trial{number}", **how)
+
+
+def same_as(undisturbed: dict[str, Point]) -> Callable[[Trial], None]:
+    """A check of every store that a trial wrote to."""
+
     def check(trial: Trial) -> None:
-        for kind in ("--store",):
-            for at, one in enumerate(trial.arguments):
-                if one == kind:
-                    require_same(trial.arguments[at + 1], undisturbed)
+        collection = trial.arguments[trial.arguments.index("--collection") + 1]
+        for at, word in enumerate(trial.arguments):
+            if word == "--store":
+                require_same(trial.arguments[at + 1], collection, undisturbed)
 
     return check
 
 
 @pytest.mark.slow
 def test_an_ingest_that_is_killed_anywhere_ends_as_an_undisturbed_one(
-    few: Path, undisturbed: dict, tmp_path: Path, soak: bool, capsys: pytest.CaptureFixture[str]
+    few: Path, undisturbed: dict[str, Point], tmp_path: Path, soak: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At most one batch of each worker is embedded again for a kill."""
     report = kill_until(
-        kills=200 if soak else 14,
-        trial=lambda number: Trial(arguments(few, tmp_path / f"index{number}"), tmp_path / f"trial{number}"),
-        check=check_both(undisturbed),
+        kills=190 if soak else 13,
+        trial=embedded_trial(few, tmp_path),
+        check=same_as(undisturbed),
         pictures=PICTURES,
         seed=0,
         most_again=WORKERS * BATCH,
@@ -71,20 +84,39 @@ def test_an_ingest_that_is_killed_anywhere_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 def test_a_power_cut_anywhere_ends_as_an_undisturbed_run(
-    few: Path, undisturbed: dict, tmp_path: Path, soak: bool
+    few: Path, undisturbed: dict[str, Point], tmp_path: Path, soak: bool
 ) -> None:
     """As a kill, and what was not flushed to the disk is gone, in the middle of a frame perhaps."""
     report = kill_until(
-        kills=100 if soak else 6,
-        trial=lambda number: Trial(
-            arguments(few, tmp_path / f"index{number}"), tmp_path / f"trial{number}", power_cut=True
-        ),
-        check=check_both(undisturbed),
+        kills=80 if soak else 4,
+        trial=embedded_trial(few, tmp_path, power_cut=True),
+        check=same_as(undisturbed),
         pictures=PICTURES,
         seed=1,
         most_again=None,
     )
-    assert report.count >= 6
+    assert report.count >= 4
+
+
+@pytest.mark.slow
+def test_an_ingest_to_a_server_that_is_killed_ends_as_an_undisturbed_one(
+    few: Path, undisturbed: dict[str, Point], tmp_path: Path, soak: bool
+) -> None:
+    with qdrant_server() as server:
+
+        def trial(number: int) -> Trial:
+            collection = f"killed{number}"
+            return Trial(arguments(few, [server.url], collection), tmp_path / f"trial{number}")
+
+        report = kill_until(
+            kills=30 if soak else 3,
+            trial=trial,
+            check=same_as(undisturbed),
+            pictures=PICTURES,
+            seed=3,
+            most_again=WORKERS * BATCH,
+        )
+    assert report.count >= 3
 
 
 @pytest.mark.slow
@@ -92,9 +124,15 @@ def test_a_power_cut_anywhere_ends_as_an_undisturbed_run(
     ("bug", "found"),
     [("journal ahead", "lost|never embedded"), ("random ids", "lost|strangers"), ("kept in memory", "embedded again")],
 )
-def test_the_harness_finds_a_planted_bug(few: Path, undisturbed: dict, tmp_path: Path, bug: str, found: str) -> None:
-    def trial(number: int) -> Trial:
-        return Trial(arguments(few, tmp_path / f"index{number}"), tmp_path / f"trial{number}", bug)
-
+def test_the_harness_finds_a_planted_bug(
+    few: Path, undisturbed: dict[str, Point], tmp_path: Path, bug: str, found: str
+) -> None:
     with pytest.raises(AssertionError, match=found):
-        kill_until(12, trial, check_both(undisturbed), PICTURES, seed=2, most_again=WORKERS * BATCH)
+        kill_until(
+            kills=12,
+            trial=embedded_trial(few, tmp_path, bug=bug),
+            check=same_as(undisturbed),
+            pictures=PICTURES,
+            seed=2,
+            most_again=WORKERS * BATCH,
+        )

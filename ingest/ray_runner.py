@@ -1,0 +1,271 @@
+"""The same ingest on Ray Data: every node of a cluster takes shares of the source, and all write to one server.
+
+A share is an ordinary ingest of `shard=(i, n)`. Points have the ids that they always have, so a share that died with
+its worker is ingested again, and what it had stored is found stored. The collection is completed, and its alias moved,
+once and at the end, by the process that was called; that one also keeps the journal of failures.
+"""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from cbir import terminal
+from cbir.errors import CbirError, DiskFullError, UsageError
+from cbir.model import cores, read_sealed
+from cbir.settings import Settings
+from cbir.sources import Source, SourceOptions, in_shard, open_source
+from cbir.stores import parse
+from cbir.terminal import one_line
+
+from .journal import Failure, Journal, server_journal
+from .run import AS_IT_COMES, Policy, ingest, stop_signals
+from .summary import Summary
+
+SHARES_A_WORKER = 2
+"""More would spread better, but every share asks the server for all ids that it has."""
+
+_ATTEMPTS = 5
+_OBJECT_STORE_BYTES = 100 * 2**20
+_ERRORS = {kind.exit_code: kind for kind in (CbirError, UsageError, DiskFullError)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told.
+
+    Attributes:
+        source: As the user named it; it must mean the same on every node.
+        options: How to read it.
+        stores: URLs of servers.
+        collection: Its name.
+        dataset: Name of the data set, None for the source's.
+        policy: What to do with images that are not simply new.
+        settings: Those of the process that was called, for one worker.
+        failed: Failures of earlier runs.
+    """
+
+    source: str
+    options: SourceOptions
+    stores: Sequence[str]
+    collection: str
+    dataset: str | None
+    policy: Policy
+    settings: Settings
+    failed: Mapping[str, Failure]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What became of one share: its summary and the failures that the next run has to know, or else an error."""
+
+    shard: tuple[int, int]
+    summary: Summary | None = None
+    failures: Sequence[Failure] = ()
+    error: str = ""
+    exit_code: int = 0
+
+
+_SHARE = TypeAdapter(Share)
+
+
+def ingest_on_ray(
+    source: str,
+    options: SourceOptions,
+    stores: Sequence[str],
+    model_file: Path,
+    settings: Settings,
+    collection: str | None = None,
+    dataset: str | None = None,
+    policy: Policy = AS_IT_COMES,
+    address: str | None = None,
+) -> tuple[Summary, Source]:
+    """Ingest on a Ray cluster, or on one that is started on this machine and ends with this call.
+
+    Args:
+        source: As for `open_source`; every node must be able to read it.
+        options: How to read it.
+        stores: URLs of Qdrant servers that every node reaches.
+        model_file: The model; it travels to the nodes.
+        settings: `workers` counts for a cluster that is started here, the others for all nodes.
+        collection: As for `ingest`.
+        dataset: As for `ingest`.
+        policy: As for `ingest`.
+        address: HOST:PORT of the cluster's head, or `auto`; None starts one.
+
+    Returns:
+        The summary of all shares, and the source. What a share had stored before its worker died counts as unchanged.
+
+    Raises:
+        UsageError: As for `ingest`, or Ray is not installed, or cannot do this; nothing was changed.
+        CbirError: As for `ingest`, or the cluster cannot be reached, or failed; what was stored is kept.
+    """
+    started = time.perf_counter()
+    _check(stores, source, options, policy)
+    opened = open_source(source, options)
+    nothing = replace(opened, items=(), total=0, complete=False)
+    model = read_sealed(model_file)
+    unfinished = replace(policy, partial=True)
+    summary = ingest(nothing, stores, model_file, settings, collection, dataset, unfinished)
+    one_worker = settings.model_copy(update={"workers": 1})
+    failed = _failures(stores, summary.collection, settings)
+    job = Job(source, options, stores, summary.collection, dataset, unfinished, one_worker, failed)
+    try:
+        with _cluster(settings, address) as workers, stop_signals():
+            summary.workers = workers
+            with terminal.progress("embedding", opened.total) as advance:
+                for share in _shares(job, model, workers):
+                    if share.summary is None:
+                        raise _ERRORS.get(share.exit_code, CbirError)(share.error)
+                    _remember(job, share)
+                    _add(summary, share.summary)
+                    advance(share.summary.read)
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    else:
+        completed = ingest(nothing, stores, model_file, settings, summary.collection, dataset, policy)
+        summary.seconds["build"] += completed.seconds["build"]
+    summary.finish(started)
+    return summary, opened
+
+
+def _check(stores: Sequence[str], source: str, options: SourceOptions, policy: Policy) -> None:
+    """Raise `UsageError` unless this can be done on Ray."""
+    for store in stores:
+        if parse(store).embedded:
+            raise UsageError(
+                f"--runner ray fills servers, and {store} is one process's files; name --store http://HOST:6333"
+            )
+    if source == "-":
+        raise UsageError("--runner ray needs a source that every node can read, which standard input is not")
+    if options.shard:
+        raise UsageError("--runner ray divides the source itself; leave out --shard")
+    if policy.remove_gone:
+        raise UsageError("sync does not run on Ray; add with --runner ray, and then sync without it")
+    if policy.skip_duplicates or policy.near_bits is not None:
+        raise UsageError("with --runner ray copies are not left out; `cbir-ingest duplicates` names them afterwards")
+    if find_spec("ray") is None:
+        raise UsageError("--runner ray needs Ray on this machine and on every node: pip install 'cbir[ray]'")
+
+
+@contextmanager
+def _cluster(settings: Settings, address: str | None) -> Iterator[int]:
+    """Join or start a cluster, and yield how many workers it has room for.
+
+    Raises:
+        CbirError: It cannot be reached, or a part of it failed for good.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        if address is None:
+            workers = settings.workers or max(1, cores() // settings.threads)
+            ray.init(
+                "local",
+                num_cpus=workers * settings.threads,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
+        raise CbirError(f"{where}: {one_line(error)[:300]}") from None
+    try:
+        yield max(1, int(ray.cluster_resources().get("CPU", 0)) // settings.threads)
+    except ray.exceptions.RayError as error:
+        raise CbirError(f"the Ray cluster failed: {one_line(error)[:300]}; what was stored is kept") from None
+    finally:
+        ray.shutdown()
+
+
+def _shares(job: Job, model: bytes, workers: int) -> Iterator[Share]:
+    """Yield what became of the shares, as they are done; a share whose worker or node died is done elsewhere."""
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    count = SHARES_A_WORKER * workers
+    shards = [{"number": number} for number in range(1, count + 1)]
+    results = ray.data.from_items(shards, override_num_blocks=count).map(
+        _run_share,
+        fn_kwargs={"job": job, "count": count, "model": ray.put(model)},
+        num_cpus=job.settings.threads,
+        ray_remote_args_fn=lambda: {"max_retries": _ATTEMPTS},
+    )
+    for row in results.iter_rows():
+        yield _SHARE.validate_json(row["share"])
+
+
+def _run_share(row: dict[str, int], job: Job, count: int, model: Any) -> dict[str, bytes]:
+    """Ingest one share, in a worker of the cluster."""
+    import ray
+
+    shard = (row["number"], count)
+    try:
+        share = ingest_share(job, shard, ray.get(model))
+    except CbirError as error:
+        share = Share(shard, error=one_line(error), exit_code=error.exit_code)
+    return {"share": _SHARE.dump_json(share)}
+
+
+def ingest_share(job: Job, shard: tuple[int, int], model: bytes) -> Share:
+    """Ingest one share of the source, with a journal of its own: a node's workers would wait for each other's."""
+    with tempfile.TemporaryDirectory(prefix="cbir-share-") as folder:
+        model_file = Path(folder) / "model.onnx"
+        model_file.write_bytes(model)
+        settings = job.settings.model_copy(update={"cache": Path(folder)})
+        before = [one for one in job.failed.values() if in_shard(one.key, shard)]
+        for store in job.stores:
+            with closing(_journal(store, job.collection, settings)) as journal:
+                journal.record([], before)
+                journal.commit()
+        source = open_source(job.source, replace(job.options, shard=shard))
+        summary = ingest(source, job.stores, model_file, settings, job.collection, job.dataset, job.policy)
+        if summary.interrupted:
+            terminal.leave(1)  # Ray ends this worker, and does its share again elsewhere
+        return Share(shard, summary, list(_failures(job.stores, job.collection, settings).values()))
+
+
+def _journal(store: str, collection: str, settings: Settings) -> Journal:
+    return Journal(server_journal(settings, store, collection), settings.max_image_megapixels)
+
+
+def _failures(stores: Sequence[str], collection: str, settings: Settings) -> dict[str, Failure]:
+    """Return the failures that the journals of this machine know."""
+    found: dict[str, Failure] = {}
+    for store in stores:
+        with closing(_journal(store, collection, settings)) as journal:
+            found |= journal.failures
+    return found
+
+
+def _remember(job: Job, share: Share) -> None:
+    """Note in the journals of this machine what failed in a share, instead of what had failed before."""
+    before = [one.id for one in job.failed.values() if in_shard(one.key, share.shard)]
+    for store in job.stores:
+        with closing(_journal(store, job.collection, job.settings)) as journal:
+            journal.record([], share.failures)
+            journal.commit(forgotten=before)
+
+
+def _add(total: Summary, share: Summary) -> None:
+    """Count in a share; the seconds of a stage are those of all workers divided by their number."""
+    for name in ("read", "stored", "changed", "unchanged", "duplicates", "skipped", "remembered"):
+        setattr(total, name, getattr(total, name) + getattr(share, name))
+    total.failures += share.failures
+    total.copies += share.copies
+    for stage, spent in share.seconds.items():
+        total.seconds[stage] += spent / total.workers
