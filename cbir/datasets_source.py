@@ -4,14 +4,12 @@ Images are read undecoded, so that the same JPEG gives the same vector from a fo
 Rows are gone through as Arrow tables: an image is copied out of its table when it is read, by the thread that reads it.
 """
 
-import glob
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cbir.datasets_loading import ROWS_AT_ONCE, Loaded, Place, load_split, one_line
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.folder_source import open_files, read_remote
 from cbir.records import Item
@@ -30,7 +28,6 @@ from cbir.sources import (
 )
 from cbir.where import Condition, parse_where
 
-_ROWS_AT_ONCE = 64
 _LOOKED_AT = 100
 _KEY_COLUMNS = ("key", "id", "image_id", "file_name", "filename", "path")
 
@@ -42,13 +39,9 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
         UsageError: There is no such file, data set, split or column.
         CbirError: The hub cannot be reached.
     """
-    import datasets
-
     refuse(options, ("private_urls",), f"{text}, a data set")
-    datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be ten lines before our one
-    with _one_line(text):
-        loaded = _load(text, options)
+    with one_line(text):
+        loaded = load_split(text, options)
         rows = _rows(text, loaded, options)
         bare = replace(rows, payload=())  # the same items, without what takes time
         keep = selection(bare, options)
@@ -60,30 +53,11 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the paths in a data set's rows may lead: into these folders, or to URLs that begin so."""
-
-    folders: tuple[Path, ...] = ()
-    remote: str = ""
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A data set: its name, its origin, where its images are, its rows, and how many these are if that is known."""
-
-    name: str
-    origin: str
-    place: _Place
-    data: Any
-    count: int | None
-
-
-@dataclass(frozen=True)
 class _Picture:
     """Reads the image of a row, a `pyarrow.StructScalar` of bytes and path that still lies in its table."""
 
     value: Any
-    place: _Place
+    place: Place
 
     @property
     def path(self) -> str | None:
@@ -94,7 +68,9 @@ class _Picture:
     def token(self) -> str:
         """Return what changes with the file; "" for bytes in the row, whose hash tells as quickly."""
         in_row = not self.value.is_valid or self.value["bytes"].is_valid
-        return "" if in_row or not self.path else file_token(self.path)
+        if in_row or not self.path:
+            return ""
+        return self.path if self.place.remote else file_token(self.path)  # the hub's paths name the revision
 
     def __call__(self) -> bytes:
         found = self.value.as_py() or {}
@@ -106,7 +82,11 @@ class _Picture:
         if self.place.remote and path.rpartition("::")[2].startswith(self.place.remote):
             if "::" in path and not path.startswith("zip://"):
                 raise ImageError("its path leads out of the data set")
-            return read_remote(*open_files(path, "its path"))
+            try:
+                files, inner = open_files(path, "it")
+            except CbirError as error:
+                raise ImageError(str(error)) from None
+            return read_remote(files, inner)
         try:
             real = Path(path).resolve()
         except ValueError:
@@ -136,14 +116,14 @@ class _Rows:
     label: str | None
     payload: tuple[str, ...]
     where: tuple[Condition, ...]
-    place: _Place
+    place: Place
 
     def __iter__(self) -> Iterator[Item]:
         tested = [condition.column for condition in self.where]
         columns = list(dict.fromkeys(name for name in (self.key, self.label, *tested, *self.payload) if name))
         kinds = self.data.features  # a deep copy, each time
         number = -1
-        for table in self.data.iter(_ROWS_AT_ONCE):
+        for table in self.data.iter(ROWS_AT_ONCE):
             for value, row in zip(table[self.image], table.select(columns).to_pylist(), strict=True):
                 number += 1
                 tested_values = {name: _shown(kinds[name], row[name]) for name in tested}
@@ -167,74 +147,7 @@ def _with_version(item: Item) -> Item:
     return with_version(item, item.read.token()) if isinstance(item.read, _Picture) else item
 
 
-@contextmanager
-def _one_line(text: str) -> Iterator[None]:
-    """Turn whatever `datasets` raises into one line."""
-    try:
-        yield
-    except CbirError:
-        raise
-    except ConnectionError as error:
-        hint = "download the data set where there is a network and give the folder or the .parquet file"
-        raise CbirError(f"{text}: the hub cannot be reached: {error}; {hint}") from None
-    except Exception as error:  # a missing set, a wrong split and a broken file share no base class
-        detail = " ".join(str(error.__cause__ or error).split())[:300]
-        raise UsageError(f"cannot read {text}: {type(error).__name__}: {detail}") from None
-
-
-def _load(text: str, options: SourceOptions) -> _Loaded:
-    """Return the data set that the user named: rows of one split, on this machine or as a stream."""
-    import datasets
-
-    scheme, _, rest = text.partition(":")
-    split, streaming = options.split or "train", options.streaming
-    suffix = f"?split={split}" if split != "train" else ""  # rows of two splits are not the same rows
-    if scheme == "hf":
-        repository = rest.removeprefix("//").removeprefix("datasets/")
-        data = datasets.load_dataset(repository, split=split, streaming=streaming)
-        place = _Place(remote=f"hf://datasets/{repository}@") if streaming else _Place(_hub_caches())
-        return _Loaded(repository.rsplit("/", 1)[-1], f"hf://{repository}{suffix}", place, data, _count(data, split))
-    if scheme == "imagefolder":
-        path = Path(rest.removeprefix("//")).expanduser().resolve()
-        if not path.is_dir():
-            raise UsageError(f"{text}: {path} is not a folder")
-        data = datasets.load_dataset("imagefolder", data_dir=str(path), split=split, streaming=streaming)
-        return _Loaded(path.name, f"{path}{suffix}", _Place((path,)), data, _count(data, split))
-    path = Path(text).expanduser().resolve()
-    if path.is_dir():
-        refuse(options, ("streaming",), f"{text}, which is read from where it is anyway")
-        saved = datasets.load_from_disk(str(path))
-        if not isinstance(saved, datasets.DatasetDict):
-            refuse(options, ("split",), f"{text}, which has no splits")
-            return _Loaded(path.name, str(path), _Place((path,)), saved, len(saved))
-        if split not in saved:
-            raise UsageError(f"{text} has no split {split!r}; it has {', '.join(saved)}")
-        return _Loaded(path.name, f"{path}{suffix}", _Place((path,)), saved[split], len(saved[split]))
-    refuse(options, ("split",), f"{text}, which has no splits")
-    pattern = glob.escape(str(path)) if path.is_file() else str(path)
-    files = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute
-    if not files:
-        raise UsageError(f"{text} does not exist")
-    name = path.stem if path.is_file() else path.parent.name
-    kind = path.suffix[1:].lower()
-    data = datasets.load_dataset(kind, data_files=pattern, split="train", streaming=streaming)
-    count = _count(data, split)
-    if count is None and kind == "parquet":
-        import pyarrow.dataset
-
-        count = pyarrow.dataset.dataset(files).count_rows()  # which the files' ends tell
-    return _Loaded(name, str(path), _Place((path.parent,)), data, count)
-
-
-def _count(data: Any, split: str) -> int | None:
-    """Return a data set's number of rows, None if a stream does not know it."""
-    if hasattr(data, "num_rows"):
-        return int(data.num_rows)
-    known = (data.info.splits or {}).get(split)
-    return (known.num_examples or None) if known else None
-
-
-def _rows(text: str, loaded: _Loaded, options: SourceOptions) -> _Rows:
+def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
     """Return the data set's rows, with the columns that were named or found.
 
     Raises:
@@ -274,12 +187,14 @@ def _key_column(data: Any, image: str) -> str | None:
     return next((name for name in _KEY_COLUMNS if name in data.features), None)
 
 
-def _file_key(path: str | None, place: _Place) -> str | None:
+def _file_key(path: str | None, place: Place) -> str | None:
     """Return an image's file name as its key, with the folders that tell it from others; None if it has no name."""
     if not path:
         return None
-    if place.remote and path.startswith(place.remote):
-        return path.removeprefix(place.remote).partition("/")[2]  # without the revision
+    inner, _, outer = path.rpartition("::")  # zip://NAME::ARCHIVE
+    if place.remote and outer.startswith(place.remote):
+        name = outer.removeprefix(place.remote).partition("/")[2]  # without the revision
+        return f"{name}/{inner.removeprefix('zip://')}" if inner else name
     file = Path(path)
     below = next((file.relative_to(folder) for folder in place.folders if file.is_relative_to(folder)), None)
     if below is None:
@@ -288,11 +203,3 @@ def _file_key(path: str | None, place: _Place) -> str | None:
     if "snapshots" in parts:  # of a hub repository, below the name of its revision
         parts = parts[parts.index("snapshots") + 2 :]
     return "/".join(parts)
-
-
-def _hub_caches() -> tuple[Path, ...]:
-    """Return the folders into which the hub's libraries download."""
-    import datasets
-    import huggingface_hub.constants
-
-    return (Path(datasets.config.HF_DATASETS_CACHE).resolve(), Path(huggingface_hub.constants.HF_HOME).resolve())

@@ -244,7 +244,7 @@ class _Checked(httpcore.NetworkBackend):
         if not self._private:
             for address in addresses:
                 if not is_public(address):
-                    raise ImageError(f"{host} leads to the private address {address}, which --private-urls would allow")
+                    raise ImageError(f"{host} leads to the private address {address}; see --allow-private-addresses")
         return addresses
 
 

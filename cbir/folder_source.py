@@ -135,7 +135,9 @@ def _require_one(items: Iterable[Item], where: str) -> None:
     try:
         first = next(iter(items), None)
     except CbirError as error:
-        raise UsageError(str(error)) from None
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UsageError(str(error)) from None
+        raise
     if first is None:
         raise UsageError(f"{where} has no image file ({', '.join(sorted(EXTENSIONS))}) in it or below it")
 
@@ -168,9 +170,9 @@ def _walk(
                     if entry.version:
                         versions[entry.name] = entry.version
         except OSError as error:
-            reason = f"cannot list this folder: {error.strerror or error}"
+            reason = f"cannot list this folder: {error.strerror or _reason(error)}"
             if not folder:
-                raise CbirError(f"{where}: {reason}") from None
+                raise CbirError(f"{where}: {reason}") from error
             yield Item(folder.rstrip("/"), partial(unusable, reason))
         names.sort()
         for name in names:

@@ -29,6 +29,7 @@ from cbir.records import Item, plain, to_json
 MAX_FILE_BYTES = 256 * 2**20
 SAVED = ("dataset_info.json", "dataset_dict.json")
 """What tells a folder that `datasets` saved."""
+_FLAGS = {"private_urls": "allow-private-addresses"}
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
     """Raise `UsageError` if an option is given that this kind of source has no use for."""
     for name in names:
         if getattr(options, name) not in (None, False):
-            raise UsageError(f"--{name.replace('_', '-')} means nothing for {what}")
+            raise UsageError(f"--{_FLAGS.get(name, name)} means nothing for {what}")
 
 
 def check_columns(options: SourceOptions, columns: Collection[str], text: str) -> None:

@@ -78,7 +78,8 @@ def test_options_choose(tree: str) -> None:
 @pytest.mark.parametrize("option", ["label", "key", "split", "payload", "where", "private_urls", "streaming"])
 def test_an_option_that_means_nothing_is_refused(tree: str, option: str) -> None:
     value: Any = {"payload": ("x",), "private_urls": True, "streaming": True}.get(option, "x")
-    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} means nothing for a folder"):
+    flag = {"private_urls": "allow-private-addresses"}.get(option, option)
+    with pytest.raises(UsageError, match=f"--{flag} means nothing for a folder"):
         open_source(tree, SourceOptions(**{option: value}))
 
 
@@ -173,7 +174,7 @@ def test_a_tree_that_cannot_be_listed_at_all(tree: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "scandir", refuse)
     monkeypatch.setattr(MemoryFileSystem, "ls", refuse)
-    with pytest.raises(UsageError, match="tree: cannot list this folder: Permission denied"):
+    with pytest.raises(CbirError, match="tree: cannot list this folder: Permission denied"):
         open_source(tree, SourceOptions())
 
 
@@ -201,7 +202,7 @@ def test_errors_that_only_a_file_system_knows(bucket: MemoryFileSystem, monkeypa
     with pytest.raises(ImageError, match="cannot be read: HttpError: 503 busy s3://bucket"):
         first.read()
     monkeypatch.setattr(MemoryFileSystem, "ls", fail)
-    with pytest.raises(UsageError, match="memory://x: cannot list this folder: HttpError: 503 busy") as caught:
+    with pytest.raises(CbirError, match="memory://x: cannot list this folder: HttpError: 503 busy") as caught:
         open_source("memory://x", SourceOptions())
     assert "secret" not in str(caught.value)
 
@@ -221,7 +222,7 @@ def test_a_file_in_a_bucket_that_is_too_large_is_not_read(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("memory://nowhere", "memory://nowhere: cannot list this folder: "),
+        ("memory://nowhere", "memory://nowhere: cannot list this folder: FileNotFoundError: /nowhere"),
         ("nonsense://x", "nonsense://x is no address of a folder tree: .*nonsense"),
         ("https://me:secret@example.org/photos", "https://example.org/photos is no folder tree"),
         ("file:///etc", "file:///etc is no folder tree: give a local folder as a path"),

@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -321,6 +322,7 @@ def test_a_stream_from_the_hub_reads_files_of_its_own_repository_only(monkeypatc
         "/etc/passwd",
         "memory://datasets/me/other@0/x.jpg",
         f"{root}/train/gone.jpg",
+        f"zip://z.jpg::{root}/gone.zip",
     ]
     features = datasets.Features({"image": datasets.Image()})
 
@@ -335,22 +337,25 @@ def test_a_stream_from_the_hub_reads_files_of_its_own_repository_only(monkeypatc
         def _strip_protocol(cls, path: str) -> str:
             return "/" + path.removeprefix("hf://").strip("/")
 
-    def load_dataset(name: str, split: str, streaming: bool) -> datasets.IterableDataset:
-        assert (name, split, streaming) == ("me/pictures", "train", True)
-        return datasets.IterableDataset.from_generator(rows, features=features)
+    def load_builder(name: str) -> Any:
+        assert name == "me/pictures"
+        stream = datasets.IterableDataset.from_generator(rows, features=features)
+        return SimpleNamespace(config=None, as_streaming_dataset=lambda split: {"train": stream}[split])
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load_builder)
     monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "hf", Hub)
     source = open_source("hf://me/pictures", SourceOptions(streaming=True))
     assert (source.name, source.origin, source.total) == ("pictures", "hf://me/pictures", None)
     items = list(source.items)
-    assert items[0].key == "train/red.jpg"
+    assert [item.key for item in items[:2]] == ["train/red.jpg", "a.zip/z.jpg"]
+    assert all("0123abc" in item.version for item in items[:2])
     assert [item.read() for item in items[:2]] == [jpeg("red"), jpeg("green")]
-    for item in items[2:-1]:
+    for item in items[2:-2]:
         with pytest.raises(ImageError, match="leads out of the data set"):
             item.read()
-    with pytest.raises(ImageError, match="cannot be read: FileNotFoundError"):
-        items[-1].read()
+    for item in items[-2:]:
+        with pytest.raises(ImageError, match="FileNotFoundError"):
+            item.read()
     files.store.clear()
 
 
@@ -395,7 +400,7 @@ def test_columns_of_a_data_set_are_chosen_by_payload_and_where(tmp_path: Path) -
             found(**options)
     with pytest.raises(UsageError, match="no column 'size' for --payload; its columns are image, mask, raw, kind"):
         found(payload=("kind", "size"))
-    with pytest.raises(UsageError, match="--private-urls means nothing for t.parquet, a data set"):
+    with pytest.raises(UsageError, match="--allow-private-addresses means nothing for t.parquet, a data set"):
         found(private_urls=True)
 
 

@@ -164,7 +164,7 @@ def test_links_and_folders_in_a_tar_are_not_followed(tmp_path: Path) -> None:
         ("shards/*.tar", {"payload": ("kind",)}, "no column 'kind' for --payload"),
         ("shards/*.tar", {"where": "kind=1"}, "no column 'kind' for --where"),
         ("shards/*.tar", {"split": "x"}, "--split means nothing for WebDataset shards"),
-        ("shards/*.tar", {"private_urls": True}, "--private-urls means nothing for WebDataset shards"),
+        ("shards/*.tar", {"private_urls": True}, "--allow-private-addresses means nothing for WebDataset shards"),
     ],
 )
 def test_wrong_shards_are_one_line(
