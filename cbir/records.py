@@ -94,9 +94,11 @@ def full_payload(item: Item, sha256: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as plain JSON: no NaN (None instead), no lone surrogates, dates as ISO text."""
-    if value is None or isinstance(value, bool | int):
+    """Return `value` as plain JSON: no NaN (None instead), lone surrogate or integer beyond 64 bits, dates as ISO text."""
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float):

@@ -217,9 +217,10 @@ def _prepare(
             image: Image.Image = embedding.embedder.decode(data, embedding.max_megapixels)
             pixels = embedding.embedder.pixels(image)
             small = thumbnail(image, data)
-    except (ImageError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Failure(identity, plain(item.key), reason, item.version, sha256)
+    except ImageError as error:
+        return Failure(identity, plain(item.key), str(error), item.version, sha256)
+    except OSError as error:  # tried again each time: what mends it, a permission say, leaves the version as it is
+        return Failure(identity, plain(item.key), error.strerror or str(error), "", sha256)
     return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels
 
 

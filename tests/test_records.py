@@ -34,6 +34,7 @@ def test_any_value_becomes_json_and_stays_what_it_is(value: Any) -> None:
 def test_values_that_stores_refuse_are_put_into_words() -> None:
     assert plain(float("nan")) is None
     assert plain(np.float32(1.5)) == 1.5
+    assert plain([2**63 - 1, -(2**63), 2**63]) == [2**63 - 1, -(2**63), str(2**63)]
     assert plain(datetime(2020, 1, 2)) == "2020-01-02T00:00:00"
     assert plain("bad \udcff name") == "bad \\udcff name"
 
