@@ -94,7 +94,7 @@ def full_payload(item: Item, sha256: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as plain JSON: no NaN (None instead), lone surrogates or integers of over 64 bits; dates as text."""
+    """Return `value` as plain JSON: no NaN (None instead), lone surrogates or numbers over 64 bits; dates as text."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

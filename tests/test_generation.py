@@ -18,8 +18,7 @@ from cbir.settings import Settings
 from cbir.stores import locate, open_store, parse, served_generation
 
 from .building import MODEL, both, build, builder_for, plan_for, points_of, unit_vectors
-
-VECTORS = unit_vectors(300)
+from .judging import VECTORS, answers, judged
 
 
 def no_progress(name: str, count: int) -> Callable[[int], None]:
@@ -49,24 +48,10 @@ def zero(path: Path) -> None:
 DAMAGES = {"flipped": flip, "truncated": truncate, "zeroed": zero, "deleted": Path.unlink}
 
 
-def answers(root: Path) -> list[object]:
-    """What both stores answer, or the error's type."""
-    found: list[object] = []
-    for url in both(root):
-        try:
-            store = open_store(url, "made", Settings())
-        except CbirError as error:
-            found.append(type(error))
-        else:
-            found.append(store.search(VECTORS[:3], 5))
-            store.close()
-    return found
-
-
 @pytest.mark.parametrize("how", DAMAGES)
 def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path, how: str) -> None:
     good = answers(root)
-    assert verify_folder(root, None) == []
+    assert judged(root, "whole") == ("", good)
     files = [path for path in root.rglob("*") if path.is_file() and path.name != "lock" and "views" not in path.parts]
     assert {MARKER, "current", "manifest.json", "model.onnx", "index.faiss"} < {path.name for path in files}
     for path in files:
@@ -75,13 +60,11 @@ def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path
         kept = tmp_path / "kept"
         shutil.copyfile(path, kept)
         DAMAGES[how](path)
+        damage, now = judged(root, f"{how} {path}")
         if path.name != MARKER or how == "deleted":
-            damage = " ".join(str(one) for one in verify_folder(root, None))
             assert path.name in damage, f"{how} {path} is not named"
         if path.name != MARKER:
-            assert all(now in (DamageError, UsageError, was) for now, was in zip(answers(root), good, strict=True)), (
-                path
-            )
+            assert all(one in (DamageError, UsageError, was) for one, was in zip(now, good, strict=True)), path
         shutil.copyfile(kept, path)
     assert answers(root) == good
 
