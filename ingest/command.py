@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -83,6 +83,14 @@ def add(
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on: sync whenever something changes (sync only).")] = False,
+    runner: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="ray takes the workers of a Ray cluster, and fills servers (extra ray)."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The Ray cluster. (default: one that is started here for the run)"),
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Exit with code 1 if any image was skipped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
@@ -123,11 +131,21 @@ def add(
     if watch and not syncing:
         raise UsageError("--watch goes with sync: cbir-ingest sync SOURCE --watch")
 
+    if ray_address and runner != "ray":
+        raise UsageError("--ray-address goes with --runner ray")
+
     def once() -> Summary:
-        opened = open_source(source, options)
-        if syncing and not opened.complete:
-            raise UsageError("sync compares with all of a source; leave out what keeps only a part of it")
-        summary = ingest(opened, stores, model_file, settings, collection, dataset, policy)
+        if runner == "ray":
+            from .ray_runner import ingest_on_ray
+
+            summary, opened = ingest_on_ray(
+                source, options, stores, model_file, settings, collection, dataset, policy, ray_address
+            )
+        else:
+            opened = open_source(source, options)
+            if syncing and not opened.complete:
+                raise UsageError("sync compares with all of a source; leave out what keeps only a part of it")
+            summary = ingest(opened, stores, model_file, settings, collection, dataset, policy)
         if as_json:
             sys.stdout.write(json.dumps(summary.as_json()) + "\n")
             sys.stdout.flush()

@@ -7,6 +7,7 @@ once and at the end, by the process that was called; that one also keeps the jou
 
 import logging
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ SHARES_A_WORKER = 2
 """More would spread better, but every share asks the server for all ids that it has."""
 
 _ATTEMPTS = 5
+_SECONDS_TO_ANSWER = 10.0
 _OBJECT_STORE_BYTES = 100 * 2**20
 _ERRORS = {kind.exit_code: kind for kind in (CbirError, UsageError, DiskFullError)}
 
@@ -99,7 +101,7 @@ def ingest_on_ray(
         collection: As for `ingest`.
         dataset: As for `ingest`.
         policy: As for `ingest`.
-        address: HOST:PORT of the cluster's head, or `auto`; None starts one.
+        address: HOST:PORT of the cluster's head; None starts one.
 
     Returns:
         The summary of all shares, and the source. What a share had stored before its worker died counts as unchanged.
@@ -110,6 +112,8 @@ def ingest_on_ray(
     """
     started = time.perf_counter()
     _check(stores, source, options, policy)
+    if address is not None:
+        _require_answer(address)
     opened = open_source(source, options)
     nothing = replace(opened, items=(), total=0, complete=False)
     model = read_sealed(model_file)
@@ -156,6 +160,17 @@ def _check(stores: Sequence[str], source: str, options: SourceOptions, policy: P
         raise UsageError("--runner ray needs Ray on this machine and on every node: pip install 'cbir[ray]'")
 
 
+def _require_answer(address: str) -> None:
+    """Raise a `CbirError` unless something listens there; Ray itself would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UsageError(f"--ray-address {address} is not HOST:PORT, where the head of a Ray cluster listens")
+    try:
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise CbirError(f"the Ray cluster at {address} cannot be reached: {error.strerror or error}") from None
+
+
 @contextmanager
 def _cluster(settings: Settings, address: str | None) -> Iterator[int]:
     """Join or start a cluster, and yield how many workers it has room for.
@@ -164,6 +179,7 @@ def _cluster(settings: Settings, address: str | None) -> Iterator[int]:
         CbirError: It cannot be reached, or a part of it failed for good.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # of half a minute each, to find the head
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
