@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 	$(BIN)/cbir-ui --port $(PORT)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test
