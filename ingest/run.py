@@ -105,7 +105,7 @@ def ingest(
             {} if policy.retry_failed else failed_in_all(targets),
             source.unique_keys,
         )
-        summary.seconds["open"] = time.perf_counter() - started
+        summary.seconds["open"], core = time.perf_counter() - started, time.process_time()
         try:
             with stop_signals():
                 try:
@@ -114,7 +114,7 @@ def ingest(
                 finally:
                     for target in targets:
                         target.flush()
-                start = time.perf_counter()
+                start, summary.seconds["core"] = time.perf_counter(), time.process_time() - core
                 publish_all(targets, policy.partial)
                 summary.seconds["build"] = time.perf_counter() - start
         except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from .journal import Failure
 from .pipeline import ChunkResult
 
 _SHOWN = 20
-_STAGES = ("open", "read", "decode", "embed", "store", "build", "total")
+_STAGES = ("open", "read", "decode", "embed", "store", "build", "total", "core")
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Summary:
             failed in an earlier run and were not tried again.
         images_per_second: stored / seconds["total"].
         seconds: Where the time went. open is until the first image is asked for; read, decode and embed are
-            thread time divided by the workers; store is writing, build is building and publishing the indexes.
+            thread time divided by the workers; store is writing, build is building and publishing the indexes. core
+            is processor time of this process between open and build.
         provider: What ran the model: onnxruntime's own code for the processor, or OpenVINO.
         peak_megabytes: Most memory that this process, and the largest of those that built an index, ever had.
     """

@@ -109,7 +109,7 @@ def on_ray(photos: Path, server: Running, *options: str) -> list[str]:
     return [*base, "--runner", "ray", *options]
 
 
-def wait_for(what: str, happened: Any, seconds: float = 120.0) -> Any:
+def wait_for(what: str, happened: Any, seconds: float = 300.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := happened():
@@ -129,7 +129,7 @@ def wait_until_written(server: Running, count: int, process: subprocess.Popen[st
 
 
 def summary_of(process: subprocess.Popen[str], cache: Path) -> dict[str, Any]:
-    process.wait(timeout=240)
+    process.wait(timeout=300)
     assert process.returncode == 0, (cache / "err").read_text()
     return json.loads((cache / "out").read_text().splitlines()[-1])  # type: ignore[no-any-return]
 
