@@ -50,6 +50,11 @@ def amount(count: float) -> str:
     return f"{count:,.3g} {unit}"
 
 
+def number(value: float) -> str:
+    """Return a number with three digits, or all that stand before its point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def short(count: int) -> str:
     """Return a number of images as it may be given: 1 M, 250 K, 12,345."""
     for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
@@ -121,10 +126,10 @@ def show_plan(
         table.add_row(name, *cells)
 
     row("vectors, float32", (amount(one.vector_bytes) for one in sizings))
-    row("embedding, core-hours", (f"{one.embedding_core_hours:,.3g}" for one in sizings))
+    row("embedding, core-hours", (number(one.embedding_core_hours) for one in sizings))
     names = [engine.name for engine in probe.engines]
     for name in names:
-        row(f"building {name}, core-hours", (f"{one.engines[name].core_seconds / 3600:,.3g}" for one in sizings))
+        row(f"building {name}, core-hours", (number(one.engines[name].core_seconds / 3600) for one in sizings))
     for cores in sizings[0].hours:
         row(f"  with {names[0]}, on {cores} cores", (duration(one.hours[cores]) for one in sizings))
     table.add_section()
@@ -144,7 +149,8 @@ def show_plan(
     for sizing in sizings:
         console.print(
             f"{short(sizing.images)}: {sizing.recommended.layout}, {nodes(sizing.recommended.nodes)} of"
-            f" {amount(asked.node_bytes)}: --store '{sizing.url}'"
+            f" {amount(asked.node_bytes)}: --store '{sizing.url}'",
+            soft_wrap=True,
         )
     for note in notes:
         console.print(note)

@@ -14,7 +14,7 @@ import pytest
 from cbir.bench import command, predict
 from cbir.bench.pictures import Pictures, made_up_pictures, time_pictures
 from cbir.bench.plan import LAYOUTS, Asked, Sizing, disk_bytes, parse_count, plan_notes, ram_bytes, shard_count, size
-from cbir.bench.plan_report import amount, duration, short
+from cbir.bench.plan_report import amount, duration, number, short
 from cbir.bench.predict import Engine, Probe, check_engines, name_of, parse_engines
 from cbir.bench.predict import predict as predicted
 from cbir.bench.probe import Costs, Run, _apart, clustered, write_log
@@ -302,6 +302,7 @@ def test_texts() -> None:
     assert [parse_count(one) for one in ("250000", "1_000", "10M", "1.5b")] == [250_000, 1000, 10**7, 15 * 10**8]
     assert [short(one) for one in (10**9, 1_500_000, 2000, 12_345)] == ["1 B", "1.5 M", "2 K", "12,345"]
     assert [duration(one) for one in (0.01, 0.5, 5.0, 1000.0)] == ["36 s", "30 min", "5 h", "42 days"]
+    assert [number(one) for one in (0.26789, 4.4561, 4456.1)] == ["0.268", "4.46", "4,456"]
     assert [amount(one) for one in (10, 1234, 5.12e9, 999.9e9)] == ["10 B", "1.23 kB", "5.12 GB", "1 TB"]
     urls = parse_engines(["edge:.?m=32", "faiss:.?index=Flat&ef=9", "faiss:."], 64)
     assert [name_of(url) for url in urls] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16"]
