@@ -122,8 +122,11 @@ def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> Fais
 
 
 def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
-    rows = np.random.default_rng(0).permutation(len(log))[:_TRAIN_ROWS]
-    sample = log.vectors()[np.sort(rows)]
+    rows = np.sort(np.random.default_rng(0).permutation(len(log))[:_TRAIN_ROWS])
+    starts = range(0, len(log), _CHUNK)
+    sample = np.concatenate(
+        [log.vectors(at, at + _CHUNK)[rows[(rows >= at) & (rows < at + _CHUNK)] - at] for at in starts]
+    )
     try:
         index.train(sample)
     except RuntimeError as error:

@@ -161,6 +161,8 @@ def add(
     summary = once()
     if summary.interrupted:
         terminal.leave(130)
+    if shard and any(not parse(one).embedded for one in stores):
+        typer.echo("when all shares are stored, the same command without --shard completes the collection", err=True)
     if summary.read and not summary.stored and not summary.unchanged:
         raise CbirError("no image could be stored")
     if strict and summary.skipped:

@@ -1,6 +1,5 @@
 """Where an ingest writes: an index folder or a server's collection, each with its journal."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,8 +16,6 @@ from cbir.stores import locate, parse
 
 from .builder import IndexBuilder
 from .journal import Failure, Journal
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int], Callable[[int], None]]
 
@@ -130,11 +127,8 @@ def publish_all(targets: Sequence[Target], partial: bool = False) -> None:
             return stack.enter_context(terminal.progress(f"building {name}", count, "points"))
 
         for target in targets:
-            if partial and not isinstance(target.sink, IndexBuilder):
-                log.info(
-                    "%s: when all shares are stored, the same command without --shard completes it", target.sink.name
-                )
-            elif target.sink.needs_publishing:
+            left_open = partial and not isinstance(target.sink, IndexBuilder)
+            if target.sink.needs_publishing and not left_open:
                 target.sink.publish(progress)
 
 
