@@ -20,12 +20,14 @@ import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+import cbir
 from cbir.errors import DamageError, UsageError
 from cbir.model import ModelRef
 from cbir.vector_log import VectorLog
@@ -230,6 +232,22 @@ def open_generation(root: Path, collection: str) -> Generation:
 def ids_digest(log: VectorLog) -> str:
     """Return the SHA-256 over a log's sorted ids."""
     return hashlib.sha256(np.sort(log.ids.view("S16")).tobytes()).hexdigest()
+
+
+def manifest_of(folder: Path, plan: Plan, engines: dict[str, Engine], log: VectorLog) -> Manifest:
+    """Return the manifest of what lies in `folder` now, the points of `log` among it."""
+    return Manifest(
+        collection=plan.collection,
+        dataset=plan.dataset,
+        source=plan.source,
+        model=plan.model,
+        count=len(log),
+        ids_sha256=ids_digest(log),
+        engines=engines,
+        files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        cbir_version=cbir.__version__,
+    )
 
 
 def files_below(folder: Path) -> Iterable[Path]:

@@ -2,9 +2,12 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
+
+from cbir.records import id_bytes
 
 _ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
 _ROWS_AT_ONCE = 100_000
@@ -26,7 +29,8 @@ class Known:
     def of(cls, rows: Iterable[tuple[bytes, str, str]]) -> "Known":
         """Return what these rows say: the id's 16 bytes, version ("" for none) and payload digest of each point."""
         parts = [np.empty(0, _ROW)]
-        for part in _parts(rows):
+        stream = iter(rows)
+        while part := list(islice(stream, _ROWS_AT_ONCE)):
             table = np.empty(len(part), _ROW)
             table["id"] = np.frombuffer(b"".join(one for one, _, _ in part), "S16")
             table["version"] = [_fingerprint(version) for _, version, _ in part]
@@ -63,20 +67,9 @@ class Known:
     def _at(self, point_id: str) -> int | None:
         if not len(self._ids):
             return None
-        wanted = np.frombuffer(uuid.UUID(point_id).bytes, "S16")
+        wanted = np.frombuffer(id_bytes(point_id), "S16")
         at = int(np.searchsorted(self._ids, wanted)[0])
         return at if at < len(self._ids) and self._ids[at] == wanted[0] else None
-
-
-def _parts(rows: Iterable[tuple[bytes, str, str]]) -> Iterator[list[tuple[bytes, str, str]]]:
-    part = []
-    for row in rows:
-        part.append(row)
-        if len(part) == _ROWS_AT_ONCE:
-            yield part
-            part = []
-    if part:
-        yield part
 
 
 def _fingerprint(text: str) -> int:

@@ -85,6 +85,11 @@ def point_id(dataset: str, key: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{plain(dataset)}\n{plain(key)}"))
 
 
+def id_bytes(point_id: str) -> bytes:
+    """Return the 16 bytes of a point's id."""
+    return bytes.fromhex(point_id.replace("-", ""))
+
+
 def full_payload(item: Item, sha256: str) -> dict[str, Any]:
     """Return the payload to store for `item`: plain JSON values that every store accepts."""
     payload: dict[str, Any] = {"key": plain(item.key), "label": plain(item.label), "sha256": sha256}

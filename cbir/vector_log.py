@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cbir.known import Known
-from cbir.records import Payload, Point, Vector, to_json
+from cbir.records import Payload, Point, Vector, id_bytes, to_json
 
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
@@ -64,7 +64,7 @@ class LogWriter:
             return
         vectors = np.concatenate([point.vector for point in points], dtype=np.float32)
         columns = [
-            pa.array([_bytes(point.id) for point in points], pa.binary(16)),
+            pa.array([id_bytes(point.id) for point in points], pa.binary(16)),
             pa.array([point.version for point in points]),
             pa.array([point.digest for point in points], pa.string()),
             pa.array([to_json(point.payload) for point in points]),
@@ -77,7 +77,7 @@ class LogWriter:
         """Append tombstones: these points are gone, unless they are appended again."""
         dimension = self._schema.field("vector").type.list_size
         for start in range(0, len(ids), _FRAME_ROWS):
-            part = [uuid.UUID(one).bytes for one in ids[start : start + _FRAME_ROWS]]
+            part = [id_bytes(one) for one in ids[start : start + _FRAME_ROWS]]
             columns = [
                 pa.array(part, pa.binary(16)),
                 *(
@@ -285,11 +285,13 @@ def _rewrite(segment: Path, dimension: int, batches: Iterable[pa.RecordBatch]) -
 
 def _regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     waiting: list[pa.RecordBatch] = []
+    rows = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(one.num_rows for one in waiting) >= _FRAME_ROWS:
+        rows += batch.num_rows
+        if rows >= _FRAME_ROWS:
             yield pa.concat_batches(waiting)
-            waiting = []
+            waiting, rows = [], 0
     if waiting:
         yield pa.concat_batches(waiting)
 
@@ -326,10 +328,6 @@ def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
             return
         yield body, _HEADER.size + length
         at += _HEADER.size + length
-
-
-def _bytes(point_id: str) -> bytes:
-    return bytes.fromhex(point_id.replace("-", ""))
 
 
 def _fixed(column: pa.Array, width: int) -> bytes:

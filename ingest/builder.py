@@ -13,11 +13,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-import cbir
 from cbir.errors import CbirError, UsageError
 from cbir.generation import (
     BUILDING,
@@ -35,8 +33,8 @@ from cbir.generation import (
     Plan,
     Pointer,
     files_below,
-    ids_digest,
     load,
+    manifest_of,
     open_generation,
     record_of,
     save,
@@ -183,20 +181,7 @@ class IndexBuilder:
         for stray in self._building.iterdir():  # a manifest that a crash left, an index that nobody asks for now
             if stray.name not in {LOG, MODEL, *self._engines}:
                 _remove(stray)
-        manifest = Manifest(
-            collection=self._plan.collection,
-            dataset=self._plan.dataset,
-            source=self._plan.source,
-            model=self._plan.model,
-            count=len(points),
-            ids_sha256=ids_digest(points),
-            engines=self._engines,
-            files={
-                path.relative_to(self._building).as_posix(): record_of(path) for path in files_below(self._building)
-            },
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            cbir_version=cbir.__version__,
-        )
+        manifest = manifest_of(self._building, self._plan, self._engines, points)
         for path in [*files_below(self._building), *self._building.rglob("*/")]:
             sync(path)
         manifest_sha256 = save(self._building / MANIFEST, manifest)

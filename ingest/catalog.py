@@ -1,14 +1,15 @@
-"""What collections there are, how two of them differ, and how one is dropped or chosen."""
+"""What collections there are, where their journals lie, how two differ, and how one is dropped or chosen."""
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.generation import (
     BUILDING,
+    JOURNAL,
     LOCK,
     LOG,
     POINTER,
@@ -18,10 +19,13 @@ from cbir.generation import (
     files_below,
     load,
     open_generation,
+    resolve,
     save,
 )
 from cbir.settings import Settings
-from cbir.stores import Store, locate, open_store, parse, redacted
+from cbir.stores import Store, locate, newest_collection, open_store, parse, redacted
+
+from .journal import server_journal
 
 
 @dataclass(frozen=True)
@@ -167,3 +171,23 @@ def use(url: str, name: str, settings: Settings) -> None:
     root = locate([parsed])[0].root
     open_generation(root, name).require_whole(LOG)
     save(root / name / POINTER, load(root / name / POINTER, Pointer))  # the newest pointer counts
+
+
+def journals(stores: Sequence[str], collection: str | None, settings: Settings) -> list[Path]:
+    """Return the paths of a collection's journals in these stores.
+
+    Raises:
+        UsageError: A store has no such collection.
+    """
+    found = dict[Path, None]()
+    for url in map(parse, stores):
+        if not url.embedded:
+            found[server_journal(settings, url.text, collection or newest_collection(url.text, settings))] = None
+            continue
+        root = locate([url])[0].root
+        path = root / collection / JOURNAL if collection else None
+        if path is None or not path.is_file():  # one that was never published has failures, too
+            name = resolve(root, collection) if collection else newest_collection(url.text, settings)
+            path = root / name / JOURNAL
+        found[path] = None
+    return list(found)

@@ -195,8 +195,8 @@ def failures(
 
     from cbir.settings import load_settings
 
+    from .catalog import journals
     from .journal import read_failures
-    from .reindex import journals
 
     settings = load_settings()
     found = {

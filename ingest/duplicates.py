@@ -11,9 +11,6 @@ from cbir.records import Point
 
 from .journal import Journal
 
-MOST_BITS = 16
-"""Of a hash's 64; pictures that have nothing to do with each other differ in about 32."""
-
 _SIDE, _KEPT = 32, 8
 _NOISE = 0.01
 

@@ -19,7 +19,7 @@ from typing import Any
 from cbir.errors import CbirError
 from cbir.generation import JOURNAL
 from cbir.known import Known
-from cbir.records import Payload, Point, plain
+from cbir.records import Payload, Point, id_bytes, plain
 from cbir.settings import Settings
 from cbir.stores import redacted
 
@@ -89,7 +89,8 @@ class Journal:
         with self._db:
             self._db.execute("DELETE FROM stored")
             self._insert(
-                (_blob(one), str(payload.get("key", "")), str(payload.get("sha256", ""))) for one, payload in described
+                (id_bytes(one), str(payload.get("key", "")), str(payload.get("sha256", "")))
+                for one, payload in described
             )
 
     def record(self, points: Sequence[Point], failures: Sequence[Failure]) -> None:
@@ -109,11 +110,11 @@ class Journal:
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         failed = [
-            (_blob(one.id), one.key, plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
+            (id_bytes(one.id), one.key, plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
             for one in self._failed
         ]
         with self._db:
-            self._insert((_blob(one), key, sha256) for one, (key, sha256) in self._stored.items())
+            self._insert((id_bytes(one), key, sha256) for one, (key, sha256) in self._stored.items())
             self._forget("failed", [*self._stored, *forgotten])
             self._db.executemany("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?)", failed)
             self._forget("stored", removed)
@@ -122,13 +123,15 @@ class Journal:
 
     def keys(self, ids: Iterable[str]) -> dict[str, str]:
         """Return id -> key of stored points; an id that the journal does not know has its own text as its key."""
-        rows = ((one, self._db.execute("SELECT key FROM stored WHERE id = ?", (_blob(one),)).fetchone()) for one in ids)
+        rows = (
+            (one, self._db.execute("SELECT key FROM stored WHERE id = ?", (id_bytes(one),)).fetchone()) for one in ids
+        )
         return {one: str(row[0]) if row else self._stored.get(one, (one,))[0] for one, row in rows}
 
     def key_of(self, sha256: str, other_than: str) -> str | None:
         """Return the key of a picture with these very bytes, committed under another id, or None."""
         row = self._db.execute(
-            "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key LIMIT 1", (sha256, _blob(other_than))
+            "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key LIMIT 1", (sha256, id_bytes(other_than))
         ).fetchone()
         return str(row[0]) if row else None
 
@@ -138,7 +141,7 @@ class Journal:
             self._db.close()
 
     def _forget(self, table: str, ids: Iterable[str]) -> None:
-        self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((_blob(one),) for one in ids))  # noqa: S608
+        self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((id_bytes(one),) for one in ids))  # noqa: S608
 
     def _insert(self, rows: Iterable[tuple[bytes, str, str]]) -> None:
         self._db.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?)", rows)
@@ -179,10 +182,6 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _failure(row: Sequence[Any]) -> Failure:
     return Failure(_text(row[0]), *row[1:])
-
-
-def _blob(point_id: str) -> bytes:
-    return uuid.UUID(point_id).bytes
 
 
 def _text(blob: bytes) -> str:

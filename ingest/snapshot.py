@@ -9,10 +9,9 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
-import cbir
 from cbir import terminal
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.generation import (
@@ -22,14 +21,11 @@ from cbir.generation import (
     Generation,
     Manifest,
     Plan,
-    files_below,
-    ids_digest,
     load,
-    record_of,
+    manifest_of,
     save,
 )
 from cbir.model import ModelRef, find_model, read_sealed, seal_of
-from cbir.records import Point
 from cbir.settings import Settings
 from cbir.stores import Store
 from cbir.vector_log import LogWriter, VectorLog, segment_path
@@ -54,23 +50,14 @@ def snapshot(store: Store, target: Path) -> int:
         shutil.copyfile(_model_file(store, info.model), folder / MODEL)
         writer = LogWriter(segment_path(folder / LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
-            for points in in_lots(store.points()):
+            stream = store.points()
+            while points := list(islice(stream, _AT_ONCE)):
                 writer.append(points)
                 advance(len(points))
         writer.close()
         log = VectorLog(folder / LOG, info.model.dimension)
-        manifest = Manifest(
-            collection=info.collection,
-            dataset=info.dataset,
-            source=info.source,
-            model=info.model,
-            count=len(log),
-            ids_sha256=ids_digest(log),
-            engines={},
-            files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            cbir_version=cbir.__version__,
-        )
+        plan = Plan(info.collection, info.dataset, info.source, info.model, None)
+        manifest = manifest_of(folder, plan, {}, log)
         save(folder / MANIFEST, manifest)
         beside = folder.with_suffix(".tar")
         try:
@@ -102,7 +89,8 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
         plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
         with open_targets(stores, plan, folder / MODEL, settings, same_source=False) as targets:
             with terminal.progress("restoring", len(log), "points") as advance:
-                for points in in_lots(log.points()):
+                stream = log.points()
+                while points := list(islice(stream, _AT_ONCE)):
                     for target in targets:
                         for refused in target.write(points, []):
                             raise CbirError(f"{target.sink.name} refused {refused.key}: {refused.reason}")
@@ -111,18 +99,6 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
                 target.flush()
             publish_all(targets)
         return plan.collection, len(log)
-
-
-def in_lots(points: Iterator[Point]) -> Iterator[list[Point]]:
-    """Yield the points in lists of 1,000."""
-    lot: list[Point] = []
-    for point in points:
-        lot.append(point)
-        if len(lot) == _AT_ONCE:
-            yield lot
-            lot = []
-    if lot:
-        yield lot
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import cbir.ingest.pipeline
 from cbir.ingest import command
 from cbir.ingest.sinks import Target
 
+import cbir.generation
 from cbir.known import Known
 from cbir.model import Embedder
 from cbir.vector_log import LogWriter
@@ -32,7 +33,7 @@ PHASES = {
     "optimise": [(cbir.ingest.builder, "build_engine")],
     "publish": [
         (cbir.ingest.builder, "regroup"),
-        (cbir.ingest.builder, "record_of"),
+        (cbir.generation, "record_of"),
         (cbir.ingest.builder, "save"),
         (cbir.ingest.builder.IndexBuilder, "_point_to"),
         (cbir.ingest.builder.IndexBuilder, "_remove_older_than"),
