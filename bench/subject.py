@@ -202,7 +202,7 @@ def _require_same_points(
     if strangers:
         raise UsageError(f"{where}: {len(strangers):,} ids are in one only, {min(strangers)} for one")
     for one, vector in zip(asked, vectors, strict=True):
-        theirs = store.vector(one)
+        (theirs,) = store.vectors([one])
         delta = np.inf if theirs is None else float(np.abs(theirs - vector).max())
         if not delta <= EPSILON:
             raise UsageError(f"{where}: the vectors of {one} differ by up to {delta:.2g}")

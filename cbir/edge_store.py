@@ -16,23 +16,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+import qdrant_edge
 from qdrant_edge import (
+    BinaryQuantizationConfig,
+    CompressionRatio,
     Distance,
     EdgeConfig,
     EdgeOptimizersConfig,
     EdgeShard,
     EdgeVectorParams,
     HnswIndexConfig,
+    PayloadSchemaType,
     Point,
+    ProductQuantizationConfig,
+    QuantizationSearchParams,
     Query,
     QueryBatchRequest,
     QueryRequest,
+    RangeFloat,
+    ScalarQuantizationConfig,
+    ScalarType,
     SearchParams,
+    TurboQuantBitSize,
+    TurboQuantQuantizationConfig,
     UpdateOperation,
 )
 
 from cbir.errors import CbirError, DamageError, UsageError
+from cbir.filters import Dialect, Filter, field_path, qdrant_filter
 from cbir.generation import VIEWS, files_below
+from cbir.payload_table import Column, PayloadTable
 from cbir.records import Hit, Vector
 from cbir.vector_log import VectorLog
 
@@ -40,6 +54,22 @@ _SEGMENTS = "segments"
 _CONFIG = "edge_config.json"
 _WAL = "wal"
 _FULL_SCAN_KB = 10_000
+_DIALECT = Dialect(qdrant_edge, RangeFloat, np.bool_)  # a Python bool would be taken for a number
+_WHOLE = QuantizationSearchParams(ignore=True)
+_QUANTIZATION = {
+    "none": None,
+    "scalar": ScalarQuantizationConfig(ScalarType.Int8, quantile=0.99, always_ram=True),
+    "product": ProductQuantizationConfig(CompressionRatio.X16, always_ram=True),
+    "binary": BinaryQuantizationConfig(always_ram=True),
+    "turbo": TurboQuantQuantizationConfig(always_ram=True, bits=TurboQuantBitSize.Bits4),
+}
+
+_INDEX_KINDS = {
+    str: PayloadSchemaType.Keyword,
+    int: PayloadSchemaType.Integer,
+    float: PayloadSchemaType.Float,
+    bool: PayloadSchemaType.Bool,
+}
 
 
 def check_options(options: Mapping[str, str], dimension: int) -> None:
@@ -50,11 +80,16 @@ def check_options(options: Mapping[str, str], dimension: int) -> None:
 
 def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
     """Build the index of all points of `log` in the empty or missing `folder`, and check it against the log."""
+    on_disk = options["on_disk"] == "1"
     config = EdgeConfig(
-        vectors=EdgeVectorParams(size=log.dimension, distance=Distance.Cosine),
+        vectors=EdgeVectorParams(size=log.dimension, distance=Distance.Cosine, on_disk=on_disk),
         hnsw_config=HnswIndexConfig(
-            m=int(options["m"]), ef_construct=int(options["ef_construct"]), full_scan_threshold=_FULL_SCAN_KB
+            m=int(options["m"]),
+            ef_construct=int(options["ef_construct"]),
+            full_scan_threshold=_FULL_SCAN_KB,
+            on_disk=on_disk,
         ),
+        quantization_config=_QUANTIZATION[options["quantization"]],
         optimizers=EdgeOptimizersConfig(default_segment_number=1),
     )
     with _plain_errors(folder):
@@ -67,6 +102,8 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
             shard.update(UpdateOperation.upsert_points(points))
             shard.flush()  # lets go of the write-ahead log, which would grow to the size of all vectors
             advance(len(points))
+        for field, kind in _filter_fields(log.table):  # before the graph, which gets links for them
+            shard.update(UpdateOperation.create_field_index(field_path(field), kind))
         shard.optimize()
         shard.flush()
         points_count = shard.info().points_count
@@ -74,6 +111,22 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
     if points_count != len(log):
         raise DamageError(f"{folder} holds {points_count:,} points of {len(log):,} after building")
     shutil.rmtree(folder / _WAL)  # everything is in the segments now; a reader has a log of its own
+
+
+def _filter_fields(table: PayloadTable) -> Iterator[tuple[str, PayloadSchemaType]]:
+    """Yield the fields to index: those whose values are of one kind, and no texts that are all different."""
+    for field, column in table.columns.items():
+        kind = _kind(column)
+        different = kind is PayloadSchemaType.Keyword and 2 * len(column.values) > len(column.positions)
+        if kind is not None and not different and field not in ("key", "sha256") and '"' not in field:
+            yield field, kind
+
+
+def _kind(column: Column) -> PayloadSchemaType | None:
+    kinds = {type(value) for value in column.values}
+    if kinds == {int, float}:
+        kinds = {float}
+    return _INDEX_KINDS.get(kinds.pop()) if len(kinds) == 1 else None
 
 
 class EdgeIndex:
@@ -85,18 +138,23 @@ class EdgeIndex:
             self._shard = EdgeShard.load(str(self._view))
             info = self._shard.info()
         self._discard = weakref.finalize(self, _discard, self._shard, self._view, self._lock)
-        self._graph = SearchParams(hnsw_ef=int(options["ef"]))
-        self._scan = SearchParams(exact=True)
+        self._ef = int(options["ef"])
+        self._quantization = QuantizationSearchParams(
+            rescore=options["rescore"] == "1", oversampling=float(options["oversampling"])
+        )
         self._folder = folder
         self.count = info.points_count
         self.indexed = info.indexed_vectors_count
         self.access = "graph" if self.indexed else "scan"
 
-    def search(self, vectors: Vector, k: int, exact: bool) -> list[list[Hit]]:
+    def search(
+        self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
+    ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector, with payload."""
-        params = self._scan if exact else self._graph
+        params = SearchParams(exact=True, quantization=_WHOLE) if exact else self._params(effort)
+        chosen = qdrant_filter(where, _DIALECT)
         requests = [
-            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=params)
+            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=params, filter=chosen)
             for vector in vectors.tolist()
         ]
         with _plain_errors(self._folder):
@@ -108,10 +166,13 @@ class EdgeIndex:
 
     def raw(self, vector: Vector, k: int) -> Callable[[], object]:
         """See `cbir.stores.Index.raw`."""
-        shard, params = self._shard, self._graph
+        shard, params = self._shard, self._params(None)
         return lambda: shard.query(
             QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=params)
         )
+
+    def _params(self, effort: int | None) -> SearchParams:
+        return SearchParams(hnsw_ef=effort or self._ef, quantization=self._quantization)
 
     def close(self) -> None:
         """Close the shard and remove the view."""

@@ -4,22 +4,35 @@ FAISS knows vectors by position and nothing else; ids and payload come from the 
 index shares.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from cbir.errors import DamageError, UsageError
+from cbir.filters import Filter
 from cbir.records import Hit, Vector
 from cbir.vector_log import VectorLog
 
 _FILE = "index.faiss"
 _TRAIN_ROWS = 100_000
 _CHUNK = 10_000
+_FEW = 0.1
+_LARGE = 2**30
+_MOST_LOOPS = 2**26
+_faiss: Any = faiss  # whose stubs lack much of the search parameters
+_LIST_PARAMETERS: dict[Any, Any] = {
+    faiss.IndexIVFRaBitQ: _faiss.IVFRaBitQSearchParameters,
+    faiss.IndexIVFPQ: _faiss.IVFPQSearchParameters,
+    faiss.IndexIVF: _faiss.SearchParametersIVF,
+}
 
 
 def check_options(options: Mapping[str, str], dimension: int) -> None:
@@ -38,9 +51,8 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
         UsageError: FAISS knows no such factory string, or needs more points to train on.
     """
     index = _new_index(options["index"], log.dimension)
-    hnsw = _hnsw(index)
-    if hnsw is not None:
-        hnsw.efConstruction = int(options["ef_construct"])
+    if graph := _inner(index, faiss.IndexHNSW):
+        graph.hnsw.efConstruction = int(options["ef_construct"])
     if not index.is_trained:
         _train(index, log, options["index"])
     for start in range(0, len(log), _CHUNK):
@@ -56,29 +68,50 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
 
 
 class FaissIndex:
-    """A FAISS index open for searching."""
+    """A FAISS index open for searching.
+
+    FAISS filters by position alone, so a filter is answered from the log's payload table first. A graph walks through
+    points that it must not return, and so finds little among few: these are scanned. Lists are searched the more of,
+    the fewer points are wanted.
+    """
 
     def __init__(self, folder: Path, log: VectorLog, options: Mapping[str, str]):
-        try:
-            self._index = faiss.read_index(os.fspath(folder / _FILE))
-        except RuntimeError as error:
-            raise DamageError(f"{folder / _FILE} cannot be read: {' '.join(str(error).split())}") from None
+        self._owner = _read(folder / _FILE)  # what is cast from it does not keep it alive
+        self._index: Any = faiss.downcast_index(self._owner)
         self._log = log
+        self._options = options
         self.indexed = int(self._index.ntotal)
-        hnsw, lists = _hnsw(self._index), faiss.try_extract_index_ivf(self._index)
-        self.access = "graph" if hnsw is not None else "lists" if lists is not None else "scan"
-        if hnsw is not None:
-            hnsw.efSearch = int(options["ef"])
-        if lists is not None:
-            lists.nprobe = int(options["nprobe"])
+        self._graph, self._lists = _inner(self._index, faiss.IndexHNSW), _inner(self._index, faiss.IndexIVF)
+        self.access = "graph" if self._graph else "lists" if self._lists else "scan"
+        if self._graph:
+            self._graph.hnsw.efSearch = int(options["ef"])
+        if self._lists:
+            self._lists.nprobe = int(options["nprobe"])
+        if refined := _inner(self._index, faiss.IndexRefine):
+            refined.k_factor = float(options["oversampling"])
 
-    def search(self, vectors: Vector, k: int, exact: bool) -> list[list[Hit]]:
+    def search(
+        self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
+    ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector, with payload; FAISS pads with -1, which is left out."""
         queries = np.ascontiguousarray(vectors, np.float32)
+        chosen = self._log.table.mask(where) if where else None
+        wanted = self.indexed if chosen is None else int(chosen.sum())
+        if not wanted:
+            return [[] for _ in vectors]
+        selector = None if chosen is None else _Selector(chosen)
+        few = wanted < _FEW * self.indexed
         if exact:
-            scores, positions = self._flat.search(queries, k)
-        else:
+            scores, positions = self._flat.search(queries, k, params=_faiss.SearchParameters(sel=selector))
+        elif few and self._graph:
+            scores, positions = self._scan(queries, k, selector)
+        elif chosen is None and effort is None:
             scores, positions = self._index.search(queries, k)
+        else:
+            params = self._params(self._index, effort, selector, wanted / self.indexed)
+            scores, positions = self._index.search(queries, k, params=params)
+            if chosen is not None and ((positions >= 0).sum(axis=1) < min(k, wanted)).any():
+                scores, positions = self._scan(queries, k, selector)
         log = self._log
         return [
             [
@@ -97,16 +130,47 @@ class FaissIndex:
     def close(self) -> None:
         """Nothing to release but memory."""
 
+    def _params(self, index: Any, effort: int | None, selector: "_Selector | None", share: float) -> Any:
+        """Return the search parameters of an index, and of those within it; all are needed if one is given."""
+        index = faiss.downcast_index(index)
+        if isinstance(index, faiss.IndexPreTransform):
+            inner = self._params(index.index, effort, selector, share)
+            return _faiss.SearchParametersPreTransform(index_params=inner)
+        if isinstance(index, faiss.IndexRefine):
+            inner = self._params(index.base_index, effort, selector, share)
+            return _faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=inner)
+        if isinstance(index, faiss.IndexHNSW):
+            return _faiss.SearchParametersHNSW(sel=selector, efSearch=effort or int(self._options["ef"]))
+        if isinstance(index, faiss.IndexIVF):
+            probes = math.ceil((effort or int(self._options["nprobe"])) / share)
+            kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
+            return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, probes))
+        return _faiss.SearchParameters(sel=selector)
+
+    def _scan(self, queries: Vector, k: int, selector: "_Selector | None") -> tuple[np.ndarray, np.ndarray]:
+        """Compare with every selected vector, as the graph keeps them, or else as the log does."""
+        storage: Any = self._index.storage if self._graph is self._index else self._flat
+        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=_faiss.SearchParameters(sel=selector))
+        return found
+
     @cached_property
     def _flat(self) -> faiss.Index:
         """Return the whole vectors as a flat index: the index's own where it keeps them, else from the log."""
-        inner = faiss.downcast_index(self._index)
-        storage = faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else inner
+        storage = faiss.downcast_index(self._index.storage) if self._graph is self._index else self._index
         if isinstance(storage, faiss.IndexFlat):
             return storage
         flat = faiss.IndexFlatIP(self._log.dimension)
-        flat.add(self._log.vectors())
+        for start in range(0, len(self._log), _CHUNK):
+            flat.add(self._log.vectors(start, start + _CHUNK))
         return flat
+
+
+class _Selector(faiss.IDSelectorBitmap):
+    """Selects the positions that a mask has; keeps the bits that FAISS only points to."""
+
+    def __init__(self, mask: npt.NDArray[np.bool_]):
+        self._bits = np.packbits(mask, bitorder="little")
+        super().__init__(len(self._bits), faiss.swig_ptr(self._bits))
 
 
 def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> FaissIndex:
@@ -135,11 +199,28 @@ def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
         ) from None
 
 
-def _hnsw(index: faiss.Index) -> "faiss.HNSW | None":
-    inner = faiss.downcast_index(index)
-    while isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
-    return inner.hnsw if isinstance(inner, faiss.IndexHNSW) else None
+def _inner(index: faiss.Index, kind: type[faiss.Index]) -> Any:
+    """Return the index of a kind that this one is or has within it, or None."""
+    index = faiss.downcast_index(index)
+    while not isinstance(index, kind):
+        if isinstance(index, faiss.IndexPreTransform):
+            index = faiss.downcast_index(index.index)
+        elif isinstance(index, faiss.IndexRefine):
+            index = faiss.downcast_index(index.base_index)
+        else:
+            return None
+    return index
+
+
+def _read(path: Path) -> faiss.Index:
+    """Return the index in a file, whose bytes the manifest has vouched for; a large one is mapped, not read."""
+    size = path.stat().st_size
+    faiss.set_deserialization_loop_limit(_MOST_LOOPS)
+    faiss.set_deserialization_vector_byte_limit(max(size, 2**20))
+    try:
+        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC if size > _LARGE else 0)
+    except RuntimeError as error:
+        raise DamageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _new_index(factory: str, dimension: int) -> faiss.Index:

@@ -39,14 +39,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What may stand behind the question mark of a server's URL; all but `ef` for a collection that is made.
+    """What may stand behind the question mark of a server's URL; but for `_SEARCHING`, how a collection is made.
 
     Attributes:
         shards, replicas, write_consistency: As Qdrant has them; the server decides if None.
         on_disk: Vectors and graph are read from the disk instead of being held in memory.
-        quantization: "scalar" (int8), "product" (16 times smaller) or "binary", held in memory; None for none.
+        quantization: "scalar" (int8), "product" (16 times smaller), "binary" or "turbo", held in memory; None for none.
         m, ef_construct: How the graph is built.
         ef: How widely it is searched.
+        rescore, oversampling: Of quantized vectors: so many times as many hits are compared by their whole vectors.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -55,12 +56,15 @@ class ServerOptions:
     replicas: _Count | None = None
     write_consistency: _Count | None = None
     on_disk: bool = False
-    quantization: Literal["scalar", "product", "binary"] | None = None
+    quantization: Literal["scalar", "product", "binary", "turbo"] | None = None
     m: _Count = 16
     ef_construct: _Count = 100
     ef: _Count = 128
+    rescore: bool = True
+    oversampling: Annotated[float, Field(ge=1, le=1000)] = 2.0
 
 
+_SEARCHING = frozenset({"ef", "rescore", "oversampling"})
 _OPTIONS = TypeAdapter(ServerOptions)
 
 
@@ -121,7 +125,7 @@ class Server:
         key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
         self.url = redacted(_address(url))
         self.options = server_options(url)
-        self.given = {name: value for name, value in _given(url).items() if name != "ef"}
+        self.given = {name: value for name, value in _given(url).items() if name not in _SEARCHING}
         self._client = _client(_address(url), key, timeout_seconds)
         self._retry_seconds = retry_seconds
 

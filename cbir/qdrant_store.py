@@ -17,17 +17,23 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
 from cbir.errors import UsageError
+from cbir.filters import Dialect, Filter, Value, field_path, qdrant_filter
 from cbir.generation import alias_of
 from cbir.model import ModelRef
+from cbir.payload_table import PayloadTable, in_order
 from cbir.qdrant_server import Server, ServerError
-from cbir.records import Hit, Point, Vector
+from cbir.records import Entry, Hit, Point, Vector
 from cbir.settings import Settings
-from cbir.stores import StoreInfo, check_query, rank, redacted
+from cbir.stores import StoreInfo, check_id, check_query, page, redacted
 
 METADATA = "cbir"
 THUMBNAIL, VERSION, DIGEST = "cbir_thumbnail", "cbir_version", "cbir_digest"
 _USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
 _PAGE, _PAGE_WITH_VECTORS = 1000, 200
+_DIALECT = Dialect(models, models.Range, bool)
+_COUNTED = frozenset(
+    {models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.INTEGER, models.PayloadSchemaType.BOOL}
+)
 _QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
     None: None,
     "scalar": models.ScalarQuantization(
@@ -37,6 +43,7 @@ _QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
         product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16, always_ram=True)
     ),
     "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
+    "turbo": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig(always_ram=True)),
 }
 
 
@@ -241,23 +248,79 @@ class QdrantStore:
             source=self._record.source,
         )
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
+    def search(
+        self,
+        vectors: Vector,
+        k: int,
+        *,
+        exact: bool = False,
+        effort: int | None = None,
+        where: Filter = (),
+        min_score: float | None = None,
+        offset: int = 0,
+    ) -> list[list[Hit]]:
         """See `cbir.stores.Store.search`."""
-        check_query(vectors, k, self._record.model.dimension)
-        ef = self._server.options.ef
-        params = models.SearchParams(exact=True) if exact else models.SearchParams(hnsw_ef=ef)
+        check_query(vectors, k, self._record.model.dimension, offset)
+        options = self._server.options
+        params = models.SearchParams(
+            hnsw_ef=None if exact else effort or options.ef,
+            exact=exact,
+            quantization=models.QuantizationSearchParams(
+                ignore=exact, rescore=options.rescore, oversampling=options.oversampling
+            ),
+        )
+        chosen = qdrant_filter(where, _DIALECT)
         requests = [
-            models.QueryRequest(query=vector, limit=k, with_payload=_USER_PAYLOAD, params=params)
+            models.QueryRequest(
+                query=vector,
+                limit=k + offset,
+                with_payload=_USER_PAYLOAD,
+                params=params,
+                filter=chosen,
+                score_threshold=min_score,
+            )
             for vector in vectors.tolist()
         ]
         answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
         found = [[Hit(str(one.id), one.score, one.payload or {}) for one in answer.points] for answer in answers]
-        return [sorted(hits, key=rank) for hits in found]
+        return [page(hits, k, min_score, offset) for hits in found]
 
-    def vector(self, point_id: str) -> Vector | None:
-        """See `cbir.stores.Store.vector`."""
-        points = self._retrieve([point_id], vectors=True)
-        return np.asarray(points[0].vector, np.float32) if points else None
+    def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
+        """See `cbir.stores.Store.vectors`."""
+        found = {
+            str(point.id): np.asarray(point.vector, np.float32) for point in self._retrieve(point_ids, vectors=True)
+        }
+        return [found.get(point_id) for point_id in point_ids]
+
+    def count(self, where: Filter = ()) -> int:
+        """See `cbir.stores.Store.count`."""
+        chosen = qdrant_filter(where, _DIALECT)
+        return self._server.ask(lambda client: client.count(self._collection, chosen, exact=True)).count
+
+    def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
+        """See `cbir.stores.Store.facet`. The server counts a field that it has an index for; others are read whole."""
+        chosen = qdrant_filter(where, _DIALECT)
+        schema = self._server.ask(lambda client: client.get_collection(self._collection)).payload_schema
+        path = field_path(field)
+        if path in schema and schema[path].data_type in _COUNTED:
+            counted = self._server.ask(
+                lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
+            )
+            return in_order((one.value, one.count) for one in counted.hits)
+        found = scroll(self._server, self._collection, payload=[path], where=chosen)
+        return PayloadTable(one.payload or {} for one in found).facet(field, ())[:limit]
+
+    def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
+        """See `cbir.stores.Store.scroll`."""
+        check_id(after)
+        chosen = qdrant_filter(where, _DIALECT)
+        wanted = limit if after is None else limit + 1  # an offset is the first point that is wanted
+        points, _ = self._server.ask(
+            lambda client: client.scroll(
+                self._collection, chosen, limit=wanted, offset=after, with_payload=_USER_PAYLOAD
+            )
+        )
+        return [Entry(str(one.id), one.payload or {}) for one in points if str(one.id) != after][:limit]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `cbir.stores.Store.thumbnails`."""
@@ -300,7 +363,11 @@ class QdrantStore:
 
 
 def scroll(
-    server: Server, collection: str, payload: list[str] | bool = False, vectors: bool = False
+    server: Server,
+    collection: str,
+    payload: list[str] | bool = False,
+    vectors: bool = False,
+    where: models.Filter | None = None,
 ) -> Iterator[models.Record]:
     """Yield every point of a collection, with the payload fields named, or all (True) or none of them."""
     limit = _PAGE_WITH_VECTORS if vectors else _PAGE
@@ -308,7 +375,9 @@ def scroll(
     while True:
 
         def page(client: QdrantClient, start: Any = offset) -> tuple[list[models.Record], Any]:
-            return client.scroll(collection, limit=limit, offset=start, with_payload=payload, with_vectors=vectors)
+            return client.scroll(
+                collection, where, limit=limit, offset=start, with_payload=payload, with_vectors=vectors
+            )
 
         points, offset = server.ask(page)
         yield from points

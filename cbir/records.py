@@ -62,6 +62,14 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored point without its vector."""
+
+    id: str
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One result of a search. `score` is the cosine similarity: at most 1, higher is better."""
 

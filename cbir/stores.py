@@ -1,7 +1,8 @@
 """Stores by URL: one protocol, and the table of the kinds that stand behind it.
 
     edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
-    faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string)
+         quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0
+    faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
     http://HOST:6333, https://HOST:6333          a Qdrant server or cluster
 
 A PATH is an index folder. A path right inside an index folder names one index of it, so `edge:./index` and
@@ -9,6 +10,7 @@ A PATH is an index folder. A path right inside an index folder names one index o
 """
 
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -19,6 +21,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
+from cbir.filters import Filter, Value
 from cbir.generation import (
     MARKER,
     MODEL,
@@ -31,7 +34,7 @@ from cbir.generation import (
     resolve,
 )
 from cbir.model import ModelRef
-from cbir.records import Hit, Point, Vector
+from cbir.records import Entry, Hit, Point, Vector
 from cbir.settings import Settings
 from cbir.vector_log import VectorLog
 
@@ -92,17 +95,43 @@ class Store(Protocol):
     def info(self) -> StoreInfo:
         """What is open here."""
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
+    def search(
+        self,
+        vectors: Vector,
+        k: int,
+        *,
+        exact: bool = False,
+        effort: int | None = None,
+        where: Filter = (),
+        min_score: float | None = None,
+        offset: int = 0,
+    ) -> list[list[Hit]]:
         """Return for each of the (Q, D) unit vectors its at most k best hits, by score downwards, then by id.
 
-        `exact` compares with every vector instead of using the graph or index.
+        Args:
+            vectors: What to look for; never changed.
+            k: How many hits.
+            exact: Compare with every vector instead of using the graph or index.
+            effort: How widely to search instead of what the URL says: the ef of a graph, the nprobe of lists.
+            where: Only among the points whose payload holds to this.
+            min_score: Only hits with at least this score.
+            offset: Leave out so many of the best: page n has the offset n * k.
 
         Raises:
             CbirError: The vectors have another dimension or are not finite, or the store cannot be reached.
         """
 
-    def vector(self, point_id: str) -> Vector | None:
-        """Return the stored (D,) vector of a point, or None."""
+    def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
+        """Return the stored (D,) vector of each point, None for one that is not there."""
+
+    def count(self, where: Filter = ()) -> int:
+        """Return how many points there are whose payload holds to `where`."""
+
+    def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
+        """Return the values of a field with their numbers of points, by number downwards, then by value as text."""
+
+    def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
+        """Return the at most `limit` next points behind the id `after`, in the order of ids."""
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """Return the stored thumbnail (a small JPEG) of each point, None for one that is not there."""
@@ -129,8 +158,10 @@ class Index(Protocol):
     indexed: int
     access: str
 
-    def search(self, vectors: Vector, k: int, exact: bool) -> list[list[Hit]]:
-        """Return the at most k best hits of each vector."""
+    def search(
+        self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
+    ) -> list[list[Hit]]:
+        """Return the at most k best hits of each vector (see `Store.search`)."""
 
     def raw(self, vector: Vector, k: int) -> Callable[[], object]:
         """Return the bare library call for one query, against which the protocol's overhead is measured."""
@@ -158,8 +189,21 @@ class EngineKind:
 
 
 ENGINE_KINDS = {
-    "edge": EngineKind("cbir.edge_store", {"m": "16", "ef_construct": "100"}, {"ef": "128"}),
-    "faiss": EngineKind("cbir.faiss_store", {"index": "HNSW16", "ef_construct": "100"}, {"ef": "128", "nprobe": "16"}),
+    "edge": EngineKind(
+        "cbir.edge_store",
+        {"m": "16", "ef_construct": "100", "quantization": "none", "on_disk": "0"},
+        {"ef": "128", "rescore": "1", "oversampling": "2"},
+    ),
+    "faiss": EngineKind(
+        "cbir.faiss_store",
+        {"index": "HNSW16", "ef_construct": "100"},
+        {"ef": "128", "nprobe": "16", "oversampling": "4"},
+    ),
+}
+_WORDS = {
+    "quantization": ("none", "scalar", "product", "binary", "turbo"),
+    "on_disk": ("0", "1"),
+    "rescore": ("0", "1"),
 }
 _MOST = 1_000_000
 SERVER_KINDS = ("http", "https")
@@ -178,7 +222,7 @@ def parse(text: str) -> StoreURL:
     """Parse a store URL.
 
     Raises:
-        UsageError: Its kind or an option is unknown, or an option's value is not a whole number.
+        UsageError: Its kind or an option is unknown, or an option has a value that it cannot have.
     """
     kind, _, rest = text.partition(":")
     if kind in SERVER_KINDS:
@@ -193,7 +237,10 @@ def parse(text: str) -> StoreURL:
     for name, value in options.items():
         if name not in known:
             raise UsageError(f"store {text!r}: unknown option {name!r}; {kind} has {', '.join(known)}")
-        if name != "index" and not (value.isdecimal() and 0 < int(value) <= _MOST):
+        if name in _WORDS:
+            if value not in _WORDS[name]:
+                raise UsageError(f"store {text!r}: {name} must be one of {', '.join(_WORDS[name])}, not {value!r}")
+        elif name != "index" and not (value.isdecimal() and 0 < int(value) <= _MOST):
             raise UsageError(f"store {text!r}: {name} must be a whole number from 1 to {_MOST:,}, not {value!r}")
     return StoreURL(text, kind, path, options)
 
@@ -319,20 +366,47 @@ class EmbeddedStore:
         """The engine's opened index."""
         return self._index
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
+    def search(
+        self,
+        vectors: Vector,
+        k: int,
+        *,
+        exact: bool = False,
+        effort: int | None = None,
+        where: Filter = (),
+        min_score: float | None = None,
+        offset: int = 0,
+    ) -> list[list[Hit]]:
         """See `Store.search`."""
-        check_query(vectors, k, self._info.model.dimension)
-        if not self._info.count:
+        check_query(vectors, k, self._info.model.dimension, offset)
+        wanted = min(k + offset, self._info.count)
+        if wanted <= offset:
             return [[] for _ in vectors]
-        found = self._index.search(vectors, min(k, self._info.count), exact)
-        for hits in found:
-            hits.sort(key=rank)
-        return found
+        found = self._index.search(vectors, wanted, exact, effort, where)
+        return [page(hits, k, min_score, offset) for hits in found]
 
-    def vector(self, point_id: str) -> Vector | None:
-        """See `Store.vector`."""
-        position = self._log.position(point_id)
-        return None if position is None else self._log.vector(position)
+    def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
+        """See `Store.vectors`."""
+        positions = map(self._log.position, point_ids)
+        return [None if position is None else self._log.vector(position) for position in positions]
+
+    def count(self, where: Filter = ()) -> int:
+        """See `Store.count`."""
+        return int(self._log.table.mask(where).sum()) if where else self._info.count
+
+    def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
+        """See `Store.facet`."""
+        return self._log.table.facet(field, where)[:limit]
+
+    def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
+        """See `Store.scroll`."""
+        check_id(after)
+        log = self._log
+        start = 0 if after is None else log.place(after) + (log.position(after) is not None)
+        positions = log.order[start:]
+        if where:
+            positions = positions[log.table.mask(where)[positions]]
+        return [Entry(log.id(at), log.payload(at)) for at in positions[:limit].tolist()]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `Store.thumbnails`."""
@@ -361,14 +435,30 @@ class EmbeddedStore:
         self._index.close()
 
 
-def check_query(vectors: Vector, k: int, dimension: int) -> None:
-    """Raise `CbirError` unless these are finite (Q, `dimension`) vectors and k is at least 1."""
+def check_query(vectors: Vector, k: int, dimension: int, offset: int = 0) -> None:
+    """Raise `CbirError` unless these are finite (Q, `dimension`) vectors, k at least 1 and the offset not negative."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise CbirError(f"the query has shape {vectors.shape}, the collection's vectors have {dimension} dimensions")
     if not np.isfinite(vectors).all():
         raise CbirError("the query vector is not finite")
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}")
+    if offset < 0:
+        raise UsageError(f"the offset must not be negative, as {offset} is")
+
+
+def check_id(point_id: str | None) -> None:
+    """Raise `UsageError` unless this is the id of a point, or None."""
+    try:
+        uuid.UUID(point_id or "0" * 32)
+    except ValueError:
+        raise UsageError(f"{point_id!r} is not the id of a point") from None
+
+
+def page(hits: Sequence[Hit], k: int, min_score: float | None, offset: int) -> list[Hit]:
+    """Return k hits from `offset` on of those with at least `min_score`, in order."""
+    good = [hit for hit in hits if min_score is None or hit.score >= min_score]
+    return sorted(good, key=rank)[offset : offset + k]
 
 
 def rank(hit: Hit) -> tuple[float, str]:

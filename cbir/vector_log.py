@@ -14,6 +14,7 @@ import uuid
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cbir.known import Known
+from cbir.payload_table import PayloadTable
 from cbir.records import Payload, Point, Vector, id_bytes, to_json
 
 _HEADER = struct.Struct("<4sIQ")
@@ -126,7 +128,10 @@ class VectorLog:
         self._batches = [pa.ipc.read_record_batch(body, schema) for one in self._maps for body, _ in _frames(one)]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
         self._row_starts: list[int] = self._starts.tolist()
-        self._columns = {name: [batch.column(name) for batch in self._batches] for name in ("payload", "thumbnail")}
+        self._columns = {
+            name: [batch.column(name) for batch in self._batches]
+            for name in ("version", "digest", "payload", "thumbnail")
+        }
         ids = np.frombuffer(b"".join(_fixed(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
         last = np.sort(len(ids) - 1 - from_end)
@@ -145,14 +150,23 @@ class VectorLog:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The positions in the order of their ids."""
+        return self._order
+
+    def place(self, point_id: str) -> int:
+        """Return how many points have a smaller id."""
+        wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
+        return int(np.searchsorted(self.ids, wanted, sorter=self._order)[0])
+
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
         try:
-            wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
+            at = self.place(point_id)
         except ValueError:
             return None
-        at = int(np.searchsorted(self.ids, wanted, sorter=self._order)[0])
-        if at == len(self) or self.ids[self._order[at]] != wanted[0]:
+        if at == len(self) or self.ids[self._order[at]].tobytes() != id_bytes(point_id):
             return None
         return int(self._order[at])
 
@@ -182,6 +196,12 @@ class VectorLog:
         if len(out) >= _RELEASE_ROWS:
             self.release()
         return out
+
+    def point(self, position: int) -> Point:
+        """Return the point at `position`."""
+        version, digest = (self._value(position, column) for column in ("version", "digest"))
+        payload, thumbnail = self.payload(position), self.thumbnail(position)
+        return Point(self.id(position), self.vector(position), payload, version, thumbnail, digest)
 
     def points(self) -> Iterator[Point]:
         """Yield every point, in order of position."""
@@ -215,6 +235,13 @@ class VectorLog:
             versions, digests = batch.column(1).to_pylist(), batch.column(2).to_pylist()
             for position, row in enumerate(rows.tolist(), at):
                 yield self.ids[position].tobytes(), versions[row], digests[row]
+
+    @cached_property
+    def table(self) -> PayloadTable:
+        """The payloads of all points by column; read at the first use, which takes some seconds for a million."""
+        table = PayloadTable(self.payload(at) for at in range(len(self)))
+        self.release()
+        return table
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point."""

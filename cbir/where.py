@@ -43,15 +43,15 @@ class Condition:
         """
         found = plain(row.get(self.column))
         missing = found is None or found == ""
-        wanted = _number(self.value)
+        wanted = number(self.value)
         if self.operator in _ORDER:
             compare = _ORDER[self.operator]
             if missing:
                 return False
             if wanted is None:
                 return compare(str(found), self.value)
-            number = _number(found)
-            return number is not None and compare(number, wanted)
+            parsed = number(found)
+            return parsed is not None and compare(parsed, wanted)
         if missing:
             equal = self.value == ""
         elif isinstance(found, bool):
@@ -88,7 +88,7 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if text[:1] in ("'", '"') else text
 
 
-def _number(value: Any) -> int | float | None:
+def number(value: Any) -> int | float | None:
     """Return a number, or a text that is one, as a number; None if it is none."""
     if not isinstance(value, str):
         return None if isinstance(value, bool) or not isinstance(value, int | float) else value
@@ -97,7 +97,7 @@ def _number(value: Any) -> int | float | None:
     except ValueError:
         pass
     try:
-        number = float(value)
+        parsed = float(value)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return parsed if math.isfinite(parsed) else None

@@ -54,6 +54,7 @@ _PLAN = "building.json"
 _NUMBER = re.compile(r"\d{6}")
 _SEGMENT_BYTES = 256 * 2**20
 _MOST_SEGMENTS = 64
+_POINTS_AT_ONCE = 1000
 
 Advance = Callable[[int], None]
 
@@ -133,6 +134,18 @@ class IndexBuilder:
         if ids:
             self._log_writer().delete(ids)
             self._wrote = True
+
+    def update(self, ids: Sequence[str], changes: Payload) -> None:
+        """Append the points with these ids with payload fields changed.
+
+        Version and digest stay: they tell what the source had, so that it does not undo the change.
+        """
+        log = self._log()
+        positions = [position for one in ids if log and (position := log.position(one)) is not None]
+        while log and positions:
+            points = [log.point(position) for position in positions[:_POINTS_AT_ONCE]]
+            self.write([replace(point, payload=_changed(point.payload, changes)) for point in points])
+            del positions[:_POINTS_AT_ONCE]
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point known when the run began."""
@@ -307,6 +320,10 @@ class IndexBuilder:
         for folder in self._folder.iterdir():
             if _NUMBER.fullmatch(folder.name) and int(folder.name) < number:
                 shutil.rmtree(folder)
+
+
+def _changed(payload: Payload, changes: Payload) -> Payload:
+    return {name: value for name, value in {**payload, **changes}.items() if value is not None or name not in changes}
 
 
 class _Filled(Protocol):

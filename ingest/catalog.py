@@ -4,6 +4,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
@@ -26,6 +27,8 @@ from cbir.settings import Settings
 from cbir.stores import Store, locate, newest_collection, open_store, parse, redacted
 
 from .journal import server_journal
+
+_LOT = 200
 
 
 @dataclass(frozen=True)
@@ -113,19 +116,21 @@ def compare(first: Store, second: Store) -> Comparison:
     known = {str(point.payload["key"]): (str(point.payload["sha256"]), point.id) for point in first.points()}
     one_model = first.info.model.sha256 == second.info.model.sha256
     here, changed, cosines, same = set[str](), [], [1.0], 0
-    for point in second.points():
-        key = str(point.payload["key"])
-        here.add(key)
-        sha256, identity = known.get(key, ("", ""))
-        if not identity:
-            continue
-        if sha256 != point.payload["sha256"]:
-            changed.append(key)
-            continue
-        same += 1
-        vector = first.vector(identity) if one_model else None
-        if vector is not None:
-            cosines.append(float(vector @ point.vector))
+    theirs = second.points()
+    while lot := list(islice(theirs, _LOT)):
+        both = []
+        for point in lot:
+            key = str(point.payload["key"])
+            here.add(key)
+            sha256, identity = known.get(key, ("", ""))
+            if identity and sha256 == point.payload["sha256"]:
+                both.append((identity, point.vector))
+            elif identity:
+                changed.append(key)
+        same += len(both)
+        vectors = first.vectors([identity for identity, _ in both]) if one_model else []
+        pairs = zip(vectors, (vector for _, vector in both), strict=False)
+        cosines += [float(ours @ vector) for ours, vector in pairs if ours is not None]
     lowest = min(cosines) if same and one_model else None
     return Comparison(sorted(known.keys() - here), sorted(here - known.keys()), sorted(changed), same, lowest)
 

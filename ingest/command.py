@@ -11,6 +11,7 @@ from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
 from .collections_command import app as collections_app
+from .edit_command import delete, update
 from .options import Collection, Stores
 
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
@@ -171,6 +172,10 @@ def add(
 
 app.command("add")(add)
 app.command("sync", help="Embed what SOURCE has new or changed, and remove what it has no more.")(add)
+
+
+app.command()(delete)
+app.command()(update)
 
 
 @app.command()

@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 from pydantic_core import to_json
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from cbir.errors import CbirError, UsageError
+from cbir.filters import field_path, values_of
 from cbir.generation import Plan
 from cbir.known import Known
 from cbir.qdrant_server import READ_RETRY_SECONDS, Server, ServerError
@@ -45,7 +47,13 @@ _BYTES_A_POINT = 100  # the id and what stands around it
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _MOST_REFUSED = 1000
 _IDS_AT_ONCE = 10_000
-_LABEL = "label"
+_LONGEST_TEXT = 100  # what is longer is a description, which nobody filters by
+_INDEX_KINDS = {
+    str: models.PayloadSchemaType.KEYWORD,
+    int: models.PayloadSchemaType.INTEGER,
+    float: models.PayloadSchemaType.FLOAT,
+    bool: models.PayloadSchemaType.BOOL,
+}
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +82,7 @@ class ServerSink:
         aliases = aliases_of(server)
         if plan.collection in aliases:
             raise UsageError(f"{self.name} is an alias of {aliases[plan.collection]}; name that one or another")
+        self._indexed = {"key", "sha256"}
         self._alias = plan.alias
         if plan.alias in names:
             log.warning(
@@ -99,6 +108,8 @@ class ServerSink:
             CbirError: The server cannot be reached any more, or refuses everything.
         """
         refused = []
+        for point in points:
+            self._index_fields(point.payload)
         for batch, size in _batches(map(_struct, points)):
             if size > _SERVER_TAKES:  # it would hang up in the middle of the request
                 refused.append(_failure(batch[0], f"it takes {size:,} bytes, a server {_SERVER_TAKES:,}"))
@@ -110,6 +121,12 @@ class ServerSink:
         """Return when the server has removed the points with these ids, if it had them."""
         for start in range(0, len(ids), _IDS_AT_ONCE):
             self._delete(models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE])))
+
+    def update(self, ids: Sequence[str], changes: Payload) -> None:
+        """Return when the server has changed these payload fields of the points with these ids."""
+        self._index_fields(changes)
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            self._set(models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE])), changes)
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point, the payload with key and SHA-256 alone."""
@@ -140,6 +157,14 @@ class ServerSink:
     def _delete(self, some: models.PointIdsList) -> None:
         self._server.ask(lambda client: client.delete(self._collection, some, wait=True))
 
+    def _set(self, some: models.PointIdsList, changes: Payload) -> None:
+        there = {name: value for name, value in changes.items() if value is not None}
+        gone = [field_path(name) for name, value in changes.items() if value is None]
+        if there:
+            self._server.ask(lambda client: client.set_payload(self._collection, there, some, wait=True))
+        if gone:
+            self._server.ask(lambda client: client.delete_payload(self._collection, gone, some, wait=True))
+
     def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
         """Return the record of the collection, which another ingest may be making at this moment."""
         record = read_record(self._server, plan.collection)
@@ -160,10 +185,22 @@ class ServerSink:
                 record = theirs
         require_same(record, plan, self.name, same_source)
         require_options(self._server, plan.collection, record)
-        if _LABEL not in self._server.ask(lambda client: client.get_collection(plan.collection)).payload_schema:
-            kind = models.PayloadSchemaType.KEYWORD
-            self._server.ask(lambda client: client.create_payload_index(plan.collection, _LABEL, kind))
+        schema = self._server.ask(lambda client: client.get_collection(plan.collection)).payload_schema
+        self._indexed.update(path.strip('"') for path in schema)
         return record
+
+    def _index_fields(self, payload: Payload) -> None:
+        """Let the server index each field for filters and facets, by the kind of the first value that comes."""
+        for field in payload.keys() - self._indexed:
+            value = next(iter(values_of(payload, field)), None)
+            if value is not None:
+                self._indexed.add(field)
+                kind = _INDEX_KINDS.get(type(value))
+                if kind is not None and '"' not in field and len(str(value)) <= _LONGEST_TEXT:
+                    self._server.ask(partial(self._create_index, field=field, kind=kind))
+
+    def _create_index(self, client: QdrantClient, field: str, kind: models.PayloadSchemaType) -> object:
+        return client.create_payload_index(self._collection, field_path(field), kind)
 
     def _rows(self) -> Iterator[tuple[bytes, str, str]]:
         for point in scroll(self._server, self._collection, payload=[VERSION, DIGEST]):

@@ -41,6 +41,9 @@ class Sink(Protocol):
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points."""
 
+    def update(self, ids: Sequence[str], changes: Payload) -> None:
+        """Set payload fields of points; None removes one."""
+
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point that was there when the run began."""
 

@@ -162,9 +162,9 @@ class Engine:
 
     def index(self, name: str, body: models.CreateFieldIndex) -> object:
         done = self.client.create_payload_index(name, body.field_name, body.field_schema)
-        self._indexes.setdefault(name, {})[body.field_name] = models.PayloadIndexInfo(
-            data_type=body.field_schema, points=0
-        )
+        field = body.field_name.strip('"')  # written so only where it has to be
+        path = field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else body.field_name
+        self._indexes.setdefault(name, {})[path] = models.PayloadIndexInfo(data_type=body.field_schema, points=0)
         return done
 
     def upsert(self, name: str, body: models.PointsList) -> object:
@@ -222,6 +222,10 @@ _ROUTES: Sequence[tuple[str, str, Any, Call]] = [
     ("PUT", "/collections/{}/index", models.CreateFieldIndex, Engine.index),
     ("PUT", "/collections/{}/points", models.PointsList, Engine.upsert),
     ("POST", "/collections/{}/points", models.PointRequest, Engine.retrieve),
+    ("POST", "/collections/{}/points/payload", models.SetPayload,
+     lambda engine, name, body: engine.client.set_payload(name, body.payload, body.points)),
+    ("POST", "/collections/{}/points/payload/delete", models.DeletePayload,
+     lambda engine, name, body: engine.client.delete_payload(name, body.keys, body.points)),
     ("POST", "/collections/{}/points/delete", models.PointIdsList, Engine.delete),
     ("POST", "/collections/{}/points/scroll", models.ScrollRequest, Engine.scroll),
     ("POST", "/collections/{}/points/count", models.CountRequest,

@@ -4,11 +4,10 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cbir.bench import command, latency, parity, report
 from cbir.bench.report import labels, write_json
@@ -187,8 +186,8 @@ class OtherModel(Altered):
 
 
 class OtherVectors(Altered):
-    def vector(self, point_id: str) -> Vector | None:
-        return -np.asarray(self._store.vector(point_id))
+    def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
+        return [None if vector is None else -vector for vector in self._store.vectors(point_ids)]
 
 
 class OtherIds(Altered):

@@ -486,7 +486,7 @@ def test_options_are_those_of_the_collection(server: Running, plan: Plan, open_s
         ("?colour=red", "unknown option 'colour'; a server has shards, replicas, "),
         ("?shards=0", "shards: Input should be greater"),
         ("?m=many", "m: Input should be a valid integer"),
-        ("?quantization=half", "quantization: Input should be 'scalar', 'product' or 'binary'"),
+        ("?quantization=half", "quantization: Input should be 'scalar', 'product', 'binary' or 'turbo'"),
         ("?on_disk=perhaps", "on_disk: Input should be a valid boolean"),
         ("?api_key=secret", "unknown option 'api_key'"),
     ],

@@ -78,10 +78,9 @@ def test_copies_come_by_id(store: Store) -> None:
 def test_what_is_stored_comes_back(store: Store) -> None:
     points = points_of(VECTORS)
     for point in points[:20]:
-        vector = store.vector(point.id)
+        (vector,) = store.vectors([point.id])
         assert vector is not None
         assert np.allclose(vector, point.vector, atol=1e-6)
-    assert store.vector("00000000-0000-0000-0000-000000000000") is None
     nobody = "00000000-0000-0000-0000-000000000000"
     asked = [points[3].id, nobody, points[1].id]
     assert store.thumbnails(asked) == [points[3].thumbnail, None, points[1].thumbnail]
@@ -167,9 +166,10 @@ def test_an_open_store_outlives_the_generations_after_it(tmp_path: Path) -> None
         ("redis://x", "unknown store"),
         ("edge:", "unknown store"),
         ("./index", "unknown store"),
-        ("edge:./index?nprobe=3", "unknown option 'nprobe'; edge has m, ef_construct, ef"),
+        ("edge:./index?nprobe=3", "unknown option 'nprobe'; edge has m, ef_construct, quantization"),
         ("faiss:./index?ef=many", "whole number from 1"),
         ("edge:./index?m=0", "whole number from 1"),
+        ("edge:./index?quantization=half", "one of none, scalar, product, binary, turbo"),
         ("edge:./index?ef=99999999999999999999", "whole number from 1"),
     ],
 )

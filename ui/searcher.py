@@ -104,7 +104,7 @@ class Searcher:
         """
         clock = _Clock()
         with clock.stage("store"):
-            vector = self.store.vector(point_id)
+            (vector,) = self.store.vectors([point_id])
             if vector is None:
                 raise NotHereError(f"collection {self.opened.collection} has no picture with the id {point_id}")
             found = self._hits(vector[None], k + 1, exact)

@@ -1,0 +1,344 @@
+"""One contract for all stores: what any of them answers is what a plain scan in numpy answers."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cbir.ingest.edit import delete, update
+from cbir.ingest.server import ServerSink
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cbir import faiss_store
+from cbir.errors import CbirError, UsageError
+from cbir.filters import Filter, Match, Range, matches, parse_filter, values_of
+from cbir.queries import diverse, example_query, grouped, recommend
+from cbir.records import Point, Vector, digest
+from cbir.settings import Settings
+from cbir.stores import Store, open_store
+from cbir.vector_log import LogWriter, VectorLog, segment_path
+
+from .building import builder_for, plan_for, points_of, unit_vectors
+from .qdrant_server import qdrant_server
+
+COUNT = 400
+VECTORS = unit_vectors(COUNT)
+FIELDS = ("label", "year", "price", "tags", "new", "mixed", "two words", "absent")
+NOBODY = "00000000-0000-0000-0000-000000000000"
+INDEXES = {
+    "edge": "edge:{root}",
+    "edge-scalar": "edge:{root}/scalar?quantization=scalar&oversampling=10&on_disk=1",
+    "faiss": "faiss:{root}/faiss",
+    "faiss-lists": "faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
+    "faiss-refined": "faiss:{root}/refined?index=OPQ4,IVF4,PQ4x4,RFlat&nprobe=4&oversampling=100",
+}
+"""With such oversampling all of them find the best hits; `test_stores` has one that does not rescore."""
+KINDS = (*INDEXES, "server")
+fast = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def made_points() -> list[Point]:
+    """Return points with a payload of every kind that there is."""
+    chance = np.random.default_rng(3)
+    points = []
+    for number, point in enumerate(points_of(VECTORS)):
+        payload: dict[str, Any] = {
+            **point.payload,
+            "label": ("Shoes", "Bags", "Watches", None)[min(3, int(chance.exponential(1)))],
+            "year": 2010 + number % 5 if number % 7 else None,
+            "price": float(number % 11) if number % 2 else round(chance.uniform(0, 10), 2),
+            "tags": [("red", "blue", "long, wide", "red")[one] for one in chance.integers(0, 4, number % 4)],
+            "new": bool(number % 3),
+            "mixed": (1, 1.0, "1", True, None, [], ["1", 1], {"a": 1})[number % 8],
+            "two words": f"a {number % 3}",
+        }
+        points.append(replace(point, payload=payload, digest=digest(payload)))
+    return points
+
+
+POINTS = made_points()
+BY_ID = {point.id: point for point in POINTS}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store]]:
+    root = tmp_path_factory.mktemp("contract") / "index"
+    urls = {kind: url.format(root=root) for kind, url in INDEXES.items()}
+    fill_folder(list(urls.values()))
+    with qdrant_server() as server:
+        urls["server"] = server.url
+        ServerSink(server.url, plan_for(VECTORS), Settings(), same_source=False).write(POINTS)
+        opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
+        yield opened
+        for store in opened.values():
+            store.close()
+
+
+def fill_folder(urls: list[str]) -> None:
+    builder = builder_for(urls, VECTORS)
+    builder.write(POINTS)
+    builder.publish(lambda name, count: lambda done: None)
+    builder.close()
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, stores: dict[str, Store]) -> Store:
+    return stores[request.param]
+
+
+def scan(query: Vector, where: Filter) -> list[tuple[float, str]]:
+    """Return (-score, id) of all points that hold to a filter, in order."""
+    return sorted((-float(query @ point.vector), point.id) for point in POINTS if matches(point.payload, where))
+
+
+values = st.sampled_from(["Shoes", "Bags", "red", "long, wide", "1", "a 1", "", 1, 1.0, 2012, 3.0, True, False, None])
+numbers = st.none() | st.sampled_from([0, 1, 2.5, 3, 2011, 2012.0, 5000])
+conditions = st.one_of(
+    st.builds(Match, st.sampled_from(FIELDS), st.lists(values, max_size=3).map(tuple), st.booleans()),
+    st.builds(Range, st.sampled_from(FIELDS), numbers, numbers, numbers, numbers),
+)
+filters = st.lists(conditions, max_size=3).map(tuple)
+
+
+@fast
+@given(seed=st.integers(0, 10_000), k=st.integers(1, COUNT + 5), where=filters, exact=st.booleans())
+def test_a_filtered_search_finds_the_best_that_hold(
+    store: Store, seed: int, k: int, where: Filter, exact: bool
+) -> None:
+    query = unit_vectors(1, seed)
+    best = scan(query[0], where)[:k]
+    found = store.search(query, k, exact=exact, effort=COUNT, where=where)[0]
+    assert all(matches(hit.payload, where) for hit in found)
+    assert np.allclose([hit.score for hit in found], [-score for score, _ in best], atol=1e-4)
+    assert [hit.payload for hit in found] == [BY_ID[hit.id].payload for hit in found]
+
+
+@fast
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 50), offset=st.integers(0, COUNT + 5), low=st.floats(-1, 1))
+def test_pages_and_a_lowest_score(store: Store, seed: int, k: int, offset: int, low: float) -> None:
+    query = unit_vectors(1, seed)
+    good = [-score for score, _ in scan(query[0], ()) if abs(-score - low) > 1e-4]
+    low = min((score for score in good if score >= low), default=1.0) - 1e-5
+    expected = [score for score in good if score >= low][offset : offset + k]
+    found = store.search(query, k, exact=True, min_score=low, offset=offset)[0]
+    assert np.allclose([hit.score for hit in found], expected, atol=1e-4)
+
+
+def test_several_queries_have_one_filter(store: Store) -> None:
+    where = parse_filter("label=Bags and year>=2012")
+    queries = unit_vectors(5, 9)
+    for query, hits in zip(queries, store.search(queries, 7, effort=COUNT, where=where), strict=True):
+        assert [hit.id for hit in hits] == [one for _, one in scan(query, where)[:7]]
+
+
+@fast
+@given(where=filters)
+def test_counts_and_facets(store: Store, where: Filter) -> None:
+    those = [point for point in POINTS if matches(point.payload, where)]
+    assert store.count(where) == len(those)
+    for field in ("label", "year", "price", "tags", "new", "two words", "absent"):
+        expected = Counter(value for point in those for value in set(values_of(point.payload, field)))
+        assert dict(store.facet(field, where, COUNT)) == expected
+        shown = store.facet(field, where, COUNT)
+        assert shown == sorted(shown, key=lambda one: (-one[1], str(one[0])))
+        assert [n for _, n in store.facet(field, where, limit=2)] == [n for _, n in shown[:2]]
+
+
+@fast
+@given(where=filters, limit=st.integers(30, 150))
+def test_scrolling_meets_every_point_once_in_order(store: Store, where: Filter, limit: int) -> None:
+    found, after = [], None
+    while page := store.scroll(where, after, limit):
+        assert len(page) <= limit
+        found += page
+        after = page[-1].id
+    assert [one.id for one in found] == sorted(point.id for point in POINTS if matches(point.payload, where))
+    assert all(one.payload == BY_ID[one.id].payload for one in found)
+
+
+def test_scrolling_goes_on_behind_an_id_that_is_not_there(store: Store) -> None:
+    assert [one.id for one in store.scroll(after=NOBODY, limit=3)] == sorted(BY_ID)[:3]
+    with pytest.raises(CbirError):
+        store.scroll(after="no id")
+
+
+def test_vectors_come_in_the_order_asked_for(store: Store) -> None:
+    asked = [POINTS[5].id, NOBODY, POINTS[2].id]
+    first, none, second = store.vectors(asked)
+    assert none is None
+    assert first == pytest.approx(VECTORS[5], abs=1e-6)
+    assert second == pytest.approx(VECTORS[2], abs=1e-6)
+    assert store.vectors([]) == []
+
+
+@fast
+@given(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=4), st.lists(st.integers(0, COUNT - 1), max_size=3))
+def test_recommending_is_a_search_from_the_examples(store: Store, good: list[int], bad: list[int]) -> None:
+    positives, negatives = [POINTS[one].id for one in good], [POINTS[one].id for one in bad]
+    query = VECTORS[good].mean(axis=0)
+    if bad:
+        query = 2 * query - VECTORS[bad].mean(axis=0)
+    if np.linalg.norm(query) < 1e-3:
+        return
+    query = query / np.linalg.norm(query)
+    found = recommend(store, positives, negatives, 10, exact=True)
+    expected = [one for one in scan(query, ()) if one[1] not in {*positives, *negatives}][:10]
+    assert np.allclose([hit.score for hit in found], [-score for score, _ in expected], atol=1e-4)
+    assert not {hit.id for hit in found} & {*positives, *negatives}
+    paged = recommend(store, positives, negatives, 4, exact=True, offset=3)
+    assert np.allclose([hit.score for hit in paged], [-score for score, _ in expected[3:7]], atol=1e-4)
+
+
+def test_examples_may_be_vectors_and_must_be_there(store: Store) -> None:
+    mixed = recommend(store, [POINTS[0].id, VECTORS[1]], [], 5, exact=True)
+    query = example_query(store, [VECTORS[0], VECTORS[1]], [])
+    assert [hit.id for hit in mixed] == [one for _, one in scan(query, ()) if one != POINTS[0].id][:5]
+    with pytest.raises(UsageError, match="no point with the id"):
+        recommend(store, [NOBODY], [], 5)
+    with pytest.raises(UsageError, match="at least one example"):
+        recommend(store, [], [POINTS[0].id], 5)
+    with pytest.raises(UsageError, match="cancel"):
+        example_query(store, [VECTORS[0], -VECTORS[0]], [])
+
+
+def test_diversity_spreads_the_hits(store: Store) -> None:
+    query = VECTORS[0]
+    plain = [hit.id for hit in store.search(query[None], 10, exact=True)[0]]
+    assert [hit.id for hit in diverse(store, query, 10, 0.0, exact=True)] == plain
+    spread = diverse(store, query, 10, 0.7, exact=True)
+    assert spread[0].id == plain[0]
+    assert len({hit.id for hit in spread}) == 10
+
+    def likeness(ids: Sequence[str]) -> float:
+        vectors = np.stack([BY_ID[one].vector for one in ids])
+        return float((vectors @ vectors.T)[np.triu_indices(len(ids), 1)].mean())
+
+    assert likeness([hit.id for hit in spread]) < likeness(plain)
+    assert len(diverse(store, query, 10, 0.5, where=parse_filter("label=Bags and year=2011"), effort=COUNT)) == min(
+        10, store.count(parse_filter("label=Bags and year=2011"))
+    )
+    with pytest.raises(UsageError, match="diversity"):
+        diverse(store, query, 5, 1.5)
+
+
+def test_the_second_choice_is_the_one_of_the_formula(store: Store) -> None:
+    query, diversity = VECTORS[3], 0.4
+    first, second = diverse(store, query, 2, diversity, candidates=50, exact=True)
+    candidates = [BY_ID[one] for _, one in scan(query, ())[:50]]
+    worth = {
+        point.id: (1 - diversity) * float(point.vector @ query)
+        - diversity * float(point.vector @ BY_ID[first.id].vector)
+        for point in candidates
+        if point.id != first.id
+    }
+    assert second.id == max(worth, key=lambda one: worth[one])
+
+
+@pytest.mark.parametrize("field", ["label", "tags", "year", "absent"])
+def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
+    query = unit_vectors(1, 77)[0]
+    expected: dict[Any, list[float]] = {}
+    for score, one in scan(query, ()):
+        for value in dict.fromkeys(values_of(BY_ID[one].payload, field)):
+            expected.setdefault(value, []).append(-score)
+    found = grouped(store, query, field, groups=3, size=4, exact=True)
+    assert [group.value for group in found] == list(expected)[:3]
+    for group in found:
+        assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("label=Shoes|Bags", (Match("label", ("Shoes", "Bags")),)),
+        ("year=2012", (Match("year", ("2012", 2012)),)),
+        ("new=true and label!=Bags", (Match("new", ("true", True)), Match("label", ("Bags",), negated=True))),
+        ("label=", (Match("label", ("", None)),)),
+        ("year>=2012 and price<3.5", (Range("year", gte=2012.0), Range("price", lt=3.5))),
+    ],
+)
+def test_what_a_filter_means(text: str, meaning: Filter) -> None:
+    assert parse_filter(text) == meaning
+
+
+@pytest.mark.parametrize("text", ["label", "label>Shoes", "and", "year>=2012 and"])
+def test_a_filter_that_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_filter(text)
+
+
+def test_a_field_that_no_store_can_ask_for(store: Store) -> None:
+    if store.info.url.startswith("faiss"):
+        assert store.count((Match('a"b', (1,)),)) == 0
+    else:
+        with pytest.raises(UsageError, match="quotation mark"):
+            store.search(VECTORS[:1], 1, where=(Match('a"b', (1,)),))
+
+
+@pytest.mark.parametrize("kind", ["edge", "faiss", "server"])
+def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    with qdrant_server() as server:
+        url = server.url if kind == "server" else INDEXES[kind].format(root=root)
+        if kind == "server":
+            sink = ServerSink(url, plan_for(VECTORS), Settings(), same_source=False)
+            sink.write(POINTS)
+            sink.publish(lambda name, count: lambda done: None)
+        else:
+            fill_folder([url])
+        bags = parse_filter("label=Bags")
+        gone = [point.id for point in POINTS if matches(point.payload, bags)]
+        assert delete([url], "made", [POINTS[0].id, NOBODY], bags, Settings()) == len({*gone, POINTS[0].id})
+        new = {"label": "Boots", "year": None, "fresh": 1}
+        assert update([url], "made", [POINTS[0].id], parse_filter("label=Shoes"), new, Settings()) > 0
+        store = open_store(url, "made", Settings())
+        left = [point for point in POINTS if point.id not in {*gone, POINTS[0].id}]
+        expected = {
+            point.id: {name: value for name, value in {**point.payload, **new}.items() if name != "year"}
+            if point.payload["label"] == "Shoes"
+            else point.payload
+            for point in left
+        }
+        assert {one.id: one.payload for one in store.scroll()} == expected
+        assert store.vectors([gone[0]]) == [None]
+        assert store.count(parse_filter("label=Boots and fresh=1")) == store.count(parse_filter("fresh=1")) > 0
+        for point in left[:20]:
+            hit = store.search(point.vector[None], 1, effort=COUNT)[0][0]
+            assert (hit.id, hit.payload) == (point.id, expected[point.id])
+        kept = {point.id: (point.version, point.digest, point.thumbnail) for point in store.points()}
+        assert kept == {point.id: (point.version, point.digest, point.thumbnail) for point in left}
+        store.close()
+        with pytest.raises(UsageError, match="say which points"):
+            delete([url], "made", [], (), Settings())
+        with pytest.raises(UsageError, match="cannot be changed"):
+            update([url], "made", [left[0].id], (), {"key": "x"}, Settings())
+
+
+@pytest.mark.parametrize(
+    "factory", ["Flat", "SQ8", "HNSW16_SQ8", "IVF4,SQ8", "OPQ4,HNSW16", "IVF4,PQ4x4fs,RFlat", "IVF4,RaBitQ,RFlat"]
+)
+def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss_store, "_LARGE", 0)  # mapped, not read
+    log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
+    options = {"index": factory, "ef_construct": "100", "ef": "128", "nprobe": "4", "oversampling": "100"}
+    faiss_store.build(tmp_path / "index", log, options, lambda done: None)
+    index = faiss_store.open_index(tmp_path / "index", log, options)
+    for where in ((), parse_filter("label=Bags"), parse_filter("year=2011 and new=true and price<2")):
+        for query in unit_vectors(5, 1):
+            best = scan(query, where)[:10]
+            for exact in (False, True):
+                (found,) = index.search(query[None], 10, exact, COUNT, where)
+                slack = 1e-4 if exact or "SQ8" not in factory else 0.05
+                assert np.allclose(sorted(-hit.score for hit in found), [score for score, _ in best], atol=slack)
+                assert all(matches(hit.payload, where) for hit in found)
+
+
+def written_log(folder: Path) -> Path:
+    writer = LogWriter(segment_path(folder / "log", 1), VECTORS.shape[1])
+    writer.append(POINTS)
+    writer.close()
+    return folder / "log"
