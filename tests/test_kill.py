@@ -14,7 +14,7 @@ from cbir.records import Point
 
 from .building import both
 from .killing import Trial, contents, kill_until, require_same
-from .qdrant_server import qdrant_server
+from .qdrant_server import ROOT, qdrant_server
 
 PICTURES = 40
 WORKERS, BATCH = 2, 4
@@ -136,3 +136,11 @@ def test_the_harness_finds_a_planted_bug(
             seed=2,
             most_again=WORKERS * BATCH,
         )
+
+
+def test_what_an_upsert_acknowledged_outlives_fifty_kills(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.killed_upsert", str(tmp_path / "index"), "50", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    acknowledged, lost, wrong = map(int, done.stdout.split())
+    assert 500 < acknowledged < 10_000, "the process stored too little to speak of, or was not killed while storing"
+    assert (lost, wrong) == (0, 0)
