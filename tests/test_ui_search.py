@@ -416,3 +416,23 @@ def test_pasted_bytes_have_a_limit() -> None:
     assert _bytes("data:image/png;base64,aGk=", 100) == b"hi"
     with pytest.raises(ImageError, match="larger than 1 MB"):
         _bytes("data:image/png;base64," + "A" * (3 << 20), 1 << 20)
+
+
+def test_the_command_line_searches_by_examples_and_filters(run: Run, index: Path, picture: Path) -> None:
+    def found(*arguments: object) -> list[dict[str, object]]:
+        code, out, _ = run(*arguments, "--store", f"edge:{index}", "--json", "-k", 8)
+        assert code == 0
+        hits: list[dict[str, object]] = json.loads(out)["hits"]
+        return hits
+
+    plain = found(picture)
+    first, label = plain[0]["id"], plain[0]["label"]
+    assert first not in [hit["id"] for hit in found("--like", first)]
+    assert {hit["label"] for hit in found(picture, "--filter", f"label!={label}")} & {label} == set()
+    assert {hit["label"] for hit in found(picture, "--filter", f"label={label}", "--ef", 500)} == {label}
+    lowest = sorted(float(str(hit["score"])) for hit in plain)[4]
+    assert 0 < len(found(picture, "--threshold", lowest)) < 8
+    assert [hit["id"] for hit in found(picture, "--diversity", "0.9")] != [hit["id"] for hit in plain]
+    assert [hit["id"] for hit in found(picture, "--unlike", plain[1]["id"])] != [hit["id"] for hit in plain]
+    code, _, err = run("--store", f"edge:{index}")
+    assert (code, "PICTURE, or --like" in err) == (2, True)

@@ -19,7 +19,13 @@ app = terminal.new_app("Find the pictures most similar to a given one: `cbir-sea
 
 @app.command()
 def search(
-    picture: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.", show_default=False)],
+    picture: Annotated[
+        Path | None, typer.Argument(help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.", show_default=False)
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(help="Id of a stored picture that hits are to be like; several are averaged.")
+    ] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="Id of a stored picture that hits are to be unlike.")] = None,
     store: Annotated[
         str | None, typer.Option(help="Where to search.", show_default="the first of $CBIR_STORES, or edge:./index")
     ] = None,
@@ -27,11 +33,23 @@ def search(
         str | None, typer.Option(help="Name of the collection.", show_default="the one published last")
     ] = None,
     top: Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="How many pictures to find.")] = 10,
+    where: Annotated[
+        str, typer.Option("--filter", metavar="CONDITIONS", help="Only among e.g. 'label=Shoes|Sandals and year>2015'.")
+    ] = "",
+    threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="The lowest score of a hit.")] = None,
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="Above 0, hits that are unlike each other are preferred.")
+    ] = 0.0,
+    effort: Annotated[
+        int | None,
+        typer.Option("--ef", min=1, max=1_000_000, help="Width of the search: ef of a graph, nprobe of lists."),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector; no graph.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Find the pictures of a collection that are most similar to PICTURE."""
+    """Find the pictures of a collection that are most similar to PICTURE, or to stored ones."""
     from cbir.errors import ImageError, UsageError
+    from cbir.filters import parse_filter
     from cbir.settings import load_settings
     from cbir.sources import read_file
     from cbir.stores import open_store
@@ -39,8 +57,11 @@ def search(
     from .searcher import join
 
     settings = load_settings()
+    if picture is None and not like:
+        raise UsageError("say what to look for: PICTURE, or --like ID for a stored one")
+    chosen = parse_filter(where) if where else ()
     try:
-        data = read_file(picture)
+        data = read_file(picture) if picture else None
     except OSError as error:
         raise UsageError(f"{picture}: {error.strerror}") from None
     except ImageError as error:
@@ -50,9 +71,16 @@ def search(
         if opened.info.model.random_weights:
             typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
         try:
-            answer = join(opened, settings.max_image_megapixels).by_image(data, top, exact=exact)
+            searcher = join(opened, settings.max_image_megapixels)
+            embedded = [searcher.embed(data)] if data is not None else []
         except ImageError as error:
             raise ImageError(f"{picture}: {error}") from None
+        examples = [*(one.vectors[0] for one in embedded), *(like or [])]
+        answer = searcher.by_examples(
+            examples, unlike or [], top, diversity, exact=exact, effort=effort, where=chosen, min_score=threshold
+        )
+        for one in embedded:
+            answer.milliseconds.update({**one.milliseconds, "store": answer.milliseconds.pop("store")})
     finally:
         opened.close()
     access = "scan" if exact else opened.info.access

@@ -3,12 +3,14 @@
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from cbir.errors import UsageError
 from cbir.model import Embedder, find_model
+from cbir.queries import diverse, example_query, recommend
 from cbir.records import Hit, Vector
 from cbir.stores import Store, StoreInfo
 
@@ -111,6 +113,38 @@ class Searcher:
         others = [hit for hit in found if hit.id != point_id]
         itself = next((hit for hit in found if hit.id == point_id), None)
         return Answer(others[:k], clock.milliseconds, itself)
+
+    def by_examples(
+        self,
+        positives: Sequence[str | Vector],
+        negatives: Sequence[str | Vector],
+        k: int,
+        diversity: float = 0.0,
+        **how: Any,
+    ) -> Answer:
+        """Return the at most k pictures that are like some examples and unlike others, none of them among the hits.
+
+        Args:
+            positives: Ids of stored pictures, or vectors (D,); at least one.
+            negatives: The same; may be none.
+            k: How many.
+            diversity: Above 0, hits that are unlike each other are preferred (see `cbir.queries.diverse`).
+            how: As for `cbir.stores.Store.search`.
+
+        Raises:
+            UsageError: An example is not there, or an option has a value that it cannot have.
+            CbirError: The store failed.
+        """
+        clock = _Clock()
+        with clock.stage("store"):
+            if diversity:
+                examples = {one for one in (*positives, *negatives) if isinstance(one, str)}
+                query = example_query(self.store, positives, negatives)
+                found = diverse(self.store, query, k + len(examples), diversity, **how)
+                hits = [hit for hit in found if hit.id not in examples][:k]
+            else:
+                hits = recommend(self.store, positives, negatives, k, **how)
+        return Answer(hits, clock.milliseconds)
 
     def _hits(self, vectors: Vector, k: int, exact: bool) -> list[Hit]:
         return self.store.search(vectors, k, exact=exact)[0]
