@@ -132,6 +132,8 @@ def _kind(column: Column) -> PayloadSchemaType | None:
 class EdgeIndex:
     """A shard open for searching."""
 
+    filtering = "engine"
+
     def __init__(self, folder: Path, options: Mapping[str, str]):
         self._view, self._lock = _private_view(folder)
         with _plain_errors(folder):

@@ -75,6 +75,8 @@ class FaissIndex:
     the fewer points are wanted.
     """
 
+    filtering = "payload table"
+
     def __init__(self, folder: Path, log: VectorLog, options: Mapping[str, str]):
         self._owner = _read(folder / _FILE)  # what is cast from it does not keep it alive
         self._index: Any = faiss.downcast_index(self._owner)

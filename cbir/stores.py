@@ -74,6 +74,7 @@ class StoreInfo:
         options: Build and search options in force.
         dataset: Name of the data set.
         source: Where its images came from.
+        filtering: What filters a search: the "engine", or a "payload table" that says what an index may return.
     """
 
     url: str
@@ -86,6 +87,7 @@ class StoreInfo:
     options: Mapping[str, str] = field(default_factory=dict)
     dataset: str = ""
     source: str = ""
+    filtering: str = "engine"
 
 
 class Store(Protocol):
@@ -157,6 +159,7 @@ class Index(Protocol):
 
     indexed: int
     access: str
+    filtering: str
 
     def search(
         self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
@@ -354,6 +357,7 @@ class EmbeddedStore:
             options=options,
             dataset=generation.manifest.dataset,
             source=generation.manifest.source,
+            filtering=self._index.filtering,
         )
 
     @property
