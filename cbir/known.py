@@ -45,13 +45,16 @@ class Known:
         return self._at(point_id) is not None
 
     def has(self, point_id: str, version: str, digest: str | None) -> bool:
-        """Return True if the point is stored with this version, or with this payload digest (None: not known yet)."""
+        """Return True if the point is stored with this version, or with this payload digest (None: not known yet).
+
+        A point that was changed here has the digest of what its source had for a version.
+        """
         at = self._at(point_id)
         if at is None:
             return False
         return bool(
             (version and self._versions[at] == _fingerprint(version))
-            or (digest and self._digests[at] == _fingerprint(digest))
+            or (digest and _fingerprint(digest) in (self._digests[at], self._versions[at]))
         )
 
     def mark(self, point_id: str) -> None:

@@ -5,7 +5,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Point:
         id: `point_id(data set, key)`.
         vector: (D,) float32, of length 1.
         payload: What `full_payload` made: key, label, sha256 and the user's fields.
-        version: As in `Item`.
+        version: As in `Item`; the digest of what the source had, if its item has none and the payload was changed here.
         thumbnail: A small JPEG.
         digest: `digest(payload)`.
     """
@@ -104,6 +104,18 @@ def full_payload(item: Item, sha256: str) -> dict[str, Any]:
     for name, value in (item.payload or {}).items():
         payload[f"{name}_" if name in RESERVED else name] = plain(value)
     return payload
+
+
+def changed(point: Point, changes: Payload) -> Point:
+    """Return the point with payload fields set, those that are None removed.
+
+    Its version goes on saying what its source had, if need be by the digest of that, so that the source does not undo
+    the change.
+    """
+    payload = {
+        name: value for name, value in {**point.payload, **changes}.items() if name not in changes or value is not None
+    }
+    return replace(point, payload=payload, version=point.version or point.digest, digest=digest(payload))
 
 
 def plain(value: Any) -> Any:

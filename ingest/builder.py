@@ -42,7 +42,7 @@ from cbir.generation import (
 )
 from cbir.known import Known
 from cbir.model import ModelRef
-from cbir.records import Payload, Point
+from cbir.records import Payload, Point, changed
 from cbir.stores import ENGINE_KINDS, Location
 from cbir.vector_log import LogWriter, VectorLog, compact, regroup, segment_path, segments
 
@@ -136,15 +136,12 @@ class IndexBuilder:
             self._wrote = True
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
-        """Append the points with these ids with payload fields changed.
-
-        Version and digest stay: they tell what the source had, so that it does not undo the change.
-        """
+        """Append the points with these ids with payload fields changed."""
         log = self._log()
         positions = [position for one in ids if log and (position := log.position(one)) is not None]
         while log and positions:
             points = [log.point(position) for position in positions[:_POINTS_AT_ONCE]]
-            self.write([replace(point, payload=_changed(point.payload, changes)) for point in points])
+            self.write([changed(point, changes) for point in points])
             del positions[:_POINTS_AT_ONCE]
 
     def described(self) -> Iterator[tuple[str, Payload]]:
@@ -320,10 +317,6 @@ class IndexBuilder:
         for folder in self._folder.iterdir():
             if _NUMBER.fullmatch(folder.name) and int(folder.name) < number:
                 shutil.rmtree(folder)
-
-
-def _changed(payload: Payload, changes: Payload) -> Payload:
-    return {name: value for name, value in {**payload, **changes}.items() if value is not None or name not in changes}
 
 
 class _Filled(Protocol):

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 from pydantic_core import to_json
 from qdrant_client import QdrantClient, models
 
@@ -30,7 +31,7 @@ from cbir.qdrant_store import (
     scroll,
     write_record,
 )
-from cbir.records import Payload, Point
+from cbir.records import Payload, Point, changed
 from cbir.settings import Settings
 
 from .builder import require_same
@@ -47,6 +48,7 @@ _BYTES_A_POINT = 100  # the id and what stands around it
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _MOST_REFUSED = 1000
 _IDS_AT_ONCE = 10_000
+_CHANGED_AT_ONCE = 500
 _LONGEST_TEXT = 100  # what is longer is a description, which nobody filters by
 _INDEX_KINDS = {
     str: models.PayloadSchemaType.KEYWORD,
@@ -125,8 +127,12 @@ class ServerSink:
     def update(self, ids: Sequence[str], changes: Payload) -> None:
         """Return when the server has changed these payload fields of the points with these ids."""
         self._index_fields(changes)
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            self._set(models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE])), changes)
+        for start in range(0, len(ids), _CHANGED_AT_ONCE):
+            some = list(ids[start : start + _CHANGED_AT_ONCE])
+            found = self._server.ask(partial(self._payloads, ids=some))
+            operations = [one for record in found for one in _operations(record, changes)]
+            if operations:
+                self._server.ask(partial(self._apply, operations=operations))
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point, the payload with key and SHA-256 alone."""
@@ -157,13 +163,12 @@ class ServerSink:
     def _delete(self, some: models.PointIdsList) -> None:
         self._server.ask(lambda client: client.delete(self._collection, some, wait=True))
 
-    def _set(self, some: models.PointIdsList, changes: Payload) -> None:
-        there = {name: value for name, value in changes.items() if value is not None}
-        gone = [field_path(name) for name, value in changes.items() if value is None]
-        if there:
-            self._server.ask(lambda client: client.set_payload(self._collection, there, some, wait=True))
-        if gone:
-            self._server.ask(lambda client: client.delete_payload(self._collection, gone, some, wait=True))
+    def _payloads(self, client: QdrantClient, ids: list[str]) -> list[models.Record]:
+        without = models.PayloadSelectorExclude(exclude=[THUMBNAIL])
+        return client.retrieve(self._collection, ids, with_payload=without)
+
+    def _apply(self, client: QdrantClient, operations: list[models.UpdateOperation]) -> object:
+        return client.batch_update_points(self._collection, operations, wait=True)
 
     def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
         """Return the record of the collection, which another ingest may be making at this moment."""
@@ -233,6 +238,24 @@ def _struct(point: Point) -> models.PointStruct:
         THUMBNAIL: base64.b64encode(point.thumbnail).decode(),
     }
     return models.PointStruct(id=point.id, vector=point.vector.tolist(), payload={**point.payload, **own})
+
+
+def _operations(record: models.Record, changes: Payload) -> list[models.UpdateOperation]:
+    """Return what sets and removes payload fields of one point."""
+    payload: dict[str, Any] = dict(record.payload or {})
+    version, before = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
+    point = changed(Point(str(record.id), np.empty(0, np.float32), payload, version, b"", before), changes)
+    there = {name: value for name, value in changes.items() if value is not None}
+    gone = [field_path(name) for name, value in changes.items() if value is None]
+    own = {VERSION: point.version, DIGEST: point.digest}
+    operations: list[models.UpdateOperation] = [
+        models.SetPayloadOperation(set_payload=models.SetPayload(payload={**there, **own}, points=[record.id]))
+    ]
+    if gone:
+        operations.append(
+            models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=gone, points=[record.id]))
+        )
+    return operations
 
 
 def _failure(point: models.PointStruct, reason: str) -> Failure:
