@@ -6,30 +6,26 @@ collection at a target before it is complete there and was compared with what wa
 """
 
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
-from cbir.generation import BUILDING, LOG, MODEL, Plan, check_collection, open_generation, resolve
+from cbir.generation import MODEL, Plan, check_collection, open_generation, resolve
 from cbir.known import Known
 from cbir.model import ModelRef, find_model, read_sealed, seal_of
 from cbir.records import Point, id_bytes
 from cbir.settings import Settings
 from cbir.stores import collection_names, locate, open_store, parse, redacted
-from cbir.vector_log import VectorLog
 
 from .builder import IndexBuilder
 from .catalog import use
 from .disk import full_disk_is_one_line
+from .readback import of_folder, of_server, require_same
 from .run import FLUSH_SECONDS, stop_signals
 from .sinks import Target, filled, open_targets, publish_all, stored_in_all
 
@@ -37,13 +33,8 @@ AT_ONCE = 1000
 """Points in a lot."""
 
 _SAMPLE = 1000
-_ASKED_AT_ONCE = 100
-_LOWEST_COSINE = 1 - 1e-5
-_CLOSE = 1e-12  # a server may read the last digit of a number otherwise
 
 log = logging.getLogger(__name__)
-
-Get = Callable[[Sequence[str]], dict[str, Point]]
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ def copy(
         CbirError: A store failed, or does not hold what was written; what was stored is kept.
     """
     complete = collection_names(source, settings)
-    names = list(dict.fromkeys(_means(source, name, settings) for name in chosen)) or complete[::-1]  # the newest last
+    names = {_means(source, name, settings) for name in chosen} or set(complete)
     for name in names:
         if name not in complete:
             there = ", ".join(complete) or "none"
@@ -129,11 +120,14 @@ def copy(
         raise UsageError(f"{redacted(source)} has no collection to copy")
     if rename is not None and len(names) > 1:
         raise UsageError(f"--as names one collection, and these are {len(names)}; choose one with --collection")
-    called = {name: rename or name for name in names}
+    called = {name: rename or name for name in reversed(complete) if name in names}  # the newest is published last
     jobs = []
     for name, target in called.items():
         check_collection(target)
         held = _held(source, name, settings)
+        if not held.count:
+            log.warning("%s is empty; it is not copied", name)
+            continue
         plan = replace(held.plan, collection=target)
         _require_fit(source, name, stores, plan, settings)
         into_folder = any(parse(store).embedded for store in stores)
@@ -171,9 +165,11 @@ def fill(
         delete_extra: As for `copy`.
 
     Raises:
-        UsageError: A store has another collection of that name.
-        CbirError: A store failed or refused a point, or does not hold what was written; nothing was published there.
+        UsageError: There are no points, or a store has another collection of that name.
+        CbirError: A store failed or refused a point, or does not hold what was written; nothing was published.
     """
+    if not count:
+        raise UsageError(f"{plan.collection} is empty; there is nothing to store")
     with (
         full_disk_is_one_line(),
         open_targets(stores, plan, model, settings, same_source=False) as targets,
@@ -196,10 +192,10 @@ def fill(
             servers = iter([store for store in stores if not parse(store).embedded])
             for target in targets:
                 if isinstance(target.sink, IndexBuilder):
-                    get = _log_reader(target.sink.journal_path.parent, plan)
+                    stored = of_folder(target.sink.journal_path.parent, plan)
                 else:
-                    get = _server_reader(next(servers), plan, settings)
-                _compare(target, read, pouring.sample, get, delete_extra)
+                    stored = of_server(target.sink, next(servers), plan, settings)
+                require_same(target.sink.name, stored, read, pouring.sample, delete_extra)
             publish_all(targets)
     return Moved(plan.collection, len(read), pouring.written, removed, len(pouring.sample))
 
@@ -273,13 +269,13 @@ def _pour(
     last_flush = time.monotonic()
     while lot := list(islice(points, AT_ONCE)):
         for point in lot:
-            if not point.digest:
-                raise CbirError(f"cbir did not store the point {point.id}: it has no digest; remove it at the source")
+            if not (point.digest and "key" in point.payload and "sha256" in point.payload):
+                raise CbirError(f"cbir did not store the point {point.id}, which has no key; remove it at the source")
             pouring.add(point)
         fresh = [point for point in lot if not stored(point.id, "", point.digest)]
         for target in targets:
             for refused in target.write(fresh, []):
-                raise CbirError(f"{target.sink.name} refused {refused.key}: {refused.reason}")
+                raise CbirError(f"{target.sink.name} refused {terminal.printable(refused.key)}: {refused.reason}")
             for point in lot:
                 target.sink.known.mark(point.id)
         if time.monotonic() - last_flush >= FLUSH_SECONDS:
@@ -291,106 +287,6 @@ def _pour(
         done -= caught_up
         advance(len(lot) - caught_up)
         yield from ((id_bytes(point.id), "", str(point.payload["sha256"])) for point in lot)
-
-
-def _compare(target: Target, read: Known, sample: Sequence[Point], get: Get, alone: bool) -> None:
-    """Compare what a target holds with what was read: every id with its picture's hash, and a sample whole.
-
-    With `alone` it must hold nothing else.
-
-    Raises:
-        CbirError: It is not the same.
-    """
-    name = target.sink.name
-    same = others = 0
-    with terminal.progress("comparing", len(read), "points") as advance:
-        for identity, payload in target.sink.described():
-            is_same = read.has(identity, "", str(payload.get("sha256", "")))
-            same, others = same + is_same, others + (not is_same)
-            advance(1)
-    if same < len(read):
-        raise _differs(name, f"{len(read) - same:,} of {len(read):,} points are not there, or hold another picture")
-    if others and alone:
-        raise _differs(name, f"it has {others:,} points more than were read")
-    if others:
-        log.warning("%s has %s points that the source does not have; they stay", name, f"{others:,}")
-    for start in range(0, len(sample), _ASKED_AT_ONCE):
-        part = sample[start : start + _ASKED_AT_ONCE]
-        found = get([point.id for point in part])
-        for point in part:
-            what = _difference(point, found.get(point.id))
-            if what:
-                raise _differs(name, f"{point.payload['key']} has {what}")
-
-
-def _difference(point: Point, other: Point | None) -> str:
-    if other is None:
-        return "gone"
-    lengths = float(np.linalg.norm(point.vector) * np.linalg.norm(other.vector))
-    cosine = float(point.vector @ other.vector) / lengths if lengths else 0.0
-    if not cosine >= _LOWEST_COSINE:
-        return f"another vector (cosine {cosine:.6f})"
-    if not _alike(point.payload, other.payload):
-        return "another payload"
-    return "" if point.thumbnail == other.thumbnail else "another thumbnail"
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Return True if two JSON values are the same, but for the order of fields and the last digit of a number."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_alike(value, other[name]) for name, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_CLOSE)
-    return bool(one == other)
-
-
-def _differs(name: str, what: str) -> CbirError:
-    return CbirError(
-        f"{name} does not hold what was read: {what}; it was not published. Drop it there (cbir-ingest collections"
-        " drop) and run the same command again"
-    )
-
-
-def _log_reader(folder: Path, plan: Plan) -> Get:
-    """Return what reads points from the log that a collection's next generation is built of."""
-    building = folder / BUILDING / LOG
-    dimension = plan.model.dimension
-    held = VectorLog(building, dimension) if building.is_dir() else open_generation(folder.parent, folder.name).log()
-
-    def get(ids: Sequence[str]) -> dict[str, Point]:
-        positions = {one: at for one in ids if (at := held.position(one)) is not None}
-        return {
-            one: Point(one, held.vector(at), held.payload(at), "", held.thumbnail(at), "")
-            for one, at in positions.items()
-        }
-
-    return get
-
-
-def _server_reader(url: str, plan: Plan, settings: Settings) -> Get:
-    """Return what reads points from a server."""
-    import base64
-
-    from cbir.qdrant_server import Server
-    from cbir.qdrant_store import DIGEST, THUMBNAIL, VERSION
-
-    server = Server(url, settings, settings.server_retry_seconds)
-
-    def get(ids: Sequence[str]) -> dict[str, Point]:
-        found = {}
-        for one in server.ask(
-            lambda client: client.retrieve(plan.collection, list(ids), with_payload=True, with_vectors=True)
-        ):
-            payload: dict[str, Any] = dict(one.payload or {})
-            version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
-            thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
-            vector = np.asarray(one.vector, np.float32)
-            found[str(one.id)] = Point(str(one.id), vector, payload, version, thumbnail, digest)
-        return found
-
-    return get
 
 
 def _means(store: str, name: str, settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """Collections copied between stores: Edge, FAISS and a server over real HTTP, killed, changed, damaged and misused."""
 
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import pytest
 from cbir.ingest.catalog import drop, list_store, use
 from cbir.ingest.moving import Moved, copy
 from cbir.ingest.sinks import open_targets, publish_all
+from cbir.ingest.snapshot import restore, snapshot
 
 from cbir.errors import CbirError, UsageError
 from cbir.generation import Plan, alias_of, open_generation
@@ -26,7 +28,7 @@ from cbir.stores import ENGINE_KINDS, open_store
 from cbir.vector_log import VectorLog
 
 from .building import DIMENSION, both, points_of, unit_vectors
-from .killing import Trial, contents, require_same
+from .killing import Trial, contents
 from .qdrant_server import Fault, Running, qdrant_server
 from .test_ingest import COMMAND, run
 
@@ -51,16 +53,30 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cbir.ingest.builder, "build_engine", build)
 
 
-@pytest.fixture
-def server() -> Iterator[Running]:
-    with qdrant_server() as one:
-        yield one
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Running]]:
+    with qdrant_server() as one, qdrant_server() as two:
+        yield [one, two]
 
 
 @pytest.fixture
-def other() -> Iterator[Running]:
-    with qdrant_server() as one:
-        yield one
+def server(servers: list[Running]) -> Iterator[Running]:
+    yield servers[0]
+    clear(servers[0])
+
+
+@pytest.fixture
+def other(servers: list[Running]) -> Iterator[Running]:
+    yield servers[1]
+    clear(servers[1])
+
+
+def clear(server: Running) -> None:
+    server.order()
+    client = server.client()
+    for one in client.get_collections().collections:
+        client.delete_collection(one.name)
+    client.close()
 
 
 def store(
@@ -94,25 +110,33 @@ def copied(
     return list(copy(source, stores, names, rename, Settings(), model, delete_extra))
 
 
-def by_id(points: Sequence[Point]) -> dict[str, Point]:
-    return {point.id: point for point in points}
-
-
 def require(url: str, points: Sequence[Point], collection: str = "made") -> None:
-    """Ids, vectors, payloads, thumbnails, and what tells whether a picture has changed."""
-    require_same(url, collection, by_id(points))
+    """A store holds these very points, and nothing else."""
     found = contents(url, collection)
-    assert {one.id: (one.version, one.digest) for one in found.values()} == {
-        one.id: (one.version, one.digest) for one in points
-    }
+    assert sorted(map(described, found.values())) == sorted(map(described, points))
+    vectors = [found[point.id].vector for point in points]
+    assert np.allclose(vectors, [point.vector for point in points], atol=1e-6)
+
+
+def described(point: Point) -> tuple[str, str, str, bytes, str]:
+    return point.id, json.dumps(dict(point.payload), sort_keys=True), point.version, point.thumbnail, point.digest
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with many points, which tests only read."""
+    root = tmp_path_factory.mktemp("many") / "index"
+    store([f"faiss:{root}?index=Flat"], POINTS)
+    return f"edge:{root}"
 
 
 # From everywhere to everywhere
 
 
-def test_a_folder_goes_to_a_server_and_comes_back_into_both_engines(server: Running, tmp_path: Path) -> None:
-    store(both(tmp_path / "index"), POINTS)
-    (there,) = copied(f"edge:{tmp_path}/index", server.url)
+def test_a_folder_goes_to_a_server_and_comes_back_into_both_engines(
+    server: Running, index: str, tmp_path: Path
+) -> None:
+    (there,) = copied(index, server.url)
     assert there == Moved("made", COUNT, COUNT, 0, 1000)
     require(server.url, POINTS)
     assert server_aliases(server.url, Settings()) == {"set": "made"}
@@ -120,7 +144,8 @@ def test_a_folder_goes_to_a_server_and_comes_back_into_both_engines(server: Runn
     assert back == there
     for url in both(tmp_path / "back"):
         require(url, POINTS)
-    generations = [open_generation(tmp_path / name, "made") for name in ("index", "back")]
+    roots = Path(index.removeprefix("edge:")), tmp_path / "back"
+    generations = [open_generation(root, "made") for root in roots]
     assert len({one.manifest.ids_sha256 for one in generations}) == 1
     assert generations[1].manifest.source == "nowhere"
     assert (generations[1].folder / "model.onnx").read_bytes() == FILE.read_bytes()
@@ -210,42 +235,37 @@ def test_numbers_come_back_from_a_server_in_other_digits_and_order(server: Runni
 
 
 @pytest.mark.slow
-def test_a_copy_into_a_folder_that_is_killed_anywhere_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    index = f"edge:{tmp_path}/index"
-    points = points_of(unit_vectors(12_000))
-    store([f"faiss:{tmp_path}/index?index=Flat"], points)
-    target = [f"edge:{tmp_path}/target", f"faiss:{tmp_path}/target/flat?index=Flat"]
-    trial, rng = Trial(["copy", index, *target], tmp_path / "trial"), random.Random(1)
-    killed = [trial.run(phase, rng) for phase in ("upsert", "flush", "optimise", "publish")]
-    assert any(killed[:2]), "no kill came while points were written"
-    assert any(killed[2:]), "no kill came after all points were written"
+def test_a_copy_into_a_folder_that_is_killed_anywhere_ends_as_an_undisturbed_one(index: str, tmp_path: Path) -> None:
+    target = f"faiss:{tmp_path}/target?index=Flat"
+    trial, rng = Trial(["copy", index, target], tmp_path / "trial"), random.Random(23)
+    assert [trial.run(phase, rng) for phase in ("upsert", "optimise", "publish")] == [True] * 3
     trial.run(None, rng)
-    for url in target:
-        require(url, points)
+    require(target, POINTS)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Running, tmp_path: Path) -> None:
-    index = f"edge:{tmp_path}/index"
-    store([index], POINTS)
+def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Running, index: str) -> None:
+    def asked() -> int:
+        return server.stats().requests.get("PUT /collections/{}/points", 0)
+
+    before, written = asked(), server.stats().written
     server.order(faults=[Fault("PUT .*/points$"), Fault("PUT .*/points$", times=-1, seconds=0.3, status=503)])
     process = subprocess.Popen([*COMMAND, "copy", index, server.url], stderr=subprocess.PIPE, text=True)
-    while server.stats().requests.get("PUT /collections/{}/points", 0) < 2:
+    while asked() < before + 2:
         assert process.poll() is None
         time.sleep(0.02)
-    asked = time.monotonic()
+    moment = time.monotonic()
     os.kill(process.pid, how)
     _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - moment < 5
     assert process.returncode == (-how if how == signal.SIGKILL else 130), errors
     server.order()
     assert server_collections(server.url, Settings()) == []
     assert server_aliases(server.url, Settings()) == {}
-    found = len(list(open_store(server.url, "made", Settings()).points()))
-    assert found == 1000
+    assert server.stats().written - written == 1000
     (moved,) = copied(index, server.url)
-    assert moved.written == COUNT - found
-    assert server.stats().written == COUNT
+    assert moved.written == COUNT - 1000
+    assert server.stats().written - written == COUNT, "a point was written twice"
     require(server.url, POINTS)
     assert server_aliases(server.url, Settings()) == {"set": "made"}
 
@@ -253,8 +273,9 @@ def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Runni
 # What is there is not what was copied
 
 
-@pytest.mark.parametrize("what", ["vector", "payload", "thumbnail"])
-@pytest.mark.parametrize("kind", ["edge", "http"])
+@pytest.mark.parametrize(
+    ("kind", "what"), [("edge", "vector"), ("http", "vector"), ("http", "payload"), ("http", "thumbnail")]
+)
 def test_a_damaged_target_is_found_and_not_published(kind: str, what: str, server: Running, tmp_path: Path) -> None:
     index, target = f"edge:{tmp_path}/index", server.url if kind == "http" else f"edge:{tmp_path}/target"
     store([index], FEW)
@@ -263,7 +284,7 @@ def test_a_damaged_target_is_found_and_not_published(kind: str, what: str, serve
     with pytest.raises(CbirError, match=f"7 has another {what}") as caught:
         copied(index, target)
     assert (caught.value.exit_code, type(caught.value)) == (1, CbirError)
-    assert all(one.state.startswith("unfinished") for one in list_store(target, Settings()))
+    assert [one.state.split(":")[0].split(",")[0] for one in list_store(target, Settings())] == ["unfinished"]
     drop(target, "made", Settings())
     copied(index, target)
     require(target, FEW)
@@ -289,6 +310,30 @@ def test_a_point_that_cbir_did_not_store_is_named(server: Running, tmp_path: Pat
     client.close()
     with pytest.raises(CbirError, match="cbir did not store the point 5"):
         copied(server.url, f"edge:{tmp_path}/index")
+
+
+def test_an_empty_collection_is_left_out_even_where_it_would_empty_another(
+    server: Running, index: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store([server.url], [])
+    assert copied(server.url, f"edge:{tmp_path}/target", delete_extra=True) == []
+    assert "made is empty; it is not copied" in caplog.text
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_restored_snapshot_is_compared_too_and_stays_in_its_folder(index: str, tmp_path: Path) -> None:
+    opened = open_store(index.replace("edge", "faiss"), "made", Settings())
+    assert snapshot(opened, tmp_path / "kept.tar") == COUNT
+    opened.close()
+    target = f"faiss:{tmp_path}/target?index=Flat"
+    with pytest.raises(UsageError, match="cannot be a collection's name"):
+        restore(tmp_path / "kept.tar", [target], "../out", Settings())
+    store([target], [replace(one, vector=-one.vector) for one in FEW], complete=False)
+    with pytest.raises(CbirError, match="has another vector"):
+        restore(tmp_path / "kept.tar", [target], None, Settings())
+    drop(target, "made", Settings())
+    assert restore(tmp_path / "kept.tar", [target], None, Settings()) == ("made", COUNT)
+    require(target, POINTS)
 
 
 # Wrong use
