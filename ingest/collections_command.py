@@ -113,7 +113,14 @@ def use(name: Name, store: OneStore = None) -> None:
 
 
 @app.command()
-def snapshot(name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], store: OneStore = None) -> None:
+def snapshot(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    store: OneStore = None,
+    model: Annotated[
+        Path | None, typer.Option(help="File of the model that made the vectors, if the store keeps none.")
+    ] = None,
+) -> None:
     """Write a collection (points and model, without indexes) into one file."""
     from cbir.settings import load_settings
     from cbir.stores import open_store
@@ -123,7 +130,7 @@ def snapshot(name: Name, file: Annotated[Path, typer.Argument(help="File to writ
     settings = load_settings()
     opened = open_store(store or settings.store_urls[0], name, settings)
     try:
-        count = write_snapshot(opened, file)
+        count = write_snapshot(opened, file, model)
     finally:
         opened.close()
     typer.echo(f"{file}: {count:,} points")

@@ -190,6 +190,39 @@ def reindex(store: Stores = None, collection: Collection = None) -> None:
 
 
 @app.command()
+def copy(
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="Store to read: edge:PATH, faiss:PATH or http(s)://HOST:PORT.")
+    ],
+    to: Annotated[list[str], typer.Argument(metavar="TO...", help="Stores to write.")],
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(help="Collection to copy; may be given several times. (default: all that are complete)"),
+    ] = None,
+    rename: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What to call the one collection there.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="File of the model that made the vectors, if FROM is a server and it is not packaged."),
+    ] = None,
+    delete_extra: Annotated[
+        bool, typer.Option("--delete-extra", help="Remove from TO what FROM does not have (any more).")
+    ] = False,
+) -> None:
+    """Copy collections into other stores, and check what is there. The same command goes on after an interruption."""
+    from cbir.settings import load_settings
+
+    from .moving import copy as copy_collections
+
+    for moved in copy_collections(source, to, collection or (), rename, load_settings(), model, delete_extra):
+        typer.echo(
+            f"{moved.collection}: {moved.points:,} points, {moved.written:,} written, {moved.removed:,} removed,"
+            f" {moved.compared:,} compared whole"
+        )
+
+
+@app.command()
 def failures(
     store: Stores = None,
     collection: Collection = None,

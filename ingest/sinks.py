@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cbir import terminal
 from cbir.errors import DamageError
-from cbir.generation import POINTER, Plan, open_generation
+from cbir.generation import POINTER, Manifest, Plan, open_generation
 from cbir.known import Known
 from cbir.model import ModelRef
 from cbir.records import Payload, Point
@@ -16,6 +16,9 @@ from cbir.stores import locate, parse
 
 from .builder import IndexBuilder
 from .journal import Failure, Journal
+
+if TYPE_CHECKING:
+    from cbir.qdrant_store import CollectionRecord
 
 Progress = Callable[[str, int], Callable[[int], None]]
 
@@ -69,9 +72,9 @@ class Target:
         self.journal.reconcile(sink.known, sink.described())
 
     def write(self, points: Sequence[Point], failures: Sequence[Failure]) -> list[Failure]:
-        """Store what the sink does not have; return what it refused."""
+        """Store what the sink does not have with the same digest; return what it refused."""
         known = self.sink.known
-        fresh = [point for point in points if not known.has(point.id, point.version, point.digest)]
+        fresh = [point for point in points if not known.has(point.id, "", point.digest)]
         refused = self.sink.write(fresh)
         lost = {one.id for one in refused}
         self.journal.record([point for point in fresh if point.id not in lost], [*failures, *refused])
@@ -149,15 +152,22 @@ def stored_in_all(targets: Sequence[Target]) -> Callable[[str, str, str | None],
 
 def model_of(store: str, collection: str, settings: Settings) -> ModelRef | None:
     """Return the model of a store's collection, or None if it has none of that name (or it cannot be read)."""
+    before = filled(store, collection, settings)
+    return before.model if before else None
+
+
+def filled(store: str, collection: str, settings: Settings) -> "Manifest | CollectionRecord | None":
+    """Return what a store's collection says of itself, or None if there is none of that name (or it cannot be read)."""
     url = parse(store)
     if not url.embedded:
-        from cbir.qdrant_store import server_model
+        from cbir.qdrant_server import Server
+        from cbir.qdrant_store import read_record
 
-        return server_model(store, collection, settings)
+        return read_record(Server(store, settings), collection)
     root = locate([url])[0].root
     if not (root / collection / POINTER).is_file():
         return None
     try:
-        return open_generation(root, collection).manifest.model
+        return open_generation(root, collection).manifest
     except DamageError:
         return None

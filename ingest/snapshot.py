@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from cbir import terminal
-from cbir.errors import CbirError, DamageError, UsageError
+from cbir.errors import DamageError, UsageError
 from cbir.generation import (
     LOG,
     MANIFEST,
@@ -21,24 +21,26 @@ from cbir.generation import (
     Generation,
     Manifest,
     Plan,
+    check_collection,
     load,
     manifest_of,
     save,
 )
-from cbir.model import ModelRef, find_model, read_sealed, seal_of
+from cbir.model import read_sealed, seal_of
 from cbir.settings import Settings
 from cbir.stores import Store
 from cbir.vector_log import LogWriter, VectorLog, segment_path
 
 from .disk import full_disk_is_one_line
-from .sinks import open_targets, publish_all
+from .moving import AT_ONCE, fill, model_file
 
-_AT_ONCE = 1000
 _INSIDE = (MANIFEST, MODEL, LOG)
 
 
-def snapshot(store: Store, target: Path) -> int:
+def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
     """Write an open collection into the file `target`, beside it and renamed; return the number of points.
+
+    `model` is the file of the model that made the vectors, if the store keeps none and it is not packaged.
 
     Raises:
         UsageError: The file is there already, or the model that made the vectors is not to be had.
@@ -47,11 +49,11 @@ def snapshot(store: Store, target: Path) -> int:
         raise UsageError(f"{target} is there already; name another file")
     info = store.info
     with full_disk_is_one_line(), _workplace(target.resolve().parent) as folder:
-        shutil.copyfile(_model_file(store, info.model), folder / MODEL)
+        shutil.copyfile(model_file(info.model, store.model(), model), folder / MODEL)
         writer = LogWriter(segment_path(folder / LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
             stream = store.points()
-            while points := list(islice(stream, _AT_ONCE)):
+            while points := list(islice(stream, AT_ONCE)):
                 writer.append(points)
                 advance(len(points))
         writer.close()
@@ -73,10 +75,12 @@ def snapshot(store: Store, target: Path) -> int:
 def restore(file: Path, stores: Sequence[str], collection: str | None, settings: Settings) -> tuple[str, int]:
     """Store and publish what a snapshot holds; return the collection's name and the number of points.
 
+    What was stored when it was ended early is kept, and the same call goes on.
+
     Raises:
         UsageError: It is no snapshot, or a store has another collection of that name.
         DamageError: It is damaged; nothing was stored.
-        CbirError: A store refused points.
+        CbirError: A store failed or refused points; nothing was published there.
     """
     with full_disk_is_one_line(), _workplace(file.resolve().parent) as folder:
         _extract(file, folder)
@@ -87,18 +91,9 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
         if seal_of(read_sealed(folder / MODEL)) != manifest.model.sha256:
             raise DamageError(f"{file}: its model is not the one that its vectors were made with")
         plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
-        with open_targets(stores, plan, folder / MODEL, settings, same_source=False) as targets:
-            with terminal.progress("restoring", len(log), "points") as advance:
-                stream = log.points()
-                while points := list(islice(stream, _AT_ONCE)):
-                    for target in targets:
-                        for refused in target.write(points, []):
-                            raise CbirError(f"{target.sink.name} refused {refused.key}: {refused.reason}")
-                    advance(len(points))
-            for target in targets:
-                target.flush()
-            publish_all(targets)
-        return plan.collection, len(log)
+        check_collection(plan.collection)
+        moved = fill(plan, log.points, len(log), folder / MODEL, stores, settings, "restoring")
+        return moved.collection, moved.points
 
 
 @contextmanager
@@ -130,10 +125,3 @@ def _extract(file: Path, folder: Path) -> None:
         raise UsageError(f"{file} is not a snapshot that can be read: {error}") from None
     if not (folder / MANIFEST).is_file() or not (folder / MODEL).is_file():
         raise UsageError(f"{file} is not a snapshot of cbir; `cbir-ingest collections snapshot` makes one")
-
-
-def _model_file(store: Store, model: ModelRef) -> Path:
-    path = store.model() or find_model(model.name)
-    if seal_of(read_sealed(path)) != model.sha256:
-        raise UsageError(f"{path} is not the {model.name} that made the vectors; a snapshot needs that model")
-    return path
