@@ -21,7 +21,7 @@ from cbir.filters import Dialect, Filter, Value, field_path, qdrant_filter
 from cbir.generation import alias_of
 from cbir.model import ModelRef
 from cbir.payload_table import PayloadTable, in_order
-from cbir.qdrant_server import Server, ServerError
+from cbir.qdrant_server import READ_RETRY_SECONDS, Server, ServerError
 from cbir.records import Entry, Hit, Point, Vector
 from cbir.settings import Settings
 from cbir.stores import StoreInfo, check_id, check_query, page, redacted
@@ -162,12 +162,6 @@ def read_record(server: Server, collection: str) -> CollectionRecord | None:
         return None
 
 
-def server_model(url: str, collection: str, settings: Settings) -> ModelRef | None:
-    """Return the model of a server's collection, or None if it has none of that name that cbir made."""
-    record = read_record(Server(url, settings), collection)
-    return record.model if record else None
-
-
 def write_record(server: Server, collection: str, record: CollectionRecord) -> None:
     """Store what a collection's metadata says."""
     server.ask(lambda client: client.update_collection(collection, metadata={METADATA: asdict(record)}))
@@ -207,14 +201,18 @@ def require_options(server: Server, collection: str, record: CollectionRecord) -
             )
 
 
-def open_server_store(url: str, collection: str | None, settings: Settings) -> "QdrantStore":
+def open_server_store(
+    url: str, collection: str | None, settings: Settings, retry_seconds: float = READ_RETRY_SECONDS
+) -> "QdrantStore":
     """Open a collection for searching, by its name or by an alias; by default the first of `server_collections`.
+
+    What fails and may pass is tried again for `retry_seconds`.
 
     Raises:
         UsageError: There is none of that name that cbir made.
         CbirError: The server cannot be reached, or refuses.
     """
-    server = Server(url, settings)
+    server = Server(url, settings, retry_seconds)
     name = resolve(url, collection, settings) if collection else next(iter(server_collections(url, settings)), None)
     record = read_record(server, name) if name else None
     if name is None or record is None:
@@ -341,11 +339,7 @@ class QdrantStore:
 
     def points(self) -> Iterator[Point]:
         """See `cbir.stores.Store.points`."""
-        for one in scroll(self._server, self._collection, payload=True, vectors=True):
-            payload = dict(one.payload or {})
-            version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
-            thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
-            yield Point(str(one.id), np.asarray(one.vector, np.float32), payload, version, thumbnail, digest)
+        return map(to_point, scroll(self._server, self._collection, payload=True, vectors=True))
 
     def model(self) -> Path | None:
         """A server keeps no model file; a packaged one must fit."""
@@ -360,6 +354,14 @@ class QdrantStore:
         return self._server.ask(
             lambda client: client.retrieve(self._collection, list(ids), with_payload=payload, with_vectors=vectors)
         )
+
+
+def to_point(record: models.Record) -> Point:
+    """Return a whole point as cbir stored it, from a record with payload and vector."""
+    payload = dict(record.payload or {})
+    version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
+    thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
+    return Point(str(record.id), np.asarray(record.vector, np.float32), payload, version, thumbnail, digest)
 
 
 def scroll(

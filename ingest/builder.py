@@ -333,11 +333,11 @@ def require_same(before: _Filled, plan: Plan, where: str, same_source: bool) -> 
     if before.model.sha256 != plan.model.sha256:
         raise UsageError(
             f"{where} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
-            f" {plan.model.name} ({plan.model.sha256[:12]}); name another --collection, or delete this one"
+            f" {plan.model.name} ({plan.model.sha256[:12]}); name another collection, or delete this one"
         )
     if before.source != plan.source and not same_source:
         raise UsageError(
-            f"{where} was filled from {before.source}, not from {plan.source}; name another --collection, or say"
+            f"{where} was filled from {before.source}, not from {plan.source}; name another collection, or say"
             f" --dataset {before.dataset} if both hold the same data set"
         )
     if before.source != plan.source:

@@ -20,7 +20,7 @@ from cbir.known import Known
 from cbir.model import ModelRef, find_model, read_sealed, seal_of
 from cbir.records import Point, id_bytes
 from cbir.settings import Settings
-from cbir.stores import collection_names, locate, open_store, parse, redacted
+from cbir.stores import collection_names, locate, parse, redacted
 
 from .builder import IndexBuilder
 from .catalog import use
@@ -226,7 +226,9 @@ def _held(url: str, name: str, settings: Settings) -> _Held:
         manifest = generation.manifest
         plan = Plan(name, manifest.dataset, manifest.source, manifest.model, None)
         return _Held(plan, generation.folder / MODEL, manifest.count, lambda: generation.log().points())
-    store = open_store(url, name, settings)
+    from cbir.qdrant_store import open_server_store
+
+    store = open_server_store(url, name, settings, settings.server_retry_seconds)
     info = store.info
     return _Held(Plan(name, info.dataset, info.source, info.model, None), None, info.count, store.points)
 

@@ -1,6 +1,5 @@
 """What a target holds, read back before it is published, and compared with what was written."""
 
-import base64
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,10 +74,7 @@ def of_folder(folder: Path, plan: Plan) -> Stored:
         held = open_generation(folder.parent, folder.name).log()
 
     def get(ids: Sequence[str]) -> dict[str, Point]:
-        places = {one: at for one in ids if (at := held.position(one)) is not None}
-        return {
-            one: Point(one, held.vector(at), held.payload(at), "", held.thumbnail(at), "") for one, at in places.items()
-        }
+        return {one: held.point(at) for one in ids if (at := held.position(one)) is not None}
 
     return Stored(((one.id, one.payload) for one in held.points()), get)
 
@@ -86,21 +82,15 @@ def of_folder(folder: Path, plan: Plan) -> Stored:
 def of_server(sink: Sink, url: str, plan: Plan, settings: Settings) -> Stored:
     """Return what a server has in a collection, complete or not."""
     from cbir.qdrant_server import Server
-    from cbir.qdrant_store import DIGEST, THUMBNAIL, VERSION
+    from cbir.qdrant_store import to_point
 
     server = Server(url, settings, settings.server_retry_seconds)
 
     def get(ids: Sequence[str]) -> dict[str, Point]:
-        found = {}
-        for one in server.ask(
+        found = server.ask(
             lambda client: client.retrieve(plan.collection, list(ids), with_payload=True, with_vectors=True)
-        ):
-            payload: dict[str, Any] = dict(one.payload or {})
-            version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
-            thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
-            vector = np.asarray(one.vector, np.float32)
-            found[str(one.id)] = Point(str(one.id), vector, payload, version, thumbnail, digest)
-        return found
+        )
+        return {str(one.id): to_point(one) for one in found}
 
     return Stored(sink.described(), get)
 

@@ -32,7 +32,6 @@ from cbir.qdrant_store import (
     resolve,
     server_aliases,
     server_collections,
-    server_model,
     use_collection,
 )
 from cbir.records import Point
@@ -361,7 +360,7 @@ def test_readers_see_a_collection_when_it_is_complete(server: Running, plan: Pla
     assert not new.needs_publishing
     assert not open_sink(model=newer).needs_publishing
     assert open_store(server.url, f"{plan.dataset}-old", Settings()).info.count == 3, "the old one is still there"
-    assert server_model(server.url, plan.collection, Settings()) == newer
+    assert open_store(server.url, plan.collection, Settings()).info.model == newer
     use_collection(server.url, f"{plan.dataset}-old", Settings())
     assert seen() == (f"{plan.dataset}-old", 3, f"{plan.dataset}-old")
 
