@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test soak test-export lint clean
+.PHONY: demo test soak test-export test-ray lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
@@ -23,13 +23,18 @@ test-export:
 	$(MAKE) VENV=.venv-export .venv-export/.export
 	.venv-export/bin/python -m pytest -m export
 
+# Ray starts processes of its own and is large: the same.
+test-ray:
+	$(MAKE) VENV=.venv-ray .venv-ray/.ray
+	.venv-ray/bin/python -m pytest -m ray tests/test_ray.py
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .venv-export build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-export .venv-ray build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cbir needs Python 3.11 or later; set PYTHON=")'
@@ -45,4 +50,8 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.export: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[export,dev]'
+	touch $@
+
+$(VENV)/.ray: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[ray,dev]'
 	touch $@

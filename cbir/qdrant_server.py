@@ -1,26 +1,28 @@
 """One Qdrant server: its URL with options, its errors in one line, and one way to ask it that outlasts a bad moment.
 
 http://HOST:6333?shards=6&replicas=2&write_consistency=2&on_disk=1&quantization=scalar&m=32&ef_construct=200&ef=128
+https://HOST:443?grpc=8443     gRPC at a port of its own; grpc=0 for REST alone
+
+gRPC is preferred: at the port named, or at 6334 if REST has its usual 6333. Where nobody answers there, REST is used.
 """
 
-import ipaddress
 import json
 import logging
 import random
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from grpc import RpcError, StatusCode  # type: ignore[import-untyped]
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from cbir.errors import CbirError, UsageError
+from cbir.qdrant_connection import client_of, one_line, way_to
 from cbir.settings import Settings
 from cbir.stores import redacted
 
@@ -30,6 +32,23 @@ READ_RETRY_SECONDS = 2.0
 _TIMEOUT_SECONDS = 30
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
+# Of https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, but for what tonic says of a message
+# that is too large (OUT_OF_RANGE), and what a proxy that goes away leaves behind (CANCELLED).
+_STATUS = {
+    StatusCode.INVALID_ARGUMENT: 400,
+    StatusCode.UNAUTHENTICATED: 401,
+    StatusCode.PERMISSION_DENIED: 403,
+    StatusCode.NOT_FOUND: 404,
+    StatusCode.ALREADY_EXISTS: 409,
+    StatusCode.ABORTED: 409,
+    StatusCode.FAILED_PRECONDITION: 412,
+    StatusCode.OUT_OF_RANGE: 413,
+    StatusCode.RESOURCE_EXHAUSTED: 429,
+    StatusCode.UNIMPLEMENTED: 501,
+    StatusCode.CANCELLED: 503,
+    StatusCode.UNAVAILABLE: 503,
+    StatusCode.DEADLINE_EXCEEDED: 504,
+}
 
 T = TypeVar("T")
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -48,6 +67,7 @@ class ServerOptions:
         m, ef_construct: How the graph is built.
         ef: How widely it is searched.
         rescore, oversampling: Of quantized vectors: so many times as many hits are compared by their whole vectors.
+        grpc: The port of gRPC, 0 for REST alone; None for the usual one beside REST's usual one.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -62,9 +82,10 @@ class ServerOptions:
     ef: _Count = 128
     rescore: bool = True
     oversampling: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    grpc: Annotated[int, Field(ge=0, le=65535)] | None = None
 
 
-_SEARCHING = frozenset({"ef", "rescore", "oversampling"})
+_SEARCHING = frozenset({"ef", "rescore", "oversampling", "grpc"})
 _OPTIONS = TypeAdapter(ServerOptions)
 
 
@@ -107,12 +128,13 @@ class Server:
 
     Args:
         url: Its address, with options.
-        settings: What holds the API key.
+        settings: What holds the API key, the authority of the certificate, and whether an open door is meant.
         retry_seconds: How long a failure that may pass is tried again, for each request.
-        timeout_seconds: How long to wait for an answer.
+        timeout_seconds: How long to wait for an answer, unless the settings say it.
 
     Raises:
-        UsageError: The URL is not one of a server, or has options that there are not.
+        UsageError: The URL is not one of a server, or has options that there are not; the server is another machine
+            and would be spoken to without an API key or TLS; or the file of the authority cannot be used.
     """
 
     def __init__(
@@ -122,11 +144,10 @@ class Server:
         retry_seconds: float = READ_RETRY_SECONDS,
         timeout_seconds: int = _TIMEOUT_SECONDS,
     ):
-        key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
         self.url = redacted(_address(url))
         self.options = server_options(url)
         self.given = {name: value for name, value in _given(url).items() if name not in _SEARCHING}
-        self._client = _client(_address(url), key, timeout_seconds)
+        self._way = way_to(_address(url), settings, timeout_seconds, self.options.grpc)
         self._retry_seconds = retry_seconds
 
     def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
@@ -134,6 +155,7 @@ class Server:
 
         Refused and broken connections, timeouts and the statuses 408, 429, 500, 502, 503 and 504 are tried again,
         after exponentially longer pauses and at least what the server's Retry-After asks for, while the budget lasts.
+        What gRPC says stands for the status that REST would have.
 
         Raises:
             ServerError: The server cannot be reached, or refuses.
@@ -155,8 +177,8 @@ class Server:
 
     def _once(self, call: Callable[[QdrantClient], T]) -> T:
         try:
-            answer = call(self._client)
-        except (ApiException, QdrantException, OSError, ValueError) as error:
+            answer = call(client_of(self._way))
+        except (ApiException, QdrantException, RpcError, OSError, ValueError) as error:
             raise _explained(error, self.url) from None
         if isinstance(answer, models.UpdateResult) and answer.status is not models.UpdateStatus.COMPLETED:
             raise ServerError(f"the Qdrant server {self.url} says {answer.status.value}, not completed", passing=True)
@@ -166,7 +188,7 @@ class Server:
 def _explained(error: Exception, url: str) -> ServerError:
     """Return one line that says which server failed, how, and what to look at."""
     if isinstance(error, ResourceExhaustedResponse):
-        message = f"the Qdrant server {url} answered 429 Too Many Requests: {_one_line(error.message)}"
+        message = f"the Qdrant server {url} answered 429 Too Many Requests: {one_line(error.message)}"
         return ServerError(message, 429, error.message, True, error.retry_after_s)
     if isinstance(error, UnexpectedResponse):
         status = error.status_code or 0
@@ -175,59 +197,46 @@ def _explained(error: Exception, url: str) -> ServerError:
         message = f"the Qdrant server {url} answered {status} {error.reason_phrase}{reason and ': '}{reason}{hint}"
         wait = error.headers.get("retry-after", "")
         return ServerError(message, status, reason, status in _PASSING, float(wait) if wait.isdecimal() else None)
+    if isinstance(error, RpcError):
+        return _explained_grpc(error, url)
     if isinstance(error, ResponseHandlingException):
         error = error.source
     if isinstance(error, ValueError):  # pydantic's and json's among them
         return ServerError(f"{url} does not answer as a Qdrant server does: {type(error).__name__}")
     if isinstance(error, QdrantException):  # a Retry-After that is a date
         return ServerError(f"the Qdrant server {url} answered 429 Too Many Requests", 429, passing=True)
-    what = _one_line(str(error)) or type(error).__name__
+    what = one_line(str(error)) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in what:
+        return ServerError(f"the Qdrant server {url} cannot be trusted: {what}; {_OWN_AUTHORITY}")
     return ServerError(f"the Qdrant server {url} cannot be reached: {what}; is it running?", passing=True)
+
+
+_OWN_AUTHORITY = "if its certificate is of an authority of your own, name that one's file in CBIR_SERVER_CA"
+
+
+def _explained_grpc(error: RpcError, url: str) -> ServerError:
+    code, reason = error.code(), one_line(error.details() or "")
+    status = _STATUS.get(code, 500)
+    if "larger than max" in reason:  # gRPC's own limit has the code of a rate limit
+        status = 413
+    if code is StatusCode.UNAVAILABLE:
+        message = f"the Qdrant server {url} cannot be reached: {reason}; is it running?"
+    else:
+        hint = "; check QDRANT_API_KEY" if status in (401, 403) else ""
+        message = f"the Qdrant server {url} answered {status} {code.name}{reason and ': '}{reason}{hint}"
+    return ServerError(message, status, reason, status in _PASSING)
 
 
 def _reason(content: bytes) -> str:
     try:
-        return _one_line(str(json.loads(content)["status"]["error"]))
+        return one_line(str(json.loads(content)["status"]["error"]))
     except (ValueError, LookupError, TypeError):
         return ""
 
 
-def _one_line(text: str) -> str:
-    return "".join(one for one in " ".join(text.split())[:300] if one.isprintable())
-
-
 def _given(url: str) -> dict[str, str]:
-    return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    return dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
 
 
 def _address(url: str) -> str:
     return url.partition("?")[0]
-
-
-# The client would say it with two lines of its own source; `_warn_if_open` says it.
-warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-
-
-@lru_cache(maxsize=16)
-def _client(address: str, key: str | None, timeout_seconds: int) -> QdrantClient:
-    try:
-        client = QdrantClient(url=address, api_key=key, timeout=timeout_seconds, check_compatibility=False)
-        _warn_if_open(address, key)
-    except ValueError as error:
-        raise UsageError(f"{redacted(address)} is not the address of a Qdrant server: {error}") from None
-    return client
-
-
-@lru_cache(maxsize=16)  # once is enough
-def _warn_if_open(address: str, key: str | None) -> None:
-    parts = urlsplit(address)
-    try:
-        here = ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        here = parts.hostname == "localhost"
-    lacks = [what for what, there in (("TLS (https)", parts.scheme == "https"), ("an API key", bool(key))) if not there]
-    if lacks and not here:
-        risk = (
-            "the key and all images' data can be read on the way" if key else "whoever reaches it can read and delete"
-        )
-        log.warning("warning: %s is spoken to without %s: %s", redacted(address), " and without ".join(lacks), risk)

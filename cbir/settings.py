@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=1, ge=1, le=256)
     batch_size: int = Field(default=4, ge=1, le=1024)
     server_retry_seconds: float = Field(default=120.0, ge=0)
+    server_timeout_seconds: int | None = Field(default=None, ge=1, le=3600)
+    server_ca: Path | None = None
+    insecure: bool = False
     provider: ProviderChoice = "auto"
     cache: Path = Field(default_factory=default_cache)
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")
@@ -45,10 +48,10 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return split_stores(value) if isinstance(value, str) else value
 
-    @field_validator("cache")
+    @field_validator("cache", "server_ca")
     @classmethod
-    def _home(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
 
     @property
     def store_urls(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
     edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
          quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0
     faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
-    http://HOST:6333, https://HOST:6333          a Qdrant server or cluster
+    http://HOST:6333?grpc=6334, https://HOST:6333    a Qdrant server or cluster
 
 A PATH is an index folder. A path right inside an index folder names one index of it, so `edge:./index` and
 `faiss:./index/faiss` live in one folder, are built from one vector log and are published together.

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 Advance = Callable[[int], None]
 
+_INSECURE = "--insecure"
+
 
 def new_app(help_text: str, default: str | None = None) -> typer.Typer:
     """Return a Typer application that leaves bugs their traceback and shows help without arguments.
@@ -42,6 +44,7 @@ def new_app(help_text: str, default: str | None = None) -> typer.Typer:
     return typer.Typer(
         cls=Group,
         help=help_text,
+        epilog=f"{_INSECURE}, with any command: speak to a Qdrant server on another machine without TLS or API key.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
@@ -52,6 +55,10 @@ def new_app(help_text: str, default: str | None = None) -> typer.Typer:
 def run(app: typer.Typer) -> None:
     """Run `app`; a mistake of the user's or a failure ends in one line on standard error and its exit code."""
     try:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines about lost connections would stand among ours
+        if _INSECURE in sys.argv[1:]:  # of every command, and of the processes that it starts
+            sys.argv.remove(_INSECURE)
+            os.environ["CBIR_INSECURE"] = "1"
         _set_log_level(os.environ.get("LOG_LEVEL", "").upper())
         sys.exit(app(standalone_mode=False) or 0)
     except CbirError as error:
@@ -62,7 +69,8 @@ def run(app: typer.Typer) -> None:
     except _WrongCall as error:
         _end(f"{' '.join(error.format_message().split())} (--help shows what there is)", error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        _end("interrupted", 130)
+        typer.echo("error: interrupted", err=True)
+        leave(130)
     except OSError as error:
         _end(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
 

@@ -2,8 +2,11 @@
 
 import base64
 import logging
+import threading
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -40,6 +43,9 @@ from .sinks import Progress
 
 BODY_BYTES = 4_900_000
 """Most bytes of one request; a point that is larger goes alone."""
+
+_IN_FLIGHT = 4
+"""Requests at once: the server works on some while others travel, and no more than these are in memory."""
 
 _TIMEOUT_SECONDS = 60
 _SERVER_TAKES = 32 * 2**20
@@ -98,7 +104,7 @@ class ServerSink:
         )
         self.known = Known.of(self._rows())
         self.resumed = len(self.known) if self._record.building else 0
-        self._refused_in_a_row = 0
+        self._refused_in_a_row, self._counting = 0, threading.Lock()
 
     def require_room(self, fresh: int) -> None:
         """A server does not say what room it has."""
@@ -109,15 +115,28 @@ class ServerSink:
         Raises:
             CbirError: The server cannot be reached any more, or refuses everything.
         """
-        refused = []
         for point in points:
             self._index_fields(point.payload)
-        for batch, size in _batches(map(_struct, points)):
-            if size > _SERVER_TAKES:  # it would hang up in the middle of the request
-                refused.append(_failure(batch[0], f"it takes {size:,} bytes, a server {_SERVER_TAKES:,}"))
-            else:
-                refused += self._upsert(batch)
+        refused: list[Failure] = []
+        pending: deque[Future[list[Failure]]] = deque()
+        pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="upsert")
+        try:
+            for batch, size in _batches(map(_struct, points)):
+                if len(pending) == _IN_FLIGHT:
+                    refused += pending.popleft().result()
+                pending.append(pool.submit(self._send, batch, size))
+            for one in pending:
+                refused += one.result()
+        except BaseException:  # an interrupt, too, which must not wait for what is tried again
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
         return refused
+
+    def _send(self, batch: list[models.PointStruct], size: int) -> list[Failure]:
+        if size > _SERVER_TAKES:  # it would hang up in the middle of the request
+            return [_failure(batch[0], f"it takes {size:,} bytes, a server {_SERVER_TAKES:,}")]
+        return self._upsert(batch)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Return when the server has removed the points with these ids, if it had them."""
@@ -223,7 +242,8 @@ class ServerSink:
             if len(points) > 1:
                 middle = len(points) // 2
                 return self._upsert(points[:middle]) + self._upsert(points[middle:])
-            self._refused_in_a_row += 1
+            with self._counting:
+                self._refused_in_a_row += 1
             if self._refused_in_a_row >= _MOST_REFUSED:
                 raise CbirError(f"{error} (so it said of {_MOST_REFUSED:,} images in a row)") from None
             return [_failure(points[0], f"the server refused it: {error.reason or error.status}")]

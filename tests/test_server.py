@@ -1,6 +1,5 @@
 """A Qdrant server as a store that loses nothing, over real HTTP and with every fault that a network has."""
 
-import logging
 import os
 import shutil
 import subprocess
@@ -21,7 +20,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
 
-import cbir.qdrant_server
 import cbir.qdrant_store
 from cbir.errors import CbirError, UsageError
 from cbir.generation import Plan
@@ -494,30 +492,6 @@ def test_a_wrong_option_is_refused(query: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         server_options(f"http://me:secret@localhost:6333{query}")
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "key", "warning"),
-    [
-        ("http://qdrant.example.org:6333", None, "without TLS (https) and without an API key: whoever reaches it"),
-        ("https://qdrant.example.org:6333", None, "without an API key: whoever"),
-        ("http://10.0.0.7:6333", KEY, "without TLS (https): the key"),
-        ("https://qdrant.example.org", KEY, ""),
-        ("http://localhost:6333", None, ""),
-        ("http://127.0.0.2:6333", None, ""),
-        ("http://[::1]:6333", None, ""),
-    ],
-)
-def test_an_open_door_is_pointed_out(url: str, key: str | None, warning: str, caplog: pytest.LogCaptureFixture) -> None:
-    cbir.qdrant_server._client.cache_clear()
-    cbir.qdrant_server._warn_if_open.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            cbir.qdrant_server.Server(url, Settings(QDRANT_API_KEY=key))
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == bool(warning), "once, or never"
-    assert warning in "".join(told)
-    assert KEY not in "".join(told)
 
 
 # Whole runs
