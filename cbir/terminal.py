@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 Advance = Callable[[int], None]
 
 _INSECURE = "--insecure"
+_INTERRUPTED = 130
 
 
 def new_app(help_text: str, default: str | None = None) -> typer.Typer:
@@ -60,7 +61,10 @@ def run(app: typer.Typer) -> None:
             sys.argv.remove(_INSECURE)
             os.environ["CBIR_INSECURE"] = "1"
         _set_log_level(os.environ.get("LOG_LEVEL", "").upper())
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except CbirError as error:
         _end(one_line(error), error.exit_code)
     except _NoArguments as error:

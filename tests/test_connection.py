@@ -205,7 +205,7 @@ def test_all_goes_through_grpc_and_comes_back_as_through_rest(port: Port) -> Non
             found = (ids, hits, server_collections(one, Settings()), resolve(one, "set", Settings()))
             answers.append((*found, info.count, info.model, info.options, store.sample(5, 1)))
             assert np.allclose(matrix, [VECTORS[int(point.payload["key"])] for point in map_ids(ids)], atol=1e-6)
-            assert store.vector(POINTS[0].id) is None
+            assert store.vectors([POINTS[0].id]) == [None]
             client = Server(one, Settings()).ask(lambda client: client.get_collection(PLAN.collection))
             assert client.payload_schema["label"].data_type == models.PayloadSchemaType.KEYWORD
     assert_alike(*answers)

@@ -27,7 +27,7 @@ from cbir.model import Embedder, seal
 from cbir.records import Item, Point
 from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
-from cbir.stores import open_store
+from cbir.stores import ENGINE_KINDS, open_store
 
 COMMAND = [sys.executable, "-m", "cbir.ingest.command"]
 
@@ -338,7 +338,7 @@ def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, 
             child.kill()
 
     with pytest.raises(CbirError, match="ended by SIGKILL; memory may have run out"):
-        build_engine("edge", tmp_path / "e", log, 1280, {"m": "16", "ef_construct": "100", "ef": "128"}, die)
+        build_engine("edge", tmp_path / "e", log, 1280, ENGINE_KINDS["edge"].options, die)
 
 
 def test_a_label_or_column_given_later_is_stored(tmp_path: Path) -> None:
