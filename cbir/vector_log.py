@@ -30,6 +30,7 @@ _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
 _SUFFIX = ".log"
 _RELEASE_ROWS = 1000
+_RELEASE_BYTES = 16 * 2**20
 _FRAME_ROWS = 1000
 _SMALL_FRAMES = 100
 _BESIDE = ".tmp"
@@ -278,10 +279,14 @@ def regroup(segment: Path, dimension: int) -> None:
 
     The same rows in the same order, put in the segment's place whole or not at all.
     """
-    batches = [pa.ipc.read_record_batch(body, _schema(dimension)) for body, _ in _frames(_map(segment))]
-    rows = sum(batch.num_rows for batch in batches)
-    if rows < len(batches) * _SMALL_FRAMES and len(batches) > 1:
-        _rewrite(segment, dimension, _regrouped(batches))
+    mapped, schema = _map(segment), _schema(dimension)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        return (pa.ipc.read_record_batch(body, schema) for body, _ in _frames(mapped))
+
+    sizes = [batch.num_rows for batch in batches()]
+    if sum(sizes) < len(sizes) * _SMALL_FRAMES and len(sizes) > 1:
+        _rewrite(segment, dimension, _regrouped(batches()))
 
 
 def compact(folder: Path, dimension: int) -> None:
@@ -341,11 +346,14 @@ def _map(segment: Path) -> mmap.mmap | None:
 
 
 def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
-    """Yield (body, bytes with header) of each whole frame, up to the end or the first that is not whole."""
+    """Yield (body, bytes with header) of each whole frame, up to the end or the first that is not whole.
+
+    Pages read so far are given back to the system as it goes; a frame that is used again is read again.
+    """
     if mapped is None:
         return
     everything = pa.py_buffer(mapped)
-    at = 0
+    at = held = 0
     while at + _HEADER.size <= everything.size:
         magic, checksum, length = _HEADER.unpack(everything[at : at + _HEADER.size])
         if magic != _MAGIC or length > everything.size - at - _HEADER.size:
@@ -355,6 +363,9 @@ def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
             return
         yield body, _HEADER.size + length
         at += _HEADER.size + length
+        if at - held >= _RELEASE_BYTES:
+            mapped.madvise(mmap.MADV_DONTNEED, held, at - held)
+            held = at - at % mmap.PAGESIZE
 
 
 def _fixed(column: pa.Array, width: int) -> bytes:
