@@ -53,14 +53,17 @@ class Footprint:
         store: Its URL.
         disk_megabytes: Its files, as the disk allots them.
         parts: The same by what they hold: "vectors", "codes" (quantized vectors), "graph", "rest"; FAISS: "all".
-        vectors_megabytes: float32 vectors alone, for comparison.
+        walked_megabytes: Of them, what every search walks through and so has to be in memory: the graph, and the codes
+            or, where there are none, the vectors; all of FAISS.
+        share: Of the float32 vectors alone.
         memory: What it takes in a process of its own; None where there is no /proc.
     """
 
     store: str
     disk_megabytes: float
     parts: dict[str, float]
-    vectors_megabytes: float
+    walked_megabytes: float
+    share: float
     memory: Growth | None
 
 
@@ -78,11 +81,14 @@ def measure(info: StoreInfo, queries: Sequence[str], k: int) -> Footprint | None
     task = {"url": info.url, "collection": info.collection, "queries": list(queries), "k": k}
     child = run_child(f"opening {info.url}", [sys.executable, "-m", "cbir.bench.footprint", json.dumps(task)])
     memory = child.printed["memory"]
+    walked = ("graph", "codes") if "codes" in parts else ("graph", "vectors", "all")
+    walked_megabytes = sum(parts.get(name, 0.0) for name in walked)
     return Footprint(
         store=info.url,
         disk_megabytes=sum(parts.values()),
         parts=parts,
-        vectors_megabytes=info.count * info.model.dimension * 4 / 1e6,
+        walked_megabytes=walked_megabytes,
+        share=walked_megabytes / (info.count * info.model.dimension * 4 / 1e6),
         memory=memory and Growth(Memory(**memory["opened"]), Memory(**memory["searched"])),
     )
 

@@ -48,10 +48,12 @@ def stores_notes(found: Found) -> list[str]:
         notes.append(f"No value of {found.field!r} has more than k points: filters were not measured (see --field).")
     if found.footprints:
         notes.append(
-            "Disk: the index's files, without the vector log. Memory: what a process grew by that had the log open,"
-            " when it opened the index and when it had answered the queries; 'own' stays in memory, 'mapped' are pages"
-            " of files that the system takes back where memory is short. With on_disk=1 rescoring reads whole vectors"
-            " from the disk where they are not in memory; here they were."
+            "Disk: the index's files, without the vector log; walked: those of them that every search goes through (the"
+            " graph and the quantized vectors, or else the whole ones; all of FAISS), beside the size of the vectors as"
+            " float32. Memory: what a process grew by that had the log open, when it opened the index and when it had"
+            " answered the queries; own stays in memory, mapped are pages of files that the system takes back where"
+            " memory is short. With on_disk=1 rescoring reads whole vectors from the disk where they are not in memory;"
+            " here they were."
         )
     if found.beside:
         notes.append(
@@ -121,13 +123,12 @@ def _filter_table(subject: Subject, found: Found, names: Mapping[str, str]) -> T
 
 
 def _footprint_table(footprints: list[Footprint], names: Mapping[str, str]) -> Table:
-    columns = ["store", "disk", "vectors", "codes", "graph", "own", "+ mapped", "after searches: own", "+ mapped "]
-    title = f"Megabytes; whole vectors are {footprints[0].vectors_megabytes:,.1f}"
-    table = new_table(title, columns)
+    columns = ["store", "disk", "walked", "/ vectors", "opened: own", "+ mapped", "searched: own", "+ mapped "]
+    table = new_table("Size in megabytes", columns)
     for one in footprints:
-        parts = [f"{one.parts[name]:,.1f}" if name in one.parts else "-" for name in ("vectors", "codes", "graph")]
         memory = (*_memory(one.memory.opened), *_memory(one.memory.searched)) if one.memory else ("-",) * 4
-        table.add_row(names[one.store], f"{one.disk_megabytes:,.1f}", *parts, *memory)
+        sizes = f"{one.disk_megabytes:,.1f}", f"{one.walked_megabytes:,.1f}", f"{one.share:.2f}"
+        table.add_row(names[one.store], *sizes, *memory)
     return table
 
 
