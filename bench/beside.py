@@ -225,7 +225,8 @@ def _measure(
         elif any((collection / BUILDING / name).exists() for name in named):
             phase = BUILDING_INDEXES
         if phase != clients.phase:
-            clients.phase, began[phase] = phase, time.monotonic()
+            late = time.time() - (collection / POINTER).stat().st_mtime if phase == AFTER else 0.0
+            clients.phase, began[phase] = phase, time.monotonic() - late
 
     def watch() -> None:
         while not ended.wait(_LOOK_SECONDS):
