@@ -61,31 +61,39 @@ def parity(
 
 
 @app.command()
-def latency(
+def stores(
     store: Stores = None,
     collection: Collection = None,
     k: K = 10,
     queries: Annotated[int, typer.Option(min=1, help="Stored pictures to ask for.")] = 300,
     seed: Seed = 42,
+    threads: Annotated[str, typer.Option(metavar="N,N", help="Numbers of client threads.")] = "1,8",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each store.")] = 5,
+    field: Annotated[str, typer.Option(help="Field whose values are filtered by.")] = "label",
+    beside: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Search while this is ingested; options of cbir-ingest may follow it."),
+    ] = None,
     as_json: Json = None,
 ) -> None:
-    """Time single searches through the store protocol and by the engine's bare call, with the recall beside them."""
+    """Measure each store: recall, latency, searches a second, filters, memory, and searching beside an ingest."""
     from cbir.settings import load_settings
 
-    from .latency import measure
-    from .report import STDOUT, check_target, latency_json, show_latency, write_json
+    from .report import STDOUT, check_target, write_json
+    from .stores import measure, parse_threads, steps
+    from .stores_report import show_stores, stores_json
     from .subject import open_subject
 
     check_target(as_json)
+    clients = parse_threads(threads)
     settings = load_settings()
     with open_subject(list(store or settings.store_urls), collection, k, queries, seed, settings) as subject:
-        total = len(subject.queries) * (len(subject.stores) + 1)
-        with terminal.progress("timing", total, "searches") as advance:
-            found = measure(subject, advance)
+        with terminal.progress("measuring", steps(subject, clients, rounds), "searches") as advance:
+            found = measure(subject, field, clients, rounds, beside, settings, advance)
         if as_json:
-            write_json(as_json, latency_json(subject, found))
+            write_json(as_json, stores_json(subject, found))
         if as_json != STDOUT:
-            show_latency(subject, found)
+            show_stores(subject, found)
 
 
 @app.command()
@@ -218,3 +226,7 @@ def ingest(
 def main() -> None:
     """Run the command line."""
     terminal.run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ class Truth:
         k: Neighbours asked for.
         threshold: (Q,) float64 score of the k-th neighbour.
         tied: (Q,) whether the next neighbour's score equals that of the k-th, so that the k best are not unique.
-        position: Position of each id.
+        position: Position of each id that may be a hit.
         vectors: (N, D) all vectors.
     """
 
@@ -41,18 +41,33 @@ class Truth:
         return _exact(self.vectors, int(self.queries[query]), positions).tolist()  # type: ignore[no-any-return]
 
 
-def answer(ids: Sequence[str], vectors: Vector, queries: npt.NDArray[np.int64], k: int) -> Truth:
-    """Return the exact answers to `queries` (positions in `vectors`); needs k < N.
+def answer(
+    ids: Sequence[str],
+    vectors: Vector,
+    queries: npt.NDArray[np.int64],
+    k: int,
+    among: npt.NDArray[np.int64] | None = None,
+) -> Truth:
+    """Return the exact answers to `queries` (positions in `vectors`); needs more than k points to choose from.
 
     Candidates come from float32 products in blocks, their scores and the k-th among them from float64.
+
+    Args:
+        ids: Of all points.
+        vectors: (N, D) their vectors.
+        queries: (Q,) positions of those that are asked for.
+        k: Neighbours of each.
+        among: Positions of the points that may be hits; None: all.
     """
-    chosen = _candidates(vectors, queries, k + _MARGIN)
+    rows = np.arange(len(ids)) if among is None else among
+    pool = vectors if among is None else vectors[among]
+    chosen = rows[_candidates(pool, vectors[queries], k + _MARGIN)]
     best = [
         -np.sort(-_exact(vectors, int(query), row[row != query])) for query, row in zip(queries, chosen, strict=True)
     ]
     threshold = np.array([scores[k - 1] for scores in best])
     beyond = np.array([scores[k] if len(scores) > k else -np.inf for scores in best])
-    position = {one: at for at, one in enumerate(ids)}
+    position = {ids[at]: at for at in rows.tolist()}
     return Truth(queries, k, threshold, threshold - beyond <= EPSILON, position, vectors)
 
 
@@ -61,11 +76,10 @@ def copies(vectors: Vector) -> int:
     return len(vectors) - len({blake2b(row.tobytes(), digest_size=16).digest() for row in vectors})
 
 
-def _candidates(vectors: Vector, queries: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Return for each query the positions of at least its `count` best points, the query itself among them."""
-    asked = vectors[queries]
-    rows = max(1, _CELLS // max(1, len(queries)))
-    scores, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+def _candidates(vectors: Vector, asked: Vector, count: int) -> npt.NDArray[np.int64]:
+    """Return for each query the rows of at least its `count` best vectors, the query itself among them."""
+    rows = max(1, _CELLS // max(1, len(asked)))
+    scores, positions = np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.int64)
     for start in range(0, len(vectors), rows):
         block = asked @ vectors[start : start + rows].T
         best = _largest(block, count + 1)

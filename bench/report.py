@@ -19,7 +19,6 @@ from rich.table import Table
 from cbir.errors import CbirError, UsageError
 from cbir.stores import StoreInfo
 
-from .latency import NOTE, Latency, Times
 from .parity import Parity, StoreAgainstStore
 from .ranking import EPSILON
 from .subject import ORDINARY, Subject, how, notes
@@ -28,8 +27,8 @@ FORMAT = 1
 WIDTH = 100
 STDOUT = "-"
 _SHOWN = 5
-_WHOLE = ("store", "stores", "search", "call")
-_TEXT = (*_WHOLE, "worst query", "URL", "ordinary search")
+_WHOLE = ("store", "stores", "search", "phase")
+_TEXT = (*_WHOLE, "worst query", "URL", "ordinary search", "filter")
 _PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
 
 
@@ -75,12 +74,6 @@ def parity_json(subject: Subject, parity: Parity) -> dict[str, Any]:
     return {**header(subject, "parity"), **asdict(parity)}
 
 
-def latency_json(subject: Subject, latencies: Sequence[Latency]) -> dict[str, Any]:
-    """Return a latency result as plain JSON values; what is undefined is null."""
-    result = header(subject, "latency")
-    return {**result, "notes": [*result["notes"], NOTE], "latency": [asdict(one) for one in latencies]}
-
-
 def check_target(target: str | None) -> None:
     """Raise `UsageError` unless a result can be written there; asked before anything is measured."""
     if target is None or target == STDOUT:
@@ -121,8 +114,8 @@ def write_json(target: str, result: dict[str, Any]) -> None:
 
 def show_parity(subject: Subject, parity: Parity) -> None:
     """Print both tables."""
-    console, names = _console(), labels(subject.infos)
-    _show_subject(console, subject, names)
+    console, names = new_console(), labels(subject.infos)
+    show_subject(console, subject, names)
     console.print(_oracle_table(subject, parity, names))
     for one in parity.oracle:
         if one.self_missing:
@@ -136,22 +129,6 @@ def show_parity(subject: Subject, parity: Parity) -> None:
         _show_verdict(console, " / ".join(names[one] for one in pair.stores), pair)
 
 
-def show_latency(subject: Subject, latencies: Sequence[Latency]) -> None:
-    """Print the table."""
-    console, names = _console(), labels(subject.infos)
-    _show_subject(console, subject, names)
-    console.print(NOTE)
-    columns = ["store", f"recall@{subject.k}", "call", "median", "p25 - p75", "p95", "protocol / raw"]
-    table = _table("One search at a time, in milliseconds", columns)
-    for one in latencies:
-        ratio = "-" if one.ratio is None else f"{one.ratio:.3f}"
-        recall = _share(one.ann_recall_at_k.mean)
-        table.add_row(names[one.store], recall, "protocol", *_milliseconds(one.search_ms), ratio)
-        if one.raw_ms:
-            table.add_row("", "", "raw", *_milliseconds(one.raw_ms), "")
-    console.print(table)
-
-
 def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
     """Return a short name for each store: its kind, numbered where there are several of a kind."""
     kinds = ["server" if info.url.startswith("http") else info.url.partition(":")[0] for info in infos]
@@ -161,12 +138,13 @@ def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
     }
 
 
-def _show_subject(console: Console, subject: Subject, names: dict[str, str]) -> None:
+def show_subject(console: Console, subject: Subject, names: dict[str, str]) -> None:
+    """Print what is measured, and what one has to know of it."""
     info = subject.infos[0]
     console.print(f"{subject.collection}: {info.count:,} points, {info.model.dimension} dimensions")
     if info.model.random_weights:
         console.print(f"WARNING: the model {info.model.name} has random weights; its neighbours mean nothing.")
-    table = _table("", ["store", "URL", "ordinary search"])
+    table = new_table("", ["store", "URL", "ordinary search"])
     for one in subject.infos:
         table.add_row(names[one.url], one.url, how(one, ORDINARY))
     console.print(table)
@@ -176,15 +154,15 @@ def _show_subject(console: Console, subject: Subject, names: dict[str, str]) -> 
 
 def _oracle_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Table:
     columns = ["store", "search", f"recall@{subject.k}", "p5", "min", "worst query", "below 1", "score diff."]
-    table = _table("Against the exact answer (NumPy over all vectors)", columns)
+    table = new_table("Against the exact answer (NumPy over all vectors)", columns)
     for one in parity.oracle:
         recall = one.ann_recall_at_k
         table.add_row(
             names[one.store],
             one.mode,
-            _share(recall.mean),
-            _short(recall.p5),
-            _short(recall.worst),
+            share(recall.mean),
+            short(recall.p5),
+            short(recall.worst),
             str(recall.worst_query) if one.queries_below_one else "-",
             f"{one.queries_below_one:,}",
             _small(one.score_difference.worst),
@@ -194,18 +172,18 @@ def _oracle_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Ta
 
 def _pair_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Table:
     columns = ["stores", "search", f"overlap@{subject.k}", "min", "worst query", "same", "ties", "differ", "tau-b"]
-    table = _table("Store against store", [*columns, "score diff."])
+    table = new_table("Store against store", [*columns, "score diff."])
     for one in parity.pairs:
         table.add_row(
             " / ".join(names[url] for url in one.stores),
             one.mode,
-            _share(one.overlap_at_k.mean),
-            _short(one.overlap_at_k.worst),
+            share(one.overlap_at_k.mean),
+            short(one.overlap_at_k.worst),
             str(one.overlap_at_k.worst_query) if one.different else "-",
             f"{one.identical:,}",
             f"{one.identical_up_to_ties:,}",
             f"{one.different:,}",
-            _share(one.kendall_tau_b.mean),
+            share(one.kendall_tau_b.mean),
             _small(one.score_difference.worst),
         )
     return table
@@ -224,29 +202,28 @@ def _show_verdict(console: Console, names: str, pair: StoreAgainstStore) -> None
         console.print(f"  and {pair.different - _SHOWN:,} more; --json names all")
 
 
-def _console() -> Console:
+def new_console() -> Console:
     """Return a console at least as wide as the tables need; a narrower terminal breaks their lines itself."""
     console = Console(highlight=False, markup=False)
     console.width = max(WIDTH, console.width) if sys.stdout.isatty() else WIDTH
     return console
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def new_table(title: str, columns: Sequence[str]) -> Table:
+    """Return an empty table; figures stand on the right."""
     table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, collapse_padding=True)
     for name in columns:
         table.add_column(name, justify="left" if name in _TEXT else "right", overflow="fold", no_wrap=name in _WHOLE)
     return table
 
 
-def _milliseconds(times: Times) -> tuple[str, str, str]:
-    return f"{times.median:.3f}", f"{times.p25:.3f} - {times.p75:.3f}", f"{times.p95:.3f}"
-
-
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """Return a share with the digits that tell good recalls apart."""
     return "-" if value is None else f"{value:.4f}"
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """Return a figure in two digits behind the point."""
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
+from cbir.filters import Filter
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores import ENGINE_KINDS, Store, StoreInfo, collection_names, locate, open_store, parse, redacted
@@ -33,6 +34,7 @@ class Subject:
         truth: The exact answers.
         copies: Points whose vector is exactly that of another.
         seed: What the queries were sampled with.
+        where: What every hit has to hold to.
     """
 
     collection: str
@@ -43,6 +45,7 @@ class Subject:
     truth: Truth
     copies: int
     seed: int
+    where: Filter = ()
 
     @property
     def k(self) -> int:
@@ -127,18 +130,20 @@ def ask(subject: Subject, store: Store, mode: str, advance: Advance) -> Answers:
     hit is dropped instead.
 
     Raises:
-        CbirError: The store returned a point twice, or one that the collection does not have.
+        CbirError: The store returned a point twice, or one that the collection does not have or the filter leaves out.
     """
     rankings: list[Ranking] = []
     missing = 0
     keys: dict[str, str] = {}
     for start in range(0, len(subject.queries), BATCH):
         asked = subject.queries[start : start + BATCH]
-        found = store.search(subject.vectors[start : start + BATCH], subject.k + 1, exact=mode == EXACT)
+        vectors = subject.vectors[start : start + BATCH]
+        found = store.search(vectors, subject.k + 1, exact=mode == EXACT, where=subject.where)
         for query, hits in zip(asked, found, strict=True):
             ids = {hit.id for hit in hits}
             if len(ids) < len(hits) or not ids <= subject.truth.position.keys():
-                raise CbirError(f"{store.info.url} returned a point twice, or one that it does not have, for {query}")
+                asked_for = "that was filtered out" if subject.where else "that it does not have"
+                raise CbirError(f"{store.info.url} returned a point twice, or one {asked_for}, for {query}")
             keys.update((hit.id, hit.key) for hit in hits)
             missing += query not in ids
             kept = [hit for hit in hits if hit.id != query][: subject.k]

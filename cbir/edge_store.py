@@ -6,6 +6,7 @@ reading leaves as they are, beside a config and a write-ahead log of its own.
 """
 
 import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from typing import IO
 import numpy as np
 import qdrant_edge
 from qdrant_edge import (
+    AcornSearchParams,
     BinaryQuantizationConfig,
     CompressionRatio,
     Distance,
@@ -56,6 +58,8 @@ _WAL = "wal"
 _FULL_SCAN_KB = 10_000
 _DIALECT = Dialect(qdrant_edge, RangeFloat, np.bool_)  # a Python bool would be taken for a number
 _WHOLE = QuantizationSearchParams(ignore=True)
+_ACORN = AcornSearchParams(enable=True, max_selectivity=1.0)
+_ACORN_STEPS = 3
 _QUANTIZATION = {
     "none": None,
     "scalar": ScalarQuantizationConfig(ScalarType.Int8, quantile=0.99, always_ram=True),
@@ -153,7 +157,7 @@ class EdgeIndex:
         self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
     ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector, with payload."""
-        params = SearchParams(exact=True, quantization=_WHOLE) if exact else self._params(effort)
+        params = SearchParams(exact=True, quantization=_WHOLE) if exact else self._params(effort, filtered=bool(where))
         chosen = qdrant_filter(where, _DIALECT)
         requests = [
             QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=params, filter=chosen)
@@ -173,8 +177,16 @@ class EdgeIndex:
             QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=params)
         )
 
-    def _params(self, effort: int | None) -> SearchParams:
-        return SearchParams(hnsw_ef=effort or self._ef, quantization=self._quantization)
+    def _params(self, effort: int | None, filtered: bool = False) -> SearchParams:
+        """Return how to walk the graph. Filtered, a step goes on through points that are left out, to their neighbours.
+
+        Otherwise it ends where the class does not hang together: of 37,000 pictures, asked for one in five of them,
+        0.81 of the true neighbours came, and 0.91 so; of two in five 0.978 and 0.993. Such a step costs about three.
+        """
+        ef = effort or self._ef
+        if filtered:
+            return SearchParams(hnsw_ef=math.ceil(ef / _ACORN_STEPS), quantization=self._quantization, acorn=_ACORN)
+        return SearchParams(hnsw_ef=ef, quantization=self._quantization)
 
     def close(self) -> None:
         """Close the shard and remove the view."""

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cbir.bench import command, latency, parity, report
+from cbir.bench import command, parity, report
 from cbir.bench.report import labels, write_json
 from cbir.bench.subject import EXACT, ORDINARY, Subject, how, notes, open_subject, subject_of
 
 from cbir.errors import CbirError, UsageError
+from cbir.filters import Filter
 from cbir.model import ModelRef
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
@@ -36,8 +37,8 @@ class Altered:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False) -> list[list[Hit]]:
-        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact)]
+    def search(self, vectors: Vector, k: int, *, exact: bool = False, where: Filter = ()) -> list[list[Hit]]:
+        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact, where=where)]
 
 
 @pytest.fixture(scope="module")
@@ -339,9 +340,9 @@ def test_the_help_names_the_defaults(run: Run) -> None:
 def test_a_narrow_terminal_gets_the_tables_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    assert report._console().width == report.WIDTH
+    assert report.new_console().width == report.WIDTH
     monkeypatch.setenv("COLUMNS", "180")
-    assert report._console().width == 180
+    assert report.new_console().width == 180
 
 
 def test_how_and_labels(store: EmbeddedStore) -> None:
@@ -353,25 +354,3 @@ def test_how_and_labels(store: EmbeddedStore) -> None:
     assert labels([info, server, other]) == {"edge:a": "edge 1", "http://localhost:6333": "server", "edge:b": "edge 2"}
     subject = replace(subject_of([store], 5, 10, 1), infos=[info])
     assert any("WARNING: edge:a has 1,500 of 2,000 points in its graph" in note for note in notes(subject))
-
-
-def test_latency(made: Path, run: Run) -> None:
-    urls = [part for url in both(made) for part in ("--store", url)]
-    code, out, _ = run("latency", *urls, "--queries", 20)
-    assert (code, "protocol / raw" in out, max(map(len, out.splitlines())) <= 100) == (0, True, True)
-    result = json.loads(run("latency", *urls, "--queries", 20, "--json", "-")[1])
-    assert (result["benchmark"], len(result["latency"])) == ("latency", 2)
-    for one in result["latency"]:
-        assert one["ann_recall_at_k"]["mean"] > 0.9
-        assert 0 < one["search_ms"]["p25"] <= one["search_ms"]["median"] <= one["search_ms"]["p95"]
-        assert one["ratio"] == pytest.approx(one["search_ms"]["median"] / one["raw_ms"]["median"])
-
-
-def test_latency_without_a_raw_call(store: EmbeddedStore) -> None:
-    """A store that is not embedded has none, and nothing is made up for it."""
-    (found,) = latency.measure(subject_of([Altered(store, lambda hits: hits)], 5, 10, 1), lambda done: None)
-    assert (found.raw_ms, found.ratio) == (None, None)
-
-
-def test_times() -> None:
-    assert latency.times([4.0, 1.0, 2.0, 3.0, 5.0]) == latency.Times(3.0, 2.0, 4.0, pytest.approx(4.8))

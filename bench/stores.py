@@ -1,0 +1,87 @@
+"""All that one run shows of the stores: recall, speed, filters, size, and searching beside an ingest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cbir.errors import UsageError
+from cbir.settings import Settings
+from cbir.terminal import Advance
+
+from . import beside, footprint, latency
+from .beside import Beside
+from .classes import SHARES, choose_classes
+from .footprint import Footprint
+from .latency import Latency
+from .subject import Subject
+
+_MOST_THREADS = 256
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was measured.
+
+    Attributes:
+        field: Whose values were filtered by.
+        threads: Numbers of client threads.
+        rounds: Turns of each store.
+        latencies: One for each store.
+        footprints: One for each embedded store.
+        beside: One for each index folder; nothing if that was not asked for.
+    """
+
+    field: str
+    threads: list[int]
+    rounds: int
+    latencies: list[Latency]
+    footprints: list[Footprint]
+    beside: list[Beside]
+
+
+def parse_threads(text: str) -> list[int]:
+    """Return the numbers of client threads: "1,8" is [1, 8].
+
+    Raises:
+        UsageError: They are no such list.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= _MOST_THREADS for part in parts):
+        raise UsageError(
+            f"--threads {text}: whole numbers from 1 to {_MOST_THREADS} with commas in between, such as 1,8"
+        )
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def steps(subject: Subject, threads: Sequence[int], rounds: int) -> int:
+    """Return how many steps `measure` will report at most."""
+    return len(subject.queries) * len(subject.stores) * (1 + len(SHARES) + rounds * (1 + len(threads)))
+
+
+def measure(
+    subject: Subject,
+    field: str,
+    threads: Sequence[int],
+    rounds: int,
+    source: str | None,
+    settings: Settings,
+    advance: Advance,
+) -> Found:
+    """Measure all stores; `advance` hears of each batch of searches.
+
+    Args:
+        subject: The open stores and the queries.
+        field: Whose values to filter by.
+        threads: Numbers of client threads.
+        rounds: Turns of each store.
+        source: What to ingest meanwhile, with options behind it; None: that is not measured.
+        settings: To open stores with.
+        advance: Told of searches.
+
+    Raises:
+        CbirError: A store gave an impossible answer, or an ingest failed.
+    """
+    found = beside.measure(subject, source, max(threads), settings) if source else []
+    sizes = [footprint.measure(info, subject.queries, subject.k) for info in subject.infos]
+    classes = choose_classes(subject, field)
+    latencies = latency.measure(subject, classes, threads, rounds, advance)
+    return Found(field, list(threads), rounds, latencies, [size for size in sizes if size], found)
