@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from cbir.vector_log import VectorLog
 _FILE = "index.faiss"
 _TRAIN_ROWS = 100_000
 _CHUNK = 10_000
-_FEW = 0.1
+_FEW = 0.25
+_MORE = 4
 _LARGE = 2**30
 _MOST_LOOPS = 2**26
 _faiss: Any = faiss  # whose stubs lack much of the search parameters
@@ -70,9 +71,7 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
 class FaissIndex:
     """A FAISS index open for searching.
 
-    FAISS filters by position alone, so a filter is answered from the log's payload table first. A graph walks through
-    points that it must not return, and so finds little among few: these are scanned. Lists are searched the more of,
-    the fewer points are wanted.
+    FAISS filters by position alone, so a filter is answered from the log's payload table first (see `_filtered`).
     """
 
     filtering = "payload table"
@@ -97,23 +96,14 @@ class FaissIndex:
     ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector, with payload; FAISS pads with -1, which is left out."""
         queries = np.ascontiguousarray(vectors, np.float32)
-        chosen = self._log.table.mask(where) if where else None
-        wanted = self.indexed if chosen is None else int(chosen.sum())
-        if not wanted:
-            return [[] for _ in vectors]
-        selector = None if chosen is None else _Selector(chosen)
-        few = wanted < _FEW * self.indexed
         if exact:
+            selector = _Selector(self._log.table.mask(where)) if where else None
             scores, positions = self._flat.search(queries, k, params=_faiss.SearchParameters(sel=selector))
-        elif few and self._graph:
-            scores, positions = self._scan(queries, k, selector)
-        elif chosen is None and effort is None:
-            scores, positions = self._index.search(queries, k)
-        else:
-            params = self._params(self._index, effort, selector, wanted / self.indexed)
+        elif not where:
+            params = self._params(self._index, effort) if effort else None
             scores, positions = self._index.search(queries, k, params=params)
-            if chosen is not None and ((positions >= 0).sum(axis=1) < min(k, wanted)).any():
-                scores, positions = self._scan(queries, k, selector)
+        else:
+            scores, positions = self._filtered(queries, k, effort, where)
         log = self._log
         return [
             [
@@ -132,27 +122,61 @@ class FaissIndex:
     def close(self) -> None:
         """Nothing to release but memory."""
 
-    def _params(self, index: Any, effort: int | None, selector: "_Selector | None", share: float) -> Any:
+    def _filtered(self, queries: Vector, k: int, effort: int | None, where: Filter) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and positions (Q, k) of selected points, -1 where there are no more.
+
+        A graph gives the 4 `ef` best of all points: if k of them are selected, these are the answer. Otherwise, and
+        where few are selected, those are scanned. Lists are searched the more of, the fewer are wanted.
+        """
+        chosen = self._log.table.mask(where)
+        wanted = int(chosen.sum())
+        if self._lists:
+            probes = math.ceil((effort or int(self._options["nprobe"])) * self.indexed / max(wanted, 1))
+            ask = partial(self._index.search, params=self._params(self._index, probes, _Selector(chosen)))
+            again = partial(self._index.search, params=self._params(self._index, self._lists.nlist, _Selector(chosen)))
+        elif self._graph and wanted >= _FEW * self.indexed:
+            ask, again = partial(self._walk, effort=effort, chosen=chosen), partial(self._scan, where=where)
+        else:
+            return self._scan(queries, k, where)
+        scores, positions = ask(queries, k)
+        lacking = (positions >= 0).sum(axis=1) < min(k, wanted)
+        if lacking.any():
+            scores[lacking], positions[lacking] = again(queries[lacking], k)
+        return scores, positions
+
+    def _walk(
+        self, queries: Vector, k: int, effort: int | None, chosen: npt.NDArray[np.bool_]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the selected among the best of all points, (Q, k), -1 where there are no more."""
+        width = max(k, _MORE * (effort or int(self._options["ef"])))
+        scores, positions = self._index.search(queries, width, params=self._params(self._index, width))
+        left_out = (positions < 0) | ~chosen[positions]
+        order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
+        positions = np.where(left_out, -1, positions)
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+
+    def _params(self, index: Any, width: int, selector: "_Selector | None" = None) -> Any:
         """Return the search parameters of an index, and of those within it; all are needed if one is given."""
         index = faiss.downcast_index(index)
         if isinstance(index, faiss.IndexPreTransform):
-            inner = self._params(index.index, effort, selector, share)
-            return _faiss.SearchParametersPreTransform(index_params=inner)
+            return _faiss.SearchParametersPreTransform(index_params=self._params(index.index, width, selector))
         if isinstance(index, faiss.IndexRefine):
-            inner = self._params(index.base_index, effort, selector, share)
+            inner = self._params(index.base_index, width, selector)
             return _faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=inner)
         if isinstance(index, faiss.IndexHNSW):
-            return _faiss.SearchParametersHNSW(sel=selector, efSearch=effort or int(self._options["ef"]))
+            return _faiss.SearchParametersHNSW(efSearch=width)
         if isinstance(index, faiss.IndexIVF):
-            probes = math.ceil((effort or int(self._options["nprobe"])) / share)
             kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
-            return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, probes))
+            return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, width))
         return _faiss.SearchParameters(sel=selector)
 
-    def _scan(self, queries: Vector, k: int, selector: "_Selector | None") -> tuple[np.ndarray, np.ndarray]:
-        """Compare with every selected vector, as the graph keeps them, or else as the log does."""
-        storage: Any = self._index.storage if self._graph is self._index else self._flat
-        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=_faiss.SearchParameters(sel=selector))
+    def _scan(self, queries: Vector, k: int, where: Filter) -> tuple[np.ndarray, np.ndarray]:
+        """Compare with every selected vector, as the index keeps them."""
+        selector = _Selector(self._log.table.mask(where))
+        storage: Any = self._index
+        if self._graph:
+            storage = faiss.downcast_index(self._index.storage) if self._graph is self._index else self._flat
+        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=self._params(storage, k, selector))
         return found
 
     @cached_property

@@ -30,6 +30,9 @@ METADATA = "cbir"
 THUMBNAIL, VERSION, DIGEST = "cbir_thumbnail", "cbir_version", "cbir_digest"
 _USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
 _PAGE, _PAGE_WITH_VECTORS = 1000, 200
+_ACORN = models.AcornSearchParams(enable=True, max_selectivity=1.0)
+"""A filtered walk goes on through points that are left out, as in the embedded engine."""
+
 _DIALECT = Dialect(models, models.Range, bool)
 _COUNTED = frozenset(
     {models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.INTEGER, models.PayloadSchemaType.BOOL}
@@ -266,6 +269,7 @@ class QdrantStore:
             quantization=models.QuantizationSearchParams(
                 ignore=exact, rescore=options.rescore, oversampling=options.oversampling
             ),
+            acorn=_ACORN if where and not exact else None,
         )
         chosen = qdrant_filter(where, _DIALECT)
         requests = [

@@ -323,7 +323,18 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "factory", ["Flat", "SQ8", "HNSW16_SQ8", "IVF4,SQ8", "OPQ4,HNSW16", "IVF4,PQ4x4fs,RFlat", "IVF4,RaBitQ,RFlat"]
+    "factory",
+    [
+        "Flat",
+        "SQ8",
+        "HNSW16_SQ8",
+        "IVF4,SQ8",
+        "OPQ4,HNSW16",
+        "IVF4,PQ4x4fs,RFlat",
+        "IVF4,RaBitQ,RFlat",
+        "SQ8,RFlat",
+        "PCA8,Flat",
+    ],
 )
 def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss_store, "_LARGE", 0)  # mapped, not read
