@@ -333,7 +333,7 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
         "IVF4,PQ4x4fs,RFlat",
         "IVF4,RaBitQ,RFlat",
         "SQ8,RFlat",
-        "PCA8,Flat",
+        "RR8,Flat",
     ],
 )
 def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
