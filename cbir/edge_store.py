@@ -6,6 +6,7 @@ reading leaves as they are, beside a config and a write-ahead log of its own.
 """
 
 import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -179,10 +180,14 @@ class EdgeIndex:
         """Return how to walk the graph. Filtered, a step goes on through points that are left out, to their neighbours.
 
         Otherwise it ends where the class does not hang together: of 37,000 pictures, asked for one in five of them,
-        0.79 of the true neighbours came, and 0.996 so, in twice the time.
+        0.79 of the true neighbours came, and 0.98 so. Such a step costs more, so half as many are made.
         """
         ef = effort or self._ef
-        return SearchParams(hnsw_ef=ef, quantization=self._quantization, acorn=_ACORN if filtered else None)
+        return SearchParams(
+            hnsw_ef=math.ceil(ef / 2) if filtered else ef,
+            quantization=self._quantization,
+            acorn=_ACORN if filtered else None,
+        )
 
     def close(self) -> None:
         """Close the shard and remove the view."""

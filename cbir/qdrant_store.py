@@ -7,6 +7,7 @@ to it, so that nobody who looks for the data set meets a half-built one.
 """
 
 import base64
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -264,7 +265,7 @@ class QdrantStore:
         check_query(vectors, k, self._record.model.dimension, offset)
         options = self._server.options
         params = models.SearchParams(
-            hnsw_ef=None if exact else effort or options.ef,
+            hnsw_ef=None if exact else math.ceil((effort or options.ef) / (2 if where else 1)),
             exact=exact,
             quantization=models.QuantizationSearchParams(
                 ignore=exact, rescore=options.rescore, oversampling=options.oversampling
