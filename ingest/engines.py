@@ -26,6 +26,9 @@ _PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
 
 
+_CONTEXT = multiprocessing.get_context("forkserver")  # as clean as one that is spawned, and imports once for all
+_CONTEXT.set_forkserver_preload([__name__, *(kind.module for kind in ENGINE_KINDS.values())])
+
 _peaks: list[int] = []
 
 
@@ -56,9 +59,8 @@ def build_engine(
         DiskFullError: The disk filled; what was built so far is removed.
         CbirError: The engine failed or its process died.
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
+    receiver, sender = _CONTEXT.Pipe(duplex=False)
+    child = _CONTEXT.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
     with _without_interrupts():
         child.start()
     sender.close()
@@ -113,7 +115,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end this process with its parent; elsewhere its next message fails."""
+    """Ask Linux to end this process with its parent, which ends with ours; elsewhere its next message fails."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
