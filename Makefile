@@ -11,8 +11,9 @@ demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
 	$(BIN)/cbir-ui --port $(PORT)
 
+# Tests wait for processes of their own a third of the time: three at once keep two cores busy.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test

@@ -61,11 +61,11 @@ def main() -> None:
     chance = random.Random(seed)
     expected = {point.id: point for point in POINTS}
     acknowledged = lost = wrong = 0
-    for _ in range(kills):
+    for number in range(kills):
         acknowledged = max(acknowledged, kill_one(root, chance.uniform(0, 0.02)))
         log = VectorLog(root / "made" / BUILDING / LOG, DIMENSION)
         lost += max(0, acknowledged - len(log))
-        for point in log.points():
+        for point in log.points() if number % 10 == 9 else ():
             true = expected.get(point.id)
             same = true is not None and np.array_equal(point.vector, true.vector)
             wrong += not (same and true and point.payload == true.payload and point.thumbnail == true.thumbnail)

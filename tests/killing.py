@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,7 @@ def kill_until(
     pictures: int,
     seed: int,
     most_again: int | None,
+    among: Sequence[str] = PHASES,
 ) -> Report:
     """Kill ingests until there were so many kills; each series is finished by an undisturbed run and then checked.
 
@@ -149,6 +150,7 @@ def kill_until(
         pictures: How many each run has to store.
         seed: Of the moments.
         most_again: Most pictures that one kill may cause to be embedded again; None: not looked at.
+        among: The phases to kill in.
 
     Raises:
         AssertionError: Something was lost, is there twice, is a stranger, or was embedded again too often.
@@ -157,7 +159,7 @@ def kill_until(
     while report.count < kills:
         one = trial(report.series)
         report.series += 1
-        phases = sorted(rng.sample(PHASES, rng.randint(2, 6)), key=PHASES.index)
+        phases = sorted(rng.sample(among, rng.randint(min(2, len(among)), len(among))), key=PHASES.index)
         killed = [phase for phase in phases if one.run(phase, rng)]
         one.run(None, rng)
         check(one)

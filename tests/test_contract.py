@@ -136,15 +136,15 @@ def test_several_queries_have_one_filter(store: Store) -> None:
         assert [hit.id for hit in hits] == [one for _, one in scan(query, where)[:7]]
 
 
-@fast
+@settings(fast, max_examples=10)
 @given(where=filters)
 def test_counts_and_facets(store: Store, where: Filter) -> None:
     those = [point for point in POINTS if matches(point.payload, where)]
     assert store.count(where) == len(those)
     for field in ("label", "year", "price", "tags", "new", "two words", "absent"):
         expected = Counter(value for point in those for value in set(values_of(point.payload, field)))
-        assert dict(store.facet(field, where, COUNT)) == expected
         shown = store.facet(field, where, COUNT)
+        assert dict(shown) == expected
         assert shown == sorted(shown, key=lambda one: (-one[1], str(one[0])))
         assert [n for _, n in store.facet(field, where, limit=2)] == [n for _, n in shown[:2]]
 

@@ -121,11 +121,15 @@ def test_an_ingest_to_a_server_that_is_killed_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("bug", "found"),
-    [("journal ahead", "lost|never embedded"), ("random ids", "lost|strangers"), ("kept in memory", "embedded again")],
+    ("bug", "phase", "found"),
+    [
+        ("journal ahead", "upsert", "lost|never embedded"),
+        ("random ids", "embed", "lost|strangers"),
+        ("kept in memory", "flush", "embedded again"),
+    ],
 )
 def test_the_harness_finds_a_planted_bug(
-    few: Path, undisturbed: dict[str, Point], tmp_path: Path, bug: str, found: str
+    few: Path, undisturbed: dict[str, Point], tmp_path: Path, bug: str, phase: str, found: str
 ) -> None:
     with pytest.raises(AssertionError, match=found):
         kill_until(
@@ -135,6 +139,7 @@ def test_the_harness_finds_a_planted_bug(
             pictures=PICTURES,
             seed=2,
             most_again=WORKERS * BATCH,
+            among=(phase,),
         )
 
 
