@@ -30,8 +30,8 @@ _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"CBV1"
 _SUFFIX = ".log"
 _RELEASE_ROWS = 1000
-_RELEASE_BYTES = 16 * 2**20
-_FRAME_ROWS = 1000
+_RELEASE_BYTES = 4 * 2**20
+_FRAME_ROWS = 250
 _SMALL_FRAMES = 100
 _BESIDE = ".tmp"
 
@@ -98,11 +98,12 @@ class LogWriter:
 
     def _write(self, batch: pa.RecordBatch) -> None:
         body = batch.serialize()
-        frame = memoryview(_HEADER.pack(_MAGIC, zlib.crc32(body), body.size) + body.to_pybytes())
+        header = _HEADER.pack(_MAGIC, zlib.crc32(body), body.size)
         start = self._file.tell()
         try:
-            while frame:
-                frame = frame[self._file.write(frame) :]
+            for part in (memoryview(header), memoryview(body)):
+                while part:
+                    part = part[self._file.write(part) :]
         except OSError:  # the disk is full: without this, what is appended when there is room again would be unreadable
             self._file.truncate(start)
             raise
@@ -349,12 +350,12 @@ def _map(segment: Path) -> mmap.mmap | None:
 def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
     """Yield (body, bytes with header) of each whole frame, up to the end or the first that is not whole.
 
-    Pages read so far are given back to the system as it goes; a frame that is used again is read again.
+    Pages read so far are given back to the system as it goes, some frames later, since they may still be in use.
     """
     if mapped is None:
         return
     everything = pa.py_buffer(mapped)
-    at = held = 0
+    at = held = passed = 0
     while at + _HEADER.size <= everything.size:
         magic, checksum, length = _HEADER.unpack(everything[at : at + _HEADER.size])
         if magic != _MAGIC or length > everything.size - at - _HEADER.size:
@@ -364,9 +365,9 @@ def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
             return
         yield body, _HEADER.size + length
         at += _HEADER.size + length
-        if at - held >= _RELEASE_BYTES:
-            mapped.madvise(mmap.MADV_DONTNEED, held, at - held)
-            held = at - at % mmap.PAGESIZE
+        if at - passed >= _RELEASE_BYTES:
+            mapped.madvise(mmap.MADV_DONTNEED, held, passed - held)
+            held, passed = passed, at - at % mmap.PAGESIZE
 
 
 def _fixed(column: pa.Array, width: int) -> bytes:
