@@ -39,7 +39,7 @@ INDEXES = {
 }
 """With such oversampling all of them find the best hits; `test_stores` has one that does not rescore."""
 KINDS = (*INDEXES, "server")
-fast = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def made_points() -> list[Point]:
