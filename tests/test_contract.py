@@ -13,14 +13,14 @@ from cbir.ingest.server import ServerSink
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cbir import faiss_store
+from cbir import edge_store, faiss_store
 from cbir.errors import CbirError, UsageError
 from cbir.filters import Filter, Match, Range, matches, parse_filter, values_of
 from cbir.known import Known
 from cbir.queries import diverse, example_query, grouped, recommend
 from cbir.records import Point, Vector, changed, digest, id_bytes
 from cbir.settings import Settings
-from cbir.stores import Store, open_store
+from cbir.stores import ENGINE_KINDS, Store, open_store
 from cbir.vector_log import LogWriter, VectorLog, segment_path
 
 from .building import builder_for, plan_for, points_of, unit_vectors
@@ -366,3 +366,17 @@ def test_what_a_source_had_is_known_though_its_payload_was_changed_here() -> Non
         assert known.has(point.id, version, POINTS[0].digest)
         assert known.has(point.id, "", point.digest)
         assert not known.has(point.id, "", POINTS[1].digest)
+
+
+@pytest.mark.parametrize("quantization", ["none", "scalar", "product", "binary", "turbo"])
+def test_quantized_vectors_are_searched_and_the_whole_ones_kept(quantization: str, tmp_path: Path) -> None:
+    log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
+    options = {**ENGINE_KINDS["edge"].options, "quantization": quantization, "oversampling": "40"}
+    edge_store.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
+    index = edge_store.open_index(tmp_path / "made" / "1" / "edge", log, options)
+    for query in unit_vectors(5, 4):
+        best = [-score for score, _ in scan(query, ())[:10]]
+        for exact in (False, True):
+            (found,) = index.search(query[None], 10, exact)
+            assert np.allclose(sorted((hit.score for hit in found), reverse=True), best, atol=1e-4)
+    index.close()
