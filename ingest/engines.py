@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -97,11 +97,11 @@ def _child(
         engine.build(folder, log, options, sender.send)
         _check(kind, folder, log, options)
         sender.send(_Built(peak_memory()))
-    except UsageError as error:
-        sender.send(UsageError(str(error)))
     except Exception as error:  # whatever it is, it is the parent that tells the user
         told = f"building {folder.name} failed: {error or type(error).__name__}"
-        sender.send(full(told) if is_full(error, folder.parent) else CbirError(told))
+        failed = full(told) if is_full(error, folder.parent) else CbirError(told)
+        with suppress(OSError):  # the parent was killed, and nobody listens
+            sender.send(UsageError(str(error)) if isinstance(error, UsageError) else failed)
 
 
 @contextmanager
