@@ -1,13 +1,11 @@
 """The same queries asked for within a class of the collection: a filter, and the exact answers that hold to it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cbir.filters import Match, Value, matches
-from cbir.records import Entry
-from cbir.stores import Store
+from cbir.queries import entries
 
 from .oracle import answer
 from .subject import Subject
@@ -45,7 +43,7 @@ def choose_classes(subject: Subject, field: str) -> list[Class]:
     if not counts:
         return []
     chosen = [min(counts, key=lambda one: abs(one[1] / total - share))[0] for share in SHARES]
-    payloads = {one.id: one.payload for one in _entries(subject.stores[0])}
+    payloads = {one.id: one.payload for one in entries(subject.stores[0])}
     found = []
     for value in dict.fromkeys(chosen):
         where = (Match(field, (value,)),)
@@ -54,10 +52,3 @@ def choose_classes(subject: Subject, field: str) -> list[Class]:
         truth = answer(ids, subject.truth.vectors, subject.truth.queries, subject.k, rows)
         found.append(Class(field, value, len(rows), len(rows) / total, replace(subject, truth=truth, where=where)))
     return found
-
-
-def _entries(store: Store) -> Iterator[Entry]:
-    after: str | None = None
-    while entries := store.scroll(after=after):
-        yield from entries
-        after = entries[-1].id

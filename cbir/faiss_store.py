@@ -132,8 +132,8 @@ class FaissIndex:
         wanted = int(chosen.sum())
         if self._lists:
             probes = math.ceil((effort or int(self._options["nprobe"])) * self.indexed / max(wanted, 1))
-            ask = partial(self._index.search, params=self._params(self._index, probes, _Selector(chosen)))
-            again = partial(self._index.search, params=self._params(self._index, self._lists.nlist, _Selector(chosen)))
+            probe = partial(self._probe, selector=_Selector(chosen))
+            ask, again = partial(probe, lists=probes), partial(probe, lists=self._lists.nlist)
         elif self._graph and wanted >= _FEW * self.indexed:
             ask, again = partial(self._walk, effort=effort, chosen=chosen), partial(self._scan, where=where)
         else:
@@ -143,6 +143,12 @@ class FaissIndex:
         if lacking.any():
             scores[lacking], positions[lacking] = again(queries[lacking], k)
         return scores, positions
+
+    def _probe(self, queries: Vector, k: int, lists: int, selector: "_Selector") -> tuple[np.ndarray, np.ndarray]:
+        """Return the best of the selected in so many lists."""
+        params = self._params(self._index, lists, selector)
+        found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=params)
+        return found
 
     def _walk(
         self, queries: Vector, k: int, effort: int | None, chosen: npt.NDArray[np.bool_]

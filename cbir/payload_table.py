@@ -28,7 +28,7 @@ class Column:
 
 
 class PayloadTable:
-    """All payload fields but the key and the SHA-256 of a log's points, by position. Safe to share between threads."""
+    """The payload fields of a log's points, by position. Safe to share between threads."""
 
     def __init__(self, payloads: Iterable[Payload]):
         codes: dict[str, dict[tuple[bool, Value], int]] = {}

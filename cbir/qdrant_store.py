@@ -7,7 +7,6 @@ to it, so that nobody who looks for the data set meets a half-built one.
 """
 
 import base64
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
 from cbir.errors import UsageError
-from cbir.filters import Dialect, Filter, Value, field_path, qdrant_filter
+from cbir.filters import Dialect, Filter, Value, field_path, filtered_ef, qdrant_filter
 from cbir.generation import alias_of
 from cbir.model import ModelRef
 from cbir.payload_table import PayloadTable, in_order
@@ -264,8 +263,9 @@ class QdrantStore:
         """See `cbir.stores.Store.search`."""
         check_query(vectors, k, self._record.model.dimension, offset)
         options = self._server.options
+        ef = effort or options.ef
         params = models.SearchParams(
-            hnsw_ef=None if exact else math.ceil((effort or options.ef) / (2 if where else 1)),
+            hnsw_ef=None if exact else filtered_ef(ef) if where else ef,
             exact=exact,
             quantization=models.QuantizationSearchParams(
                 ignore=exact, rescore=options.rescore, oversampling=options.oversampling

@@ -3,15 +3,15 @@
 All of it is made of what every store can do, so that all of them answer alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cbir.errors import UsageError
-from cbir.filters import Value, values_of
-from cbir.records import Hit, Vector
+from cbir.filters import Filter, Value, values_of
+from cbir.records import Entry, Hit, Vector
 from cbir.stores import Store
 
 CANDIDATES = 100
@@ -127,6 +127,14 @@ def grouped(store: Store, vector: Vector, field: str, groups: int, size: int = 1
         if full or wanted >= count or len(hits) < wanted:
             return best
         wanted *= 4
+
+
+def entries(store: Store, where: Filter = ()) -> Iterator[Entry]:
+    """Yield every point whose payload holds to `where`, in the order of ids."""
+    after: str | None = None
+    while page := store.scroll(where, after):
+        yield from page
+        after = page[-1].id
 
 
 def _vectors(store: Store, examples: Sequence[str | Vector]) -> Vector:

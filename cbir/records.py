@@ -17,6 +17,9 @@ Payload = Mapping[str, Any]
 RESERVED = ("key", "label", "sha256")
 """Payload fields that cbir writes itself; a column of the user's with such a name gets an underscore behind it."""
 
+IDENTITY = ("key", "sha256")
+"""Those of them that say which picture a point is of: never changed by hand, and other for nearly every point."""
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _NAMESPACE = uuid.UUID("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from cbir.errors import UsageError
 from cbir.filters import Filter, Value
 from cbir.generation import Plan
-from cbir.records import Payload
+from cbir.queries import entries
+from cbir.records import IDENTITY, Payload
 from cbir.settings import Settings
 from cbir.stores import Store, locate, open_store, parse
 from cbir.where import number
@@ -14,8 +15,6 @@ from cbir.where import number
 from .disk import full_disk_is_one_line
 from .sinks import Target, open_targets, publish_all
 
-_LOT = 10_000
-_KEPT = ("key", "sha256")
 _WORDS: dict[str, Value] = {"null": None, "true": True, "false": False}
 
 
@@ -46,7 +45,7 @@ def update(
         UsageError: As `delete`; or a field was to be changed that says which picture it is.
         CbirError: A store failed, or is being filled; what was there is still served.
     """
-    for name in _KEPT:
+    for name in IDENTITY:
         if name in changes:
             raise UsageError(f"the field {name} cannot be changed: it says which picture the point is of")
     return _edit(stores, collection, ids, where, settings, lambda target, chosen: target.sink.update(chosen, changes))
@@ -100,12 +99,9 @@ def _edit(
 
 def _chosen(store: Store, ids: Sequence[str], where: Filter) -> list[str]:
     """Return the ids that are there of those given, and of the points that hold to the filter."""
-    chosen = dict.fromkeys(one for one, vector in zip(ids, store.vectors(ids), strict=True) if vector is not None)
-    after = None
-    while where and (entries := store.scroll(where, after, _LOT)):
-        chosen.update(dict.fromkeys(entry.id for entry in entries))
-        after = entries[-1].id
-    return list(chosen)
+    there = [one for one, vector in zip(ids, store.vectors(ids), strict=True) if vector is not None]
+    found = (entry.id for entry in entries(store, where)) if where else ()
+    return list(dict.fromkeys([*there, *found]))
 
 
 def _by_place(stores: Sequence[str]) -> list[list[str]]:

@@ -34,7 +34,7 @@ from cbir.qdrant_store import (
     scroll,
     write_record,
 )
-from cbir.records import Payload, Point, changed
+from cbir.records import IDENTITY, Payload, Point, changed
 from cbir.settings import Settings
 
 from .builder import require_same
@@ -90,7 +90,7 @@ class ServerSink:
         aliases = aliases_of(server)
         if plan.collection in aliases:
             raise UsageError(f"{self.name} is an alias of {aliases[plan.collection]}; name that one or another")
-        self._indexed = {"key", "sha256"}
+        self._indexed = set(IDENTITY)
         self._alias = plan.alias
         if plan.alias in names:
             log.warning(

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from cbir.errors import CbirError
 from cbir.model import Embedder
 from cbir.sources import SourceOptions
 
+from .running import Program, runner
+
 COUNT = 40
-Run = Callable[..., tuple[int, str, str]]
 
 TORCH = """import json, sys
 job = json.loads(sys.argv[2])
@@ -40,16 +40,9 @@ def folder(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pyte
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `cbir-bench ingest` in this process and return exit code, output and errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cbir-bench", "ingest", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Program `cbir-bench ingest` in this process and return exit code, output and errors."""
+    return runner(monkeypatch, capsys, command.main, "cbir-bench", "ingest")
 
 
 def program(path: Path, text: str) -> Path:
@@ -62,7 +55,9 @@ def by_name(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {part["name"]: part for part in model["parts"]}
 
 
-def test_parts_and_ratios_of_real_runs_and_peers_that_are_not_installed(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_parts_and_ratios_of_real_runs_and_peers_that_are_not_installed(
+    run: Program, folder: Path, tmp_path: Path
+) -> None:
     bare = program(tmp_path / "python", f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     target = tmp_path / "speed.json"
     options = ("--rounds", 1, "--seconds", 0.3, "--json", target)
@@ -107,7 +102,7 @@ def test_parts_and_ratios_of_real_runs_and_peers_that_are_not_installed(run: Run
     assert f"{DURABLE} / {MODEL}" in out
 
 
-def test_a_peer_is_also_measured_with_its_fastest_settings(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_a_peer_is_also_measured_with_its_fastest_settings(run: Program, folder: Path, tmp_path: Path) -> None:
     stand_in = program(tmp_path / "python", f"#!{sys.executable}\n{TORCH}")
     target = tmp_path / "speed.json"
     options = ("--rounds", 1, "--seconds", 0.2, "--limit", 8, "--json", target)
@@ -137,7 +132,7 @@ def test_a_peer_is_also_measured_with_its_fastest_settings(run: Run, folder: Pat
         (["sample://openmoji", "--model", "nothing"], "no model 'nothing'"),
     ],
 )
-def test_misuse_is_one_line(run: Run, arguments: list[object], said: str) -> None:
+def test_misuse_is_one_line(run: Program, arguments: list[object], said: str) -> None:
     code, out, err = run(*arguments)
     assert code == 2
     assert not out

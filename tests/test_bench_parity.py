@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +20,11 @@ from cbir.settings import Settings
 from cbir.stores import EmbeddedStore, StoreInfo, open_store
 
 from .building import both, build, unit_vectors
+from .running import Program, runner
 
 COUNT = 600
 VECTORS = unit_vectors(COUNT)
 VECTORS[7] = VECTORS[8] = VECTORS[9]
-Run = Callable[..., tuple[int, str, str]]
 
 
 class Altered:
@@ -57,16 +56,9 @@ def store(made: Path) -> Iterator[EmbeddedStore]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process and return exit code, output and errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cbir-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Program the command line in this process and return exit code, output and errors."""
+    return runner(monkeypatch, capsys, command.main, "cbir-bench")
 
 
 def measured(subject: Subject) -> parity.Parity:
@@ -210,7 +202,7 @@ def test_stores_with_other_points_are_refused(store: EmbeddedStore, kind: type[A
         subject_of([store, kind(store, lambda hits: hits)], 5, 40, 1)
 
 
-def test_other_counts_end_in_one_line(made: Path, tmp_path: Path, run: Run) -> None:
+def test_other_counts_end_in_one_line(made: Path, tmp_path: Path, run: Program) -> None:
     other = tmp_path / "other"
     build(both(other), VECTORS[:-1])
     code, out, err = run("parity", "--store", both(made)[0], "--store", both(other)[1])
@@ -218,7 +210,7 @@ def test_other_counts_end_in_one_line(made: Path, tmp_path: Path, run: Run) -> N
     assert "do not hold the same points of made: 600 and 599 points" in err
 
 
-def test_the_newest_common_collection(made: Path, tmp_path: Path, run: Run) -> None:
+def test_the_newest_common_collection(made: Path, tmp_path: Path, run: Program) -> None:
     other = tmp_path / "other"
     build(both(other), VECTORS, collection="else")
     urls = "--store", both(made)[0], "--store", both(other)[0]
@@ -234,7 +226,7 @@ def test_the_newest_common_collection(made: Path, tmp_path: Path, run: Run) -> N
 
 
 def test_the_same_store_twice_is_refused_however_it_is_written(
-    made: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    made: Path, run: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(made.parent)
     (tmp_path / "link").symlink_to(made)
@@ -246,7 +238,7 @@ def test_the_same_store_twice_is_refused_however_it_is_written(
     assert (code, err) == (2, "error: the same store twice: http://host:1, http://host:1/\n")
 
 
-def test_too_few_points(tmp_path: Path, run: Run) -> None:
+def test_too_few_points(tmp_path: Path, run: Program) -> None:
     build(both(tmp_path / "index"), VECTORS[:1])
     code, _, err = run("parity", "--store", f"edge:{tmp_path}/index")
     assert (code, "at least two" in err) == (2, True)
@@ -260,7 +252,7 @@ def test_more_hits_than_points(tmp_path: Path) -> None:
     assert {one.ann_recall_at_k.worst for one in found.oracle} == {1.0}
 
 
-def test_tables_and_json(made: Path, tmp_path: Path, run: Run) -> None:
+def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     target = tmp_path / "parity.json"
     urls = [part for url in both(made) for part in ("--store", url)]
     code, out, err = run("parity", *urls, "--queries", 30, "-k", 5, "--json", target)
@@ -283,12 +275,12 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Run) -> None:
     assert {**again, "created": ""} == {**result, "created": ""}, "the same seed gives the same figures"
 
 
-def test_one_store_alone(made: Path, run: Run) -> None:
+def test_one_store_alone(made: Path, run: Program) -> None:
     code, out, _ = run("parity", "--store", both(made)[1], "--queries", 10)
     assert (code, "Store against store" in out) == (0, False)
 
 
-def test_a_floor_for_the_recall(made: Path, run: Run) -> None:
+def test_a_floor_for_the_recall(made: Path, run: Program) -> None:
     lists = f"faiss:{made}/lists?nprobe=1"
     assert run("parity", "--store", both(made)[0], "--queries", 20, "--min-recall", 1)[0] == 0
     code, out, err = run("parity", "--store", lists, "--queries", 50, "--min-recall", 0.95)
@@ -297,13 +289,13 @@ def test_a_floor_for_the_recall(made: Path, run: Run) -> None:
     assert err.endswith("below 0.95\n")
 
 
-def test_a_target_that_cannot_be_written_is_refused_first(made: Path, tmp_path: Path, run: Run) -> None:
+def test_a_target_that_cannot_be_written_is_refused_first(made: Path, tmp_path: Path, run: Program) -> None:
     for target in (tmp_path, tmp_path / "missing" / "parity.json"):
         code, out, err = run("parity", "--store", both(made)[0], "--json", target)
         assert (code, out, "standard output" in err) == (2, "", True)
 
 
-def test_only_a_file_is_replaced_and_a_link_to_one_stays(made: Path, tmp_path: Path, run: Run) -> None:
+def test_only_a_file_is_replaced_and_a_link_to_one_stays(made: Path, tmp_path: Path, run: Program) -> None:
     asked = "parity", "--store", both(made)[0], "--queries", 5, "--json"
     pipe, link, dangling, loop = (tmp_path / name for name in ("pipe", "link", "dangling", "loop"))
     os.mkfifo(pipe)
@@ -331,7 +323,7 @@ def test_a_target_that_fails_in_the_end_is_one_line(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == [], "nothing is left beside it"
 
 
-def test_the_help_names_the_defaults(run: Run) -> None:
+def test_the_help_names_the_defaults(run: Program) -> None:
     words = " ".join(run("parity", "--help")[1].replace("│", " ").split())
     assert "$CBIR_STORES, or ./index" in words
     assert "the newest that all the stores have" in words

@@ -3,8 +3,7 @@
 import json
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,8 @@ from cbir.qdrant_server import server_options
 from cbir.settings import Settings
 from cbir.vector_log import VectorLog
 
+from .running import Program, runner
+
 PICTURES = Pictures(100, "made up", 0.01, 50_000.0, 6_000.0, 150.0, 8.0)
 HALF = Run(20_000, Costs(10.0, 25e6, 270e6, 200e6, 1.0), 2.0, 6.0, "graph", 1.0)
 WHOLE = Run(40_000, Costs(24.0, 50e6, 345e6, 225e6, 1.2), 4.0, 13.0, "graph", 1.0)
@@ -36,20 +37,12 @@ EDGE, FAISS = Engine("edge", "edge", 256, HALF, WHOLE), Engine("faiss HNSW16", "
 PROBE = Probe(1300.0, [EDGE, FAISS])
 ASKED = Asked(256, None, 128e9, 2)
 COUNTS = st.integers(1, 10**10)
-Called = tuple[int, str, str]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Called]:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     """Run the command line in this process and return exit code, output and errors."""
-
-    def run(*arguments: object) -> Called:
-        monkeypatch.setattr(sys, "argv", ["cbir-bench", "plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return runner(monkeypatch, capsys, command.main, "cbir-bench", "plan")
 
 
 def sizing(images: int, asked: Asked = ASKED, pictures: Pictures = PICTURES, probe: Probe = PROBE) -> Sizing:
@@ -147,7 +140,7 @@ def test_every_figure_of_a_picture_counts(figure: str) -> None:
 
 @pytest.mark.parametrize("figure", [field.name for field in fields(Costs)])
 def test_every_figure_of_an_index_counts(figure: str) -> None:
-    def doubled(run: Run) -> Run:
+    def doubled(run: Program) -> Program:
         return replace(run, costs=replace(run.costs, **{figure: 2 * getattr(run.costs, figure)}))
 
     probe = replace(PROBE, engines=[replace(EDGE, half=doubled(HALF), whole=doubled(WHOLE))])
@@ -234,7 +227,7 @@ def test_a_child_has_a_memory_of_its_own() -> None:
     assert there < here / 2
 
 
-def test_a_check_builds_and_compares(run: Callable[..., Called], tmp_path: Path) -> None:
+def test_a_check_builds_and_compares(run: Program, tmp_path: Path) -> None:
     code, out, _ = run("--check", 5000, "--dimension", 32, "--json", tmp_path / "check.json")
     assert code == 0
     result = json.loads((tmp_path / "check.json").read_text())
@@ -251,7 +244,7 @@ def test_a_check_builds_and_compares(run: Callable[..., Called], tmp_path: Path)
 
 
 def test_a_plan_is_of_this_machine(
-    run: Callable[..., Called], photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Program, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "PROBE_BYTES", 2000 * 4 * 64)
     options = ("--dimension", 64, "--data", photo_folder, "--store", "faiss:.?index=HNSW8", "--json", tmp_path / "p")
@@ -286,7 +279,7 @@ def test_a_plan_is_of_this_machine(
         (["--json", "./no/folder/file"], "name a file in a folder"),
     ],
 )
-def test_misuse_is_one_line(arguments: list[str], told: str, run: Callable[..., Called]) -> None:
+def test_misuse_is_one_line(arguments: list[str], told: str, run: Program) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     (line,) = [line for line in err.splitlines() if line.startswith("error")]

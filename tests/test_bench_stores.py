@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +21,11 @@ from cbir.settings import Settings
 from cbir.stores import EmbeddedStore, open_store
 
 from .building import both, builder_for, points_of, unit_vectors
+from .running import Program, runner
 
 COUNT = 600
 VECTORS = unit_vectors(COUNT)
 KINDS = ["rare"] * 15 + ["common"] * 245 + ["other"] * 335 + ["single"] * 5
-Run = Callable[..., tuple[int, str, str]]
 
 
 def build_kinds(urls: list[str], vectors: Vector, kinds: Sequence[str]) -> None:
@@ -66,16 +65,9 @@ def store(made: Path) -> Iterator[EmbeddedStore]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process and return exit code, output and errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cbir-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Program the command line in this process and return exit code, output and errors."""
+    return runner(monkeypatch, capsys, command.main, "cbir-bench")
 
 
 class Wrong:
@@ -215,7 +207,7 @@ def test_what_memory_an_index_takes(large: list[str]) -> None:
         assert edge.memory.opened.mapped <= edge.memory.searched.mapped
 
 
-def test_tables_and_json(made: Path, tmp_path: Path, run: Run) -> None:
+def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     urls = [part for url in both(made) for part in ("--store", url)]
     asked = ["stores", *urls, "--queries", 20, "-k", 5, "--rounds", 1, "--threads", "1, 2", "--field"]
     code, out, err = run(*asked, "kind", "--json", tmp_path / "stores.json")
@@ -242,7 +234,7 @@ def test_threads_that_are_no_list(text: str) -> None:
 
 
 def test_beside_an_ingest(
-    index: Path, photo_folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    index: Path, photo_folder: Path, tmp_path: Path, run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The index and its folder stay as they are; the copy takes up what the ingest adds, without an error."""
     monkeypatch.setattr(beside, "IDLE_SECONDS", 0.5)

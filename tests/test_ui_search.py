@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,8 +27,8 @@ from cbir.stores import Store, open_store
 from cbir.terminal import printable
 
 from .browser import free_port
+from .running import Program, runner
 
-Run = Callable[..., tuple[int, str, str]]
 Pictures = list[tuple[str, str | None, bytes]]
 
 
@@ -40,17 +40,9 @@ def searcher(index: Path, request: pytest.FixtureRequest) -> Iterator[Searcher]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `cbir-search` in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cbir-search", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            search.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Program `cbir-search` in this process: (exit code, standard output, standard error)."""
+    return runner(monkeypatch, capsys, search.main, "cbir-search")
 
 
 @pytest.fixture
@@ -75,7 +67,7 @@ def key_of(picture: tuple[str, str | None, bytes]) -> str:
 
 def test_a_picture_finds_itself_first(searcher: Searcher, pictures: Pictures) -> None:
     for picture in pictures[::60]:
-        answer = searcher.by_image(picture[2], 5)
+        answer = searcher.by_embedded(searcher.embed(picture[2]), 5)
         assert answer.hits[0].key == key_of(picture)
         assert answer.hits[0].score == pytest.approx(1, abs=1e-3)
         assert len(answer.hits) == 5
@@ -94,8 +86,8 @@ def test_a_stored_point_is_left_out_of_its_own_answer(searcher: Searcher) -> Non
 
 
 def test_exact_and_default_agree_on_the_best(searcher: Searcher, pictures: Pictures) -> None:
-    data = pictures[7][2]
-    assert searcher.by_image(data, 3, exact=True).hits[0] == searcher.by_image(data, 3).hits[0]
+    embedded = searcher.embed(pictures[7][2])
+    assert searcher.by_embedded(embedded, 3, exact=True).hits[0] == searcher.by_embedded(embedded, 3).hits[0]
 
 
 def test_an_unknown_point_is_a_usage_error(searcher: Searcher) -> None:
@@ -105,7 +97,7 @@ def test_an_unknown_point_is_a_usage_error(searcher: Searcher) -> None:
 
 def test_too_many_pixels_are_refused(searcher: Searcher, pictures: Pictures) -> None:
     with pytest.raises(ImageError, match="too large"):
-        replace(searcher, max_megapixels=0.01).by_image(pictures[0][2], 3)
+        replace(searcher, max_megapixels=0.01).embed(pictures[0][2])
 
 
 def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
@@ -120,7 +112,7 @@ def test_what_was_embedded_is_asked_again_without_the_model(searcher: Searcher, 
     embedded = searcher.embed(pictures[7][2])
     assert embedded.model == searcher.embedder.sha256
     first, second = searcher.by_embedded(embedded, 3), searcher.by_embedded(embedded, 4)
-    assert first.hits == second.hits[:3] == searcher.by_image(pictures[7][2], 3).hits
+    assert first.hits == second.hits[:3] == searcher.by_embedded(searcher.embed(pictures[7][2]), 3).hits
     for stage in ("decode", "preprocess", "model"):
         assert first.milliseconds[stage] == second.milliseconds[stage] == embedded.milliseconds[stage]
     assert "store" not in embedded.milliseconds
@@ -193,7 +185,9 @@ def test_another_model_than_the_collections_is_refused(searcher: Searcher) -> No
         join(another_model(searcher.store), 40)  # type: ignore[arg-type]
 
 
-def test_the_table_names_hits_and_where_they_are_from(run: Run, picture: Path, pictures: Pictures, index: Path) -> None:
+def test_the_table_names_hits_and_where_they_are_from(
+    run: Program, picture: Path, pictures: Pictures, index: Path
+) -> None:
     code, out, err = run(picture, "--store", f"edge:{index}", "-k", 3)
     lines = out.splitlines()
     assert (code, err) == (0, "")
@@ -204,7 +198,7 @@ def test_the_table_names_hits_and_where_they_are_from(run: Run, picture: Path, p
     assert len(lines) == 5
 
 
-def test_json_is_all_there_is_on_standard_output(run: Run, picture: Path, pictures: Pictures, index: Path) -> None:
+def test_json_is_all_there_is_on_standard_output(run: Program, picture: Path, pictures: Pictures, index: Path) -> None:
     code, out, _ = run(picture, "--store", f"faiss:{index}/faiss", "-k", 2, "--json")
     found = json.loads(out)
     assert code == 0
@@ -218,13 +212,13 @@ def test_json_is_all_there_is_on_standard_output(run: Run, picture: Path, pictur
     assert second["score"] <= first["score"]
 
 
-def test_exact_is_a_scan(run: Run, picture: Path, index: Path) -> None:
+def test_exact_is_a_scan(run: Program, picture: Path, index: Path) -> None:
     _, out, _ = run(picture, "--store", f"faiss:{index}/faiss", "--exact", "--json")
     assert json.loads(out)["access"] == "scan"
 
 
 def test_the_first_store_of_the_settings_is_the_default(
-    run: Run, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+    run: Program, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CBIR_STORES", f"faiss:{index}/faiss,edge:{index}")
     _, out, _ = run(picture, "--json")
@@ -243,7 +237,7 @@ def test_the_first_store_of_the_settings_is_the_default(
     ],
 )
 def test_a_mistake_is_one_line(
-    run: Run, picture: Path, index: Path, arguments: list[str], code: int, message: str
+    run: Program, picture: Path, index: Path, arguments: list[str], code: int, message: str
 ) -> None:
     Path("text.jpg").write_text("this is no picture")
     ended, out, err = run(*(argument.format(index=index) for argument in arguments))
@@ -253,11 +247,13 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_zero_hits_cannot_be_asked_for(run: Run, picture: Path) -> None:
+def test_zero_hits_cannot_be_asked_for(run: Program, picture: Path) -> None:
     assert run(picture, "-k", 0)[0] == 2
 
 
-def test_random_weights_are_warned_of(run: Run, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_weights_are_warned_of(
+    run: Program, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = cbir.stores.open_store
     monkeypatch.setattr(cbir.stores, "open_store", lambda *arguments: another_model(real(*arguments)))
     _, _, err = run(picture, "--store", f"edge:{index}")
@@ -418,7 +414,7 @@ def test_pasted_bytes_have_a_limit() -> None:
         _bytes("data:image/png;base64," + "A" * (3 << 20), 1 << 20)
 
 
-def test_the_command_line_searches_by_examples_and_filters(run: Run, index: Path, picture: Path) -> None:
+def test_the_command_line_searches_by_examples_and_filters(run: Program, index: Path, picture: Path) -> None:
     def found(*arguments: object) -> list[dict[str, object]]:
         code, out, _ = run(*arguments, "--store", f"edge:{index}", "--json", "-k", 8)
         assert code == 0

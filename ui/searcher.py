@@ -62,15 +62,6 @@ class Searcher:
     embedder: Embedder
     max_megapixels: float
 
-    def by_image(self, data: bytes, k: int, *, exact: bool = False) -> Answer:
-        """Return the at most k pictures most similar to an image file.
-
-        Raises:
-            ImageError: The bytes are no image that can be used.
-            CbirError: The store failed.
-        """
-        return self.by_embedded(self.embed(data), k, exact=exact)
-
     def embed(self, data: bytes) -> Embedded:
         """Return the vector of an image file.
 
