@@ -65,7 +65,7 @@ class PayloadTable:
             return []
         counted = (self.mask(where)[column.positions]) & (column.codes >= 0)
         pairs = np.unique(np.stack([column.codes[counted], column.positions[counted]]), axis=1)
-        return in_order({column.values[code]: n for code, n in Counter(pairs[0].tolist()).items()}.items())
+        return in_order((column.values[code], count) for code, count in Counter(pairs[0].tolist()).items())
 
     def _mask(self, where: Filter) -> Mask:
         mask = np.ones(self.count, bool)
