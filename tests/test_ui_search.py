@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import streamlit
 from cbir.ui import parts, problems, query, search, search_page
+from cbir.ui.choice import store_names
 from cbir.ui.launch import EVERYWHERE, is_loopback
 from cbir.ui.launch import main as launch
 from cbir.ui.parts import _bytes, heading, subheading
-from cbir.ui.search_page import store_names
 from cbir.ui.searcher import Answer, NotHereError, Searcher, join
 
 import cbir.stores

@@ -1,5 +1,5 @@
-"""The script that Streamlit runs, outside of any package, for every change on the page."""
+"""The script that Streamlit runs, outside of any package, for every change on a page."""
 
-from cbir.ui.search_page import render
+from cbir.ui.site import render
 
 render()

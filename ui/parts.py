@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -37,6 +38,16 @@ _gallery = _component("gallery")
 _query = _component("query")
 _facts = _component("facts")
 _paste = _component("paste")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture to choose: its point's id, its thumbnail, what a screen reader says, and what stands below it."""
+
+    id: str
+    picture: bytes | None
+    alt: str
+    caption: str = ""
 
 
 def heading(hit: Hit) -> str:
@@ -69,10 +80,10 @@ def gallery(hits: Sequence[Hit], thumbnails: Sequence[bytes | None], on_choice: 
     _gallery(key="gallery", data={"cards": cards}, on_chosen_change=_chosen("gallery", on_choice))
 
 
-def examples(ids: Sequence[str], thumbnails: Sequence[bytes | None], on_choice: Callable[[str], None]) -> None:
-    """Show a row of pictures; `on_choice` is given the id of the one the visitor chooses."""
-    tiles = [{"id": one, "src": _url(picture)} for one, picture in zip(ids, thumbnails, strict=True)]
-    _gallery(key="examples", data={"tiles": tiles}, on_chosen_change=_chosen("examples", on_choice))
+def tiles(key: str, shown: Sequence[Tile], on_choice: Callable[[str], None]) -> None:
+    """Show pictures in rows; `on_choice` is given the id of the one the visitor chooses."""
+    data = [{"id": one.id, "src": _url(one.picture), "alt": one.alt, "caption": one.caption} for one in shown]
+    _gallery(key=key, data={"tiles": data}, on_chosen_change=_chosen(key, on_choice))
 
 
 def query_card(picture: bytes | None, title: str, line: str, times: Mapping[str, float]) -> None:

@@ -55,9 +55,10 @@ function cardNode(card, choose) {
   return node;
 }
 
-function tileNode(tile, position, choose) {
+function tileNode(tile, choose) {
   const node = make("button", "tile");
-  node.append(picture(tile.src, `Example ${position + 1}`));
+  node.append(picture(tile.src, tile.alt));
+  if (tile.caption) node.append(make("span", "caption", tile.caption));
   node.onclick = () => choose(tile.id);
   return node;
 }
@@ -71,6 +72,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.classList.toggle("tiles", Boolean(data.tiles));
   root.replaceChildren(
     ...(data.cards ?? []).map((card) => cardNode(card, choose)),
-    ...(data.tiles ?? []).map((tile, position) => tileNode(tile, position, choose)),
+    ...(data.tiles ?? []).map((tile) => tileNode(tile, choose)),
   );
 }

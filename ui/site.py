@@ -1,0 +1,55 @@
+"""The site: its pages, what they share, and what a visitor sees of an error in one of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import NoReturn
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from cbir.errors import CbirError
+from cbir.settings import Settings, load_settings
+
+from . import parts, problems
+
+
+@dataclass(frozen=True)
+class Described:
+    """A page of the site: the module whose `draw(settings)` draws it, its address, title, icon and what it is for."""
+
+    module: str
+    path: str
+    title: str
+    icon: str
+    heading: str
+
+
+PAGES = (Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),)
+
+
+def render() -> None:
+    """Draw the page that the visitor is on."""
+    st.set_page_config("cbir", parts.LOGO, "wide")
+    st.html(parts.PAGE_STYLE)
+    st.logo(parts.LOGO, size="large")
+    st.navigation([_streamlit_page(page) for page in PAGES], position="top").run()
+
+
+def go_to(path: str) -> NoReturn:
+    """Lead the visitor to the page with this address; never returns."""
+    st.switch_page(_streamlit_page(next(page for page in PAGES if page.path == path)))
+
+
+def _streamlit_page(page: Described) -> Page:
+    return st.Page(partial(_draw, page), title=page.title, icon=page.icon, url_path=page.path, default=page is PAGES[0])
+
+
+def _draw(page: Described) -> None:
+    st.title(page.heading, anchor=False)
+    draw: Callable[[Settings], None] = import_module(f".{page.module}", __package__).draw
+    try:
+        draw(load_settings())
+    except CbirError as error:
+        problems.show(error)
