@@ -22,7 +22,7 @@ from cbir.generation import alias_of
 from cbir.model import ModelRef
 from cbir.payload_table import PayloadTable, in_order
 from cbir.qdrant_server import READ_RETRY_SECONDS, Server, ServerError
-from cbir.records import Entry, Hit, Point, Vector
+from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.settings import Settings
 from cbir.stores import StoreInfo, check_id, check_query, page, redacted
 
@@ -325,6 +325,11 @@ class QdrantStore:
         )
         return [Entry(str(one.id), one.payload or {}) for one in points if str(one.id) != after][:limit]
 
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """See `cbir.stores.Store.payloads`."""
+        found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=_USER_PAYLOAD)}
+        return [found.get(point_id) for point_id in point_ids]
+
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `cbir.stores.Store.thumbnails`."""
         points = self._retrieve(point_ids, payload=[THUMBNAIL])
@@ -354,7 +359,10 @@ class QdrantStore:
         """Nothing to release: all stores of a server share one client."""
 
     def _retrieve(
-        self, ids: Sequence[str], payload: list[str] | bool = False, vectors: bool = False
+        self,
+        ids: Sequence[str],
+        payload: list[str] | bool | models.PayloadSelectorExclude = False,
+        vectors: bool = False,
     ) -> list[models.Record]:
         return self._server.ask(
             lambda client: client.retrieve(self._collection, list(ids), with_payload=payload, with_vectors=vectors)

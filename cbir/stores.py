@@ -34,7 +34,7 @@ from cbir.generation import (
     resolve,
 )
 from cbir.model import ModelRef
-from cbir.records import Entry, Hit, Point, Vector
+from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.settings import Settings
 from cbir.vector_log import VectorLog
 
@@ -134,6 +134,9 @@ class Store(Protocol):
 
     def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """Return the at most `limit` next points behind the id `after`, in the order of ids."""
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """Return the stored payload of each point, None for one that is not there."""
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """Return the stored thumbnail (a small JPEG) of each point, None for one that is not there."""
@@ -411,6 +414,11 @@ class EmbeddedStore:
         if where:
             positions = positions[log.table.mask(where)[positions]]
         return [Entry(log.id(at), log.payload(at)) for at in positions[:limit].tolist()]
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """See `Store.payloads`."""
+        positions = map(self._log.position, point_ids)
+        return [None if position is None else self._log.payload(position) for position in positions]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `Store.thumbnails`."""

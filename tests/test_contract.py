@@ -176,6 +176,13 @@ def test_vectors_come_in_the_order_asked_for(store: Store) -> None:
     assert store.vectors([]) == []
 
 
+def test_payloads_and_thumbnails_come_in_the_order_asked_for(store: Store) -> None:
+    asked = [POINTS[5].id, NOBODY, POINTS[2].id]
+    assert store.payloads(asked) == [POINTS[5].payload, None, POINTS[2].payload]
+    assert store.thumbnails(asked) == [POINTS[5].thumbnail, None, POINTS[2].thumbnail]
+    assert store.payloads([]) == store.thumbnails([]) == []
+
+
 @fast
 @given(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=4), st.lists(st.integers(0, COUNT - 1), max_size=3))
 def test_recommending_is_a_search_from_the_examples(store: Store, good: list[int], bad: list[int]) -> None:
