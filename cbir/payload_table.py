@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from cbir.filters import Filter, Match, Range, Value, values_of
+from cbir.filters import FieldKind, Filter, Match, Range, Value, kind_of, values_of
 from cbir.records import Payload
 
 Mask = npt.NDArray[np.bool_]
@@ -66,6 +66,11 @@ class PayloadTable:
         counted = (self.mask(where)[column.positions]) & (column.codes >= 0)
         pairs = np.unique(np.stack([column.codes[counted], column.positions[counted]]), axis=1)
         return in_order((column.values[code], count) for code, count in Counter(pairs[0].tolist()).items())
+
+    def kinds(self) -> dict[str, FieldKind]:
+        """Return what each field holds that has a plain value, "text" where values are of several kinds."""
+        found = {field: set(map(kind_of, column.values)) for field, column in self.columns.items()}
+        return {field: kinds.pop() if len(kinds) == 1 else FieldKind.TEXT for field, kinds in found.items() if kinds}
 
     def _mask(self, where: Filter) -> Mask:
         mask = np.ones(self.count, bool)

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters import Filter, Value
+from cbir.filters import FieldKind, Filter, Value, offered
 from cbir.generation import (
     MARKER,
     MODEL,
@@ -131,6 +131,13 @@ class Store(Protocol):
 
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """Return the values of a field with their numbers of points, by number downwards, then by value as text."""
+
+    def fields(self) -> dict[str, FieldKind]:
+        """Return the payload fields that can be filtered by and faceted, with what they hold: `label` first.
+
+        The others come by name. None that say which picture it is (`cbir.records.IDENTITY`), none without a plain
+        value. A field whose values are of several kinds is "text"; a server goes by what it has an index for.
+        """
 
     def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """Return the at most `limit` next points behind the id `after`, in the order of ids."""
@@ -404,6 +411,10 @@ class EmbeddedStore:
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """See `Store.facet`."""
         return self._log.table.facet(field, where)[:limit]
+
+    def fields(self) -> dict[str, FieldKind]:
+        """See `Store.fields`."""
+        return offered(self._log.table.kinds())
 
     def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """See `Store.scroll`."""

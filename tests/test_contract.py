@@ -149,6 +149,21 @@ def test_counts_and_facets(store: Store, where: Filter) -> None:
         assert [n for _, n in store.facet(field, where, limit=2)] == [n for _, n in shown[:2]]
 
 
+def test_fields_are_named_with_what_they_hold(store: Store) -> None:
+    found = store.fields()
+    mixed = found.pop("mixed")
+    assert mixed == ("number" if store.info.url.startswith("http") else "text")  # a server has an index for the first
+    expected = {
+        "label": "text",
+        "new": "truth",
+        "price": "number",
+        "tags": "text",
+        "two words": "text",
+        "year": "number",
+    }
+    assert list(found.items()) == list(expected.items())
+
+
 @fast
 @given(where=filters, limit=st.integers(30, 150))
 def test_scrolling_meets_every_point_once_in_order(store: Store, where: Filter, limit: int) -> None:
