@@ -17,8 +17,8 @@ from cbir import edge_store, faiss_store
 from cbir.errors import CbirError, UsageError
 from cbir.filters import Filter, Match, Range, matches, parse_filter, values_of
 from cbir.known import Known
-from cbir.queries import diverse, example_query, grouped, recommend
-from cbir.records import Point, Vector, changed, digest, id_bytes
+from cbir.queries import Folded, diverse, example_query, folded, grouped, recommend
+from cbir.records import Hit, Point, Vector, changed, digest, id_bytes
 from cbir.settings import Settings
 from cbir.stores import ENGINE_KINDS, Store, open_store
 from cbir.vector_log import LogWriter, VectorLog, segment_path
@@ -272,6 +272,27 @@ def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
     assert [group.value for group in found] == list(expected)[:3]
     for group in found:
         assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
+
+
+@fast
+@given(seed=st.integers(0, 10_000), least=st.floats(0.5, 1.1), k=st.integers(0, 40))
+def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least: float, k: int) -> None:
+    hits = store.search(unit_vectors(1, seed), k, exact=True)[0] if k else []
+    found = folded(store, hits, least)
+    assert [one.hit for one in found] == sorted((one.hit for one in found), key=hits.index)
+    assert sorted(hit.id for one in found for hit in (one.hit, *one.copies)) == sorted(hit.id for hit in hits)
+    shown = np.array([BY_ID[one.hit.id].vector for one in found])
+    assert not found or (np.triu(shown @ shown.T, 1) < least + 1e-5).all()
+    for at, one in enumerate(found):
+        assert one.copies == sorted(one.copies, key=hits.index)
+        for copy in one.copies:
+            likeness = shown[[hits.index(other.hit) < hits.index(copy) for other in found]] @ BY_ID[copy.id].vector
+            assert likeness[at] >= max(least, *likeness) - 1e-5
+
+
+def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
+    gone = Hit(NOBODY, 0.5, {})
+    assert folded(store, [gone, gone]) == [Folded(gone, []), Folded(gone, [])]
 
 
 @pytest.mark.parametrize(
