@@ -129,15 +129,30 @@ def add(sign: Sign, ref: str) -> None:
     ask(query.with_examples(sign, [*query.of(sign), Example(ref)]))
 
 
-def put(at: int, sign: Sign, example: Example | None) -> None:
-    """Put another example, or none, in the place of the one number `at`; one of another sign goes to the end."""
+def act(what: str, point_id: str) -> None:
+    """Do what the visitor wants with a hit: "ask" for what is like it, or take it for an example."""
+    if what == "ask":
+        ask_point(point_id)
+    else:
+        add("like" if what == "like" else "unlike", point_id)
+
+
+def change(what: str, at: int, box: object) -> None:
+    """Do what the visitor wants with the example number `at`: "remove", "turn", or "crop" it to a part."""
     examples = current().examples
     if not 0 <= at < len(examples):
         return
-    if example is None:
-        del examples[at]
-    else:
-        examples[at] = (sign, example)
+    sign, example = examples.pop(at)
+    match what, box:
+        case "turn", _:
+            examples.append((SIGNS[1 - SIGNS.index(sign)], example))
+        case "crop", None:
+            examples.insert(at, (sign, Example(example.ref)))
+        case "crop", [int(left), int(top), int(right), int(bottom)]:
+            try:
+                examples.insert(at, (sign, Example(example.ref, Crop(left, top, right, bottom))))
+            except UsageError:
+                return
     ask(of_examples(examples))
 
 
