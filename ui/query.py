@@ -22,6 +22,7 @@ Sign = Literal["like", "unlike"]
 SIGNS: tuple[Sign, Sign] = ("like", "unlike")
 
 _CROPPED = re.compile(r"(.+)@(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})", re.DOTALL)
+_PRIVATE = re.compile(r"the private address \S+; see \S+")  # its number is nothing for a visitor
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -144,6 +145,8 @@ def change(what: str, at: int, box: object) -> None:
         return
     sign, example = examples.pop(at)
     match what, box:
+        case "remove", _:
+            pass
         case "turn", _:
             examples.append((SIGNS[1 - SIGNS.index(sign)], example))
         case "crop", None:
@@ -153,6 +156,8 @@ def change(what: str, at: int, box: object) -> None:
                 examples.insert(at, (sign, Example(example.ref, Crop(left, top, right, bottom))))
             except UsageError:
                 return
+        case _:
+            return
     ask(of_examples(examples))
 
 
@@ -240,6 +245,7 @@ def picture(ref: str, settings: Settings) -> Brought:
         name = ref.partition("?")[0].rstrip("/").rpartition("/")[2] or "The picture"
         found = bring(fetch(ref, limits), name, settings.max_image_megapixels)
     except ImageError as error:
-        raise ImageError(f"The picture of that address cannot be used: {error}.") from None
+        reason = _PRIVATE.sub("a private network", str(error))
+        raise ImageError(f"The picture of that address cannot be used: {reason}.") from None
     shelf.put(found, ref)
     return found
