@@ -177,7 +177,7 @@ def test_a_url_is_fetched_once_within_limits(session: dict[str, object], picture
         site.pages["/large"] = partial(answer, body=bytes(query.MAX_BYTES + 1))
         with pytest.raises(ImageError, match="cannot be used: .*private") as refused:
             query.picture(f"{site.url}/cats/tom.png", Settings())
-        assert "127.0.0.1" not in str(refused.value).replace(site.url, "")
+        assert str(refused.value).endswith("127.0.0.1 leads to a private network.")
         assert site.asked == []
         for _ in range(2):
             assert query.picture(f"{site.url}/cats/tom.png", allowed).name == "tom.png"
