@@ -12,6 +12,16 @@ Parameters = dict[str, list[str]]
 _PREFIXES = ("is.", "from.", "to.")
 _NAMES = ("like", "unlike")
 _KEPT = "address"
+_TOUCHED = "touched"
+
+
+def touched() -> None:
+    """Note that a widget was used: the callback of every widget of a page whose address this module keeps.
+
+    Who is quick uses the next widget before their browser has heard of the address that the last one made. Such an
+    old address looks like a step back, but no widget is used for one.
+    """
+    st.session_state[_TOUCHED] = True
 
 
 def read(adopt: Callable[[Parameters], None]) -> None:
@@ -21,7 +31,11 @@ def read(adopt: Callable[[Parameters], None]) -> None:
     """
     there = _parameters()
     kept = st.session_state.get(_KEPT)
-    if there == kept or (not there and kept is not None and st.session_state.get("arrived")):
+    if (
+        st.session_state.pop(_TOUCHED, False)
+        or there == kept
+        or (not there and kept is not None and st.session_state.get("arrived"))
+    ):
         return
     st.session_state[_KEPT] = there
     adopt(there)

@@ -6,6 +6,7 @@ from cbir.images import FORMATS
 from cbir.settings import Settings
 
 from . import cached, parts, query
+from .address import touched
 from .searcher import Searcher
 
 EXAMPLES = 10
@@ -56,15 +57,15 @@ def bring(settings: Settings, asked: bool) -> None:
             label_visibility="collapsed",
             max_chars=2000,
         )
-        st.toggle("Camera", key="camera")
+        st.toggle("Camera", key="camera", on_change=touched)
     if st.session_state.get("camera"):
         st.camera_input("Take a photo", key="photo", on_change=photographed, label_visibility="collapsed")
-    if asked:
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.checkbox(
-                "Add to what is asked", key="adding", help="A new picture joins those that hits are to be like."
-            )
-            st.button("Start again", icon=":material/restart_alt:", type="tertiary", on_click=query.forget)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        note = "A new picture joins those that hits are to be like."
+        st.checkbox("Add to what is asked", key="adding", help=note, disabled=not asked, on_change=touched)
+        st.button(
+            "Start again", icon=":material/restart_alt:", type="tertiary", on_click=query.forget, disabled=not asked
+        )
 
 
 def examples(searcher: Searcher) -> None:
@@ -72,6 +73,7 @@ def examples(searcher: Searcher) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown("**Or start from one of these**", width="content")
         st.button("Shuffle", icon=":material/shuffle:", type="tertiary", on_click=_shuffle)
+    st.caption("Pictures of this collection, chosen at random.")  # where results have their caption: nothing moves
     ids = cached.sample(searcher, EXAMPLES, st.session_state.setdefault("seed", 0))
     pictures, payloads = searcher.store.thumbnails(ids), searcher.store.payloads(ids)
     shown = [
@@ -83,4 +85,5 @@ def examples(searcher: Searcher) -> None:
 
 
 def _shuffle() -> None:
+    touched()
     st.session_state["seed"] += 1

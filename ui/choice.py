@@ -8,6 +8,7 @@ from cbir.settings import DEFAULT_STORES, Settings
 from cbir.stores import StoreInfo, collection_names, open_store, parse, redacted, served_generation
 
 from . import parts
+from .address import touched
 from .searcher import Searcher, join
 
 STORE_KINDS = {"edge": "Qdrant Edge", "faiss": "FAISS"}
@@ -25,12 +26,18 @@ def choose(settings: Settings, suffix: str = "") -> Searcher | None:
     stores = store_names(settings.store_urls)
     other = int(bool(suffix) and len(stores) > 1)
     url = st.selectbox(
-        "Store", list(stores), other, format_func=stores.__getitem__, key=f"store{suffix}", bind="query-params"
+        "Store",
+        list(stores),
+        other,
+        format_func=stores.__getitem__,
+        key=f"store{suffix}",
+        bind="query-params",
+        on_change=touched,
     )
     names = collection_names(url, settings)
     if not names:
         return None
-    collection = st.selectbox("Collection", names, key=f"collection{suffix}", bind="query-params")
+    collection = st.selectbox("Collection", names, key=f"collection{suffix}", bind="query-params", on_change=touched)
     return opened(url, collection, settings)
 
 

@@ -23,8 +23,8 @@ def draw(settings: Settings) -> None:
         for title, suffix in (("First", ""), ("Second", "2")):
             st.markdown(f"**{title}**")
             searchers.append(choice.choose(settings, suffix))
-        k = st.slider("Pictures to find", 4, 48, K, 4, key="compared", bind="query-params")
-        exact = st.toggle("Scan everything", key="exact", bind="query-params")
+        k = st.slider("Pictures to find", 4, 48, K, 4, key="compared", bind="query-params", on_change=address.touched)
+        exact = st.toggle("Scan everything", key="exact", bind="query-params", on_change=address.touched)
     for searcher, key in zip(searchers, ("store", "store2"), strict=True):
         if searcher is None:
             choice.how_to_fill(st.session_state[key])

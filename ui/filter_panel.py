@@ -6,11 +6,11 @@ import streamlit as st
 
 from cbir.filters import Filter, Match, Range, Value, meanings
 
-from . import cached
-from .address import Parameters
+from . import cached, parts
+from .address import Parameters, touched
 from .searcher import Searcher
 
-MAX_VALUES = 200
+MAX_VALUES = 500
 
 
 def draw(searcher: Searcher) -> Filter:
@@ -24,13 +24,20 @@ def draw(searcher: Searcher) -> Filter:
         if kind == "number":
             low, high = st.columns(2)
             low.number_input(
-                f"{field} from", value=None, key=f"from.{field}", placeholder="any", persist_state="session"
+                f"{field} from",
+                value=None,
+                key=f"from.{field}",
+                placeholder="any",
+                persist_state="session",
+                on_change=touched,
             )
-            high.number_input("to", value=None, key=f"to.{field}", placeholder="any", persist_state="session")
+            high.number_input(
+                "to", value=None, key=f"to.{field}", placeholder="any", persist_state="session", on_change=touched
+            )
         else:
             _values(searcher, field, fields)
     if chosen(fields):
-        st.button("No filter", icon=":material/filter_alt_off:", type="tertiary", on_click=adopt, args=({},))
+        st.button("No filter", icon=":material/filter_alt_off:", type="tertiary", on_click=_no_filter)
     return chosen(fields)
 
 
@@ -71,20 +78,21 @@ def parameters(fields: Mapping[str, str]) -> Parameters:
     return found
 
 
+def _no_filter() -> None:
+    touched()
+    adopt({})
+
+
 def _values(searcher: Searcher, field: str, fields: Mapping[str, str]) -> None:
-    counts = {
-        _text(value): count for value, count in cached.facet(searcher, field, chosen(fields, without=field), MAX_VALUES)
-    }
-    kept = [one for one in st.session_state.get(f"is.{field}") or [] if one not in counts]
-    st.multiselect(
-        field,
-        [*counts, *kept],
-        format_func=lambda text: f"{text} ({counts.get(text, 0):,})",
-        key=f"is.{field}",
-        placeholder="any",
-        persist_state="session",
-        accept_new_options=len(counts) == MAX_VALUES,
-    )
+    ticked: list[str] = st.session_state.get(f"is.{field}") or []
+
+    def choose(values: list[str]) -> None:
+        touched()
+        st.session_state[f"is.{field}"] = values
+
+    counted = cached.facet(searcher, field, chosen(fields, without=field), MAX_VALUES)
+    counts = dict.fromkeys(ticked, 0) | {_text(value): count for value, count in counted}
+    parts.facet(field, counts, ticked, choose)
 
 
 def _text(value: Value) -> str:

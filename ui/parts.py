@@ -26,6 +26,7 @@ LOGO = str(_WEB / "logo.svg")
 PAGE_STYLE = _WEB / "page.css"
 ACTIONS = ("ask", "like", "unlike")
 _SHOWN_CHARACTERS = 500
+_MOST_TICKED = 200
 _TOO_LARGE = "too large"
 _NAMES = ("name", "title", "caption", "productDisplayName")
 
@@ -92,6 +93,7 @@ def _component(name: str, *shared: str) -> Any:
 
 _gallery = _component("gallery")
 _query = _component("query", "crop")
+_facet = _component("facet")
 _facts = _component("facts")
 _paste = _component("paste")
 
@@ -150,6 +152,19 @@ def query_card(
     spent = [[stage, f"{milliseconds:.1f} ms"] for stage, milliseconds in times.items()]
     data = {"examples": examples, "title": title, "line": line, "notes": list(notes), "times": spent}
     _query(key="query_card", data=data, on_act_change=acted)
+
+
+def facet(field: str, counts: Mapping[str, int], chosen: Sequence[str], on_choice: Callable[[list[str]], None]) -> None:
+    """Show the values of a field with their counts, to tick; `on_choice` is given those that are ticked."""
+    key = f"facet {field}"
+
+    def ticked() -> None:
+        values = st.session_state[key].get("chosen")
+        if isinstance(values, list) and len(values) <= _MOST_TICKED and all(isinstance(one, str) for one in values):
+            on_choice(values)
+
+    data = {"field": field, "values": [list(one) for one in counts.items()], "chosen": list(chosen)}
+    _facet(key=key, data=data, on_chosen_change=ticked)
 
 
 def facts(rows: Sequence[tuple[str, str]], key: str = "facts") -> None:

@@ -12,6 +12,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.fetch import Limits, fetch
 from cbir.settings import Settings
 
+from . import address
 from .searcher import Crop
 from .shelf import Brought, bring, shelf
 
@@ -112,6 +113,7 @@ def current() -> Query:
 
 def ask(query: Query) -> None:
     """Ask that, from the first results on."""
+    address.touched()
     st.session_state["query"] = query
     st.session_state["shown"] = None
     st.session_state["problems"] = []
@@ -192,6 +194,7 @@ def problems() -> list[str]:
 
 def start_anew() -> None:
     """Forget what was brought before and could not be asked."""
+    address.touched()
     st.session_state["problems"] = []
 
 

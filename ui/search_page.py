@@ -76,18 +76,46 @@ def _wanted(searcher: Searcher) -> Wanted:
             list(results.SIMILARITIES),
             key="similarity",
             bind="query-params",
+            on_change=address.touched,
             help="Only hits that are more alike than most pairs of this collection: it means the same for every model.",
         )
         least = st.number_input(
-            "Lowest score", -1.0, 1.0, None, 0.05, key="least", bind="query-params", placeholder="any"
+            "Lowest score",
+            -1.0,
+            1.0,
+            None,
+            0.05,
+            key="least",
+            bind="query-params",
+            on_change=address.touched,
+            placeholder="any",
         )
         group = st.selectbox(
-            "Group by", ["", *groups], key="group", bind="query-params", format_func=lambda one: one or "nothing"
+            "Group by",
+            ["", *groups],
+            key="group",
+            bind="query-params",
+            on_change=address.touched,
+            format_func=lambda one: one or "nothing",
         )
-        diversity = st.slider("Variety", 0.0, 1.0, 0.0, 0.1, key="diversity", bind="query-params", disabled=bool(group))
-        fold = st.toggle("Fold near-duplicates", key="fold", bind="query-params")
+        diversity = st.slider(
+            "Variety",
+            0.0,
+            1.0,
+            0.0,
+            0.1,
+            key="diversity",
+            bind="query-params",
+            on_change=address.touched,
+            disabled=bool(group),
+        )
+        fold = st.toggle("Fold near-duplicates", key="fold", bind="query-params", on_change=address.touched)
         exact = st.toggle(
-            "Scan everything", key="exact", bind="query-params", help="Compare with every picture: exact, and slower."
+            "Scan everything",
+            key="exact",
+            bind="query-params",
+            on_change=address.touched,
+            help="Compare with every picture: exact, and slower.",
         )
     with st.expander("Filter", icon=":material/filter_alt:", expanded=True):
         where = filter_panel.draw(searcher)
@@ -169,4 +197,5 @@ def _downloads(searcher: Searcher, answer: Answer, wanted: Wanted) -> None:
 
 
 def _show_more() -> None:
+    address.touched()
     st.session_state["shown"] = min(MAX_K, (st.session_state.get("shown") or PAGE) + PAGE)
