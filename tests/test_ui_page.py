@@ -220,6 +220,10 @@ def scores(page: Page) -> list[float]:
     return [float(text.split()[0]) for text in page.locator(".card .score").all_inner_texts()]
 
 
+def shares(page: Page) -> list[str]:
+    return page.locator(".card .percentile").all_inner_texts()
+
+
 def heading(page: Page, rank: int) -> Locator:
     return page.locator(".card .heading").nth(rank - 1)
 
@@ -233,13 +237,18 @@ def settled(page: Page, count: int = K) -> None:
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
 
 
+def until(page: Page, good: Callable[[], bool]) -> None:
+    """Wait until something is so, and fail if it never is."""
+    give_up = time.monotonic() + 20
+    while not good() and time.monotonic() < give_up:
+        page.wait_for_timeout(50)
+    assert good()
+
+
 def becomes(page: Page, good: Callable[[list[str]], bool]) -> list[str]:
     """The headings of the hits, once they are as they should be."""
-    give_up = time.monotonic() + 20
-    while not good(found := headings(page)) and time.monotonic() < give_up:
-        page.wait_for_timeout(50)
-    assert good(found), found
-    return found
+    until(page, lambda: good(headings(page)))
+    return headings(page)
 
 
 # Ask
@@ -281,6 +290,7 @@ def test_several_pictures_are_dropped_and_asked_at_once(page: Page, pictures: Pi
     expect(page.locator(".query h2")).to_have_text("dropped.png")
     settled(page)
     page.get_by_text("Add to what is asked").click()
+    expect(page.get_by_role("checkbox", name="Add to what is asked")).to_be_checked()
     upload(page, ("two.png", pictures[40][2]), ("three.png", pictures[80][2]))
     expect(page.locator(".example")).to_have_count(3)
     expect(page.locator(".query h2")).to_have_text("3 pictures")
@@ -311,6 +321,7 @@ def test_the_clipboard_is_read_at_a_click(page: Page, pictures: Pictures) -> Non
 def test_a_photo_is_taken_and_asked(page: Page) -> None:
     page.context.grant_permissions(["camera"])
     page.get_by_text("Camera", exact=True).click()
+    page.wait_for_function("document.querySelector('video')?.readyState >= 3")
     page.get_by_role("button", name="Take Photo").click()
     expect(page.locator(".query h2")).to_have_text("The photo")
     settled(page)
@@ -453,8 +464,8 @@ def test_filters_say_how_many_there_are_and_leave_only_those(shop: Page) -> None
     settled(shop)
 
 
-def test_a_threshold_cuts_by_score_and_by_share(shop: Page) -> None:
-    shop.locator(".tile").first.click()
+def test_a_threshold_cuts_by_score_and_by_share(shop: Page, pictures: Pictures) -> None:
+    upload(shop, ("first.png", pictures[0][2]))
     settled(shop)
     every = scores(shop)
     assert every == sorted(every, reverse=True)
@@ -471,9 +482,8 @@ def test_a_threshold_cuts_by_score_and_by_share(shop: Page) -> None:
         slider.press("ArrowRight")
     expect(shop).to_have_url(re.compile(r"similarity=top\+1"))
     leave_sidebar(shop)
-    expect(shop.locator(".card")).not_to_have_count(K)
-    shares = shop.locator(".card .percentile").all_inner_texts()
-    assert all(float(re.findall(r"[\d.]+", text)[0]) <= 1.0 for text in shares)
+    until(shop, lambda: all(float(re.findall(r"[\d.]+", one)[0]) <= 1.0 for one in shares(shop)))
+    assert 0 < len(shares(shop)) < K
 
 
 def test_variety_and_groups_change_what_is_shown(shop: Page) -> None:
@@ -673,7 +683,7 @@ def test_nothing_is_in_the_way_of_anybody(browser: Browser, site: SimpleNamespac
         page.locator(".card .frame").first.click()
         assert serious(page) == []
         page.keyboard.press("Escape")
-        page.goto(page.url.replace("/?", "/compare?"))
+        page.goto(page.url.replace("/?", "/compare?") + "&store2=Qdrant+Edge+%C2%B7+rich")
         expect(page.locator(".card.both").first).to_be_visible()
         assert serious(page) == []
         context.close()
@@ -688,21 +698,20 @@ def test_a_search_is_made_with_the_keyboard_alone(desk: Page) -> None:
     expect(desk.get_by_role("dialog")).to_be_visible()
     desk.keyboard.press("Escape")
     expect(desk.get_by_role("dialog")).to_have_count(0)
-    assert (
-        desk.evaluate("(host = document.activeElement) => (host.shadowRoot ?? document).activeElement.className")
-        == "frame"
-    ), "the focus comes back"
+    assert desk.evaluate("() => document.activeElement.shadowRoot.activeElement.className") == "frame", (
+        "the focus comes back"
+    )
 
 
 def test_nothing_jumps_while_results_come(desk: Page) -> None:
     desk.evaluate(
         "() => { window.shift = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
-        " if (!one.hadRecentInput) window.shift += one.value; }).observe({ type: 'layout-shift', buffered: true }); }"
+        " if (!one.hadRecentInput) window.shift += one.value; }).observe({ type: 'layout-shift' }); }"
     )
     desk.locator(".tile").first.click()
     settled(desk)
     desk.wait_for_timeout(300)
-    assert desk.evaluate("window.shift") < 0.25, "below 0.1 is good, above 0.25 poor (web.dev, CLS)"
+    assert desk.evaluate("window.shift") < 0.1, "a shift below 0.1 is good (web.dev, CLS)"
 
 
 def test_a_phone_has_a_solid_header_and_no_keys_to_press(browser: Browser, site: SimpleNamespace) -> None:
