@@ -156,7 +156,8 @@ def test_a_pipe_a_folder_and_a_dead_link_are_left_out(tmp_path: Path) -> None:
 
 
 def test_where_reports_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert Settings().reports == tmp_path / "reports"
+    monkeypatch.setenv("CBIR_REPORTS", str(tmp_path / "here"))
+    assert Settings().reports == tmp_path / "here"
     monkeypatch.delenv("CBIR_REPORTS")
     monkeypatch.setenv("CBIR_CACHE", str(tmp_path / "cache"))
     assert Settings().reports == tmp_path / "cache" / "reports"

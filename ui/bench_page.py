@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import altair as alt
 import streamlit as st
 from pydantic import ValidationError
 
@@ -13,8 +12,9 @@ from cbir.errors import CbirError
 from cbir.reports import Report, latest
 from cbir.settings import Settings
 
-from . import choice
+from . import choice, plots
 from .bench_figures import Ingest, Parity, Plan, PlanCheck, Stores, Summary, flattened
+from .plots import Plot, Row
 from .problems import literal, shortened
 
 _MOST_ROWS = 500
@@ -22,9 +22,6 @@ _MOST_NOTES = 20
 _NAME_LENGTH = 60
 _LEGEND_LINE = 24
 _COLOURED = ("store", "stores", "search", "model", "how", "what", "index")
-Row = Mapping[str, Any]
-Plot = Callable[[Sequence[Row]], Any]
-"""Makes an Altair chart of rows."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def _stores(result: Mapping[str, Any]) -> None:
     _section(
         "Recall against latency, one search at a time: the median, and a line to the p95",
         alone,
-        _ranged("median ms", "p95 ms", "recall", "store"),
+        plots.ranged("median ms", "p95 ms", "recall", "store"),
     )
     loads = [
         {
@@ -103,7 +100,7 @@ def _stores(result: Mapping[str, Any]) -> None:
         for one in found.latencies
         for load in one.loads
     ]
-    _section("Searches a second, by client threads", loads, _lines("threads", "searches/s", "store"))
+    _section("Searches a second, by client threads", loads, plots.lines("threads", "searches/s", "store"))
     filtered = [
         {
             "store": names[one.store],
@@ -119,7 +116,7 @@ def _stores(result: Mapping[str, Any]) -> None:
     _section(
         "Filtered: recall against latency, against the exact filtered answer",
         filtered,
-        _ranged("median ms", "p95 ms", "recall", "store", shape="filter"),
+        plots.ranged("median ms", "p95 ms", "recall", "store", shape="filter"),
     )
     sizes = [
         {
@@ -137,7 +134,7 @@ def _stores(result: Mapping[str, Any]) -> None:
         for what, value in row.items()
         if what != "store"
     ]
-    _section("Disk and memory", sizes, _bars("MB", "store", "what"), long)
+    _section("Disk and memory", sizes, plots.bars("MB", "store", "what"), long)
     failed = [
         f"{names.get(one.store, one.store)}: {error}"
         for ingest in found.beside
@@ -160,7 +157,9 @@ def _parity(result: Mapping[str, Any]) -> None:
         for one in found.oracle
     ]
     _section(
-        "Recall against the exact answer: the mean, and a line to the worst query", oracle, _down_to("recall", "store")
+        "Recall against the exact answer: the mean, and a line to the worst query",
+        oracle,
+        plots.down_to("recall", "store"),
     )
     pairs = [
         {
@@ -172,7 +171,9 @@ def _parity(result: Mapping[str, Any]) -> None:
         for one in found.pairs
     ]
     _section(
-        "Overlap of each pair of stores: the mean, and a line to the worst query", pairs, _down_to("overlap", "stores")
+        "Overlap of each pair of stores: the mean, and a line to the worst query",
+        pairs,
+        plots.down_to("overlap", "stores"),
     )
     worst = [
         {
@@ -215,7 +216,10 @@ def _ingest(result: Mapping[str, Any]) -> None:
     ]
     measured = [row for row in rows if row["images/s"] is not None]
     _section(
-        "Images a second: the median of the rounds, and a line from the lowest to the highest", rows, _spread, measured
+        "Images a second: the median of the rounds, and a line from the lowest to the highest",
+        rows,
+        plots.spread,
+        measured,
     )
     _failed([f"{one.model}, {part.name}: {part.missing}" for one in found.models for part in one.parts if part.missing])
 
@@ -229,9 +233,12 @@ def _plan(result: Mapping[str, Any]) -> None:
             {"images": one.images, "how": how, "disk GB": disk / 1e9, "RAM GB": ram / 1e9} for how, disk, ram in costs
         ]
     _section(
-        "Disk, with the vector log of an embedded index", rows, _logarithmic("images", "disk GB", "how"), table=False
+        "Disk, with the vector log of an embedded index",
+        rows,
+        plots.logarithmic("images", "disk GB", "how"),
+        table=False,
     )
-    _section("RAM to search", rows, _logarithmic("images", "RAM GB", "how"))
+    _section("RAM to search", rows, plots.logarithmic("images", "RAM GB", "how"))
 
 
 def _plan_check(result: Mapping[str, Any]) -> None:
@@ -250,7 +257,7 @@ def _plan_check(result: Mapping[str, Any]) -> None:
     _section(
         "How many times what was predicted each cost turned out to be",
         rows,
-        _bars("measured / predicted", "cost", "index"),
+        plots.bars("measured / predicted", "cost", "index"),
     )
 
 
@@ -303,116 +310,6 @@ def _names(urls: Sequence[str]) -> dict[str, str]:
         return choice.store_names(known)
     except (CbirError, ValueError):
         return {url: shortened(url)[:_NAME_LENGTH] for url in known}
-
-
-def _chart(rows: Sequence[Row], *defined: str) -> alt.Chart:
-    """Return a chart of the rows in which these fields are defined."""
-    kept = [dict(row) for row in rows if all(row[name] is not None for name in defined)]
-    return alt.Chart(alt.Data(values=kept))  # type: ignore[no-untyped-call]
-
-
-def _tooltip(rows: Sequence[Row]) -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{name}:N") for name in rows[0]]
-
-
-def _axis(field: str) -> alt.X:
-    return alt.X(f"{field}:Q", scale=alt.Scale(zero=False, nice=True), title=field)
-
-
-def _legend(field: str) -> alt.Color:
-    return alt.Color(f"{field}:N", legend=alt.Legend(orient="bottom", columns=1, labelLimit=300), title=None)
-
-
-def _ranged(x: str, x2: str, y: str, color: str, shape: str = "") -> Plot:
-    """Return what plots a point for each row, and a line from it to another value of x."""
-
-    def plot(rows: Sequence[Row]) -> Any:
-        base = _chart(rows, x, y).encode(
-            alt.Y(f"{y}:Q", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format=".4~f")),
-            color=_legend(color),
-            tooltip=_tooltip(rows),
-        )
-        point = base.mark_point(filled=True, size=110).encode(_axis(x))
-        if shape:
-            point = point.encode(
-                shape=alt.Shape(f"{shape}:N", legend=alt.Legend(orient="bottom", columns=1), title=None)
-            )
-        return (base.mark_rule(strokeWidth=2).encode(_axis(x), x2=f"{x2}:Q") + point).interactive()
-
-    return plot
-
-
-def _down_to(field: str, name: str) -> Plot:
-    """Return what plots the mean of each row, and a line to the lowest."""
-
-    def plot(rows: Sequence[Row]) -> Any:
-        low = "lowest"  # a comma in a field's name is one thing more to go wrong
-        base = _chart([{**row, low: row[f"{field}, lowest"]} for row in rows], field, low).encode(
-            alt.Y(f"{name}:N", title=None, axis=alt.Axis(labelLimit=140)),
-            alt.YOffset("search:N"),
-            color=_legend("search"),
-            tooltip=[f"{name}:N", "search:N", f"{field}:Q", f"{low}:Q"],
-        )
-        line = base.mark_rule(strokeWidth=2).encode(_axis(field), x2=f"{low}:Q")
-        ticks = base.mark_tick(thickness=3).encode(_axis(low).title(field))
-        return (line + ticks + base.mark_point(filled=True, size=110).encode(_axis(field))).interactive()
-
-    return plot
-
-
-def _lines(x: str, y: str, color: str) -> Plot:
-    def plot(rows: Sequence[Row]) -> Any:
-        marks = _chart(rows, x, y).mark_line(point=alt.OverlayMarkDef(size=70))
-        axes = alt.X(f"{x}:O", axis=alt.Axis(labelAngle=0)), alt.Y(f"{y}:Q")
-        return marks.encode(*axes, _legend(color), tooltip=_tooltip(rows)).interactive()
-
-    return plot
-
-
-def _logarithmic(x: str, y: str, color: str) -> Plot:
-    def plot(rows: Sequence[Row]) -> Any:
-        several = alt.Scale(type="log")
-        return (
-            _chart([row for row in rows if row[x] > 0 and row[y] > 0])  # a logarithm knows no 0
-            .mark_line(point=alt.OverlayMarkDef(size=70))
-            .encode(
-                alt.X(f"{x}:Q", scale=several, axis=alt.Axis(format="~s", tickCount=4)),
-                alt.Y(f"{y}:Q", scale=several, axis=alt.Axis(format="~s", tickCount=5)),
-                _legend(color),
-                tooltip=_tooltip(rows),
-            )
-            .interactive()
-        )
-
-    return plot
-
-
-def _bars(x: str, y: str, color: str) -> Plot:
-    def plot(rows: Sequence[Row]) -> Any:
-        return (
-            _chart(rows, x)
-            .mark_bar()
-            .encode(
-                alt.X(f"{x}:Q", title=x),
-                alt.Y(f"{y}:N", title=None, axis=alt.Axis(labelLimit=140)),
-                _legend(color),
-                alt.YOffset(f"{color}:N"),
-                tooltip=_tooltip(rows),
-            )
-        )
-
-    return plot
-
-
-def _spread(rows: Sequence[Row]) -> Any:
-    base = _chart(rows).encode(
-        alt.Y("part:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)),
-        alt.YOffset("model:N"),
-        color=_legend("model"),
-        tooltip=["model:N", "part:N", "images/s:Q", "lowest:Q", "highest:Q"],
-    )
-    line = base.mark_rule(strokeWidth=2).encode(_axis("lowest").title("images/s"), x2="highest:Q")
-    return (line + base.mark_point(filled=True, size=110).encode(_axis("images/s"))).interactive()
 
 
 KINDS = {
