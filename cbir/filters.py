@@ -8,12 +8,23 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from cbir.errors import UsageError
+from cbir.records import IDENTITY
 from cbir.where import Condition, number, parse_where
 
 Value = str | int | float | bool | None
+
+
+class FieldKind(StrEnum):
+    """What a payload field holds: one of these alone, or several and then "text"."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    TRUTH = "truth"
+
 
 _BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
@@ -97,11 +108,12 @@ def _condition(condition: Condition) -> Match | Range:
                 " numbers"
             )
         return Range(condition.column, **{_SIGNS[condition.operator]: float(bound)})
-    values = [value for part in condition.value.split("|") for value in _meanings(part.strip())]
+    values = [value for part in condition.value.split("|") for value in meanings(part.strip())]
     return Match(condition.column, tuple(values), negated=condition.operator == "!=")
 
 
-def _meanings(text: str) -> list[Value]:
+def meanings(text: str) -> list[Value]:
+    """Return the values that a text may mean: itself, and a number or truth value that reads so."""
     found: list[Value] = [text] if text else ["", None]
     if (parsed := number(text)) is not None:
         found.append(parsed)
@@ -116,6 +128,19 @@ def values_of(payload: Mapping[str, Any], field: str) -> list[Any]:
     if found is None:
         return []
     return list(found) if isinstance(found, list) else [found]
+
+
+def kind_of(value: Value) -> FieldKind:
+    """Return what a field with this value holds."""
+    if isinstance(value, bool):
+        return FieldKind.TRUTH
+    return FieldKind.NUMBER if isinstance(value, int | float) else FieldKind.TEXT
+
+
+def offered(kinds: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
+    """Return the fields that a visitor may filter by, `label` first, then by name: no identities, no odd names."""
+    names = [name for name in kinds if name not in IDENTITY and '"' not in name]
+    return {name: kinds[name] for name in sorted(names, key=lambda name: (name != "label", name))}
 
 
 def matches(payload: Mapping[str, Any], where: Filter) -> bool:

@@ -17,12 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
 from cbir.errors import UsageError
-from cbir.filters import Dialect, Filter, Value, field_path, filtered_ef, qdrant_filter
+from cbir.filters import Dialect, FieldKind, Filter, Value, field_path, filtered_ef, offered, qdrant_filter
 from cbir.generation import alias_of
 from cbir.model import ModelRef
 from cbir.payload_table import PayloadTable, in_order
 from cbir.qdrant_server import READ_RETRY_SECONDS, Server, ServerError
-from cbir.records import Entry, Hit, Point, Vector
+from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.settings import Settings
 from cbir.stores import StoreInfo, check_id, check_query, page, redacted
 
@@ -37,6 +37,12 @@ _DIALECT = Dialect(models, models.Range, bool)
 _COUNTED = frozenset(
     {models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.INTEGER, models.PayloadSchemaType.BOOL}
 )
+_FIELD_KINDS = {
+    models.PayloadSchemaType.KEYWORD: FieldKind.TEXT,
+    models.PayloadSchemaType.INTEGER: FieldKind.NUMBER,
+    models.PayloadSchemaType.FLOAT: FieldKind.NUMBER,
+    models.PayloadSchemaType.BOOL: FieldKind.TRUTH,
+}
 _QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
     None: None,
     "scalar": models.ScalarQuantization(
@@ -303,8 +309,7 @@ class QdrantStore:
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """See `cbir.stores.Store.facet`. The server counts a field that it has an index for; others are read whole."""
         chosen = qdrant_filter(where, _DIALECT)
-        schema = self._server.ask(lambda client: client.get_collection(self._collection)).payload_schema
-        path = field_path(field)
+        schema, path = self._schema(), field_path(field)
         if path in schema and schema[path].data_type in _COUNTED:
             counted = self._server.ask(
                 lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
@@ -312,6 +317,11 @@ class QdrantStore:
             return in_order((one.value, one.count) for one in counted.hits)
         found = scroll(self._server, self._collection, payload=[path], where=chosen)
         return PayloadTable(one.payload or {} for one in found).facet(field, ())[:limit]
+
+    def fields(self) -> dict[str, FieldKind]:
+        """See `cbir.stores.Store.fields`. A field is indexed, and so has the kind, of the first value that came."""
+        kinds = {path.strip('"'): _FIELD_KINDS.get(index.data_type) for path, index in self._schema().items()}
+        return offered({field: kind for field, kind in kinds.items() if kind is not None})
 
     def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """See `cbir.stores.Store.scroll`."""
@@ -324,6 +334,11 @@ class QdrantStore:
             )
         )
         return [Entry(str(one.id), one.payload or {}) for one in points if str(one.id) != after][:limit]
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """See `cbir.stores.Store.payloads`."""
+        found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=_USER_PAYLOAD)}
+        return [found.get(point_id) for point_id in point_ids]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `cbir.stores.Store.thumbnails`."""
@@ -353,8 +368,14 @@ class QdrantStore:
     def close(self) -> None:
         """Nothing to release: all stores of a server share one client."""
 
+    def _schema(self) -> dict[str, models.PayloadIndexInfo]:
+        return self._server.ask(lambda client: client.get_collection(self._collection)).payload_schema
+
     def _retrieve(
-        self, ids: Sequence[str], payload: list[str] | bool = False, vectors: bool = False
+        self,
+        ids: Sequence[str],
+        payload: list[str] | bool | models.PayloadSelectorExclude = False,
+        vectors: bool = False,
     ) -> list[models.Record]:
         return self._server.ask(
             lambda client: client.retrieve(self._collection, list(ids), with_payload=payload, with_vectors=vectors)

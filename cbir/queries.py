@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from cbir.errors import UsageError
-from cbir.filters import Filter, Value, values_of
+from cbir.filters import Filter, Match, Value, values_of
 from cbir.records import Entry, Hit, Vector
-from cbir.stores import Store
+from cbir.stores import Store, rank
 
 CANDIDATES = 100
+FEW_GROUPS = 32
+
+NEAR = 0.97
+"""Cosine from which two pictures count as one picture twice (see `folded`)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,14 @@ class Group:
 
     value: Value
     hits: list[Hit]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A hit that is shown, and worse ones that are nearly the same picture."""
+
+    hit: Hit
+    copies: list[Hit]
 
 
 def recommend(
@@ -113,10 +125,16 @@ def grouped(store: Store, vector: Vector, field: str, groups: int, size: int = 1
         size: At most how many hits in one.
         how: As for `Store.search`.
     """
-    count = store.count(how.get("where", ()))
+    where: Filter = how.pop("where", ())
+    values = [value for value, _ in store.facet(field, where, FEW_GROUPS + 1)]
+    if len(values) <= FEW_GROUPS:  # each asked for by itself: a rare one may be far from the query
+        asked = ((value, (*where, Match(field, (value,)))) for value in values)
+        every = [Group(value, store.search(vector[None], size, where=one, **how)[0]) for value, one in asked]
+        return sorted((group for group in every if group.hits), key=lambda group: rank(group.hits[0]))[:groups]
+    count = store.count(where)
     wanted = 4 * groups * size
     while True:
-        hits = store.search(vector[None], wanted, **how)[0]
+        hits = store.search(vector[None], wanted, where=where, **how)[0]
         found: dict[tuple[bool, Value], list[Hit]] = {}
         for hit in hits:
             for value in values_of(hit.payload, field):
@@ -127,6 +145,30 @@ def grouped(store: Store, vector: Vector, field: str, groups: int, size: int = 1
         if full or wanted >= count or len(hits) < wanted:
             return best
         wanted *= 4
+
+
+def folded(store: Store, hits: Sequence[Hit], least: float = NEAR) -> list[Folded]:
+    """Return the hits in their order, near-duplicates below the better hit that they are most like.
+
+    The default was measured with EfficientNet-Lite0 on the 40 best hits of 6,000 photos of products: all of 264 pairs
+    of equal bytes had a cosine above 0.9995; of the 79 others from 0.97 on, 63 looked the same to a perceptual hash
+    (at most 4 of 64 bits differed), of those from 0.96 to 0.97 16 %, and from 0.95 to 0.96 11 %.
+
+    Args:
+        store: Where the hits are from.
+        hits: Best first.
+        least: Hits whose vectors have at least this cosine are nearly the same.
+    """
+    vectors = store.vectors([hit.id for hit in hits])
+    shown: list[tuple[Folded, Vector | None]] = []
+    for hit, vector in zip(hits, vectors, strict=True):
+        alike = [(float(vector @ other), one) for one, other in shown if vector is not None and other is not None]
+        score, nearest = max(alike, key=lambda one: one[0], default=(-1.0, None))
+        if nearest is not None and score >= least:
+            nearest.copies.append(hit)
+        else:
+            shown.append((Folded(hit, []), vector))
+    return [one for one, _ in shown]
 
 
 def entries(store: Store, where: Filter = ()) -> Iterator[Entry]:

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters import Filter, Value
+from cbir.filters import FieldKind, Filter, Value, offered
 from cbir.generation import (
     MARKER,
     MODEL,
@@ -34,7 +34,7 @@ from cbir.generation import (
     resolve,
 )
 from cbir.model import ModelRef
-from cbir.records import Entry, Hit, Point, Vector
+from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.settings import Settings
 from cbir.vector_log import VectorLog
 
@@ -132,8 +132,18 @@ class Store(Protocol):
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """Return the values of a field with their numbers of points, by number downwards, then by value as text."""
 
+    def fields(self) -> dict[str, FieldKind]:
+        """Return the payload fields that can be filtered by and faceted, with what they hold: `label` first.
+
+        The others come by name. None that say which picture it is (`cbir.records.IDENTITY`), none without a plain
+        value. A field whose values are of several kinds is "text"; a server goes by what it has an index for.
+        """
+
     def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """Return the at most `limit` next points behind the id `after`, in the order of ids."""
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """Return the stored payload of each point, None for one that is not there."""
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """Return the stored thumbnail (a small JPEG) of each point, None for one that is not there."""
@@ -402,6 +412,10 @@ class EmbeddedStore:
         """See `Store.facet`."""
         return self._log.table.facet(field, where)[:limit]
 
+    def fields(self) -> dict[str, FieldKind]:
+        """See `Store.fields`."""
+        return offered(self._log.table.kinds())
+
     def scroll(self, where: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """See `Store.scroll`."""
         check_id(after)
@@ -411,6 +425,11 @@ class EmbeddedStore:
         if where:
             positions = positions[log.table.mask(where)[positions]]
         return [Entry(log.id(at), log.payload(at)) for at in positions[:limit].tolist()]
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """See `Store.payloads`."""
+        positions = map(self._log.position, point_ids)
+        return [None if position is None else self._log.payload(position) for position in positions]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """See `Store.thumbnails`."""

@@ -24,7 +24,14 @@ from cbir.images import decode
 from cbir.sources import SourceOptions, open_source
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera
+    "--use-fake-ui-for-media-stream",
+)
 START_SECONDS = 40
 NOWHERE = "http://127.0.0.1:9"
 NO_INTERNET = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}

@@ -17,8 +17,8 @@ from cbir import edge_store, faiss_store
 from cbir.errors import CbirError, UsageError
 from cbir.filters import Filter, Match, Range, matches, parse_filter, values_of
 from cbir.known import Known
-from cbir.queries import diverse, example_query, grouped, recommend
-from cbir.records import Point, Vector, changed, digest, id_bytes
+from cbir.queries import Folded, diverse, example_query, folded, grouped, recommend
+from cbir.records import Hit, Point, Vector, changed, digest, id_bytes
 from cbir.settings import Settings
 from cbir.stores import ENGINE_KINDS, Store, open_store
 from cbir.vector_log import LogWriter, VectorLog, segment_path
@@ -149,6 +149,21 @@ def test_counts_and_facets(store: Store, where: Filter) -> None:
         assert [n for _, n in store.facet(field, where, limit=2)] == [n for _, n in shown[:2]]
 
 
+def test_fields_are_named_with_what_they_hold(store: Store) -> None:
+    found = store.fields()
+    mixed = found.pop("mixed")
+    assert mixed == ("number" if store.info.url.startswith("http") else "text")  # a server has an index for the first
+    expected = {
+        "label": "text",
+        "new": "truth",
+        "price": "number",
+        "tags": "text",
+        "two words": "text",
+        "year": "number",
+    }
+    assert list(found.items()) == list(expected.items())
+
+
 @fast
 @given(where=filters, limit=st.integers(30, 150))
 def test_scrolling_meets_every_point_once_in_order(store: Store, where: Filter, limit: int) -> None:
@@ -174,6 +189,13 @@ def test_vectors_come_in_the_order_asked_for(store: Store) -> None:
     assert first == pytest.approx(VECTORS[5], abs=1e-6)
     assert second == pytest.approx(VECTORS[2], abs=1e-6)
     assert store.vectors([]) == []
+
+
+def test_payloads_and_thumbnails_come_in_the_order_asked_for(store: Store) -> None:
+    asked = [POINTS[5].id, NOBODY, POINTS[2].id]
+    assert store.payloads(asked) == [POINTS[5].payload, None, POINTS[2].payload]
+    assert store.thumbnails(asked) == [POINTS[5].thumbnail, None, POINTS[2].thumbnail]
+    assert store.payloads([]) == store.thumbnails([]) == []
 
 
 @fast
@@ -250,6 +272,27 @@ def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
     assert [group.value for group in found] == list(expected)[:3]
     for group in found:
         assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
+
+
+@fast
+@given(seed=st.integers(0, 10_000), least=st.floats(0.5, 1.1), k=st.integers(0, 40))
+def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least: float, k: int) -> None:
+    hits = store.search(unit_vectors(1, seed), k, exact=True)[0] if k else []
+    found = folded(store, hits, least)
+    assert [one.hit for one in found] == sorted((one.hit for one in found), key=hits.index)
+    assert sorted(hit.id for one in found for hit in (one.hit, *one.copies)) == sorted(hit.id for hit in hits)
+    shown = np.array([BY_ID[one.hit.id].vector for one in found])
+    assert not found or (np.triu(shown @ shown.T, 1) < least + 1e-5).all()
+    for at, one in enumerate(found):
+        assert one.copies == sorted(one.copies, key=hits.index)
+        for copy in one.copies:
+            likeness = shown[[hits.index(other.hit) < hits.index(copy) for other in found]] @ BY_ID[copy.id].vector
+            assert likeness[at] >= max(least, *likeness) - 1e-5
+
+
+def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
+    gone = Hit(NOBODY, 0.5, {})
+    assert folded(store, [gone, gone]) == [Folded(gone, []), Folded(gone, [])]
 
 
 @pytest.mark.parametrize(

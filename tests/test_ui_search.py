@@ -1,5 +1,7 @@
 """The searcher and `cbir-search`: the right hits, one line for every mistake, nothing but JSON where JSON is asked."""
 
+import hashlib
+import io
 import json
 import os
 import re
@@ -12,15 +14,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import streamlit
-from cbir.ui import parts, problems, query, search, search_page
+from cbir.ui import parts, problems, search
 from cbir.ui.choice import store_names
 from cbir.ui.launch import EVERYWHERE, is_loopback
 from cbir.ui.launch import main as launch
 from cbir.ui.parts import _bytes, heading, subheading
-from cbir.ui.searcher import Answer, NotHereError, Searcher, join
+from cbir.ui.searcher import Answer, Crop, Searcher, join
 
 import cbir.stores
 from cbir.errors import CbirError, DamageError, ImageError, UsageError
+from cbir.images import decode
 from cbir.records import Hit
 from cbir.settings import Settings
 from cbir.stores import Store, open_store
@@ -29,6 +32,7 @@ from cbir.terminal import printable
 from .browser import free_port
 from .running import Program, runner
 
+ID = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"
 Pictures = list[tuple[str, str | None, bytes]]
 
 
@@ -67,32 +71,60 @@ def key_of(picture: tuple[str, str | None, bytes]) -> str:
 
 def test_a_picture_finds_itself_first(searcher: Searcher, pictures: Pictures) -> None:
     for picture in pictures[::60]:
-        answer = searcher.by_embedded(searcher.embed(picture[2]), 5)
+        embedded = searcher.embed(picture[2])
+        answer = searcher.by_examples([embedded.vectors[0]], [], 5)
         assert answer.hits[0].key == key_of(picture)
         assert answer.hits[0].score == pytest.approx(1, abs=1e-3)
         assert len(answer.hits) == 5
-        assert list(answer.milliseconds) == ["decode", "preprocess", "model", "store"]
-        assert all(spent > 0 for spent in answer.milliseconds.values())
+        assert list(embedded.milliseconds | answer.milliseconds) == ["decode", "preprocess", "model", "store"]
+        assert all(spent > 0 for spent in (embedded.milliseconds | answer.milliseconds).values())
 
 
 def test_a_stored_point_is_left_out_of_its_own_answer(searcher: Searcher) -> None:
     for point_id in searcher.store.sample(10, 1):
-        answer = searcher.by_id(point_id, 7)
+        answer = searcher.by_examples([point_id], [], 7)
         assert len(answer.hits) == 7
         assert point_id not in {hit.id for hit in answer.hits}
-        assert answer.itself is not None
-        assert answer.itself.id == point_id
         assert list(answer.milliseconds) == ["store"]
 
 
-def test_exact_and_default_agree_on_the_best(searcher: Searcher, pictures: Pictures) -> None:
-    embedded = searcher.embed(pictures[7][2])
-    assert searcher.by_embedded(embedded, 3, exact=True).hits[0] == searcher.by_embedded(embedded, 3).hits[0]
+def test_hits_come_in_groups_without_the_example(searcher: Searcher) -> None:
+    (point_id,) = searcher.store.sample(1, 2)
+    answer = searcher.by_groups([point_id], [], "label", 4, 3)
+    assert len(answer.groups) == 4
+    assert answer.hits == [hit for group in answer.groups for hit in group.hits]
+    for group in answer.groups:
+        assert {hit.label for hit in group.hits} == {group.value}
+        assert 0 < len(group.hits) <= 3
+        assert point_id not in {hit.id for hit in group.hits}
+    best = [group.hits[0].score for group in answer.groups[1:]]
+    assert best == sorted(best, reverse=True)
 
 
-def test_an_unknown_point_is_a_usage_error(searcher: Searcher) -> None:
-    with pytest.raises(NotHereError, match="has no picture with the id"):
-        searcher.by_id("00000000-0000-0000-0000-000000000000", 3)
+def test_a_part_of_a_picture_is_embedded_as_that_part_alone(searcher: Searcher, pictures: Pictures) -> None:
+    data = pictures[9][2]
+    image = decode(data)
+    crop = Crop(10, 20, 60, 90)
+    width, height = image.size
+    part = io.BytesIO()
+    image.crop((width // 10, height // 5, -(-width * 6 // 10), -(-height * 9 // 10))).save(part, "PNG")
+    assert np.allclose(searcher.embed(data, crop).vectors, searcher.embed(part.getvalue()).vectors, atol=1e-6)
+    assert not np.allclose(searcher.embed(data, crop).vectors, searcher.embed(data).vectors, atol=1e-2)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 50), (50, 0, 40, 50), (-1, 0, 50, 50), (0, 0, 101, 50)])
+def test_a_crop_is_a_part_of_the_picture(box: tuple[int, int, int, int]) -> None:
+    with pytest.raises(UsageError):
+        Crop(*box)
+
+
+def test_exact_copies_are_found_even_where_a_filter_hides_them(searcher: Searcher, pictures: Pictures) -> None:
+    data = pictures[5][2]
+    embedded = searcher.embed(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    for hits in ([], searcher.by_examples([embedded.vectors[0]], [], 3).hits):
+        assert [hit.key for hit in searcher.copies(sha256, embedded, hits)] == [key_of(pictures[5])]
+    assert searcher.copies("0" * 64, embedded, []) == []
 
 
 def test_too_many_pixels_are_refused(searcher: Searcher, pictures: Pictures) -> None:
@@ -108,69 +140,19 @@ def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
         store.close()
 
 
-def test_what_was_embedded_is_asked_again_without_the_model(searcher: Searcher, pictures: Pictures) -> None:
-    embedded = searcher.embed(pictures[7][2])
-    assert embedded.model == searcher.embedder.sha256
-    first, second = searcher.by_embedded(embedded, 3), searcher.by_embedded(embedded, 4)
-    assert first.hits == second.hits[:3] == searcher.by_embedded(searcher.embed(pictures[7][2]), 3).hits
-    for stage in ("decode", "preprocess", "model"):
-        assert first.milliseconds[stage] == second.milliseconds[stage] == embedded.milliseconds[stage]
-    assert "store" not in embedded.milliseconds
-
-
-def test_an_upload_is_embedded_once_for_each_model(
-    searcher: Searcher, pictures: Pictures, session: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embedded: list[bytes] = []
-    real = Searcher.embed
-    monkeypatch.setattr(Searcher, "embed", lambda self, data: embedded.append(data) or real(self, data))
-    query.ask_picture(pictures[7][2], "mine.png", 40)
-    for k in (3, 4, 5):
-        asked = query.current()
-        assert asked is not None
-        assert len(asked.answer(searcher, k).hits) == k
-    assert len(embedded) == 1
-    kept = query.current()
-    assert kept is not None
-    assert kept.embedded is not None
-    session["query"] = replace(kept, embedded=replace(kept.embedded, model="another"))
-    session["query"].answer(searcher, 3)
-    assert len(embedded) == 2
-
-
-def test_the_examples_are_sampled_once(index: Path, session: dict[str, object]) -> None:
-    store = open_store(f"edge:{index}", None, Settings())
-    asked: list[int] = []
-
-    def sample(count: int, seed: int) -> list[str]:
-        asked.append(seed)
-        return store.sample(count, seed)
-
-    searcher, info = SimpleNamespace(store=SimpleNamespace(sample=sample)), store.info
-    first = search_page._sample(searcher, info)  # type: ignore[arg-type]
-    assert len(first) == search_page.EXAMPLES
-    assert search_page._sample(searcher, info) == first  # type: ignore[arg-type]
-    assert asked == [0]
-    search_page._shuffle()
-    assert search_page._sample(searcher, info) != first  # type: ignore[arg-type]
-    for other in (replace(info, generation="000002"), replace(info, url="edge:else"), replace(info, collection="b")):
-        search_page._sample(searcher, other)  # type: ignore[arg-type]
-    assert asked == [0, 1, 1, 1, 1]
-    store.close()
-
-
 @pytest.mark.parametrize(
     "chosen",
-    [None, 7, "", "x", "../x", "{b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51}", "B6D7C0C4-6F0E-5D0E-9C43-1F6B1F0C8A51", "🦊"],
+    [None, 7, "", [], ["ask"], ["ask", "x"], ["ask", "../x"], ["drop", ID], ["ask", ID.upper()], ["ask", ID, "more"]],
 )
-def test_a_choice_that_is_no_id_is_ignored(chosen: object, session: dict[str, object]) -> None:
-    heard: list[str] = []
-    session["gallery"] = {"chosen": chosen}
-    parts._chosen("gallery", heard.append)()
+def test_an_action_that_cannot_be_is_ignored(chosen: object, session: dict[str, object]) -> None:
+    heard: list[tuple[str, str]] = []
+    act = parts._acted("gallery", lambda what, point_id: heard.append((what, point_id)))
+    session["gallery"] = {"act": chosen}
+    act()
     assert heard == []
-    session["gallery"] = {"chosen": "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"}
-    parts._chosen("gallery", heard.append)()
-    assert heard == ["b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"]
+    session["gallery"] = {"act": ["like", ID]}
+    act()
+    assert heard == [("like", ID)]
 
 
 def another_model(store: Store) -> SimpleNamespace:
@@ -393,13 +375,13 @@ def test_text_is_escaped_for_markdown() -> None:
 
 
 def test_a_name_in_the_payload_is_the_heading() -> None:
-    named = Hit("1", 0.5, {"key": "k.png", "label": "cats", "name": "Tom"})
+    named = {"key": "k.png", "label": "cats", "name": "Tom"}
     assert (heading(named), subheading(named)) == ("Tom", "k.png · cats")
-    bare = Hit("1", 0.5, {"key": "k.png", "label": None, "name": np.nan})
+    bare = {"key": "k.png", "label": None, "name": np.nan}
     assert (heading(bare), subheading(bare)) == ("k.png", "")
-    deep = Hit("1", 0.5, {"key": "a/b/k.png", "label": "b"})
+    deep = {"key": "a/b/k.png", "label": "b"}
     assert (heading(deep), subheading(deep)) == ("k.png", "a/b/k.png · b")
-    assert heading(Hit("1", 0.5, {"key": "a/"})) == "a/"
+    assert heading({"key": "a/"}) == "a/"
 
 
 @pytest.mark.parametrize("text", ["", "data:text/html;base64,AAAA", "data:image/png;base64,???", None, 7, {"a": 1}])

@@ -11,6 +11,7 @@ from cbir.settings import DEFAULT_STORES, Settings
 from cbir.stores import StoreInfo, collection_names, locate, open_store, parse, redacted
 
 from . import parts
+from .address import touched
 from .searcher import Searcher, join
 
 STORE_KINDS = {"edge": "Qdrant Edge", "faiss": "FAISS"}
@@ -19,13 +20,23 @@ STORE_KINDS = {"edge": "Qdrant Edge", "faiss": "FAISS"}
 def choose(settings: Settings, suffix: str = "") -> Searcher | None:
     """Draw the choice where the caller is (the sidebar, say) and return what was chosen, opened; None if it is empty.
 
-    The choice is in the page's address and the same on all pages. A `suffix` makes it another one.
+    The choice is in the page's address and the same on all pages. A `suffix` makes it a second one, of another
+    store at first.
 
     Raises:
         CbirError: The store cannot be read.
     """
     stores = store_names(settings.store_urls)
-    url = st.selectbox("Store", list(stores), format_func=stores.__getitem__, key=f"store{suffix}", bind="query-params")
+    other = int(bool(suffix) and len(stores) > 1)
+    url = st.selectbox(
+        "Store",
+        list(stores),
+        other,
+        format_func=stores.__getitem__,
+        key=f"store{suffix}",
+        bind="query-params",
+        on_change=touched,
+    )
     names = collection_names(url, settings)
     if not names:
         if url in _known():
@@ -35,7 +46,7 @@ def choose(settings: Settings, suffix: str = "") -> Searcher | None:
         return None
     if parse(url).embedded:
         _known().add(url)
-    collection = st.selectbox("Collection", names, key=f"collection{suffix}", bind="query-params")
+    collection = st.selectbox("Collection", names, key=f"collection{suffix}", bind="query-params", on_change=touched)
     return opened(url, collection, settings)
 
 

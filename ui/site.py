@@ -30,6 +30,7 @@ class Described:
 
 PAGES = (
     Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),
+    Described("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
     Described("collections_page", "collections", "Collections", ":material/database:", "Collections"),
     Described("bench_page", "bench", "Bench", ":material/speed:", "Bench"),
 )
@@ -59,6 +60,8 @@ def _streamlit_page(page: Described) -> Page:
 
 def _draw(page: Described) -> None:
     st.title(page.heading, anchor=False)
+    st.session_state["arrived"] = st.session_state.get("page") != page.path
+    st.session_state["page"] = page.path
     _guarded(lambda settings: import_module(f".{page.module}", __package__).draw(settings), None)
 
 
