@@ -1,4 +1,4 @@
-"""`cbir-bench`: do the stores agree, and how fast is each."""
+"""`cbir-bench`: do the stores agree, and how fast is each. The latest of what it measured is kept for the page."""
 
 from typing import Annotated
 
@@ -41,7 +41,7 @@ def parity(
     from cbir.settings import load_settings
 
     from .parity import measure
-    from .report import STDOUT, check_target, parity_json, show_parity, write_json
+    from .report import STDOUT, check_target, deliver, parity_json, show_parity
     from .subject import MODES, ORDINARY, open_subject
 
     check_target(as_json)
@@ -50,8 +50,7 @@ def parity(
         total = len(subject.queries) * len(subject.stores) * len(MODES)
         with terminal.progress("comparing", total, "searches") as advance:
             found = measure(subject, advance)
-        if as_json:
-            write_json(as_json, parity_json(subject, found))
+        deliver(as_json, parity_json(subject, found), settings)
         if as_json != STDOUT:
             show_parity(subject, found)
     for one in found.oracle:
@@ -79,7 +78,7 @@ def stores(
     """Measure each store: recall, latency, searches a second, filters, memory, and searching beside an ingest."""
     from cbir.settings import load_settings
 
-    from .report import STDOUT, check_target, write_json
+    from .report import STDOUT, check_target, deliver
     from .stores import measure, parse_threads, steps
     from .stores_report import show_stores, stores_json
     from .subject import open_subject
@@ -90,8 +89,7 @@ def stores(
     with open_subject(list(store or settings.store_urls), collection, k, queries, seed, settings) as subject:
         with terminal.progress("measuring", steps(subject, clients, rounds), "searches") as advance:
             found = measure(subject, field, clients, rounds, beside, settings, advance)
-        if as_json:
-            write_json(as_json, stores_json(subject, found))
+        deliver(as_json, stores_json(subject, found), settings)
         if as_json != STDOUT:
             show_stores(subject, found)
 
@@ -133,7 +131,7 @@ def plan(
     from .plan import USUAL_IMAGES, Asked, parse_count, plan_notes, size
     from .plan_report import check_json, plan_json, show_check, show_plan
     from .predict import check_engines, check_notes, parse_engines, probe_engines, probe_points
-    from .report import STDOUT, check_target, write_json
+    from .report import STDOUT, check_target, deliver
 
     check_target(as_json)
     if check and images:
@@ -158,8 +156,7 @@ def plan(
             plans = [size(count, asked, pictures, probe) for count in counts]
             notes = plan_notes(asked, embedder.card, plans)
             result = plan_json(asked, embedder.ref, pictures, probe, plans, notes)
-    if as_json:
-        write_json(as_json, result)
+    deliver(as_json, result, settings)
     if as_json == STDOUT:
         return
     if checked:
@@ -198,15 +195,17 @@ def ingest(
     from pathlib import Path
 
     from cbir.model import DEFAULT_MODEL
+    from cbir.settings import load_settings
     from cbir.sources import SourceOptions
 
     from .ingest_speed import Asked, measure
     from .peers import check_peers
     from .prepare import prepare
-    from .report import STDOUT, check_target, write_json
+    from .report import STDOUT, check_target, deliver
     from .speed_report import show_speed, speed_json
 
     check_target(as_json)
+    settings = load_settings()
     options = SourceOptions(label=label, top_classes=top_classes, limit=limit)
     if (source is None) == (photos is None):
         raise UsageError("say what to ingest: a SOURCE, or --photos N for made-up ones")
@@ -217,8 +216,7 @@ def ingest(
         prepared = prepare(Path(folder), source, options, photos, model or [DEFAULT_MODEL])
         with terminal.progress("measuring", rounds * len(prepared.files), "turns") as advance:
             measured = measure(Path(folder), prepared, asked, advance)
-    if as_json:
-        write_json(as_json, speed_json(prepared, asked, measured))
+    deliver(as_json, speed_json(prepared, asked, measured), settings)
     if as_json != STDOUT:
         show_speed(prepared, asked, measured)
 

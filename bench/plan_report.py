@@ -1,7 +1,5 @@
 """A plan and its check as tables for people and as JSON for programs."""
 
-import os
-import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -14,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cbir.model import ModelRef
+from cbir.reports import machine
 
 from .pictures import Pictures
 from .plan import LAYOUTS, Asked, Sizing
@@ -95,7 +94,7 @@ def _header(benchmark: str, notes: Sequence[str]) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "notes": list(notes),
         "versions": {name: version(name) for name in _PACKAGES},
-        "machine": {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()},
+        "machine": machine(),
     }
 
 

@@ -1,8 +1,8 @@
 """What was measured, as tables for people and as JSON for programs."""
 
 import json
+import logging
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cbir.errors import CbirError, UsageError
+from cbir.reports import keep, machine
+from cbir.settings import Settings
 from cbir.stores import StoreInfo
 
 from .parity import Parity, StoreAgainstStore
@@ -30,6 +32,8 @@ _SHOWN = 5
 _WHOLE = ("store", "stores", "search", "phase")
 _TEXT = (*_WHOLE, "worst query", "URL", "ordinary search", "filter")
 _PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
+
+log = logging.getLogger(__name__)
 
 
 def header(subject: Subject, benchmark: str) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def header(subject: Subject, benchmark: str) -> dict[str, Any]:
         ],
         "notes": notes(subject),
         "versions": {name: version(name) for name in _PACKAGES},
-        "machine": {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()},
+        "machine": machine(),
     }
 
 
@@ -110,6 +114,16 @@ def write_json(target: str, result: dict[str, Any]) -> None:
         with suppress(OSError):
             beside.unlink()
         raise CbirError(f"cannot write {target}: {error.strerror}") from None
+
+
+def deliver(target: str | None, result: dict[str, Any], settings: Settings) -> None:
+    """Write a result where it was asked for, and keep it as the latest of its kind; that it cannot be kept is said."""
+    try:
+        keep(result, settings.reports)
+    except CbirError as error:
+        log.warning("%s", error)
+    if target:
+        write_json(target, result)
 
 
 def show_parity(subject: Subject, parity: Parity) -> None:

@@ -1,7 +1,5 @@
 """What `ingest_speed` measured, as tables for people and as JSON for programs."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from cbir.reports import machine
 from cbir.runtime import int8_overflows
 
 from .ingest_speed import Asked, Measured, Part, Ratio, Spread
@@ -35,7 +34,7 @@ def speed_json(prepared: Prepared, asked: Asked, measured: Sequence[Measured]) -
         "models": [asdict(one) for one in measured],
         "notes": speed_notes(prepared, measured),
         "versions": {name: version(name) for name in _PACKAGES},
-        "machine": {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()},
+        "machine": machine(),
     }
 
 

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -41,6 +41,7 @@ _LONGEST_NAME = 200
 MARKER = "cbir.json"
 POINTER = "current"
 BUILDING = "building"
+PLAN = "building.json"
 VIEWS = "views"
 LOCK = "lock"
 MANIFEST = "manifest.json"
@@ -126,11 +127,23 @@ class Generation:
     folder: Path
     manifest: Manifest
 
-    def damage(self, part: str = "") -> list[Damage]:
-        """Return what is wrong with the generation's files, or with those below the folder `part` alone."""
+    def damage(
+        self, part: str = "", *, hashed: bool = True, advance: Callable[[int], None] | None = None
+    ) -> list[Damage]:
+        """Return what is wrong with the generation's files.
+
+        Args:
+            part: Only of those below this folder.
+            hashed: False: only which are missing, have another size or should not be there, which reads none of them.
+            advance: Told how many bytes each file that was compared should have.
+        """
         prefix = f"{part}/" if part else ""
         expected = {name: record for name, record in self.manifest.files.items() if name.startswith(prefix)}
-        found = [_compare(self.folder / name, record) for name, record in expected.items()]
+        found = []
+        for name, record in expected.items():
+            found.append(_compare(self.folder / name, record, hashed))
+            if advance:
+                advance(record.size)
         extra = [
             Damage(path, "not in the manifest")
             for path in files_below(self.folder / part)
@@ -305,12 +318,12 @@ def _pointer(folder: Path) -> Pointer:
     return load(folder / POINTER, Pointer)
 
 
-def _compare(path: Path, expected: FileRecord) -> Damage | None:
+def _compare(path: Path, expected: FileRecord, hashed: bool) -> Damage | None:
     if not path.is_file():
         return Damage(path, "missing")
     size = path.stat().st_size
     if size != expected.size:
         return Damage(path, f"{size:,} bytes, published with {expected.size:,}")
-    if record_of(path).sha256 != expected.sha256:
+    if hashed and record_of(path).sha256 != expected.sha256:
         return Damage(path, "its bytes are not those that were published")
     return None

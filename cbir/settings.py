@@ -24,7 +24,8 @@ class Settings(BaseSettings):
     """What a user may set once for all commands.
 
     `CBIR_STORES` is a list with commas in between. Without it `QDRANT_URL`, if set, is the one store, and
-    otherwise both embedded ones in `./index`.
+    otherwise both embedded ones in `./index`. `CBIR_REPORTS` is where `cbir-bench` keeps its latest reports, and
+    `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log in to the page, where it has a login.
     """
 
     model_config = SettingsConfigDict(env_prefix="CBIR_", env_file=".env", extra="ignore", frozen=True)
@@ -41,6 +42,8 @@ class Settings(BaseSettings):
     allow_private_addresses: bool = False
     provider: ProviderChoice = "auto"
     cache: Path = Field(default_factory=default_cache)
+    reports: Path = Field(default_factory=lambda data: data["cache"] / "reports")
+    login_allow: Annotated[tuple[str, ...], NoDecode] = ()
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")
     qdrant_api_key: SecretStr | None = Field(default=None, validation_alias="QDRANT_API_KEY")
 
@@ -49,7 +52,20 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return split_stores(value) if isinstance(value, str) else value
 
-    @field_validator("cache", "server_ca")
+    @field_validator("login_allow", mode="before")
+    @classmethod
+    def _split_login(cls, value: object) -> object:
+        return tuple(one.strip() for one in value.split(",") if one.strip()) if isinstance(value, str) else value
+
+    @field_validator("login_allow")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not re.fullmatch(r"[^\s@]*@?[\w-]+(\.[\w-]+)*", one):
+                raise ValueError("addresses or domains with commas in between, such as ann@example.org,example.com")
+        return tuple(one.lower().removeprefix("@") for one in value)
+
+    @field_validator("cache", "reports", "server_ca")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None

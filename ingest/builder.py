@@ -26,6 +26,7 @@ from cbir.generation import (
     MANIFEST,
     MARKER,
     MODEL,
+    PLAN,
     POINTER,
     Engine,
     Generation,
@@ -50,7 +51,6 @@ from .disk import require_room
 from .engines import build_engine
 from .journal import Failure
 
-_PLAN = "building.json"
 _NUMBER = re.compile(r"\d{6}")
 _SEGMENT_BYTES = 256 * 2**20
 _MOST_SEGMENTS = 64
@@ -97,7 +97,7 @@ class IndexBuilder:
         self._lock = self._locked()
         try:
             self._published = self._open_published(plan)
-            plan_file = self._folder / _PLAN
+            plan_file = self._folder / PLAN
             unfinished = load(plan_file, Plan) if plan_file.is_file() and self._building.is_dir() else None
             for before in (self._published.manifest if self._published else None, unfinished):
                 if before is not None:
@@ -200,7 +200,7 @@ class IndexBuilder:
         self._building.rename(folder)
         sync(self._folder)
         self._point_to(folder.name, manifest_sha256)
-        (self._folder / _PLAN).unlink()
+        (self._folder / PLAN).unlink()
         self._remove_older_than(number - 1)
         self._published = open_generation(self._root, self._plan.collection)
         return self._published
@@ -295,7 +295,7 @@ class IndexBuilder:
                     _link(self._published.folder / MODEL, self._building / MODEL)
                 else:
                     shutil.copyfile(self._model_file, self._building / MODEL)  # the user's file may change
-                save(self._folder / _PLAN, self._plan)  # last: without it the folder is begun anew
+                save(self._folder / PLAN, self._plan)  # last: without it the folder is begun anew
             last = max([0, *(int(segment.stem) for segment in segments(self._building / LOG))])
             own = segment_path(self._building / LOG, last)
             if last == 0 or own.name in {segment.name for segment in inherited} or own.stat().st_size >= _SEGMENT_BYTES:

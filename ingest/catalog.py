@@ -1,59 +1,31 @@
-"""What collections there are, where their journals lie, how two differ, and how one is dropped or chosen."""
+"""Where the journals of collections lie, how two collections differ, and how one is dropped or chosen."""
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from cbir.errors import CbirError, DamageError, UsageError
+from cbir.errors import CbirError, UsageError
 from cbir.generation import (
-    BUILDING,
     JOURNAL,
     LOCK,
     LOG,
     POINTER,
     Pointer,
-    alias_of,
     collections,
-    files_below,
     load,
     open_generation,
     resolve,
     save,
 )
 from cbir.settings import Settings
-from cbir.stores import Store, locate, newest_collection, open_store, parse, redacted
+from cbir.stores import Store, locate, newest_collection, parse
 
 from .journal import server_journal
 
 _LOT = 200
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One collection of a store.
-
-    Attributes:
-        collection: Its name.
-        store: The index folder or server.
-        alias: The name that means it, "" if another collection of its data set was completed later.
-        model: Name of its model.
-        points: How many, None if it cannot be read.
-        indexes: Names of its indexes.
-        megabytes: On this machine's disk, without what generations share; None for a server.
-        state: "ready", "unfinished", or what is wrong.
-    """
-
-    collection: str
-    store: str
-    alias: str
-    model: str
-    points: int | None
-    indexes: tuple[str, ...]
-    megabytes: int | None
-    state: str
 
 
 @dataclass(frozen=True)
@@ -68,47 +40,6 @@ class Comparison:
     changed: list[str]
     same: int
     lowest_cosine: float | None
-
-
-def list_folder(root: Path) -> Iterator[Listed]:
-    """Yield the collections of an index folder, published or not, the last published first."""
-    named = set[str]()
-    published = collections(root)
-    unfinished = sorted(path.parent.name for path in root.glob(f"*/{BUILDING}") if path.parent.name not in published)
-    for name in [*published, *unfinished]:
-        folder = root / name
-        files = {(path.stat().st_ino, path.stat().st_blocks) for path in files_below(folder)}
-        megabytes = sum(blocks for _, blocks in files) * 512 // 10**6
-        if name in unfinished:
-            yield Listed(name, str(root), "", "", None, (), megabytes, "unfinished: run its ingest again")
-            continue
-        waits = ", and an unfinished run that its ingest goes on with" if (folder / BUILDING).is_dir() else ""
-        try:
-            manifest = open_generation(root, name).manifest
-        except DamageError as error:
-            yield Listed(name, str(root), "", "", None, (), megabytes, f"damaged: {error}")
-            continue
-        alias = alias_of(manifest.dataset, name)
-        newest = alias if alias not in named else ""
-        named.add(alias)
-        indexes = tuple(manifest.engines)
-        yield Listed(name, str(root), newest, manifest.model.name, manifest.count, indexes, megabytes, f"ready{waits}")
-
-
-def list_store(url: str, settings: Settings) -> Iterator[Listed]:
-    """Yield the collections of a store."""
-    parsed = parse(url)
-    if parsed.embedded:
-        yield from list_folder(locate([parsed])[0].root)
-        return
-    from cbir.qdrant_store import server_aliases, server_collections
-
-    aliases = {collection: alias for alias, collection in server_aliases(url, settings).items()}
-    for name in server_collections(url, settings, unfinished=True):
-        store = open_store(url, name, settings)
-        info = store.info
-        state = "ready" if name in aliases else "unfinished, or not in use: no alias means it"
-        yield Listed(name, redacted(url), aliases.get(name, ""), info.model.name, info.count, ("server",), None, state)
 
 
 def compare(first: Store, second: Store) -> Comparison:

@@ -31,9 +31,8 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
+    from cbir.catalog import list_store
     from cbir.settings import load_settings
-
-    from .catalog import list_store
 
     settings = load_settings()
     found = {}

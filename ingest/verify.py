@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
-from cbir.errors import DamageError, UsageError
-from cbir.generation import MANIFEST, MARKER, POINTER, Damage, collections, open_generation
+from cbir.catalog import verify_collection
+from cbir.errors import UsageError
+from cbir.generation import MANIFEST, MARKER, Damage, collections
 
 log = logging.getLogger(__name__)
 
@@ -20,20 +21,7 @@ def verify_folder(root: Path, collection: str | None) -> list[Damage]:
         raise UsageError(f"{root} has no collection {collection or 'yet'}; it has: {', '.join(names) or 'none'}")
     found = [] if (root / MARKER).is_file() else [Damage(root / MARKER, "missing")]
     for name in [collection] if collection else names:
-        damage = _verify(root, name)
+        damage = verify_collection(root, name)
         found += damage
         log.info("%s: %s", root / name, f"{len(damage)} damaged" if damage else "whole")
     return found
-
-
-def _verify(root: Path, name: str) -> list[Damage]:
-    if not (root / name / POINTER).is_file():
-        return [Damage(root / name / POINTER, "missing")]
-    try:
-        generation = open_generation(root, name)
-        damage = generation.damage()
-        if not damage:
-            generation.log()
-    except DamageError as error:
-        return [Damage(root / name, str(error))]
-    return damage

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.ingest.catalog import compare, drop, list_folder, use
+from cbir.ingest.catalog import compare, drop, use
 from cbir.ingest.reindex import reindex
 from cbir.ingest.snapshot import restore, snapshot
 from cbir.ingest.verify import verify_folder
 
+from cbir.catalog import list_folder
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.generation import open_generation
 from cbir.settings import Settings

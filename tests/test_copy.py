@@ -13,11 +13,12 @@ from pathlib import Path
 import cbir.ingest.builder
 import numpy as np
 import pytest
-from cbir.ingest.catalog import drop, list_store, use
+from cbir.ingest.catalog import drop, use
 from cbir.ingest.moving import Moved, copy
 from cbir.ingest.sinks import open_targets, publish_all
 from cbir.ingest.snapshot import restore, snapshot
 
+from cbir.catalog import list_store
 from cbir.errors import CbirError, UsageError
 from cbir.generation import Plan, alias_of, open_generation
 from cbir.model import ModelRef, find_model, read_sealed, seal_of

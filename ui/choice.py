@@ -1,11 +1,14 @@
 """Which store and collection a page is about: chosen in the sidebar, opened once for all visitors."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
+from cbir.errors import CbirError
+from cbir.generation import POINTER
 from cbir.settings import DEFAULT_STORES, Settings
-from cbir.stores import StoreInfo, collection_names, open_store, parse, redacted, served_generation
+from cbir.stores import StoreInfo, collection_names, locate, open_store, parse, redacted
 
 from . import parts
 from .address import touched
@@ -36,7 +39,13 @@ def choose(settings: Settings, suffix: str = "") -> Searcher | None:
     )
     names = collection_names(url, settings)
     if not names:
+        if url in _known():
+            raise GoneError(
+                f"{stores[url]} had collections and has none now; was its folder moved, or its disk taken out?"
+            )
         return None
+    if parse(url).embedded:
+        _known().add(url)
     collection = st.selectbox("Collection", names, key=f"collection{suffix}", bind="query-params", on_change=touched)
     return opened(url, collection, settings)
 
@@ -47,7 +56,19 @@ def opened(url: str, collection: str, settings: Settings) -> Searcher:
     Raises:
         CbirError: It cannot be opened.
     """
-    return _open(url, collection, settings)
+    return _open(url, collection, settings).searcher
+
+
+def let_go(settings: Settings) -> None:
+    """Forget what is open of the collections that the visitor has chosen: one failed, and is opened anew next time.
+
+    A server that comes back may have another collection of the same name.
+    """
+    chosen = {key: value for key, value in st.session_state.items() if isinstance(key, str)}
+    for key, url in chosen.items():
+        collection = chosen.get(key.replace("store", "collection", 1))
+        if key.startswith("store") and url and collection:
+            _open.clear(url, collection, settings)
 
 
 def how_to_fill(url: str) -> None:
@@ -85,13 +106,44 @@ def _store_name(url: str, depth: int) -> str:
     return f"{STORE_KINDS[parsed.kind]} · {'/'.join(url.partition(':')[2].split('/')[-depth:])}"
 
 
-def _still_served(searcher: Searcher) -> bool:
-    info = searcher.opened
-    return served_generation(info.url, info.collection) == info.generation
+class GoneError(CbirError):
+    """A store that had collections has none any more."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A searcher, and the pointer file that was there before it was opened."""
+
+    searcher: Searcher
+    pointer: tuple[int, ...]
+
+
+def _still_served(entry: _Entry) -> bool:
+    info = entry.searcher.opened
+    return _pointer(info.url, info.collection) == entry.pointer
+
+
+def _pointer(url: str, collection: str) -> tuple[int, ...]:
+    """Return what tells one pointer file from another, even one of the same name in a folder that was put back."""
+    parsed = parse(url)
+    if not parsed.embedded:
+        return ()
+    try:
+        found = (locate([parsed])[0].root / collection / POINTER).stat()
+    except OSError:
+        return (0,)  # opening it says what is wrong
+    return (found.st_dev, found.st_ino, found.st_mtime_ns)
 
 
 # An entry that is out of date leaves the cache unclosed: a session may be searching with it, and the store
 # closes itself when the last of them lets go.
 @st.cache_resource(max_entries=8, show_spinner="Opening the collection…", validate=_still_served)
-def _open(url: str, collection: str, _settings: Settings) -> Searcher:
-    return join(open_store(url, collection, _settings), _settings.max_image_megapixels)
+def _open(url: str, collection: str, _settings: Settings) -> _Entry:
+    pointer = _pointer(url, collection)
+    return _Entry(join(open_store(url, collection, _settings), _settings.max_image_megapixels), pointer)
+
+
+@st.cache_resource
+def _known() -> set[str]:
+    """The index folders' stores that had a collection since the page was started."""
+    return set()

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import secrets
 import string
 
 import streamlit as st
@@ -12,6 +13,7 @@ from cbir.stores import redacted
 log = logging.getLogger("cbir.ui")
 
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^\s/:,;'\"()]+)*/(?=[^\s/])")
+_LONG_PATHS = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)+")
 _MARKUP = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
@@ -21,12 +23,30 @@ def show(error: CbirError) -> None:
     st.error(literal(sentence(error)), icon=":material/error:")
 
 
+def show_unexpected(error: BaseException) -> None:
+    """Show that something went wrong, and a reference under which the log has the whole of it.
+
+    Nothing of the error itself is shown: it was written for a programmer, and may hold anything.
+    """
+    reference = secrets.token_hex(4)
+    log.error("unexpected error %s", reference, exc_info=error)
+    st.error(
+        f"Something went wrong on this page that cbir did not expect. Its log says what, under **{reference}**.",
+        icon=":material/error:",
+    )
+
+
 def sentence(error: CbirError) -> str:
     """Return what a visitor may read of an error."""
     if isinstance(error, DamageError):
         return "The index of this collection is damaged and is not served; `cbir-ingest verify` names the bad files."
     text = _FOLDERS.sub("", redacted(" ".join(str(error).split())))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+
+
+def shortened(text: str) -> str:
+    """Return the text with the folders of absolute paths left out: `edge:/home/me/index` is `edge:…/index`."""
+    return _LONG_PATHS.sub("…/", text)
 
 
 def literal(text: str) -> str:

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from cbir.errors import CbirError
+from cbir.errors import CbirError, UsageError
 from cbir.settings import Settings, load_settings
 
-from . import parts, problems
+from . import choice, login, parts, problems
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,22 @@ class Described:
 PAGES = (
     Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),
     Described("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
+    Described("collections_page", "collections", "Collections", ":material/database:", "Collections"),
+    Described("bench_page", "bench", "Bench", ":material/speed:", "Bench"),
 )
+_PANIC = "PanicException"
+"""Of the Qdrant engine: pyo3's class has no base but BaseException, and cannot be imported."""
 
 
 def render() -> None:
-    """Draw the page that the visitor is on."""
+    """Draw the page that the visitor is on, or what logs in a visitor who has to."""
     st.set_page_config("cbir", parts.LOGO, "wide")
     st.html(parts.PAGE_STYLE)
     st.logo(parts.LOGO, size="large")
-    st.navigation([_streamlit_page(page) for page in PAGES], position="top").run()
+    welcome = _guarded(login.let_in, False)
+    page = st.navigation([_streamlit_page(page) for page in PAGES], position="top" if welcome else "hidden")
+    if welcome:
+        page.run()
 
 
 def go_to(path: str) -> NoReturn:
@@ -53,8 +62,24 @@ def _draw(page: Described) -> None:
     st.title(page.heading, anchor=False)
     st.session_state["arrived"] = st.session_state.get("page") != page.path
     st.session_state["page"] = page.path
-    draw: Callable[[Settings], None] = import_module(f".{page.module}", __package__).draw
+    _guarded(lambda settings: import_module(f".{page.module}", __package__).draw(settings), None)
+
+
+def _guarded(draw: Callable[[Settings], T], failed: T) -> T:
+    """Draw a part of the page; of an error the visitor is told what he may know, and offered to try again."""
     try:
-        draw(load_settings())
+        settings = load_settings()
+        try:
+            return draw(settings)
+        except CbirError as error:
+            if not isinstance(error, UsageError):
+                choice.let_go(settings)
+            raise
     except CbirError as error:
         problems.show(error)
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise  # how Streamlit ends a run
+        problems.show_unexpected(error)
+    st.button("Try again", icon=":material/refresh:", key="try again")
+    return failed
