@@ -108,11 +108,12 @@ def _condition(condition: Condition) -> Match | Range:
                 " numbers"
             )
         return Range(condition.column, **{_SIGNS[condition.operator]: float(bound)})
-    values = [value for part in condition.value.split("|") for value in _meanings(part.strip())]
+    values = [value for part in condition.value.split("|") for value in meanings(part.strip())]
     return Match(condition.column, tuple(values), negated=condition.operator == "!=")
 
 
-def _meanings(text: str) -> list[Value]:
+def meanings(text: str) -> list[Value]:
+    """Return the values that a text may mean: itself, and a number or truth value that reads so."""
     found: list[Value] = [text] if text else ["", None]
     if (parsed := number(text)) is not None:
         found.append(parsed)

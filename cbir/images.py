@@ -79,14 +79,17 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
         raise ImageError(f"damaged image: {reason or type(error).__name__}") from None
 
 
-def thumbnail(image: Image.Image, data: bytes) -> bytes:
-    """Return a small JPEG for showing, without camera data: the file itself if that is one, else 192 pixels of it."""
-    small = max(image.size) <= THUMBNAIL_SIDE and len(data) <= _THUMBNAIL_BYTES
+def thumbnail(image: Image.Image, data: bytes = b"", side: int = THUMBNAIL_SIDE) -> bytes:
+    """Return a small JPEG for showing, without camera data, at most `side` pixels wide and high.
+
+    It is the file itself, `data`, if that is such a one.
+    """
+    small = max(image.size) <= side and len(data) <= _THUMBNAIL_BYTES
     if small and data[:3] == b"\xff\xd8\xff" and b"\xff\xe1" not in data:  # the segment of EXIF and XMP
         return data
-    scale = THUMBNAIL_SIDE / max(image.size)
+    scale = side / max(image.size)
     if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in image.size)
+        width, height = (max(1, round(length * scale)) for length in image.size)
         image = image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=1.0)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85, comment=b"")

@@ -1,18 +1,19 @@
 """The payloads of a log by column: what answers a filter, a count or a facet where no engine does."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cbir.filters import FieldKind, Filter, Match, Range, Value, kind_of, values_of
+from cbir.filters import FieldKind, Filter, Match, Range, Value, kind_of
 from cbir.records import Payload
 
 Mask = npt.NDArray[np.bool_]
 _MASKS = 64
+_PLAIN = (str, int, float)
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,19 @@ class PayloadTable:
     """The payload fields of a log's points, by position. Safe to share between threads."""
 
     def __init__(self, payloads: Iterable[Payload]):
-        codes: dict[str, dict[tuple[bool, Value], int]] = {}
-        cells: dict[str, tuple[list[int], list[int]]] = {}
+        cells: dict[str, tuple[list[int], list[Any]]] = {}
         self.count = 0
         for position, payload in enumerate(payloads):
             self.count += 1
-            for field in payload:
-                known = codes.setdefault(field, {})
-                positions, found = cells.setdefault(field, ([], []))
-                for value in values_of(payload, field):
-                    plain = isinstance(value, str | int | float)
-                    code = known.setdefault((isinstance(value, bool), value), len(known)) if plain else -1
+            for field, value in payload.items():
+                positions, values = cells.setdefault(field, ([], []))
+                if isinstance(value, list):
+                    positions += [position] * len(value)
+                    values += value
+                elif value is not None:
                     positions.append(position)
-                    found.append(code)
-        self.columns = {
-            field: Column(
-                [value for _, value in known],
-                np.array(cells[field][0], np.int32),
-                np.array(cells[field][1], np.int32),
-            )
-            for field, known in codes.items()
-        }
+                    values.append(value)
+        self.columns = {field: _column(*cells[field]) for field in cells}
         self.mask = lru_cache(_MASKS)(self._mask)
         """Returns which positions hold to a filter, bool (count,); the last ones are remembered."""
 
@@ -63,9 +56,10 @@ class PayloadTable:
         column = self.columns.get(field)
         if column is None:
             return []
-        counted = (self.mask(where)[column.positions]) & (column.codes >= 0)
-        pairs = np.unique(np.stack([column.codes[counted], column.positions[counted]]), axis=1)
-        return in_order((column.values[code], count) for code, count in Counter(pairs[0].tolist()).items())
+        counted = self.mask(where)[column.positions] & (column.codes >= 0)
+        once = np.unique(column.codes[counted] * np.int64(self.count) + column.positions[counted]) // self.count
+        codes, counts = np.unique(once, return_counts=True)
+        return in_order(zip((column.values[code] for code in codes.tolist()), counts.tolist(), strict=True))
 
     def kinds(self) -> dict[str, FieldKind]:
         """Return what each field holds that has a plain value, "text" where values are of several kinds."""
@@ -95,6 +89,20 @@ class PayloadTable:
             if condition.negated:
                 holds = ~holds
         return holds
+
+
+def _column(positions: list[int], values: list[Any]) -> Column:
+    known: dict[Any, int] = {}
+    if {type(value) for value in values} <= {str, int, float}:
+        codes = [known.setdefault(value, len(known)) for value in values]
+        distinct = list(known)
+    else:  # True and 1 are one to a dictionary
+        codes = [
+            known.setdefault((isinstance(value, bool), value), len(known)) if isinstance(value, _PLAIN) else -1
+            for value in values
+        ]
+        distinct = [value for _, value in known]
+    return Column(distinct, np.array(positions, np.int32), np.array(codes, np.int32))
 
 
 def in_order(counts: Iterable[tuple[Value, int]]) -> list[tuple[Value, int]]:

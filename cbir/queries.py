@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from cbir.errors import UsageError
-from cbir.filters import Filter, Value, values_of
+from cbir.filters import Filter, Match, Value, values_of
 from cbir.records import Entry, Hit, Vector
-from cbir.stores import Store
+from cbir.stores import Store, rank
 
 CANDIDATES = 100
+FEW_GROUPS = 32
 
 NEAR = 0.97
 """Cosine from which two pictures count as one picture twice (see `folded`)."""
@@ -124,10 +125,16 @@ def grouped(store: Store, vector: Vector, field: str, groups: int, size: int = 1
         size: At most how many hits in one.
         how: As for `Store.search`.
     """
-    count = store.count(how.get("where", ()))
+    where: Filter = how.pop("where", ())
+    values = [value for value, _ in store.facet(field, where, FEW_GROUPS + 1)]
+    if len(values) <= FEW_GROUPS:  # each asked for by itself: a rare one may be far from the query
+        asked = ((value, (*where, Match(field, (value,)))) for value in values)
+        every = [Group(value, store.search(vector[None], size, where=one, **how)[0]) for value, one in asked]
+        return sorted((group for group in every if group.hits), key=lambda group: rank(group.hits[0]))[:groups]
+    count = store.count(where)
     wanted = 4 * groups * size
     while True:
-        hits = store.search(vector[None], wanted, **how)[0]
+        hits = store.search(vector[None], wanted, where=where, **how)[0]
         found: dict[tuple[bool, Value], list[Hit]] = {}
         for hit in hits:
             for value in values_of(hit.payload, field):

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     server_timeout_seconds: int | None = Field(default=None, ge=1, le=3600)
     server_ca: Path | None = None
     insecure: bool = False
+    allow_private_addresses: bool = False
     provider: ProviderChoice = "auto"
     cache: Path = Field(default_factory=default_cache)
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")

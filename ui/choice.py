@@ -16,13 +16,17 @@ STORE_KINDS = {"edge": "Qdrant Edge", "faiss": "FAISS"}
 def choose(settings: Settings, suffix: str = "") -> Searcher | None:
     """Draw the choice where the caller is (the sidebar, say) and return what was chosen, opened; None if it is empty.
 
-    The choice is in the page's address and the same on all pages. A `suffix` makes it another one.
+    The choice is in the page's address and the same on all pages. A `suffix` makes it a second one, of another
+    store at first.
 
     Raises:
         CbirError: The store cannot be read.
     """
     stores = store_names(settings.store_urls)
-    url = st.selectbox("Store", list(stores), format_func=stores.__getitem__, key=f"store{suffix}", bind="query-params")
+    other = int(bool(suffix) and len(stores) > 1)
+    url = st.selectbox(
+        "Store", list(stores), other, format_func=stores.__getitem__, key=f"store{suffix}", bind="query-params"
+    )
     names = collection_names(url, settings)
     if not names:
         return None

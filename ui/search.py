@@ -48,12 +48,15 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Find the pictures of a collection that are most similar to PICTURE, or to stored ones."""
+    import sys
+
     from cbir.errors import ImageError, UsageError
     from cbir.filters import parse_filter
     from cbir.settings import load_settings
     from cbir.sources import read_file
     from cbir.stores import open_store
 
+    from . import hit_table
     from .searcher import join
 
     settings = load_settings()
@@ -85,29 +88,9 @@ def search(
         opened.close()
     access = "scan" if exact else opened.info.access
     if as_json:
-        _write_json(answer, opened.info, access)
+        sys.stdout.write(hit_table.as_json(answer, opened.info, access))
     else:
         _show(answer, opened.info, access)
-
-
-def _write_json(answer: "Answer", info: "StoreInfo", access: str) -> None:
-    import json
-    import sys
-
-    hits = [
-        {
-            "rank": rank,
-            "score": round(hit.score, 6),
-            "id": hit.id,
-            "key": hit.key,
-            "label": hit.label,
-            "payload": hit.payload,
-        }
-        for rank, hit in enumerate(answer.hits, 1)
-    ]
-    times = {stage: round(spent, 3) for stage, spent in answer.milliseconds.items()}
-    found = {"collection": info.collection, "store": info.url, "access": access, "hits": hits, "milliseconds": times}
-    sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
 
 
 def _show(answer: "Answer", info: "StoreInfo", access: str) -> None:

@@ -1,105 +1,172 @@
-"""The search page: ask with a picture, see what is similar, go on from there."""
+"""The search page: ask with pictures, see what is similar, go on from there."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
-from cbir.images import FORMATS
+from cbir.filters import Filter
 from cbir.settings import Settings
-from cbir.stores import StoreInfo
 
-from . import choice, parts, problems, query
-from .searcher import NotHereError, Searcher
+from . import address, ask, cached, choice, filter_panel, hit_table, parts, problems, query, results
+from .resolved import Resolved, heading, resolve, timed, vectors
+from .searcher import Answer, Searcher
 
-EXAMPLES = 8
-DEFAULT_K = 12
-MAX_K = 50
+PAGE = 24
+MAX_K = 240
+GROUPS = 12
+GROUP_SIZE = 6
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How to search, as the sidebar says."""
+
+    where: Filter
+    similarity: float
+    least: float | None
+    diversity: float
+    group: str
+    fold: bool
+    exact: bool
 
 
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
+    address.read(_adopt)
     with st.sidebar:
         searcher = choice.choose(settings)
-        if searcher is None:
-            k = 0
-        else:
-            info = searcher.store.info
-            k = st.slider("Pictures to find", 1, MAX_K, DEFAULT_K, key="k")
-            choice.facts(info)
-    if searcher is None:
+        wanted = _wanted(searcher) if searcher is not None else None
+    if searcher is None or wanted is None:
         choice.how_to_fill(st.session_state["store"])
         return
-    card = _ask(searcher, info, settings)
-    _answer(card, searcher, k)
-
-
-def _ask(searcher: Searcher, info: StoreInfo, settings: Settings) -> DeltaGenerator:
-    """Draw the ways to ask (upload, paste, an example) and return the place for the query's card."""
-
-    def uploaded() -> None:
-        file = st.session_state.get(uploader)
-        if file is not None:
-            query.ask_picture(file.getvalue(), file.name, settings.max_image_megapixels)
-            st.session_state["uploads"] += 1  # an uploader of a new name is empty: the server lets go of the file
-
-    def pasted(data: bytes) -> None:
-        query.ask_picture(data, "The pasted picture", settings.max_image_megapixels)
-
-    def refused(why: str) -> None:
-        query.refuse(f"The pasted picture cannot be used: {why}.")
-
-    uploader = f"upload {st.session_state.setdefault('uploads', 0)}"
+    asked, gone = resolve(query.current(), searcher, settings)
+    if gone:
+        query.keep([(one.sign, one.example) for one in asked])
+        for problem in gone:
+            query.refuse(problem)
     card, bring = st.columns([11, 9], gap="medium", vertical_alignment="center")
     with bring:
-        types = [*(name.lower() for name in FORMATS), "jpg", "tif"]
-        st.file_uploader("Bring a picture", types, key=uploader, on_change=uploaded, label_visibility="collapsed")
-        parts.paste_box(query.MAX_BYTES, pasted, refused)
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown("**Or start from one of these**", width="content")
-        st.button("Shuffle", icon=":material/shuffle:", type="tertiary", on_click=_shuffle)
-    ids = _sample(searcher, info)
-    pictures = searcher.store.thumbnails(ids)
-    shown = [
-        parts.Tile(one, picture, f"Example {at}")
-        for at, (one, picture) in enumerate(zip(ids, pictures, strict=True), 1)
-    ]
-    parts.tiles("examples", shown, query.ask_point)
-    return card
-
-
-def _answer(card: DeltaGenerator, searcher: Searcher, k: int) -> None:
-    """Search, and draw the query's card and what was found."""
-    asked, problem, answer = query.current(), query.problem(), None
-    hint = "Bring a picture of your own, or choose one of those below."
-    if problem:
+        ask.bring(settings, bool(asked))
+    for problem in query.problems():
         st.error(problems.literal(problem), icon=":material/error:")
-    if asked is not None:
-        try:
-            answer = asked.answer(searcher, k)
-        except NotHereError:
-            query.forget()
-            hint = "That picture is not in this collection; choose another."
-    if asked is None or answer is None:
+    if any(one.sign == "like" for one in asked):
+        _answer(card, searcher, asked, wanted)
+    else:
         with card:
-            parts.query_card(None, "What are you looking for?", hint, {})
-        return
-    wanted = [hit.id for hit in answer.hits] + ([asked.point_id] if asked.point_id else [])
-    thumbnails = searcher.store.thumbnails(wanted)
-    picture = thumbnails.pop() if asked.point_id else asked.picture
+            hint = "Bring pictures of your own, or choose one of those below."
+            if asked:
+                hint = "Choose at least one picture that hits are to be like."
+            _card(asked, "What are you looking for?", hint, [], {})
+        ask.examples(searcher)
+    address.write(query.to_address(query.current()) | filter_panel.parameters(cached.fields(searcher)))
+
+
+def _adopt(parameters: address.Parameters) -> None:
+    query.ask(query.from_address(parameters))
+    filter_panel.adopt(parameters)
+
+
+def _wanted(searcher: Searcher) -> Wanted:
+    """Draw how to search, and return it."""
+    groups = [field for field, kind in cached.fields(searcher).items() if kind == "text"]
+    with st.expander("Result", icon=":material/tune:", expanded=True):
+        similarity = st.select_slider(
+            "Similarity",
+            list(results.SIMILARITIES),
+            key="similarity",
+            bind="query-params",
+            help="Only hits that are more alike than most pairs of this collection: it means the same for every model.",
+        )
+        least = st.number_input(
+            "Lowest score", -1.0, 1.0, None, 0.05, key="least", bind="query-params", placeholder="any"
+        )
+        group = st.selectbox(
+            "Group by", ["", *groups], key="group", bind="query-params", format_func=lambda one: one or "nothing"
+        )
+        diversity = st.slider("Variety", 0.0, 1.0, 0.0, 0.1, key="diversity", bind="query-params", disabled=bool(group))
+        fold = st.toggle("Fold near-duplicates", key="fold", bind="query-params")
+        exact = st.toggle(
+            "Scan everything", key="exact", bind="query-params", help="Compare with every picture: exact, and slower."
+        )
+    with st.expander("Filter", icon=":material/filter_alt:", expanded=True):
+        where = filter_panel.draw(searcher)
+    choice.facts(searcher.store.info)
+    return Wanted(where, results.SIMILARITIES[similarity], least, 0.0 if group else diversity, group, fold, exact)
+
+
+def _answer(card: st.delta_generator.DeltaGenerator, searcher: Searcher, asked: list[Resolved], wanted: Wanted) -> None:
+    """Search, and draw the query's card and what was found."""
+    scale = cached.background(searcher)
+    k = st.session_state.get("shown") or PAGE
+    answer = search(searcher, asked, wanted, k, scale.score_at(wanted.similarity) if wanted.similarity else None)
+    copies = {
+        parts.heading(hit.payload): one.shown.title
+        for one in asked
+        if one.embedded and one.sha256
+        for hit in searcher.copies(one.sha256, one.embedded, answer.hits)
+    }
+    notes = [f"Exact copy found: {copy}" for copy in copies]
     with card:
-        parts.query_card(picture, *asked.about(answer), answer.milliseconds)
-    count = len(answer.hits)
-    st.markdown(f"**The {count} most similar**" if count > 1 else "**The most similar**")
-    parts.gallery(answer.hits, thumbnails, query.ask_point)
+        title, line = heading(asked)
+        _card(asked, title, line, notes, answer.milliseconds)
+    shown = results.sections(searcher, answer, scale, k, wanted.fold, {one.sha256 for one in asked if one.sha256})
+    count = sum(len(section.cards) for section in shown)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"**{_headline(count, wanted)}**", width="content")
+        _downloads(searcher, answer, wanted)
+    st.caption(results.how_searched(searcher.store.info, wanted.exact, bool(wanted.where)))
+    parts.gallery("gallery", shown, query.act)
+    if not wanted.group and count >= k and k < MAX_K:
+        st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
 
 
-def _sample(searcher: Searcher, info: StoreInfo) -> list[str]:
-    """Return the ids of the examples: asked for once, since a server goes through all its points for them."""
-    wanted = (info.url, info.collection, info.generation, st.session_state.setdefault("seed", 0))
-    kept: tuple[object, list[str]] = st.session_state.get("sample", (None, []))
-    if kept[0] != wanted or not kept[1]:
-        kept = st.session_state["sample"] = (wanted, searcher.store.sample(EXAMPLES, wanted[-1]))
-    return kept[1]
+def search(searcher: Searcher, asked: list[Resolved], wanted: Wanted, k: int, least: float | None) -> Answer:
+    """Return the answer to a query, the time of its own stages included.
+
+    Raises:
+        CbirError: The store failed.
+    """
+    bounds = [bound for bound in (least, wanted.least) if bound is not None]
+    how: dict[str, Any] = {"exact": wanted.exact, "where": wanted.where, "min_score": max(bounds) if bounds else None}
+    if wanted.group:
+        answer = searcher.by_groups(*vectors(asked), wanted.group, GROUPS, GROUP_SIZE, **how)
+    else:
+        answer = searcher.by_examples(*vectors(asked), 2 * k if wanted.fold else k, wanted.diversity, **how)
+    return timed(answer, asked)
 
 
-def _shuffle() -> None:
-    st.session_state["seed"] += 1
+def _card(asked: list[Resolved], title: str, line: str, notes: list[str], times: dict[str, float]) -> None:
+    parts.query_card([one.shown for one in asked], title, line, notes, times, query.change)
+
+
+def _headline(count: int, wanted: Wanted) -> str:
+    if not count:
+        return "Nothing is that similar" if wanted.similarity or wanted.least is not None else "Nothing was found"
+    if wanted.group:
+        return "The most similar of each group"
+    return f"The {count} most similar" if count > 1 else "The most similar"
+
+
+def _downloads(searcher: Searcher, answer: Answer, wanted: Wanted) -> None:
+    info = searcher.store.info
+    access = "scan" if wanted.exact else info.access
+    with st.container(horizontal=True, width="content"):
+        table = hit_table.as_csv(answer.hits)
+        st.download_button(
+            "CSV", table, "hits.csv", "text/csv", on_click="ignore", type="tertiary", icon=":material/download:"
+        )
+        text = hit_table.as_json(answer, info, access)
+        st.download_button(
+            "JSON",
+            text,
+            "hits.json",
+            "application/json",
+            on_click="ignore",
+            type="tertiary",
+            icon=":material/download:",
+        )
+
+
+def _show_more() -> None:
+    st.session_state["shown"] = min(MAX_K, (st.session_state.get("shown") or PAGE) + PAGE)

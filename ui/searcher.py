@@ -8,18 +8,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL.Image import Image
+
 from cbir.errors import UsageError
+from cbir.images import decode
 from cbir.model import Embedder, find_model
-from cbir.queries import diverse, example_query, recommend
+from cbir.queries import Group, diverse, example_query, grouped, recommend
 from cbir.records import Hit, Vector
 from cbir.stores import Store, StoreInfo
 
 _embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
+_NEAREST = 10
 
 
-class NotHereError(UsageError):
-    """The collection has no point of that id."""
+@dataclass(frozen=True)
+class Crop:
+    """A part of a picture, in percent of its width and height from the left and from the top."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left < self.right <= 100 and 0 <= self.top < self.bottom <= 100):
+            raise UsageError(f"{self} is no part of a picture")
+
+    def of(self, image: Image) -> Image:
+        """Return that part, at least one pixel, of a picture."""
+        width, height = image.size
+        left, top = self.left * width // 100, self.top * height // 100
+        right, bottom = -(-self.right * width // 100), -(-self.bottom * height // 100)
+        return image.crop((left, top, right, bottom))
 
 
 @dataclass(frozen=True)
@@ -38,12 +59,12 @@ class Answer:
     Attributes:
         hits: By score downwards.
         milliseconds: What each stage took; a stored point needs no stage but `store`.
-        itself: The stored point that was asked about, if the search came upon it.
+        groups: The same hits by the value of a field, if that was asked for.
     """
 
     hits: list[Hit]
     milliseconds: dict[str, float]
-    itself: Hit | None = None
+    groups: list[Group] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,48 +83,23 @@ class Searcher:
     embedder: Embedder
     max_megapixels: float
 
-    def embed(self, data: bytes) -> Embedded:
-        """Return the vector of an image file.
+    def embed(self, data: bytes, crop: Crop | None = None) -> Embedded:
+        """Return the vector of an image file, or of a part of it.
 
         Raises:
             ImageError: The bytes are no image that can be used.
         """
         clock = _Clock()
         with clock.stage("decode"):
-            image = self.embedder.decode(data, self.max_megapixels)
+            if crop is None:
+                image = self.embedder.decode(data, self.max_megapixels)
+            else:  # at full size: what is left may be small
+                image = crop.of(decode(data, max_megapixels=self.max_megapixels))
         with clock.stage("preprocess"):
             pixels = self.embedder.pixels(image)[None]
         with clock.stage("model"):
             vectors = self.embedder.run(pixels)
         return Embedded(vectors, self.embedder.sha256, clock.milliseconds)
-
-    def by_embedded(self, embedded: Embedded, k: int, *, exact: bool = False) -> Answer:
-        """Return the at most k pictures most similar to one that this searcher's model has embedded.
-
-        Raises:
-            CbirError: The store failed.
-        """
-        clock = _Clock(dict(embedded.milliseconds))
-        with clock.stage("store"):
-            hits = self._hits(embedded.vectors, k, exact)
-        return Answer(hits, clock.milliseconds)
-
-    def by_id(self, point_id: str, k: int, *, exact: bool = False) -> Answer:
-        """Return the at most k pictures most similar to a stored one, itself left out.
-
-        Raises:
-            NotHereError: The collection has no such point.
-            CbirError: The store failed.
-        """
-        clock = _Clock()
-        with clock.stage("store"):
-            (vector,) = self.store.vectors([point_id])
-            if vector is None:
-                raise NotHereError(f"collection {self.opened.collection} has no picture with the id {point_id}")
-            found = self._hits(vector[None], k + 1, exact)
-        others = [hit for hit in found if hit.id != point_id]
-        itself = next((hit for hit in found if hit.id == point_id), None)
-        return Answer(others[:k], clock.milliseconds, itself)
 
     def by_examples(
         self,
@@ -137,8 +133,42 @@ class Searcher:
                 hits = recommend(self.store, positives, negatives, k, **how)
         return Answer(hits, clock.milliseconds)
 
-    def _hits(self, vectors: Vector, k: int, exact: bool) -> list[Hit]:
-        return self.store.search(vectors, k, exact=exact)[0]
+    def by_groups(
+        self,
+        positives: Sequence[str | Vector],
+        negatives: Sequence[str | Vector],
+        field: str,
+        groups: int,
+        size: int,
+        **how: Any,
+    ) -> Answer:
+        """Return the best hits of the values of a payload field, those of `groups` values, at most `size` of each.
+
+        Raises:
+            UsageError: An example is not there.
+            CbirError: The store failed.
+        """
+        clock = _Clock()
+        with clock.stage("store"):
+            query = example_query(self.store, positives, negatives)
+            examples = {one for one in (*positives, *negatives) if isinstance(one, str)}
+            found = [
+                Group(group.value, [hit for hit in group.hits if hit.id not in examples][:size])
+                for group in grouped(self.store, query, field, groups, size + len(examples), **how)
+            ]
+        return Answer([hit for group in found for hit in group.hits], clock.milliseconds, found)
+
+    def copies(self, sha256: str, embedded: Embedded, hits: Sequence[Hit]) -> list[Hit]:
+        """Return the stored pictures with these very bytes: among the hits, or else what is nearest without filter.
+
+        Raises:
+            CbirError: The store failed.
+        """
+        same = [hit for hit in hits if hit.payload.get("sha256") == sha256]
+        if same:
+            return same
+        nearest = self.store.search(embedded.vectors, _NEAREST)[0]
+        return [hit for hit in nearest if hit.payload.get("sha256") == sha256]
 
 
 def join(store: Store, max_megapixels: float) -> Searcher:

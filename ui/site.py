@@ -26,7 +26,10 @@ class Described:
     heading: str
 
 
-PAGES = (Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),)
+PAGES = (
+    Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),
+    Described("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
+)
 
 
 def render() -> None:
@@ -48,6 +51,8 @@ def _streamlit_page(page: Described) -> Page:
 
 def _draw(page: Described) -> None:
     st.title(page.heading, anchor=False)
+    st.session_state["arrived"] = st.session_state.get("page") != page.path
+    st.session_state["page"] = page.path
     draw: Callable[[Settings], None] = import_module(f".{page.module}", __package__).draw
     try:
         draw(load_settings())

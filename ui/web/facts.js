@@ -1,11 +1,5 @@
 export default function ({ data, parentElement }) {
-  const list = document.createElement("dl");
-  for (const row of data.rows) {
-    row.forEach((text, column) => {
-      const cell = document.createElement(column ? "dd" : "dt");
-      cell.textContent = text;
-      list.append(cell);
-    });
-  }
+  const list = make("dl");
+  for (const [name, value] of data.rows) list.append(make("dt", "", name), make("dd", "", value));
   parentElement.querySelector(".root").replaceChildren(list);
 }

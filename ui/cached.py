@@ -1,0 +1,72 @@
+"""What all visitors of a collection share, worked out once: for a generation, or for a while where a server changes."""
+
+import streamlit as st
+
+from cbir.background import Background
+from cbir.background import background as measure_background
+from cbir.filters import FieldKind, Filter, Value
+
+from .searcher import Crop, Embedded, Searcher
+
+_SECONDS = 60
+Key = tuple[str, str, str]
+
+
+def fields(searcher: Searcher) -> dict[str, FieldKind]:
+    """Return the fields that the collection can be filtered by (see `Store.fields`)."""
+    return _fields(_key(searcher), searcher)
+
+
+def facet(searcher: Searcher, field: str, where: Filter, limit: int) -> list[tuple[Value, int]]:
+    """Return the values of a field and their numbers of points (see `Store.facet`)."""
+    return _facet(_key(searcher), field, where, limit, searcher)
+
+
+def sample(searcher: Searcher, count: int, seed: int) -> list[str]:
+    """Return random ids (see `Store.sample`)."""
+    return _sample(_key(searcher), count, seed, searcher)
+
+
+def background(searcher: Searcher) -> Background:
+    """Return what a score means in the collection."""
+    return _background(_key(searcher), searcher)
+
+
+def embedded(searcher: Searcher, name: str, data: bytes, crop: Crop | None) -> Embedded:
+    """Return the vector of a picture, or of a part of it; `name` tells it from all others.
+
+    Raises:
+        ImageError: It cannot be used.
+    """
+    return _embedded(name, crop, searcher.opened.model.sha256, data, searcher)
+
+
+def _key(searcher: Searcher) -> Key:
+    info = searcher.opened
+    return info.url, info.collection, info.generation
+
+
+@st.cache_data(max_entries=64, ttl=_SECONDS, show_spinner=False)
+def _fields(key: Key, _searcher: Searcher) -> dict[str, FieldKind]:
+    return _searcher.store.fields()
+
+
+@st.cache_data(max_entries=1024, ttl=_SECONDS, show_spinner=False)
+def _facet(key: Key, field: str, where: Filter, limit: int, _searcher: Searcher) -> list[tuple[Value, int]]:
+    return _searcher.store.facet(field, where, limit)
+
+
+# A server goes through all its points for a sample.
+@st.cache_data(max_entries=256, ttl=10 * _SECONDS, show_spinner=False)
+def _sample(key: Key, count: int, seed: int, _searcher: Searcher) -> list[str]:
+    return _searcher.store.sample(count, seed)
+
+
+@st.cache_data(max_entries=64, ttl=60 * _SECONDS, show_spinner=False)
+def _background(key: Key, _searcher: Searcher) -> Background:
+    return measure_background(_searcher.store)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _embedded(name: str, crop: Crop | None, model: str, _data: bytes, _searcher: Searcher) -> Embedded:
+    return _searcher.embed(_data, crop)

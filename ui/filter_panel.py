@@ -1,0 +1,98 @@
+"""Filters by every field that the collection can be filtered by: values with their counts, and ranges of numbers."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from cbir.filters import Filter, Match, Range, Value, meanings
+
+from . import cached
+from .address import Parameters
+from .searcher import Searcher
+
+MAX_VALUES = 200
+
+
+def draw(searcher: Searcher) -> Filter:
+    """Draw the panel and return the filter that is chosen.
+
+    Raises:
+        CbirError: The store failed.
+    """
+    fields = cached.fields(searcher)
+    for field, kind in fields.items():
+        if kind == "number":
+            low, high = st.columns(2)
+            low.number_input(
+                f"{field} from", value=None, key=f"from.{field}", placeholder="any", persist_state="session"
+            )
+            high.number_input("to", value=None, key=f"to.{field}", placeholder="any", persist_state="session")
+        else:
+            _values(searcher, field, fields)
+    if chosen(fields):
+        st.button("No filter", icon=":material/filter_alt_off:", type="tertiary", on_click=adopt, args=({},))
+    return chosen(fields)
+
+
+def chosen(fields: Mapping[str, str], without: str = "") -> Filter:
+    """Return the filter that the session holds for these fields, but for one of them."""
+    found: list[Match | Range] = []
+    for field, kind in fields.items():
+        if field == without:
+            continue
+        if kind == "number":
+            low, high = (st.session_state.get(f"{end}.{field}") for end in ("from", "to"))
+            if low is not None or high is not None:
+                found.append(Range(field, gte=low, lte=high))
+        elif values := st.session_state.get(f"is.{field}"):
+            found.append(Match(field, tuple(dict.fromkeys(one for text in values for one in meanings(text)))))
+    return tuple(found)
+
+
+def adopt(parameters: Parameters) -> None:
+    """Choose what an address's parameters say, and nothing else."""
+    for name in [name for name in st.session_state if str(name).startswith(("is.", "from.", "to."))]:
+        st.session_state[name] = [] if str(name).startswith("is.") else None
+    for name, values in parameters.items():
+        if name.startswith("is."):
+            st.session_state[name] = values
+        elif name.startswith(("from.", "to.")):
+            st.session_state[name] = _number(values[-1])
+
+
+def parameters(fields: Mapping[str, str]) -> Parameters:
+    """Return the address's parameters for what is chosen."""
+    found: Parameters = {}
+    for field, kind in fields.items():
+        for name in (f"from.{field}", f"to.{field}") if kind == "number" else (f"is.{field}",):
+            value = st.session_state.get(name)
+            if value is not None and value != []:
+                found[name] = list(value) if isinstance(value, list) else [f"{value:g}"]
+    return found
+
+
+def _values(searcher: Searcher, field: str, fields: Mapping[str, str]) -> None:
+    counts = {
+        _text(value): count for value, count in cached.facet(searcher, field, chosen(fields, without=field), MAX_VALUES)
+    }
+    kept = [one for one in st.session_state.get(f"is.{field}") or [] if one not in counts]
+    st.multiselect(
+        field,
+        [*counts, *kept],
+        format_func=lambda text: f"{text} ({counts.get(text, 0):,})",
+        key=f"is.{field}",
+        placeholder="any",
+        persist_state="session",
+        accept_new_options=len(counts) == MAX_VALUES,
+    )
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

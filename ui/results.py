@@ -1,0 +1,92 @@
+"""What was found, as cards: what a score means, what is nearly the same, and how the store searched."""
+
+from collections.abc import Sequence
+
+from cbir.background import Background
+from cbir.queries import folded
+from cbir.records import Hit
+from cbir.stores import StoreInfo
+
+from . import parts
+from .searcher import Answer, Searcher
+
+SIMILARITIES = {
+    "any": 0.0,
+    "top 50 %": 0.5,
+    "top 10 %": 0.9,
+    "top 1 %": 0.99,
+    "top 0.1 %": 0.999,
+    "top 0.01 %": 0.9999,
+}
+"""The steps of the slider: the share of all pairs of the collection that are less alike."""
+
+_FINEST = 1e-5
+
+
+def sections(
+    searcher: Searcher, answer: Answer, scale: Background, k: int, fold: bool, copied: set[str]
+) -> list[parts.Section]:
+    """Return the answer's hits as cards, in groups if it has some; with `fold`, near-duplicates below the best of them.
+
+    Args:
+        searcher: What found them.
+        answer: Its answer.
+        scale: What a score means in the collection.
+        k: At most how many cards.
+        fold: Put near-duplicates together.
+        copied: SHA-256 of the pictures that were asked with.
+    """
+    found = [(str(group.value), group.hits) for group in answer.groups] or [("", answer.hits)]
+    return [parts.Section(title, _cards(searcher, hits, scale, k, fold, copied)) for title, hits in found]
+
+
+def _cards(
+    searcher: Searcher, hits: Sequence[Hit], scale: Background, k: int, fold: bool, copied: set[str]
+) -> list[parts.Card]:
+    together = [(one.hit, one.copies) for one in folded(searcher.store, hits)] if fold else [(hit, []) for hit in hits]
+    together = together[:k]
+    ids = [hit.id for first, rest in together for hit in (first, *rest)]
+    pictures = dict(zip(ids, searcher.store.thumbnails(ids), strict=True))
+    return [
+        parts.Card(
+            hit,
+            rank,
+            pictures[hit.id],
+            share(scale.percentile(hit.score)),
+            meaning(scale, hit.score),
+            ("exact copy",) if hit.payload.get("sha256") in copied else (),
+            tuple(
+                parts.Tile(one.id, pictures[one.id], parts.heading(one.payload), f"{one.score:.3f}") for one in copies
+            ),
+        )
+        for rank, (hit, copies) in enumerate(together, 1)
+    ]
+
+
+def share(percentile: float) -> str:
+    """Return how rare a score is, as "top 0.1 %"."""
+    rarer = max(1 - percentile, _FINEST)
+    return f"top {'<' if rarer <= _FINEST else ''}{100 * rarer:.2g} %"
+
+
+def meaning(scale: Background, score: float) -> str:
+    """Return in a sentence what a score means in the collection."""
+    same = scale.same_class(score)
+    of_class = f" Of the pairs with such a score, {100 * same:.0f} % have one label." if same is not None else ""
+    return f"Cosine {score:.4f}: among the {share(scale.percentile(score))} of this collection's pairs.{of_class}"
+
+
+def how_searched(info: StoreInfo, exact: bool, filtered: bool) -> str:
+    """Return in words how the store found its hits."""
+    if exact or info.access == "scan":
+        why = "as asked" if exact and info.access != "scan" else "so few points need no graph"
+        how = f"Scanned all {info.count:,} points ({why})"
+    else:
+        option = {"graph": "ef", "lists": "nprobe"}[info.access]
+        how = f"Searched the {info.access} ({option} {info.options.get(option, '?')})"
+        if info.indexed < info.count:
+            how += f" of {info.indexed:,} points and scanned the {info.count - info.indexed:,} that are not in it yet"
+        else:
+            how += f", {info.indexed:,} of {info.count:,} points are in it"
+    by = "the engine itself" if info.filtering == "engine" else "a payload table"
+    return how + (f"; {by} held it to the filter." if filtered else ".")
