@@ -29,6 +29,8 @@ class Described:
 PAGES = (
     Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),
     Described("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
+    Described("classes_page", "classes", "Classes", ":material/category:", "How well each class is found"),
+    Described("map_page", "map", "Map", ":material/scatter_plot:", "A map of the collection"),
 )
 
 
