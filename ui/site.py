@@ -44,7 +44,7 @@ def render() -> None:
 
 def go_to(path: str) -> NoReturn:
     """Lead the visitor to the page with this address; never returns."""
-    st.switch_page(_streamlit_page(next(page for page in PAGES if page.path == path)))
+    st.switch_page(_streamlit_page(next(page for page in PAGES if page.path == path)), query_params={})
 
 
 def _streamlit_page(page: Described) -> Page:
