@@ -167,7 +167,7 @@ def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:
     grey = [_GREY] * (len(domain) - len(top))
     colours = [_COLOURS[at % len(_COLOURS)] for at in range(len(top))] + grey
     shapes = [_SHAPES[at // len(_COLOURS)] for at in range(len(top))] + [_SHAPES[0]] * len(grey)
-    legend = alt.Legend(title=field, orient="bottom", columns=4, symbolOpacity=1) if field else None
+    legend = alt.Legend(title=field, orient="bottom", columns=3, labelLimit=90, symbolOpacity=1) if field else None
     chosen = alt.selection_point(name="chosen", fields=["at"])
     zoom = alt.selection_interval(name="zoom", bind="scales")
     around = alt.Scale(zero=False)
