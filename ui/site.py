@@ -31,8 +31,10 @@ class Described:
 PAGES = (
     Described("search_page", "search", "Search", ":material/search:", "Find similar pictures"),
     Described("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
-    Described("collections_page", "collections", "Collections", ":material/database:", "Collections"),
+    Described("classes_page", "classes", "Classes", ":material/category:", "How well each class is found"),
+    Described("map_page", "map", "Map", ":material/scatter_plot:", "A map of the collection"),
     Described("bench_page", "bench", "Bench", ":material/speed:", "Bench"),
+    Described("collections_page", "collections", "Collections", ":material/database:", "Collections"),
 )
 _PANIC = "PanicException"
 """Of the Qdrant engine: pyo3's class has no base but BaseException, and cannot be imported."""
@@ -51,7 +53,7 @@ def render() -> None:
 
 def go_to(path: str) -> NoReturn:
     """Lead the visitor to the page with this address; never returns."""
-    st.switch_page(_streamlit_page(next(page for page in PAGES if page.path == path)))
+    st.switch_page(_streamlit_page(next(page for page in PAGES if page.path == path)), query_params={})
 
 
 def _streamlit_page(page: Described) -> Page:
