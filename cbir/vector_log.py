@@ -15,6 +15,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,12 @@ class LogWriter:
             return
         vectors = np.concatenate([point.vector for point in points], dtype=np.float32)
         columns = [
-            pa.array([id_bytes(point.id) for point in points], pa.binary(16)),
-            pa.array([point.version for point in points]),
-            pa.array([point.digest for point in points], pa.string()),
-            pa.array([to_json(point.payload) for point in points]),
-            pa.array([point.thumbnail for point in points], pa.binary()),
-            pa.FixedSizeListArray.from_arrays(pa.array(vectors), len(vectors) // len(points)),
+            _ids([id_bytes(point.id) for point in points]),
+            _column([point.version.encode() for point in points], pa.string()),
+            _column([point.digest.encode() for point in points], pa.string()),
+            _column([to_json(point.payload).encode() for point in points], pa.string()),
+            _column([point.thumbnail for point in points], pa.binary()),
+            _lists(vectors, len(vectors) // len(points)),
         ]
         self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
@@ -82,12 +83,12 @@ class LogWriter:
         for start in range(0, len(ids), _FRAME_ROWS):
             part = [id_bytes(one) for one in ids[start : start + _FRAME_ROWS]]
             columns = [
-                pa.array(part, pa.binary(16)),
+                _ids(part),
                 *(
                     pa.nulls(len(part), self._schema.field(name).type)
                     for name in ("version", "digest", "payload", "thumbnail")
                 ),
-                pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(part) * dimension, np.float32)), dimension),
+                _lists(np.zeros(len(part) * dimension, np.float32), dimension),
             ]
             self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
@@ -137,10 +138,7 @@ class VectorLog:
         ids = np.frombuffer(b"".join(_fixed(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
         last = np.sort(len(ids) - 1 - from_end)
-        gone = [
-            np.empty(0, bool),
-            *(batch.column(2).is_null().to_numpy(zero_copy_only=False) for batch in self._batches),
-        ]
+        gone = [np.empty(0, bool), *(_absent(batch.column(2)) for batch in self._batches)]
         self._rows = last[~np.concatenate(gone)[last]]
         self._bounds = np.searchsorted(self._rows, self._starts)
         self.dead = len(ids) - len(self._rows)
@@ -370,10 +368,36 @@ def _frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
             held, passed = passed, at - at % mmap.PAGESIZE
 
 
+# `pa.array` and `to_numpy` would import pandas, for half a second in every process that opens a log.
+
+
+def _column(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
+    ends = np.array([*accumulate(map(len, values), initial=0)], np.int32)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])
+
+
+def _ids(values: Sequence[bytes]) -> pa.Array:
+    return pa.Array.from_buffers(pa.binary(16), len(values), [None, pa.py_buffer(b"".join(values))])
+
+
+def _lists(values: Vector, size: int) -> pa.Array:
+    inner = pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
+    return pa.FixedSizeListArray.from_arrays(inner, size)
+
+
+def _absent(column: pa.Array) -> npt.NDArray[np.bool_]:
+    bits = column.buffers()[0]
+    if bits is None:
+        return np.zeros(len(column), bool)
+    present = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little").astype(bool)
+    return ~present[column.offset : column.offset + len(column)]
+
+
 def _fixed(column: pa.Array, width: int) -> bytes:
     data: bytes = column.buffers()[1].to_pybytes()
     return data[column.offset * width : (column.offset + len(column)) * width]
 
 
 def _matrix(column: pa.Array, dimension: int) -> Vector:
-    return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, dimension)  # type: ignore[no-any-return]
+    at = 4 * dimension * column.offset
+    return np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, at).reshape(-1, dimension)

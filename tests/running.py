@@ -1,7 +1,13 @@
-"""A command line run in this process."""
+"""A command line run in this process, or in one of its own."""
 
+import io
+import logging
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 import pytest
 
@@ -21,3 +27,29 @@ def runner(
         return (int(ended.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+def run_here(main: Callable[[], None], *words: object) -> "subprocess.CompletedProcess[str]":
+    """Run `main` as a command of these words, with what it logs, as `subprocess.run` would in another."""
+    command, out, err = list(map(str, words)), io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "argv", command),
+        patch.dict(os.environ),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        _logging_unset(),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _logging_unset() -> Iterator[None]:
+    """Let a command set up its logging as at the start of a process: pytest has put handlers of its own there."""
+    root, ours = logging.getLogger(), logging.getLogger("cbir")
+    before = root.level, ours.level
+    with patch.object(root, "handlers", []):
+        yield
+    root.setLevel(before[0])
+    ours.setLevel(before[1])

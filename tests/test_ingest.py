@@ -1,4 +1,4 @@
-"""The ingest command as its users call it: real files, real stores, one process each."""
+"""The ingest command as its users call it: real files and real stores, and a process each where that matters."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from cbir.ingest import command
 from cbir.ingest.engines import build_engine
 from cbir.ingest.pipeline import Embedding, embed_all
 from cbir.ingest.run import ingest
@@ -29,11 +30,17 @@ from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
 from cbir.stores import ENGINE_KINDS, open_store
 
+from .running import run_here
+
 COMMAND = [sys.executable, "-m", "cbir.ingest.command"]
 
 
-def run(*arguments: object, code: int = 0) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+def run(*arguments: object, code: int = 0, own_process: bool = False) -> "subprocess.CompletedProcess[str]":
+    """Run the command here, or, where a test is about that, in a process of its own."""
+    if own_process:
+        done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+    else:
+        done = run_here(command.main, "cbir-ingest", *arguments)
     assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}{done.stdout}"
     assert "Traceback" not in done.stderr
     return done
@@ -69,7 +76,7 @@ def photos(photo_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_stored_and_a_second_run_stores_nothing(photos: Path, tmp_path: Path, embedder: Embedder) -> None:
-    first = json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)
+    first = json.loads(run(photos, *stores(tmp_path / "index"), "--json", own_process=True).stdout)
     assert (first["read"], first["stored"], first["skipped"], first["unchanged"]) == (24, 24, 0, 0)
     assert first["images_per_second"] > 0
     assert set(first["seconds"]) >= {"read", "decode", "embed", "store"}
@@ -79,7 +86,7 @@ def test_a_folder_is_stored_and_a_second_run_stores_nothing(photos: Path, tmp_pa
         expected = embedder.embed([embedder.decode((photos / key).read_bytes(), 40)])[0]
         assert float(vector @ expected) > 0.99999
         assert payload["label"] == Path(key).parent.name
-    again = json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)
+    again = json.loads(run(photos, *stores(tmp_path / "index"), "--json", own_process=True).stdout)
     assert (again["read"], again["stored"], again["unchanged"]) == (24, 0, 24)
     assert not (tmp_path / "index" / again["collection"] / "000002").exists()
 
@@ -365,7 +372,7 @@ def test_odd_names_are_stored_and_printed_without_harm(tmp_path: Path) -> None:
     for name in names:
         (Path(os.fsdecode(os.fsencode(folder) + b"/" + name))).write_bytes(next_png())
     (folder / "\x1b[31mbad.png").write_text("text")
-    done = run(folder, *stores(tmp_path / "index"))
+    done = run(folder, *stores(tmp_path / "index"), own_process=True)
     assert "\x1b" not in done.stdout
     assert len(stored(tmp_path / "index")) == len(names)
     assert json.loads(run(folder, *stores(tmp_path / "index"), "--json").stdout)["unchanged"] == len(names)

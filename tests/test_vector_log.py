@@ -1,5 +1,7 @@
 """The vector log: whatever happens to the file, what is read is a prefix of what was appended."""
 
+import subprocess
+import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -136,6 +138,17 @@ def test_a_torn_or_flipped_tail_leaves_a_prefix_and_appending_goes_on(data: st.D
         assert same(VectorLog(Path(name), DIMENSION), [point for frame in frames[:intact] for point in frame])
         write(Path(name), frames[intact:])
         assert same(VectorLog(Path(name), DIMENSION), [point for frame in frames for point in frame])
+
+
+def test_a_log_costs_no_process_half_a_second_for_libraries_that_it_does_not_need(tmp_path: Path) -> None:
+    writer = LogWriter(segment_path(tmp_path, 1), DIMENSION)
+    writer.append([a_point(number) for number in range(9)])
+    writer.delete([a_point(0).id])
+    writer.close()
+    read = f"list(cbir.vector_log.VectorLog(pathlib.Path({str(tmp_path)!r}), {DIMENSION}).points())"
+    code = f"import pathlib, sys, cbir.vector_log; print(len({read}), 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "8 False\n"
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2500])
