@@ -2,7 +2,7 @@
 #   docker build -t cbir . && docker run --rm -p 127.0.0.1:8501:8501 -v "$PWD/index:/index:ro" cbir cbir-ui \
 #     --host 0.0.0.0 --public-name localhost --store edge:/index
 FROM python:3.11.14-slim-bookworm AS build
-ARG EXTRAS=sample
+ARG EXTRAS=sample,login
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY cbir cbir

@@ -1,6 +1,7 @@
-"""The real page in a real browser: for the tests, and for the picture of it in the documentation.
+"""The real page in a real browser: for the tests, and for the pictures of it in the documentation.
 
-`python -m tests.browser docs/page.png [STORE ...]` writes that picture; the stores should hold the sample.
+`python -m tests.browser docs [STORE ...]` writes those pictures; the stores should hold the sample, and CBIR_REPORTS
+what `cbir-bench` measured of them.
 """
 
 import io
@@ -34,6 +35,8 @@ FLAGS = (
 )
 START_SECONDS = 40
 NOWHERE = "http://127.0.0.1:9"
+PAGES = {"compare": ".card.both", "classes": "canvas", "map": "canvas", "bench": "canvas", "collections": "button"}
+"""The other pages, and what is on them when they are drawn."""
 NO_INTERNET = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 
 
@@ -58,12 +61,16 @@ def chromium(path: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def served(stores: Sequence[str], folder: Path, options: Sequence[str] = ()) -> Iterator[str]:
-    """Run `cbir-ui` on these stores, relative to `folder`, and yield the page's address."""
+def served(stores: Sequence[str], folder: Path, options: Sequence[str] = (), keep: Sequence[str] = ()) -> Iterator[str]:
+    """Run `cbir-ui` on these stores, relative to `folder`, and yield the page's address; `keep` names settings."""
     port = free_port()
     command = [sys.executable, "-m", "cbir.ui.launch", "--port", str(port), *(f"--store={store}" for store in stores)]
     command += options
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CBIR_", "STREAMLIT_"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in keep or not name.startswith(("CBIR_", "STREAMLIT_"))
+    }
     environment |= NO_INTERNET
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
@@ -96,19 +103,38 @@ def _comes_up(process: "subprocess.Popen[bytes]", address: str) -> bool:
     return False
 
 
-def screenshot(out: Path, stores: Sequence[str]) -> None:
-    """Write a picture of the page after a search."""
+def screenshots(folder: Path, stores: Sequence[str]) -> None:
+    """Write a picture of every page, and one of the search page on a phone in the dark."""
     path = find_chromium()
     if path is None:
         raise SystemExit("no Chromium found; set CBIR_CHROMIUM")
-    with served(stores, Path()) as address, chromium(path) as browser:
-        page: Page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(address)
-        picture = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
-        page.locator("input[type=file]").set_input_files(picture)
-        page.locator(".card").first.wait_for()
-        page.wait_for_timeout(1500)  # what is going away has gone
-        page.screenshot(path=out)
+    with served(stores, Path(), keep=("CBIR_REPORTS",)) as address, chromium(path) as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
+        _search(page, address)
+        page.screenshot(path=folder / "search.png")
+        for name, done in PAGES.items():
+            page.get_by_role("link", name=name.title(), exact=True).click()
+            page.locator(done).first.wait_for()
+            _settle(page)
+            page.screenshot(path=folder / f"{name}.png")
+        phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
+        page = phone.new_page()
+        _search(page, address)
+        page.screenshot(path=folder / "phone.png")
+
+
+def _search(page: Page, address: str) -> None:
+    page.goto(address)
+    page.locator(".tile").first.wait_for()
+    picture = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
+    page.locator("input[type=file]").set_input_files(picture)
+    page.locator(".card").first.wait_for()
+    _settle(page)
+
+
+def _settle(page: Page) -> None:
+    page.wait_for_timeout(2500)  # what is going away has gone, and plots are drawn
 
 
 def _mirrored(key: str) -> bytes:
@@ -121,4 +147,4 @@ def _mirrored(key: str) -> bytes:
 
 
 if __name__ == "__main__":
-    screenshot(Path(sys.argv[1]), sys.argv[2:] or ["edge:./index", "faiss:./index/faiss"])
+    screenshots(Path(sys.argv[1]), sys.argv[2:] or ["edge:./index", "faiss:./index/faiss"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -24,9 +25,17 @@ from .test_ingest import run
 VECTORS = unit_vectors(300)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "index"
+    build(both(folder), VECTORS)
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    build(both(tmp_path / "index"), VECTORS)
+def root(built: Path, tmp_path: Path) -> Path:
+    """An index that the test may do with as it likes."""
+    subprocess.run(["/bin/cp", "-a", built, tmp_path / "index"], check=True)  # Edge's files stay sparse
     return tmp_path / "index"
 
 

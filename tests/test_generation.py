@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,17 @@ def no_progress(name: str, count: int) -> Callable[[int], None]:
     return lambda done: None
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "index"
+    build(both(folder), VECTORS)
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    build(both(tmp_path / "index"), VECTORS)
+def root(built: Path, tmp_path: Path) -> Path:
+    """An index that the test may do with as it likes."""
+    subprocess.run(["/bin/cp", "-a", built, tmp_path / "index"], check=True)  # Edge's files stay sparse
     return tmp_path / "index"
 
 

@@ -92,9 +92,10 @@ def test_the_wheel_holds_what_the_folders_hold_and_its_commands_start(tmp_path: 
 
     # An empty environment that sees this one's libraries, but not its editable install of cbir.
     home = tmp_path / "venv"
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, capture_output=True)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", wheel]
+    subprocess.run(install, check=True, capture_output=True)
     site = next((home / "lib").glob("python*/site-packages"))
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
     where = subprocess.run(

@@ -228,11 +228,11 @@ def test_every_file_is_checked_when_asked_and_stays_checked(page: Page, site: Si
 def test_a_button_leads_from_a_collection_to_searching_it(page: Page, site: SimpleNamespace) -> None:
     go(page, site, "collections")
     store(page, "moving and FAISS").get_by_role("button", name="Search it in FAISS · faiss").click()
-    expect(page.locator(".tile")).to_have_count(8)
+    expect(page.locator(".tile")).to_have_count(10)
     expect(page.get_by_role("combobox", name="Store")).to_have_value("FAISS · faiss")
     page.get_by_role("link", name="Collections").click()
     store(page, site.server.url).get_by_role("button", name="Search it").click()
-    expect(page.locator(".tile")).to_have_count(8)
+    expect(page.locator(".tile")).to_have_count(10)
     expect(page.get_by_role("combobox", name="Store")).to_have_value(site.server.url)
 
 
@@ -243,7 +243,7 @@ def searching(page: Page, site: SimpleNamespace, name: str) -> None:
     page.get_by_role("option", name=name, exact=True).click()
     expect(page.get_by_role("combobox", name="Store")).to_have_value(name)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    expect(page.locator(".tile")).to_have_count(8)
+    expect(page.locator(".tile")).to_have_count(10)
 
 
 def fails_and_comes_back(page: Page, site: SimpleNamespace, told: str, back: Callable[[], None]) -> None:
@@ -263,10 +263,12 @@ def fails_and_comes_back(page: Page, site: SimpleNamespace, told: str, back: Cal
         expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         if not page.get_by_role("button", name="Try again").count():
             break
-    expect(page.locator(".tile")).to_have_count(8)
+    expect(page.locator(".tile")).to_have_count(10)
     expect(alert).to_have_count(0)
     page.locator(".tile").nth(1).click()
     expect(page.locator(".card").first).to_be_visible()
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator(".tile")).to_have_count(10)
     assert page.evaluate("window.here"), "the page was reloaded"
 
 

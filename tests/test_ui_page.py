@@ -234,7 +234,7 @@ def name_of(picture: tuple[str, str | None, bytes]) -> str:
 
 def settled(page: Page, count: int = K) -> None:
     expect(page.locator(".card")).to_have_count(count)
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
 def until(page: Page, good: Callable[[], bool]) -> None:

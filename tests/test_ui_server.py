@@ -16,7 +16,11 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import Config
 from websockets.sync.client import connect
 
+from cbir.settings import Settings
+from cbir.stores import open_store
+
 from .browser import served
+from .crowd import crowd
 
 NAME = "photos.example.org"
 OPENING = {
@@ -114,3 +118,12 @@ def test_what_a_server_does_not_tell_is_set() -> None:
     settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
     assert settings["server"]["maxUploadSize"] == MAX_BYTES >> 20
     assert settings["client"]["showErrorDetails"] == "none"
+
+
+def test_many_visitors_search_at_once(alone: str, index: Path) -> None:
+    store = open_store(f"edge:{index}", None, Settings())
+    ids = store.sample(100, 0)
+    store.close()
+    found = crowd(alone, "", ids, visitors=6, seconds=4)
+    assert len(found) >= 6
+    assert {(one.hits, one.errors) for one in found} == {(24, ())}
