@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test soak test-export test-ray lint clean
+.PHONY: demo test test-pages soak test-export test-ray lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
@@ -13,7 +13,11 @@ demo: $(VENV)/.demo
 
 # Tests wait for processes of their own a third of the time: three at once keep two cores busy.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
+
+# Every page in a real browser, also at a phone's width and with axe-core: four minutes more.
+test-pages: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m pages
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test

@@ -24,11 +24,12 @@ from cbir.sources import SourceOptions, open_source
 from .browser import chromium, find_chromium, served
 from .web_server import answer, serve
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("search page")]
 
 Pictures = list[tuple[str, str | None, bytes]]
 ODD_NAME = "a_b*c $x$ :red[z] <b>bold<b>.png"
 DESK, PHONE = 1280, 390
+WIDTHS = [pytest.param(DESK, id="desk"), pytest.param(PHONE, id="phone", marks=pytest.mark.pages)]
 K = 24
 PASTE = """([name, type, text]) => {
     const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
@@ -135,7 +136,7 @@ def new_page(browser: Browser, width: int, address: str) -> Page:
     return page
 
 
-@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+@pytest.fixture(params=WIDTHS)
 def page(browser: Browser, site: SimpleNamespace, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page, just opened, in a window of its own."""
     opened = new_page(browser, request.param, site.address)
@@ -154,7 +155,7 @@ def desk(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
     opened.context.close()
 
 
-@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+@pytest.fixture(params=WIDTHS)
 def shop(browser: Browser, site: SimpleNamespace, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page with the store of many fields."""
     opened = new_page(browser, request.param, f"{site.address}/?store=Qdrant+Edge+%C2%B7+rich")
@@ -336,7 +337,7 @@ def test_the_picture_behind_an_address_is_asked_and_shared(page: Page, pictures:
         box.press("Enter")
         expect(page.locator(".query h2")).to_have_text("tom.png")
         expect(heading(page, 1)).to_have_text(name_of(pictures[50]))
-        assert "tom.png" in page.url
+        expect(page).to_have_url(re.compile("tom.png"))
         box.fill(f"{web.url}/none.png")
         box.press("Enter")
         expect(page.get_by_role("alert")).to_contain_text("The picture of that address cannot be used:")
@@ -664,6 +665,7 @@ def serious(page: Page) -> list[str]:
     ]
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_in_the_way_of_anybody(browser: Browser, site: SimpleNamespace, scheme: str) -> None:
     for width in (DESK, PHONE):
