@@ -3,7 +3,7 @@
 All of it is made of what every store can do, so that all of them answer alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,13 @@ def example_query(store: Store, positives: Sequence[str | Vector], negatives: Se
 
 
 def diverse(
-    store: Store, vector: Vector, k: int, diversity: float = 0.5, candidates: int = CANDIDATES, **how: Any
+    store: Store,
+    vector: Vector,
+    k: int,
+    diversity: float = 0.5,
+    candidates: int = CANDIDATES,
+    without: Collection[str] = (),
+    **how: Any,
 ) -> list[Hit]:
     """Return k of the best hits, each chosen for being near the query and far from those chosen before it.
 
@@ -89,6 +95,7 @@ def diverse(
         k: How many hits.
         diversity: 0 for the plain best hits, up to 1.
         candidates: Of how many best hits to choose, at least k.
+        without: Ids of points that are not to be chosen, an example of the query, say.
         how: As for `Store.search`.
 
     Raises:
@@ -96,7 +103,8 @@ def diverse(
     """
     if not 0 <= diversity <= 1:
         raise UsageError(f"the diversity must be from 0 to 1, not {diversity}")
-    hits = store.search(vector[None], max(k, candidates), **how)[0]
+    found = store.search(vector[None], max(k, candidates) + len(without), **how)[0]
+    hits = [hit for hit in found if hit.id not in without]
     if not hits:
         return []
     vectors = _vectors(store, [hit.id for hit in hits])

@@ -432,6 +432,7 @@ def test_a_large_view_shows_all_there_is_and_turns_pages(shop: Page) -> None:
     for field in ("key", "label", "sha256", "name", "year", "new", "colour", "point"):
         expect(window.locator("dt").get_by_text(field, exact=True)).to_be_visible()
     expect(window).to_contain_text("of this collection's pairs")
+    shop.keyboard.press("Tab")
     shop.keyboard.press("ArrowRight")
     expect(shop.get_by_role("dialog").locator("h3")).to_have_text(heading(shop, 2).inner_text())
     shop.keyboard.press("Escape")
@@ -451,7 +452,7 @@ def test_filters_say_how_many_there_are_and_leave_only_those(shop: Page) -> None
     tick(shop, "new", "false")
     leave_sidebar(shop)
     expect(shop).to_have_url(re.compile(r"is\.colour=green.*from\.year=2005|from\.year=2005.*is\.colour=green"))
-    expect(shop.get_by_text("held it to the filter")).to_be_visible()
+    expect(shop.get_by_text("applied the filter. Only colour green, new false, year from 2005.")).to_be_visible()
     expect(shop.locator(".card")).to_have_count(narrowed["false"])
     with shop.expect_download() as download:
         shop.get_by_role("button", name="JSON").click()
@@ -496,7 +497,8 @@ def test_variety_and_groups_change_what_is_shown(shop: Page) -> None:
         slider.press("ArrowRight")
     leave_sidebar(shop)
     expect(shop).to_have_url(re.compile(r"diversity=0\.8"))
-    becomes(shop, lambda found: len(found) == K and found != plain)
+    assert becomes(shop, lambda found: len(found) == K and found != plain)[0] == plain[0]
+    expect(shop.get_by_text(f"{K} similar and unlike each other")).to_be_visible()
     choose(shop, "Group by", "colour")
     expect(shop.locator(".gallery h3")).to_have_count(3)
     assert set(shop.locator(".gallery h3").all_inner_texts()) == {"red", "green", "blue"}
@@ -556,6 +558,10 @@ def test_a_search_is_shared_by_its_address_and_gone_back_to(
     page.go_back()
     expect(page).not_to_have_url(re.compile("is.label="))
     expect(page.locator(".card")).to_have_count(K)
+    page.go_back()
+    expect(page.locator(".example")).to_have_count(1)
+    page.go_back()
+    expect(page.locator(".tile")).to_have_count(10)
     gone = new_page(browser, DESK, f"{site.address}/?like=a-picture-that-had-to-make-room")
     expect(gone.get_by_role("alert")).to_contain_text("kept for a while only and is gone")
     expect(gone.locator(".tile")).to_have_count(10)
@@ -570,12 +576,16 @@ def test_it_is_said_how_the_store_searched(desk: Page, pictures: Pictures) -> No
     desk.locator(".tile").nth(2).click()
     settled(desk)
     in_edge = headings(desk)
-    expect(desk.get_by_text(f"Scanned all {count} points (so few points need no graph).")).to_be_visible()
+    expect(
+        desk.get_by_text(f"Exact search: all {count} pictures were compared (so few need no graph).")
+    ).to_be_visible()
     choose(desk, "Store", "FAISS · faiss")
-    expect(desk.get_by_text(f"Searched the graph (ef 128), {count} of {count} points are in it.")).to_be_visible()
+    expect(
+        desk.get_by_text(f"Approximate search by the graph (ef 128); {count} of {count} pictures are indexed.")
+    ).to_be_visible()
     becomes(desk, lambda found: found[:5] == in_edge[:5])
     sidebar(desk).get_by_text("Scan everything").click()
-    expect(desk.get_by_text(f"Scanned all {count} points (as asked).")).to_be_visible()
+    expect(desk.get_by_text(f"Exact search: all {count} pictures were compared (as asked).")).to_be_visible()
 
 
 def test_a_picture_that_another_collection_lacks_is_no_error(desk: Page) -> None:

@@ -118,8 +118,28 @@ def test_the_address_is_taken_for_a_link_and_a_step_back_but_not_from_another_pa
     read()
     assert len(adopted) == 2, "another page had no query in its address"
     session["arrived"] = False
+    address.write({"like": [OTHER]})
+    del there["like"]
     read()
-    assert adopted[2:] == [{}], "a step back to where nothing was asked"
+    assert adopted[2:] == [{"like": [ID]}], "a step back to where the visitor came from the other page"
+
+
+def test_a_step_back_to_where_nothing_was_asked_asks_nothing(session: dict[str, object]) -> None:
+    session["page"] = "search"
+    session["arrived"] = True
+    read: Callable[[], None] = partial(address.read, lambda parameters: query.ask(query.from_address(parameters)))
+    read()
+    session["arrived"] = False
+    for ref in (ID, OTHER):
+        query.ask_point(ref)
+        read()
+        address.write(query.to_address(query.current()))
+    for there in ({"like": [ID]}, {}):
+        for name in list(streamlit.query_params):
+            del streamlit.query_params[name]
+        streamlit.query_params.update(there)
+        read()
+        assert query.to_address(query.current())["like"] == there.get("like", [])
 
 
 def brought(name: str, size: int) -> Brought:
@@ -217,7 +237,7 @@ HITS = [
 
 def test_a_table_of_hits_runs_no_formula() -> None:
     rows = list(csv.reader(io.StringIO(hit_table.as_csv(HITS))))
-    assert rows[0] == ["rank", "score", "id", "key", "label", "sha256", "name", "year", "tags"]
+    assert rows[0] == ["rank", "score", "point", "key", "label", "sha256", "name", "year", "tags"]
     assert rows[1] == ["1", "0.750000", ID, "a.png", "cats", "0", '\'=HYPERLINK("http://x")', "7", ""]
     assert rows[2] == ["2", "0.500000", OTHER, "b, c.png", "", "1", "", "", '["x","ü"]']
 
@@ -235,15 +255,19 @@ def test_hits_as_json_say_all_there_is() -> None:
 
 
 def test_how_a_store_searched_is_said_in_words() -> None:
-    assert results.how_searched(info(), False, False) == "Searched the graph (ef 64), 1,000 of 1,000 points are in it."
+    assert results.how_searched(info(), False, False) == (
+        "Approximate search by the graph (ef 64); 1,000 of 1,000 pictures are indexed."
+    )
     partly = results.how_searched(info(indexed=900), False, True)
     assert partly == (
-        "Searched the graph (ef 64) of 900 points and scanned the 100 that are not in it yet;"
-        " the engine itself held it to the filter."
+        "Approximate search by the graph (ef 64) of 900 pictures; the 100 that are not in it yet were scanned."
+        " The engine applied the filter."
     )
-    assert results.how_searched(info(), True, False) == "Scanned all 1,000 points (as asked)."
+    assert results.how_searched(info(), True, False) == "Exact search: all 1,000 pictures were compared (as asked)."
     scanned = results.how_searched(info(access="scan", indexed=0, filtering="payload table"), False, True)
-    assert scanned == "Scanned all 1,000 points (so few points need no graph); a payload table held it to the filter."
+    assert scanned == (
+        "Exact search: all 1,000 pictures were compared (so few need no graph). The payload table applied the filter."
+    )
 
 
 def test_a_score_is_told_as_a_share_of_the_pairs() -> None:
@@ -254,7 +278,7 @@ def test_a_score_is_told_as_a_share_of_the_pairs() -> None:
     assert results.share(0.5) == "top 50 %"
     assert results.share(0.9999) == "top 0.01 %"
     assert results.share(1.0) == "top <0.001 %"
-    assert "Of the pairs with such a score, 100 % have one label." in results.meaning(scale, 0.9)
+    assert "Of the pairs with such a score, 100 % have the same label." in results.meaning(scale, 0.9)
     assert results.share(scale.percentile(scale.score_at(results.SIMILARITIES["top 10 %"]))) == "top 10 %"
     unlabelled = of_pairs(scores, np.full(len(scores), -1, np.int8))
     assert "label" not in results.meaning(unlabelled, 0.9)

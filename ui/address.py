@@ -10,9 +10,10 @@ import streamlit as st
 Parameters = dict[str, list[str]]
 
 _PREFIXES = ("is.", "from.", "to.")
-_NAMES = ("like", "unlike")
+_NAMES = ("like", "unlike", "shown")
 _KEPT = "address"
 _TOUCHED = "touched"
+_BARE = "bare"
 
 
 def touched() -> None:
@@ -27,18 +28,21 @@ def touched() -> None:
 def read(adopt: Callable[[Parameters], None]) -> None:
     """Call `adopt` with the address's parameters if they are other ones than the page wrote: a link, or a step back.
 
-    Who comes from another page of the site comes without parameters, and finds what they left.
+    Who comes from another page of the site comes without parameters, and finds what they left; so it is when they
+    step back to that address later.
     """
     there = _parameters()
     kept = st.session_state.get(_KEPT)
-    if (
-        st.session_state.pop(_TOUCHED, False)
-        or there == kept
-        or (not there and kept is not None and st.session_state.get("arrived"))
-    ):
+    bare: dict[str, Parameters] = st.session_state.setdefault(_BARE, {})
+    page = str(st.session_state.get("page"))
+    if st.session_state.get("arrived") and not there:
+        bare[page] = kept or {}
+    there = there or bare.get(page, {})
+    if st.session_state.pop(_TOUCHED, False) or there == kept:
         return
     st.session_state[_KEPT] = there
     adopt(there)
+    st.session_state.pop(_TOUCHED, None)  # what adopts may touch
 
 
 def write(wanted: Parameters) -> None:

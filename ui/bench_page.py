@@ -287,7 +287,7 @@ def _section(
     if plot and shown:
         legend = max(len({row[field] for row in shown}) for field in _COLOURED if field in shown[0])
         height = 240 + _LEGEND_LINE * legend  # the legend takes its room from the plot
-        st.altair_chart(plot(shown).properties(height=height, description=title), width="stretch")
+        st.altair_chart(plots.readable(plot(shown).properties(height=height, description=title)), width="stretch")
     if table:
         st.dataframe(rows, hide_index=True)
 

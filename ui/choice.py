@@ -85,7 +85,12 @@ def facts(info: StoreInfo) -> None:
     if info.model.random_weights:
         st.warning("This model has random weights, so what it finds means nothing.", icon=":material/warning:")
     indexed = f", {info.indexed:,} of {info.count:,} indexed" if info.access != "scan" else ""
-    rows = [("Pictures", f"{info.count:,}"), ("Model", info.model.name), ("Access", f"{info.access}{indexed}")]
+    rows = [
+        ("Collection", info.collection),
+        ("Pictures", f"{info.count:,}"),
+        ("Model", info.model.name),
+        ("Access", f"{info.access}{indexed}"),
+    ]
     parts.facts(rows + ([("Generation", info.generation)] if info.generation else []))
 
 

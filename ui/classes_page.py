@@ -12,6 +12,7 @@ from cbir.filters import Value
 from cbir.settings import Settings
 
 from . import choice, onward, parts
+from .plots import readable
 from .searcher import Searcher
 from .work import Work, show_progress
 
@@ -127,7 +128,12 @@ def _matrix(report: ClassReport) -> None:
     ]
     others = [name for name in (*names, _OTHERS, _NONE) if any(cell["retrieved"] == name for cell in cells)]
     base = alt.Chart(alt.InlineData(values=cells)).encode(
-        alt.X("retrieved:N", sort=others, title="Label of the hits", axis=alt.Axis(labelAngle=-40, orient="top")),
+        alt.X(
+            "retrieved:N",
+            sort=others,
+            title="Label of the hits",
+            axis=alt.Axis(labelAngle=-90, labelOverlap=False, orient="top"),
+        ),
         alt.Y("class:N", sort=names, title="Class of the query"),
         tooltip=[
             alt.Tooltip("class:N", title="class"),
@@ -143,7 +149,7 @@ def _matrix(report: ClassReport) -> None:
         base.mark_rect(color=_FILL, cornerRadius=3).encode(opacity=strength),
         told.encode(text=alt.Text("share:Q", format=".0%"), color=colour),
     ).properties(height=alt.Step(28))
-    st.altair_chart(chart, key="matrix", alt="Which share of the hits of each class has which label")
+    st.altair_chart(readable(chart), key="matrix", alt="Which share of the hits of each class has which label")
 
 
 def _failing(searcher: Searcher, report: ClassReport) -> None:
@@ -156,9 +162,9 @@ def _failing(searcher: Searcher, report: ClassReport) -> None:
         st.session_state["tables"] += 1  # a new table, in which no row is selected
 
     st.subheader("Failing queries", anchor=False)
-    name = st.selectbox(
-        "Class", names, names.index(worst), key=_CHOSEN, bind="query-params", on_change=chosen, width=360
-    )
+    # Streamlit warns of a default beside a value that is set already.
+    first = 0 if _CHOSEN in st.session_state else names.index(worst)
+    name = st.selectbox("Class", names, first, key=_CHOSEN, bind="query-params", on_change=chosen, width=360)
     failing = by_name[name].failing
     if not failing:
         st.success("All hits of all its queries have its label.", icon=":material/check:")

@@ -58,7 +58,7 @@ def _show(sides: Sequence[Searcher], asked: Sequence[list[Resolved]], answers: S
         with column:
             st.markdown(f"**{problems.literal(_name(info))}**")
             spent = ", ".join(f"{stage} {milliseconds:.1f} ms" for stage, milliseconds in one.milliseconds.items())
-            st.caption(f"{results.how_searched(info, exact, filtered=False)} {spent}")
+            st.caption(f"{results.how_searched(info, exact, filtered=False)} Time: {spent}.")
             cards = _cards(searcher, one.hits, other.hits)
             parts.gallery(f"gallery {suffix}", [parts.Section("", cards)], query.act)
 

@@ -20,6 +20,13 @@ def draw(searcher: Searcher) -> Filter:
         CbirError: The store failed.
     """
     fields = cached.fields(searcher)
+    st.button(
+        "No filter",
+        icon=":material/filter_alt_off:",
+        type="tertiary",
+        on_click=_no_filter,
+        disabled=not chosen(fields),
+    )
     for field, kind in fields.items():
         if kind == "number":
             low, high = st.columns(2)
@@ -30,14 +37,21 @@ def draw(searcher: Searcher) -> Filter:
                 placeholder="any",
                 persist_state="session",
                 on_change=touched,
+                step=1.0,
+                format="%g",
             )
             high.number_input(
-                "to", value=None, key=f"to.{field}", placeholder="any", persist_state="session", on_change=touched
+                "to",
+                value=None,
+                key=f"to.{field}",
+                placeholder="any",
+                persist_state="session",
+                on_change=touched,
+                step=1.0,
+                format="%g",
             )
         else:
             _values(searcher, field, fields)
-    if chosen(fields):
-        st.button("No filter", icon=":material/filter_alt_off:", type="tertiary", on_click=_no_filter)
     return chosen(fields)
 
 
@@ -54,6 +68,18 @@ def chosen(fields: Mapping[str, str], without: str = "") -> Filter:
         elif values := st.session_state.get(f"is.{field}"):
             found.append(Match(field, tuple(dict.fromkeys(one for text in values for one in meanings(text)))))
     return tuple(found)
+
+
+def told(where: Filter) -> str:
+    """Return in words what a filter leaves."""
+    words = []
+    for one in where:
+        if isinstance(one, Match):
+            words.append(f"{one.field} {' or '.join(dict.fromkeys(map(_text, one.values)))}")
+        else:
+            ends = (f"{word} {bound:g}" for word, bound in (("from", one.gte), ("to", one.lte)) if bound is not None)
+            words.append(f"{one.field} {' '.join(ends)}")
+    return ", ".join(words)
 
 
 def adopt(parameters: Parameters) -> None:

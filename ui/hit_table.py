@@ -27,20 +27,22 @@ def as_json(answer: Answer, info: StoreInfo, access: str) -> str:
 
 
 def as_csv(hits: Sequence[Hit]) -> str:
-    """Return hits as CSV: rank, score and id, then every field of a payload.
+    """Return hits as CSV: rank, score and the point's id, then every field of a payload.
 
     A text that a spreadsheet would take for a formula gets an apostrophe before it.
     """
     fields = list(dict.fromkeys(field for hit in hits for field in hit.payload))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["rank", "score", "id", *map(_cell, fields)])
+    writer.writerow(["rank", "score", "point", *map(_cell, fields)])
     for rank, hit in enumerate(hits, 1):
         writer.writerow([rank, f"{hit.score:.6f}", hit.id, *(_cell(hit.payload.get(field)) for field in fields)])
     return out.getvalue()
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else to_json(value)

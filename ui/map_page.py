@@ -16,6 +16,7 @@ from cbir.settings import Settings
 from cbir.stores import Store
 
 from . import cached, choice, onward, parts, problems
+from .plots import readable
 from .searcher import Searcher
 from .work import Work, show_progress
 
@@ -186,7 +187,7 @@ def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:
         .properties(height=_HEIGHT)
     )
     st.altair_chart(
-        chart,
+        readable(chart),
         key=key,
         on_select=clicked,
         selection_mode="chosen",

@@ -178,6 +178,7 @@ def of_examples(examples: Sequence[tuple[Sign, Example]]) -> Query:
 
 def forget() -> None:
     """Ask nothing."""
+    st.session_state["adding"] = False
     ask(Query())
 
 

@@ -72,21 +72,22 @@ def share(percentile: float) -> str:
 def meaning(scale: Background, score: float) -> str:
     """Return in a sentence what a score means in the collection."""
     same = scale.same_class(score)
-    of_class = f" Of the pairs with such a score, {100 * same:.0f} % have one label." if same is not None else ""
+    of_class = f" Of the pairs with such a score, {100 * same:.0f} % have the same label." if same is not None else ""
     return f"Cosine {score:.4f}: among the {share(scale.percentile(score))} of this collection's pairs.{of_class}"
 
 
 def how_searched(info: StoreInfo, exact: bool, filtered: bool) -> str:
     """Return in words how the store found its hits."""
     if exact or info.access == "scan":
-        why = "as asked" if exact and info.access != "scan" else "so few points need no graph"
-        how = f"Scanned all {info.count:,} points ({why})"
+        why = "as asked" if exact and info.access != "scan" else "so few need no graph"
+        how = f"Exact search: all {info.count:,} pictures were compared ({why})"
     else:
         option = {"graph": "ef", "lists": "nprobe"}[info.access]
-        how = f"Searched the {info.access} ({option} {info.options.get(option, '?')})"
+        how = f"Approximate search by the {info.access} ({option} {info.options.get(option, '?')})"
         if info.indexed < info.count:
-            how += f" of {info.indexed:,} points and scanned the {info.count - info.indexed:,} that are not in it yet"
+            how += (
+                f" of {info.indexed:,} pictures; the {info.count - info.indexed:,} that are not in it yet were scanned"
+            )
         else:
-            how += f", {info.indexed:,} of {info.count:,} points are in it"
-    by = "the engine itself" if info.filtering == "engine" else "a payload table"
-    return how + (f"; {by} held it to the filter." if filtered else ".")
+            how += f"; {info.indexed:,} of {info.count:,} pictures are indexed"
+    return how + (f". The {info.filtering} applied the filter." if filtered else ".")

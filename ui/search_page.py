@@ -1,10 +1,11 @@
 """The search page: ask with pictures, see what is similar, go on from there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
+from cbir.background import Background
 from cbir.filters import Filter
 from cbir.settings import Settings
 
@@ -59,12 +60,20 @@ def draw(settings: Settings) -> None:
                 hint = "Choose at least one picture that hits are to be like."
             _card(asked, "What are you looking for?", hint, [], {})
         ask.examples(searcher)
-    address.write(query.to_address(query.current()) | filter_panel.parameters(cached.fields(searcher)))
+    shown = st.session_state.get("shown")
+    address.write(
+        query.to_address(query.current())
+        | filter_panel.parameters(cached.fields(searcher))
+        | {"shown": [str(shown)] if shown else []}
+    )
 
 
 def _adopt(parameters: address.Parameters) -> None:
     query.ask(query.from_address(parameters))
     filter_panel.adopt(parameters)
+    for text in parameters.get("shown", ()):
+        if text.isdecimal() and len(text) <= 4:
+            st.session_state["shown"] = min(MAX_K, max(PAGE, int(text)))
 
 
 def _wanted(searcher: Searcher) -> Wanted:
@@ -142,8 +151,12 @@ def _answer(card: st.delta_generator.DeltaGenerator, searcher: Searcher, asked: 
     count = sum(len(section.cards) for section in shown)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"**{_headline(count, wanted)}**", width="content")
-        _downloads(searcher, answer, wanted)
-    st.caption(results.how_searched(searcher.store.info, wanted.exact, bool(wanted.where)))
+        _downloads(searcher, replace(answer, hits=[card.hit for section in shown for card in section.cards]), wanted)
+    how = results.how_searched(searcher.store.info, wanted.exact, bool(wanted.where))
+    only = f" Only {problems.literal(filter_panel.told(wanted.where))}." if wanted.where else ""
+    st.caption(how + only)
+    if not count:
+        _nearest(searcher, asked, wanted, scale)
     parts.gallery("gallery", shown, query.act)
     if not wanted.group and count >= k and k < MAX_K:
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
@@ -173,7 +186,19 @@ def _headline(count: int, wanted: Wanted) -> str:
         return "Nothing is that similar" if wanted.similarity or wanted.least is not None else "Nothing was found"
     if wanted.group:
         return "The most similar of each group"
+    if wanted.diversity:
+        return f"{count} similar and unlike each other"
     return f"The {count} most similar" if count > 1 else "The most similar"
+
+
+def _nearest(searcher: Searcher, asked: list[Resolved], wanted: Wanted, scale: Background) -> None:
+    """Draw how similar the best there is would be, where nothing is similar enough."""
+    best = search(searcher, asked, replace(wanted, least=None, group="", fold=False), 1, None).hits
+    if best:
+        share = results.share(scale.percentile(best[0].score))
+        st.info(f"The best there is has a score of {best[0].score:.3f} ({share}). Lower the similarity or the score.")
+    else:
+        st.info("The filter leaves nothing that could be found.")
 
 
 def _downloads(searcher: Searcher, answer: Answer, wanted: Wanted) -> None:

@@ -127,8 +127,7 @@ class Searcher:
             if diversity:
                 examples = {one for one in (*positives, *negatives) if isinstance(one, str)}
                 query = example_query(self.store, positives, negatives)
-                found = diverse(self.store, query, k + len(examples), diversity, **how)
-                hits = [hit for hit in found if hit.id not in examples][:k]
+                hits = diverse(self.store, query, k, diversity, without=examples, **how)
             else:
                 hits = recommend(self.store, positives, negatives, k, **how)
         return Answer(hits, clock.milliseconds)

@@ -41,15 +41,18 @@ function largeView(root, cards, at, act) {
   before.disabled = at === 0;
   after.disabled = at === cards.length - 1;
   turns.append(before, make("span", "", `${at + 1} of ${cards.length}`), after);
-  node.append(picture(card.src, card.alt), make("h3", "", card.heading), score(card), make("p", "", card.meaning));
+  node.append(picture(card.src, card.alt), turns, make("h3", "", card.heading), score(card), make("p", "", card.meaning));
   if (card.copies.length) {
     node.append(make("h4", "", `Nearly the same (${card.copies.length})`));
     const strip = make("div", "strip");
     strip.append(...card.copies.map((copy) => tile({ ...copy, alt: copy.caption }, choose)));
     node.append(strip);
   }
-  node.append(choices(card, choose), list, turns);
-  node.onkeydown = (event) => turn({ ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? NaN);
+  node.append(choices(card, choose), list);
+  node.onkeydown = (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) turn(step);
+  };
   node.showModal();
 }
 
