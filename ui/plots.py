@@ -1,4 +1,4 @@
-"""Altair plots of rows of figures, and the colour of their text. What has no figure is left out, and nowhere drawn as 0."""
+"""Altair plots of rows of figures, and the colour of their text. What has no figure is left out, never drawn as 0."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
