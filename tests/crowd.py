@@ -59,7 +59,7 @@ def search(socket: ClientConnection, parameters: str) -> Searched:
         answer: Any = ForwardMsg.FromString(socket.recv(timeout=WAIT_SECONDS))  # type: ignore[arg-type]
         element = answer.delta.new_element
         if element.HasField("bidi_component"):
-            hits = max(hits, element.SerializeToString().count(b'"rank"'))
+            hits = max(hits, element.SerializeToString().count(b'"rank":'))
         errors += [str(one) for one in (element.alert.body, element.exception.message) if one]
         if answer.HasField("script_finished"):
             return Searched(time.perf_counter() - start, hits, tuple(errors))

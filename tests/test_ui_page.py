@@ -146,7 +146,7 @@ def page(browser: Browser, site: SimpleNamespace, request: pytest.FixtureRequest
     opened.context.close()
 
 
-@pytest.fixture
+@pytest.fixture(params=[pytest.param(DESK, id="desk", marks=pytest.mark.pages)])
 def desk(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
     """The page at a desk, where its width means nothing."""
     opened = new_page(browser, DESK, site.address)
@@ -155,7 +155,7 @@ def desk(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
     opened.context.close()
 
 
-@pytest.fixture(params=WIDTHS)
+@pytest.fixture(params=[pytest.param(*one.values, id=one.id, marks=pytest.mark.pages) for one in WIDTHS])
 def shop(browser: Browser, site: SimpleNamespace, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page with the store of many fields."""
     opened = new_page(browser, request.param, f"{site.address}/?store=Qdrant+Edge+%C2%B7+rich")
