@@ -35,7 +35,8 @@ FLAGS = (
 )
 START_SECONDS = 40
 NOWHERE = "http://127.0.0.1:9"
-PAGES = {"compare": ".card.both", "classes": "canvas", "map": "canvas", "bench": "canvas", "collections": "button"}
+DRAWN = ".vega-embed canvas, .vega-embed svg"
+PAGES = {"compare": ".card.both", "classes": DRAWN, "map": DRAWN, "bench": DRAWN, "collections": ".stButton"}
 """The other pages, and what is on them when they are drawn."""
 NO_INTERNET = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 

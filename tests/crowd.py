@@ -34,8 +34,8 @@ class Searched:
     errors: tuple[str, ...]
 
 
-def searches(address: str, parameters: str, ids: list[str], seconds: float) -> list[Searched]:
-    """Be a visitor who asks for what is like one stored picture after the other, for so long."""
+def searches(address: str, parameters: str, ids: list[str], seconds: float, pause: float) -> list[Searched]:
+    """Be a visitor who asks for what is like one stored picture after the other, for so long, with pauses."""
     url = f"{address.replace('http', 'ws')}/_stcore/stream"
     with connect(url, origin=address, max_size=None) as socket:  # type: ignore[arg-type]
         search(socket, parameters)  # the page comes up
@@ -45,6 +45,7 @@ def searches(address: str, parameters: str, ids: list[str], seconds: float) -> l
             if time.monotonic() > give_up:
                 break
             found.append(search(socket, f"{parameters}&like={one}"))
+            time.sleep(pause)
         return found
 
 
@@ -65,11 +66,13 @@ def search(socket: ClientConnection, parameters: str) -> Searched:
             return Searched(time.perf_counter() - start, hits, tuple(errors))
 
 
-def crowd(address: str, parameters: str, ids: list[str], visitors: int, seconds: float) -> list[Searched]:
+def crowd(
+    address: str, parameters: str, ids: list[str], visitors: int, seconds: float, pause: float = 0
+) -> list[Searched]:
     """Let so many visitors search at once, each for pictures in an order of its own, and return every search."""
     with ThreadPoolExecutor(visitors) as pool:
         orders = [np.random.default_rng(seed).permutation(ids).tolist() for seed in range(visitors)]
-        runs = [pool.submit(searches, address, parameters, order, seconds) for order in orders]
+        runs = [pool.submit(searches, address, parameters, order, seconds, pause) for order in orders]
         return [one for run in runs for one in run.result()]
 
 
@@ -79,6 +82,7 @@ def main() -> None:
     asked.add_argument("store", nargs="+")
     asked.add_argument("--visitors", type=int, default=20)
     asked.add_argument("--seconds", type=float, default=60)
+    asked.add_argument("--pause", type=float, default=0, help="seconds that a visitor looks at what was found")
     options = asked.parse_args()
     for store, name in store_names(options.store).items():
         opened = open_store(store, None, Settings())
@@ -87,11 +91,11 @@ def main() -> None:
         with served(options.store, Path()) as address:
             parameters = f"store={quote_plus(name)}"
             crowd(address, parameters, ids, 1, 1)
-            found = crowd(address, parameters, ids, options.visitors, options.seconds)
+            found = crowd(address, parameters, ids, options.visitors, options.seconds, options.pause)
         milliseconds = np.percentile([one.seconds * 1000 for one in found], [50, 95, 99])
         errors = sum(bool(one.errors) or not one.hits for one in found)
         print(  # noqa: T201
-            f"{name}: {options.visitors} visitors, {len(found):,} searches in {options.seconds:g} s, {errors} failed;"
+            f"{name}: {options.visitors} visitors, {options.pause:g} s pauses, {len(found):,} searches in {options.seconds:g} s, {errors} failed;"
             " the whole page anew in {:.0f} / {:.0f} / {:.0f} ms (median, p95, p99)".format(*milliseconds)
         )
 
