@@ -94,10 +94,10 @@ def main() -> None:
             found = crowd(address, parameters, ids, options.visitors, options.seconds, options.pause)
         milliseconds = np.percentile([one.seconds * 1000 for one in found], [50, 95, 99])
         errors = sum(bool(one.errors) or not one.hits for one in found)
-        print(  # noqa: T201
-            f"{name}: {options.visitors} visitors, {options.pause:g} s pauses, {len(found):,} searches in {options.seconds:g} s, {errors} failed;"
-            " the whole page anew in {:.0f} / {:.0f} / {:.0f} ms (median, p95, p99)".format(*milliseconds)
-        )
+        who = f"{options.visitors} visitors with pauses of {options.pause:g} s"
+        what = f"{len(found):,} searches in {options.seconds:g} s, {errors} failed"
+        took = " / ".join(f"{one:.0f}" for one in milliseconds)
+        print(f"{name}: {who}: {what}; the whole page anew in {took} ms (median, p95, p99)")  # noqa: T201
 
 
 if __name__ == "__main__":
