@@ -13,11 +13,11 @@ demo: $(VENV)/.demo
 
 # Tests wait for processes of their own a third of the time: three at once keep two cores busy.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Every page in a real browser, also at a phone's width and with axe-core: four minutes more.
 test-pages: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m pages
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m pages
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test

@@ -13,7 +13,7 @@ from cbir.sources import SourceOptions, open_source
 
 from .browser import chromium, find_chromium, served
 
-pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.xdist_group("explore")]
+pytestmark = [pytest.mark.browser, pytest.mark.pages]
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 ID = re.compile(r"[?&]like=[0-9a-f-]{36}(&|$)")

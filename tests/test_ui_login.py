@@ -94,7 +94,6 @@ def closed(page: Page) -> None:
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("login")
 @pytest.mark.parametrize("path", ["", "/collections", "/bench", f"/search?collection={COLLECTION}x"])
 def test_nobody_sees_anything_without_a_login(page: Page, site: SimpleNamespace, path: str) -> None:
     page.goto(f"{site.address}{path}")
@@ -107,7 +106,6 @@ def test_nobody_sees_anything_without_a_login(page: Page, site: SimpleNamespace,
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("login")
 def test_somebody_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
     log_in(page, site, **ANN)
     expect(page.get_by_text("ann@example.org")).to_be_visible()
@@ -128,7 +126,6 @@ def test_somebody_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("login")
 @pytest.mark.parametrize(
     "account",
     [
@@ -151,7 +148,6 @@ def test_a_stranger_is_refused_and_may_try_another_account(
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("login")
 def test_a_forged_cookie_is_nobody(page: Page, site: SimpleNamespace) -> None:
     log_in(page, site, **ANN)
     expect(page.get_by_text("ann@example.org")).to_be_visible()
@@ -166,7 +162,6 @@ def test_a_forged_cookie_is_nobody(page: Page, site: SimpleNamespace) -> None:
 
 
 @pytest.mark.pages
-@pytest.mark.xdist_group("login")
 def test_the_secrets_cannot_be_fetched(site: SimpleNamespace) -> None:
     paths = (
         "/.streamlit/secrets.toml",

@@ -168,7 +168,6 @@ def fits(page: Page) -> None:
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("operate")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_collection_of_every_store_tells_its_state(page: Page, site: SimpleNamespace, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
@@ -212,7 +211,6 @@ def test_every_collection_of_every_store_tells_its_state(page: Page, site: Simpl
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("operate")
 def test_every_file_is_checked_when_asked_and_stays_checked(page: Page, site: SimpleNamespace) -> None:
     go(page, site, "collections")
     good = store(page, "moving and FAISS")
@@ -230,7 +228,6 @@ def test_every_file_is_checked_when_asked_and_stays_checked(page: Page, site: Si
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("operate")
 def test_a_button_leads_from_a_collection_to_searching_it(page: Page, site: SimpleNamespace) -> None:
     go(page, site, "collections")
     store(page, "moving and FAISS").get_by_role("button", name="Search it in FAISS · faiss").click()
@@ -280,7 +277,6 @@ def fails_and_comes_back(page: Page, site: SimpleNamespace, told: str, back: Cal
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("operate")
 def test_a_folder_that_goes_and_comes_back(page: Page, site: SimpleNamespace) -> None:
     folder, away = site.folder / "moving", site.folder / "away"
     searching(page, site, "Qdrant Edge · moving")
@@ -302,7 +298,6 @@ def _put_back(away: Path, folder: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("operate")
 def test_a_server_that_goes_and_comes_back(page: Page, site: SimpleNamespace) -> None:
     searching(page, site, site.server.url)
     site.server.refuse(12)
@@ -313,7 +308,6 @@ def test_a_server_that_goes_and_comes_back(page: Page, site: SimpleNamespace) ->
 
 @pytest.mark.browser
 @pytest.mark.pages
-@pytest.mark.xdist_group("operate")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_latest_reports_are_plots_and_tables(page: Page, site: SimpleNamespace, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})

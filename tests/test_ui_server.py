@@ -22,8 +22,6 @@ from cbir.stores import open_store
 from .browser import served
 from .crowd import crowd
 
-pytestmark = pytest.mark.xdist_group("page server")
-
 NAME = "photos.example.org"
 OPENING = {
     "Connection": "Upgrade",
