@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -102,6 +103,16 @@ def _comes_up(process: "subprocess.Popen[bytes]", address: str) -> bool:
         except (URLError, ConnectionError):
             time.sleep(0.1)
     return False
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds on a page that keeps somebody from using it: "serious" or "critical"."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 def screenshots(folder: Path, stores: Sequence[str]) -> None:

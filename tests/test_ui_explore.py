@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
 
-from .browser import chromium, find_chromium, served
+from .browser import chromium, find_chromium, serious, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.pages]
 
@@ -181,3 +181,13 @@ def test_umap_is_made_while_the_map_stays_usable(browser: Browser, address: str)
     expect(page.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible()
     expect(page.get_by_text("UMAP takes a minute or two")).to_have_count(0)
     page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_in_the_way_of_anybody(page: Page, address: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    for path in ("classes", "map", "bench", "collections"):
+        page.goto(f"{address}/{path}")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        assert serious(page) == []

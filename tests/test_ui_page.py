@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from cbir.ingest.run import ingest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -21,7 +20,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
 
-from .browser import chromium, find_chromium, served
+from .browser import chromium, find_chromium, serious, served
 from .web_server import answer, serve
 
 pytestmark = pytest.mark.browser
@@ -673,15 +672,6 @@ def test_two_stores_are_compared(page: Page, site: SimpleNamespace) -> None:
 
 
 # Looks
-
-
-def serious(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.pages
