@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-# Every page in a real browser, also at a phone's width and with axe-core: four minutes more.
+# Every page in a real browser, also at a phone's width and with axe-core: some minutes more.
 test-pages: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m pages
 
