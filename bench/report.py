@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cbir.errors import CbirError, UsageError
+from cbir.files import write_whole
 from cbir.reports import keep, machine
 from cbir.settings import Settings
 from cbir.stores import StoreInfo
@@ -105,14 +105,9 @@ def write_json(target: str, result: dict[str, Any]) -> None:
         return
     check_target(target)
     path = Path(target).resolve()
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("x", encoding="utf-8") as file:
-            file.write(text)
-        beside.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise CbirError(f"cannot write {target}: {error.strerror}") from None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from cbir.filters import Match, Value, values_of
 from cbir.records import Entry, Hit
+from cbir.retrieval import accuracy
 from cbir.stores import Store
 
 QUERIES_A_CLASS = 100
@@ -32,15 +33,18 @@ class Judged:
 
     Attributes:
         id: The picture that was asked.
-        precision: Precision@k.
-        reciprocal: 1 / the rank of its first right hit, or 0.
+        right: Whether each of the k places has a right hit, the best first; one without a hit has none.
         taken_for: The class of each hit, the best first; None for a hit without one.
     """
 
     id: str
-    precision: float
-    reciprocal: float
+    right: tuple[bool, ...]
     taken_for: tuple[Value, ...]
+
+    @property
+    def precision(self) -> float:
+        """Precision@k."""
+        return sum(self.right) / len(self.right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,7 @@ def _judge(store: Store, queries: Sequence[Entry], field: str, value: Value, k: 
     for query, hits in _answers(store, queries, k):
         taken_for = tuple(_class_of(hit, wanted) for hit in hits)
         right = [wanted.accepts(one) for one in taken_for]
-        reciprocal = 1 / (right.index(True) + 1) if any(right) else 0.0
-        judged.append(Judged(query.id, sum(right) / k, reciprocal, taken_for))
+        judged.append(Judged(query.id, (*right, *[False] * (k - len(right))), taken_for))
     return judged
 
 
@@ -161,18 +164,23 @@ def _class_of(hit: Hit, wanted: Match) -> Value:
 
 
 def _result(value: Value, points: int, judged: Sequence[Judged]) -> ClassResult:
-    reciprocals = np.array([one.reciprocal for one in judged])
+    found = accuracy(np.array([one.right for one in judged]), np.zeros(len(judged)))
     failing = [one for one in judged if any(hit != value for hit in one.taken_for) or not one.taken_for]
     return ClassResult(
         value,
         points,
         len(judged),
-        float(np.mean([one.precision for one in judged])),
-        float((reciprocals > 0).mean()),
-        float(reciprocals.mean()),
+        found.precision_at_k,
+        found.hit_rate_at_k,
+        found.mrr_at_k,
         _shares(hit for one in judged for hit in one.taken_for),
-        sorted(failing, key=lambda one: (one.precision, one.reciprocal, one.id))[:FAILING],
+        sorted(failing, key=_goodness)[:FAILING],
     )
+
+
+def _goodness(one: Judged) -> tuple[float, int, str]:
+    first = one.right.index(True) if True in one.right else len(one.right)
+    return one.precision, -first, one.id
 
 
 def _shares(values: Iterable[Value]) -> dict[Value, float]:

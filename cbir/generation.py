@@ -15,9 +15,7 @@ notices flipped bytes or deleted files by itself.
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import cbir
 from cbir.errors import DamageError, UsageError
+from cbir.files import sync, write_whole
 from cbir.model import ModelRef
 from cbir.vector_log import VectorLog
 
@@ -290,25 +289,11 @@ def load(path: Path, kind: type[T]) -> T:
 
 
 def save(path: Path, content: Any) -> str:
-    """Write a dataclass as JSON, beside and renamed, so that it is there whole or not at all; return its SHA-256."""
+    """Write a dataclass as JSON, so that it is there whole or not at all; return its SHA-256."""
     data = json.dumps(asdict(content), indent=1, sort_keys=True).encode()
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_whole(path, data)
     sync(path.parent)
     return hashlib.sha256(data).hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Return when a file, or a folder's list of entries, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _pointer(folder: Path) -> Pointer:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import CbirError
+from cbir.files import write_whole
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores import StoreInfo
@@ -108,16 +109,9 @@ def _child(path: Path) -> None:
     """Write the map of the vectors on standard input, whole or not at all."""
     os.nice(10)  # searches go before
     vectors = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
-    made = _umap(vectors)
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            np.save(file, made)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    made = io.BytesIO()
+    np.save(made, _umap(vectors))
+    write_whole(path, made.getvalue())
 
 
 def _umap(vectors: Vector) -> Vector:

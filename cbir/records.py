@@ -140,6 +140,11 @@ def plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else plain(str(value))
 
 
+def whole(value: Any) -> Any:
+    """Return a number without a fraction as an integer, and anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def digest(payload: Payload) -> str:
     """Return the SHA-256 of a payload, which holds the content's own: it changes with the image and with any field."""
     return hashlib.sha256(to_json(payload).encode()).hexdigest()

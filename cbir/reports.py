@@ -12,7 +12,6 @@ import re
 import shlex
 import stat
 import sys
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationEr
 
 import cbir
 from cbir.errors import CbirError
+from cbir.files import write_whole
 from cbir.stores import redacted
 
 SCHEMA = 1
@@ -85,17 +85,10 @@ def keep(result: dict[str, Any], folder: Path, arguments: Sequence[str] | None =
     if len(data) > MAX_BYTES:
         raise CbirError(f"the report was not kept for the page: it has more than {MAX_BYTES >> 20} MB")
     path = folder / f"{kind}.json"
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise CbirError(f"the report was not kept for the page: {path}: {error.strerror}; see CBIR_REPORTS") from None
     return path
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from cbir.errors import CbirError, UsageError
+from cbir.files import sync
 from cbir.generation import (
     BUILDING,
     FORMAT,
@@ -39,7 +40,6 @@ from cbir.generation import (
     open_generation,
     record_of,
     save,
-    sync,
 )
 from cbir.known import Known
 from cbir.model import ModelRef

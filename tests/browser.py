@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageOps
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cbir.images import decode
 from cbir.sources import SourceOptions, open_source
@@ -103,6 +103,22 @@ def _comes_up(process: "subprocess.Popen[bytes]", address: str) -> bool:
         except (URLError, ConnectionError):
             time.sleep(0.1)
     return False
+
+
+def scrolls_no_way_sideways(page: Page) -> None:
+    """Fail if the page is wider than its window."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.get_by_test_id("stMain").evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+@contextmanager
+def window(browser: Browser, width: int, height: int, seconds: float) -> Iterator[Page]:
+    """Yield a window of somebody who was never here; what a test waits for has so many seconds to come."""
+    context = browser.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(seconds * 1000)
+    expect.set_options(timeout=seconds * 1000)
+    yield context.new_page()
+    context.close()
 
 
 def serious(page: Page) -> list[str]:

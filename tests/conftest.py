@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cbir.ingest.run import ingest
@@ -10,6 +11,9 @@ from cbir.ingest.run import ingest
 from cbir.model import Embedder, find_model
 from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PICTURES = 300
 
@@ -72,3 +76,15 @@ def index(photo_folder: Path, model_file: Path, tmp_path_factory: pytest.TempPat
     source = open_source(str(photo_folder), SourceOptions())
     ingest(source, [f"edge:{root}", f"faiss:{root}/faiss"], model_file, Settings())
     yield root
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A Chromium without a window."""
+    from .browser import chromium, find_chromium  # playwright is slow to import, and few tests want it
+
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium: none in the path, none of playwright's own, and CBIR_CHROMIUM is not set")
+    with chromium(path) as running:
+        yield running

@@ -11,25 +11,16 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
 
-from .browser import chromium, find_chromium, serious, served
+from .browser import scrolls_no_way_sideways, serious, served, window
 
 pytestmark = [pytest.mark.browser, pytest.mark.pages]
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = (1280, 900), (390, 844)
 ID = re.compile(r"[?&]like=[0-9a-f-]{36}(&|$)")
 IN_SIGHT = """nodes => nodes.findIndex(node => {
     const box = node.getBoundingClientRect();
     return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === node;
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium: none in the path, none of playwright's own, and CBIR_CHROMIUM is not set")
-    with chromium(path) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +46,12 @@ def address(
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport=request.param)
-    opened = context.new_page()
-    opened.set_default_timeout(30_000)
-    expect.set_options(timeout=30_000)
-    yield opened
-    context.close()
+    with window(browser, *request.param, seconds=30) as opened:
+        yield opened
 
 
 def points(page: Page) -> Locator:
     return page.get_by_test_id("stVegaLiteChart").locator(".mark-symbol.role-mark path")
-
-
-def assert_nothing_scrolls_sideways(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.get_by_test_id("stMain").evaluate("node => node.scrollWidth <= node.clientWidth")
 
 
 def assert_hits_are_shown(page: Page, picture: str | None) -> None:
@@ -89,7 +71,7 @@ def test_a_failing_query_of_a_class_is_one_click_from_its_search(page: Page, add
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
     expect(page.locator(".caption").first).to_have_text(re.compile(r"^.+ · 0 of 5$"))
-    assert_nothing_scrolls_sideways(page)
+    scrolls_no_way_sideways(page)
     tile = page.locator(".tile").first
     picture = tile.locator("img").get_attribute("src")
     tile.click()
@@ -150,7 +132,7 @@ def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(page: P
     assert shown.evaluate_all("nodes => nodes.map(node => node.getAttribute('transform'))") == zoomed
     scores = [float(text) for text in page.locator(".caption").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
-    assert_nothing_scrolls_sideways(page)
+    scrolls_no_way_sideways(page)
     picture = page.locator(".tile img").first.get_attribute("src")
     page.get_by_role("button", name="Search for this picture").click()
     assert_hits_are_shown(page, picture)
@@ -165,22 +147,20 @@ def test_the_map_is_coloured_by_a_field_that_stands_in_the_address(page: Page, a
 
 
 def test_umap_is_made_while_the_map_stays_usable(browser: Browser, address: str) -> None:
-    page = browser.new_context(viewport=DESKTOP).new_page()
-    page.set_default_timeout(30_000)
-    page.goto(f"{address}/map?store=Qdrant+Edge+%C2%B7+unlabelled")
-    expect(points(page).first).to_be_visible()
-    before = points(page).nth(0).get_attribute("transform")
-    page.get_by_role("radio", name="UMAP").click()
-    expect(page.get_by_text("UMAP takes a minute or two")).to_be_visible()
-    points(page).nth(points(page).evaluate_all(IN_SIGHT)).click()
-    expect(page.locator(".tile")).to_have_count(13)
-    expect(page.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible(timeout=90_000)
-    expect(page).to_have_url(re.compile("projection=UMAP"))
-    assert points(page).nth(0).get_attribute("transform") != before
-    page.reload()  # it is kept
-    expect(page.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible()
-    expect(page.get_by_text("UMAP takes a minute or two")).to_have_count(0)
-    page.context.close()
+    with window(browser, *DESKTOP, seconds=30) as page:
+        page.goto(f"{address}/map?store=Qdrant+Edge+%C2%B7+unlabelled")
+        expect(points(page).first).to_be_visible()
+        before = points(page).nth(0).get_attribute("transform")
+        page.get_by_role("radio", name="UMAP").click()
+        expect(page.get_by_text("UMAP takes a minute or two")).to_be_visible()
+        points(page).nth(points(page).evaluate_all(IN_SIGHT)).click()
+        expect(page.locator(".tile")).to_have_count(13)
+        expect(page.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible(timeout=90_000)
+        expect(page).to_have_url(re.compile("projection=UMAP"))
+        assert points(page).nth(0).get_attribute("transform") != before
+        page.reload()  # it is kept
+        expect(page.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible()
+        expect(page.get_by_text("UMAP takes a minute or two")).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -20,7 +20,7 @@ from streamlit.runtime.secrets import Secrets
 from cbir.errors import UsageError
 from cbir.settings import Settings, load_settings
 
-from .browser import chromium, find_chromium, served
+from .browser import served, window
 from .building import both, build, unit_vectors
 from .oidc_provider import CLIENT, SECRET, oidc_provider
 
@@ -58,23 +58,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
             yield SimpleNamespace(address=address, provider=provider, file=file)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium: none in the path, none of playwright's own, and CBIR_CHROMIUM is not set")
-    with chromium(path) as running:
-        yield running
-
-
 @pytest.fixture
 def page(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
-    """A window of somebody who was never here."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(30_000)
-    expect.set_options(timeout=30_000)
-    yield context.new_page()
-    context.close()
+    with window(browser, 1280, 900, seconds=30) as opened:
+        yield opened
 
 
 def log_in(page: Page, site: SimpleNamespace, **account: object) -> None:

@@ -25,7 +25,7 @@ from cbir.qdrant_store import CollectionRecord
 from cbir.reports import keep
 from cbir.settings import Settings
 
-from .browser import chromium, find_chromium, served
+from .browser import scrolls_no_way_sideways, served, window
 from .building import MODEL, both, build, builder_for, points_of, unit_vectors
 from .qdrant_server import qdrant_server
 
@@ -102,15 +102,6 @@ REPORTS = [
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium: none in the path, none of playwright's own, and CBIR_CHROMIUM is not set")
-    with chromium(path) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def site(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """One server with stores in every state, a Qdrant server among them, and reports of every kind."""
     folder = tmp_path_factory.mktemp("site")
@@ -143,11 +134,8 @@ def site(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simp
 
 @pytest.fixture
 def page(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(40_000)
-    expect.set_options(timeout=40_000)
-    yield context.new_page()
-    context.close()
+    with window(browser, 1280, 900, seconds=40) as opened:
+        yield opened
 
 
 def go(page: Page, site: SimpleNamespace, name: str) -> None:
@@ -159,11 +147,6 @@ def go(page: Page, site: SimpleNamespace, name: str) -> None:
 def store(page: Page, name: str) -> Locator:
     """The part of the page behind a store's heading."""
     return page.get_by_test_id("stVerticalBlock").filter(has=page.get_by_role("heading", name=name)).last
-
-
-def fits(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.get_by_test_id("stMain").evaluate("node => node.scrollWidth <= node.clientWidth")
 
 
 @pytest.mark.browser
@@ -206,7 +189,7 @@ def test_every_collection_of_every_store_tells_its_state(page: Page, site: Simpl
     expect(gone.get_by_role("button", name="Try again")).to_be_visible()
     for secret in (PASSWORD, str(site.folder), "Traceback"):
         assert secret not in page.content()
-    fits(page)
+    scrolls_no_way_sideways(page)
 
 
 @pytest.mark.browser
@@ -339,7 +322,7 @@ def test_the_latest_reports_are_plots_and_tables(page: Page, site: SimpleNamespa
     expect(main).to_contain_text("Another version of cbir made this report; here it is as it was written.")
     assert "/home/me" not in page.content()
     expect(page.get_by_role("alert").filter(has_text="went wrong")).to_have_count(0)
-    fits(page)
+    scrolls_no_way_sideways(page)
 
 
 @pytest.mark.parametrize("base", [Exception, BaseException])

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
 
-from .browser import chromium, find_chromium, serious, served
+from .browser import scrolls_no_way_sideways, serious, served
 from .web_server import answer, serve
 
 pytestmark = pytest.mark.browser
@@ -50,15 +50,6 @@ DROP = """([zone, name, text]) => {
         zone.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
     }
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium: none in the path, none of playwright's own, and CBIR_CHROMIUM is not set")
-    with chromium(path) as running:
-        yield running
 
 
 def write_shop(folder: Path, pictures: Pictures) -> Path:
@@ -162,11 +153,6 @@ def shop(browser: Browser, site: SimpleNamespace, request: pytest.FixtureRequest
     yield opened
     scrolls_no_way_sideways(opened)
     opened.context.close()
-
-
-def scrolls_no_way_sideways(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.get_by_test_id("stMain").evaluate("node => node.scrollWidth <= node.clientWidth")
 
 
 def upload(page: Page, *files: tuple[str, bytes]) -> None:

@@ -6,30 +6,29 @@ from cbir.background import Background
 from cbir.background import background as measure_background
 from cbir.filters import FieldKind, Filter, Value
 
-from .searcher import Crop, Embedded, Searcher
+from .searcher import Crop, Embedded, Key, Searcher
 
 _SECONDS = 60
-Key = tuple[str, str, str]
 
 
 def fields(searcher: Searcher) -> dict[str, FieldKind]:
     """Return the fields that the collection can be filtered by (see `Store.fields`)."""
-    return _fields(_key(searcher), searcher)
+    return _fields(searcher.key, searcher)
 
 
 def facet(searcher: Searcher, field: str, where: Filter, limit: int) -> list[tuple[Value, int]]:
     """Return the values of a field and their numbers of points (see `Store.facet`)."""
-    return _facet(_key(searcher), field, where, limit, searcher)
+    return _facet(searcher.key, field, where, limit, searcher)
 
 
 def sample(searcher: Searcher, count: int, seed: int) -> list[str]:
     """Return random ids (see `Store.sample`)."""
-    return _sample(_key(searcher), count, seed, searcher)
+    return _sample(searcher.key, count, seed, searcher)
 
 
 def background(searcher: Searcher) -> Background:
     """Return what a score means in the collection."""
-    return _background(_key(searcher), searcher)
+    return _background(searcher.key, searcher)
 
 
 def embedded(searcher: Searcher, name: str, data: bytes, crop: Crop | None) -> Embedded:
@@ -39,11 +38,6 @@ def embedded(searcher: Searcher, name: str, data: bytes, crop: Crop | None) -> E
         ImageError: It cannot be used.
     """
     return _embedded(name, crop, searcher.opened.model.sha256, data, searcher)
-
-
-def _key(searcher: Searcher) -> Key:
-    info = searcher.opened
-    return info.url, info.collection, info.generation
 
 
 @st.cache_data(max_entries=64, ttl=_SECONDS, show_spinner=False)
@@ -62,7 +56,8 @@ def _sample(key: Key, count: int, seed: int, _searcher: Searcher) -> list[str]:
     return _searcher.store.sample(count, seed)
 
 
-@st.cache_data(max_entries=64, ttl=60 * _SECONDS, show_spinner=False)
+# As a resource it is not copied for each page: it is megabytes, and frozen.
+@st.cache_resource(max_entries=64, ttl=60 * _SECONDS, show_spinner=False)
 def _background(key: Key, _searcher: Searcher) -> Background:
     return measure_background(_searcher.store)
 

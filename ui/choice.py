@@ -47,16 +47,26 @@ def choose(settings: Settings, suffix: str = "") -> Searcher | None:
     if parse(url).embedded:
         _known().add(url)
     collection = st.selectbox("Collection", names, key=f"collection{suffix}", bind="query-params", on_change=touched)
-    return opened(url, collection, settings)
+    return _open(url, collection, settings).searcher
 
 
-def opened(url: str, collection: str, settings: Settings) -> Searcher:
-    """Return a collection and its model, opened once for all visitors, anew when a new generation is published.
+def in_sidebar(settings: Settings) -> tuple[Searcher, StoreInfo] | None:
+    """Draw the choice and what was chosen in the sidebar, or else what to do about an empty store.
+
+    Returns:
+        The searcher and what its store holds now, which a server is asked for; None for an empty store.
 
     Raises:
-        CbirError: It cannot be opened.
+        CbirError: The store cannot be read.
     """
-    return _open(url, collection, settings).searcher
+    with st.sidebar:
+        searcher = choose(settings)
+        if searcher is not None:
+            info = searcher.store.info
+            facts(info)
+            return searcher, info
+    how_to_fill(st.session_state["store"])
+    return None
 
 
 def let_go(settings: Settings) -> None:

@@ -12,8 +12,8 @@ from cbir.filters import Value
 from cbir.settings import Settings
 
 from . import choice, onward, parts
-from .plots import readable
-from .searcher import Searcher
+from .plots import readable, theme
+from .searcher import Key, Searcher
 from .work import Work, show_progress
 
 SHOWN_CLASSES = 20
@@ -27,23 +27,18 @@ _CHOSEN = "class"
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
     onward.follow()
-    with st.sidebar:
-        searcher = choice.choose(settings)
-        if searcher is not None:
-            choice.facts(searcher.store.info)
-    if searcher is None:
-        choice.how_to_fill(st.session_state["store"])
+    chosen = choice.in_sidebar(settings)
+    if chosen is None:
         return
-    info = searcher.opened
-    key = (info.url, info.collection, info.generation)
-    work = _started(*key, searcher)
+    searcher, info = chosen
+    work = _started(searcher.key, searcher)
     if not work.done:
         show_progress(work, f"Asking the store with up to {QUERIES_A_CLASS} pictures of each class…")
         return
     try:
         report = work.result()
     except CbirError:
-        _started.clear(*key)  # the next visit tries again
+        _started.clear(searcher.key)  # the next visit tries again
         raise
     if not report.classes:
         _how_to_label()
@@ -54,12 +49,12 @@ def draw(settings: Settings) -> None:
     _matrix(report)
     _failing(searcher, report)
     if not info.generation and st.button("Measure again", type="tertiary", icon=":material/refresh:"):
-        _started.clear(*key)
+        _started.clear(searcher.key)
         st.rerun()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _started(url: str, collection: str, generation: str, _searcher: Searcher) -> Work[ClassReport]:
+def _started(key: Key, _searcher: Searcher) -> Work[ClassReport]:
     store = _searcher.store
     return Work(lambda advance: class_report(store, advance=advance))
 
@@ -142,7 +137,7 @@ def _matrix(report: ClassReport) -> None:
         ],
     )
     strength = alt.Opacity("share:Q", scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.02, 1]), legend=None)
-    text = _TEXT["dark" if st.context.theme.type == "dark" else "light"]
+    text = _TEXT[theme()]
     colour = alt.condition(alt.datum.share > 0.4, alt.value("white"), alt.value(text))
     told = base.transform_filter(alt.datum.share >= _LEAST_TOLD).mark_text(fontSize=11)
     chart = alt.layer(

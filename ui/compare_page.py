@@ -17,7 +17,7 @@ K = 12
 
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
-    address.read(lambda parameters: query.ask(query.from_address(parameters)))
+    address.read(query.adopt)
     searchers: list[Searcher | None] = []
     with st.sidebar:
         for title, suffix in (("First", ""), ("Second", "2")):
@@ -82,8 +82,7 @@ def _cards(searcher: Searcher, hits: Sequence[Hit], others: Sequence[Hit]) -> li
     cards = []
     for rank, (hit, picture) in enumerate(zip(hits, pictures, strict=True), 1):
         mark, badge = _mark(rank, there.get(hit.id))
-        share, meaning = results.share(scale.percentile(hit.score)), results.meaning(scale, hit.score)
-        cards.append(parts.Card(hit, rank, picture, share, meaning, (badge,), mark=mark))
+        cards.append(results.card(scale, hit, rank, picture, badges=(badge,), mark=mark))
     return cards
 
 

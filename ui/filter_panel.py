@@ -29,27 +29,17 @@ def draw(searcher: Searcher) -> Filter:
     )
     for field, kind in fields.items():
         if kind == "number":
-            low, high = st.columns(2)
-            low.number_input(
-                f"{field} from",
-                value=None,
-                key=f"from.{field}",
-                placeholder="any",
-                persist_state="session",
-                on_change=touched,
-                step=1.0,
-                format="%g",
-            )
-            high.number_input(
-                "to",
-                value=None,
-                key=f"to.{field}",
-                placeholder="any",
-                persist_state="session",
-                on_change=touched,
-                step=1.0,
-                format="%g",
-            )
+            for column, end, label in zip(st.columns(2), ("from", "to"), (f"{field} from", "to"), strict=True):
+                column.number_input(
+                    label,
+                    value=None,
+                    key=f"{end}.{field}",
+                    placeholder="any",
+                    persist_state="session",
+                    on_change=touched,
+                    step=1.0,
+                    format="%g",
+                )
         else:
             _values(searcher, field, fields)
     return chosen(fields)

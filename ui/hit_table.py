@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cbir.records import Hit, to_json
+from cbir.records import Hit, to_json, whole
 from cbir.stores import StoreInfo
 
 from .searcher import Answer
@@ -41,9 +41,7 @@ def as_csv(hits: Sequence[Hit]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if value is None or isinstance(value, bool | int | float):
-        return value
+        return whole(value)
     text = value if isinstance(value, str) else to_json(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -11,13 +11,13 @@ from cbir.errors import CbirError
 from cbir.filters import values_of
 from cbir.projection import kept_map, pca, umap_installed, umap_map, umap_path
 from cbir.queries import recommend
-from cbir.records import Payload, Vector
+from cbir.records import Payload, Vector, whole
 from cbir.settings import Settings
 from cbir.stores import Store
 
 from . import cached, choice, onward, parts, problems
 from .plots import readable
-from .searcher import Searcher
+from .searcher import Key, Searcher
 from .work import Work, show_progress
 
 MOST_POINTS = 10_000  # of twice as many a step of the zoom takes 0.3 s without a graphics card
@@ -53,15 +53,11 @@ class Cloud:
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
     onward.follow()
-    with st.sidebar:
-        searcher = choice.choose(settings)
-        if searcher is not None:
-            choice.facts(searcher.store.info)
-    if searcher is None:
-        choice.how_to_fill(st.session_state["store"])
+    chosen = choice.in_sidebar(settings)
+    if chosen is None:
         return
-    info = searcher.opened
-    cloud = _cloud(info.url, info.collection, info.generation, searcher)
+    searcher, info = chosen
+    cloud = _cloud(searcher.key, searcher)
     fields = [field for field in cached.fields(searcher) if field in cloud.fields]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.segmented_control(
@@ -71,14 +67,14 @@ def draw(settings: Settings) -> None:
     places = _umap(searcher, cloud, settings) if method == "UMAP" else cloud.places
     shown, beside = st.columns([13, 7], gap="medium")
     with shown:
-        _map(cloud, places, field, str((info.url, info.collection, info.generation, method, field)))
-        st.caption(_about(len(cloud.ids), searcher.store.info.count, places is not cloud.places))
+        _map(cloud, places, field, str((*searcher.key, method, field)))
+        st.caption(_about(len(cloud.ids), info.count, places is not cloud.places))
     with beside:
         _chosen(searcher.store)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Drawing the map…")
-def _cloud(url: str, collection: str, generation: str, _searcher: Searcher) -> Cloud:
+def _cloud(key: Key, _searcher: Searcher) -> Cloud:
     store = _searcher.store
     ids = cached.sample(_searcher, MOST_POINTS, 0)
     payloads: list[Payload] = [payload or {} for payload in store.payloads(ids)]
@@ -87,22 +83,22 @@ def _cloud(url: str, collection: str, generation: str, _searcher: Searcher) -> C
         field: [_text(payload, field, texts) for payload in payloads] for field in cached.fields(_searcher)
     }
     names = [parts.heading(payload) if payload else "" for payload in payloads]
-    return Cloud(ids, pca(_vectors(store, ids)), names, fields)
+    return Cloud(ids, pca(_vectors(_searcher, ids)), names, fields)
 
 
 def _text(payload: Payload, field: str, texts: dict[str, str]) -> str | None:
     value = next(iter(values_of(payload, field)), None)
     if value is None:
         return None
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = str(whole(value))
     return texts.setdefault(text, text)
 
 
-def _vectors(store: Store, ids: list[str]) -> Vector:
+def _vectors(searcher: Searcher, ids: list[str]) -> Vector:
     """Return the vectors (n, D) of points; zeros for one that has just been deleted."""
-    out = np.zeros((len(ids), store.info.model.dimension), np.float32)
+    out = np.zeros((len(ids), searcher.opened.model.dimension), np.float32)
     for start in range(0, len(ids), _CHUNK):
-        for at, vector in enumerate(store.vectors(ids[start : start + _CHUNK]), start):
+        for at, vector in enumerate(searcher.store.vectors(ids[start : start + _CHUNK]), start):
             if vector is not None:
                 out[at] = vector
     return out
@@ -132,8 +128,8 @@ def _umap(searcher: Searcher, cloud: Cloud, settings: Settings) -> Vector:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _started(path: str, _searcher: Searcher, _cloud: Cloud) -> Work[Vector]:
-    store, ids = _searcher.store, _cloud.ids
-    return Work(lambda _: umap_map(Path(path), len(ids), lambda: _vectors(store, ids)))
+    ids = _cloud.ids
+    return Work(lambda _: umap_map(Path(path), len(ids), lambda: _vectors(_searcher, ids)))
 
 
 def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:

@@ -16,6 +16,6 @@ def search_for(point_id: str) -> None:
 def follow() -> None:
     """Lead the visitor to the search page if that is wanted; a page calls it first of all."""
     if st.session_state.get("arrived"):
-        address.read(lambda parameters: query.ask(query.from_address(parameters)))
+        address.read(query.adopt)
     if st.session_state.pop(_WANTED, False):
         site.go_to("search")

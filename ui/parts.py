@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from cbir.errors import ImageError
-from cbir.records import Hit, Payload
+from cbir.records import Hit, Payload, whole
 
 from .query import is_id
 
@@ -239,7 +239,6 @@ def _url(picture: bytes | None) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    value = whole(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -1,7 +1,7 @@
 """Altair plots of rows of figures, and the colour of their text. What has no figure is left out, never drawn as 0."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import streamlit as st
@@ -12,9 +12,14 @@ Plot = Callable[[Sequence[Row]], Any]
 """Makes an Altair chart of rows."""
 
 
+def theme() -> Literal["light", "dark"]:
+    """Return which theme the visitor sees."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
 def readable(chart: Any) -> Any:
     """Return the chart with text that stands out from the page; Streamlit's own grey has a contrast of 3.7."""
-    ink = _INK["dark" if st.context.theme.type == "dark" else "light"]
+    ink = _INK[theme()]
     return chart.configure_axis(labelColor=ink, titleColor=ink).configure_legend(labelColor=ink, titleColor=ink)
 
 

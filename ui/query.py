@@ -95,6 +95,11 @@ def from_address(parameters: Mapping[str, Sequence[str]]) -> Query:
     return query
 
 
+def adopt(parameters: Mapping[str, Sequence[str]]) -> None:
+    """Ask what an address's parameters mean."""
+    ask(from_address(parameters))
+
+
 def _example(text: str) -> Example | None:
     cropped = _CROPPED.fullmatch(text)
     if cropped is None:

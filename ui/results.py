@@ -1,6 +1,7 @@
 """What was found, as cards: what a score means, what is nearly the same, and how the store searched."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from cbir.background import Background
 from cbir.queries import folded
@@ -47,20 +48,18 @@ def _cards(
     together = together[:k]
     ids = [hit.id for first, rest in together for hit in (first, *rest)]
     pictures = dict(zip(ids, searcher.store.thumbnails(ids), strict=True))
-    return [
-        parts.Card(
-            hit,
-            rank,
-            pictures[hit.id],
-            share(scale.percentile(hit.score)),
-            meaning(scale, hit.score),
-            ("exact copy",) if hit.payload.get("sha256") in copied else (),
-            tuple(
-                parts.Tile(one.id, pictures[one.id], parts.heading(one.payload), f"{one.score:.3f}") for one in copies
-            ),
-        )
-        for rank, (hit, copies) in enumerate(together, 1)
-    ]
+    cards = []
+    for rank, (hit, copies) in enumerate(together, 1):
+        badges = ("exact copy",) if hit.payload.get("sha256") in copied else ()
+        tiles = [parts.Tile(one.id, pictures[one.id], parts.heading(one.payload), f"{one.score:.3f}") for one in copies]
+        cards.append(card(scale, hit, rank, pictures[hit.id], badges=badges, copies=tuple(tiles)))
+    return cards
+
+
+def card(scale: Background, hit: Hit, rank: int, picture: bytes | None, **more: Any) -> parts.Card:
+    """Return a hit's card, with what its score means in the collection; `more` is as for `parts.Card`."""
+    percentile = share(scale.percentile(hit.score))
+    return parts.Card(hit, rank, picture, percentile, meaning(scale, hit.score), **more)
 
 
 def share(percentile: float) -> str:

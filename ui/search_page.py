@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cbir.background import Background
 from cbir.filters import Filter
 from cbir.settings import Settings
+from cbir.stores import StoreInfo
 
 from . import address, ask, cached, choice, filter_panel, hit_table, parts, problems, query, results
 from .resolved import Resolved, heading, resolve, timed, vectors
@@ -37,8 +39,11 @@ def draw(settings: Settings) -> None:
     address.read(_adopt)
     with st.sidebar:
         searcher = choice.choose(settings)
-        wanted = _wanted(searcher) if searcher is not None else None
-    if searcher is None or wanted is None:
+        if searcher is not None:
+            wanted = _wanted(searcher)
+            info = searcher.store.info
+            choice.facts(info)
+    if searcher is None:
         choice.how_to_fill(st.session_state["store"])
         return
     asked, gone = resolve(query.current(), searcher, settings)
@@ -52,7 +57,7 @@ def draw(settings: Settings) -> None:
     for problem in query.problems():
         st.error(problems.literal(problem), icon=":material/error:")
     if any(one.sign == "like" for one in asked):
-        _answer(card, searcher, asked, wanted)
+        _answer(card, searcher, info, asked, wanted)
     else:
         with card:
             hint = "Bring pictures of your own, or choose one of those below."
@@ -69,7 +74,7 @@ def draw(settings: Settings) -> None:
 
 
 def _adopt(parameters: address.Parameters) -> None:
-    query.ask(query.from_address(parameters))
+    query.adopt(parameters)
     filter_panel.adopt(parameters)
     for text in parameters.get("shown", ()):
         if text.isdecimal() and len(text) <= 4:
@@ -128,11 +133,10 @@ def _wanted(searcher: Searcher) -> Wanted:
         )
     with st.expander("Filter", icon=":material/filter_alt:", expanded=True):
         where = filter_panel.draw(searcher)
-    choice.facts(searcher.store.info)
     return Wanted(where, results.SIMILARITIES[similarity], least, 0.0 if group else diversity, group, fold, exact)
 
 
-def _answer(card: st.delta_generator.DeltaGenerator, searcher: Searcher, asked: list[Resolved], wanted: Wanted) -> None:
+def _answer(card: DeltaGenerator, searcher: Searcher, info: StoreInfo, asked: list[Resolved], wanted: Wanted) -> None:
     """Search, and draw the query's card and what was found."""
     scale = cached.background(searcher)
     k = st.session_state.get("shown") or PAGE
@@ -151,8 +155,8 @@ def _answer(card: st.delta_generator.DeltaGenerator, searcher: Searcher, asked: 
     count = sum(len(section.cards) for section in shown)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"**{_headline(count, wanted)}**", width="content")
-        _downloads(searcher, replace(answer, hits=[card.hit for section in shown for card in section.cards]), wanted)
-    how = results.how_searched(searcher.store.info, wanted.exact, bool(wanted.where))
+        _downloads(info, replace(answer, hits=[card.hit for section in shown for card in section.cards]), wanted)
+    how = results.how_searched(info, wanted.exact, bool(wanted.where))
     only = f" Only {problems.literal(filter_panel.told(wanted.where))}." if wanted.where else ""
     st.caption(how + only)
     if not count:
@@ -201,24 +205,15 @@ def _nearest(searcher: Searcher, asked: list[Resolved], wanted: Wanted, scale: B
         st.info("The filter leaves nothing that could be found.")
 
 
-def _downloads(searcher: Searcher, answer: Answer, wanted: Wanted) -> None:
-    info = searcher.store.info
+def _downloads(info: StoreInfo, answer: Answer, wanted: Wanted) -> None:
     access = "scan" if wanted.exact else info.access
     with st.container(horizontal=True, width="content"):
-        table = hit_table.as_csv(answer.hits)
-        st.download_button(
-            "CSV", table, "hits.csv", "text/csv", on_click="ignore", type="tertiary", icon=":material/download:"
-        )
-        text = hit_table.as_json(answer, info, access)
-        st.download_button(
-            "JSON",
-            text,
-            "hits.json",
-            "application/json",
-            on_click="ignore",
-            type="tertiary",
-            icon=":material/download:",
-        )
+        for name, text, kind in (
+            ("CSV", hit_table.as_csv(answer.hits), "text/csv"),
+            ("JSON", hit_table.as_json(answer, info, access), "application/json"),
+        ):
+            file = f"hits.{name.lower()}"
+            st.download_button(name, text, file, kind, on_click="ignore", type="tertiary", icon=":material/download:")
 
 
 def _show_more() -> None:

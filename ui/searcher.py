@@ -20,6 +20,7 @@ from cbir.stores import Store, StoreInfo
 _embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
 _NEAREST = 10
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,9 @@ class Crop:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture's (1, D) vector, the SHA-256 of the model that made it, and the milliseconds each stage took."""
+    """A picture's (1, D) vector, and the milliseconds each stage took."""
 
     vectors: Vector
-    model: str
     milliseconds: dict[str, float]
 
 
@@ -83,6 +83,11 @@ class Searcher:
     embedder: Embedder
     max_megapixels: float
 
+    @property
+    def key(self) -> Key:
+        """What tells this collection's generation from all others."""
+        return self.opened.url, self.opened.collection, self.opened.generation
+
     def embed(self, data: bytes, crop: Crop | None = None) -> Embedded:
         """Return the vector of an image file, or of a part of it.
 
@@ -99,7 +104,7 @@ class Searcher:
             pixels = self.embedder.pixels(image)[None]
         with clock.stage("model"):
             vectors = self.embedder.run(pixels)
-        return Embedded(vectors, self.embedder.sha256, clock.milliseconds)
+        return Embedded(vectors, clock.milliseconds)
 
     def by_examples(
         self,
