@@ -7,23 +7,9 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
+from .options import Collection, Json, K, Seed, Stores
+
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
-
-Stores = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--store", help="Store to measure; may be given several times.", show_default="$CBIR_STORES, or ./index"
-    ),
-]
-Collection = Annotated[
-    str | None, typer.Option(help="Name of the collection.", show_default="the newest that all the stores have")
-]
-K = Annotated[int, typer.Option("-k", "--k", min=1, help="Hits per query.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample of queries.")]
-Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write everything there as JSON; - is standard output.")
-]
-
 
 @app.command()
 def parity(
