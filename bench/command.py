@@ -11,6 +11,7 @@ from .options import Collection, Json, K, Seed, Stores
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
 
+
 @app.command()
 def parity(
     store: Stores = None,
