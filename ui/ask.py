@@ -81,7 +81,7 @@ def examples(searcher: Searcher) -> None:
         for one, picture, payload in zip(ids, pictures, payloads, strict=True)
         if payload is not None
     ]
-    parts.tiles("examples", shown, query.ask_point)
+    parts.tiles("gallery", shown, query.ask_point)  # results take its place, and nothing jumps
 
 
 def _shuffle() -> None:

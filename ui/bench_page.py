@@ -49,7 +49,7 @@ def draw(settings: Settings) -> None:
             _report(reports[name], kind)
         elif kind.command:
             st.caption("Not measured yet. This measures it, and keeps it for this page:")
-            st.code(kind.command, language="bash")
+            st.code(kind.command, language="bash", wrap_lines=True)
 
 
 def _report(report: Report, kind: Kind) -> None:

@@ -64,7 +64,7 @@ def _how_to_label() -> None:
         "The pictures of this collection have no labels, so there are no classes to judge.", icon=":material/label:"
     )
     st.markdown("A folder's name is the label of the pictures in it, and a table has a column for it:")
-    st.code("cbir-ingest ./photos\ncbir-ingest data.parquet --label COLUMN", language="bash")
+    st.code("cbir-ingest ./photos\ncbir-ingest data.parquet --label COLUMN", language="bash", wrap_lines=True)
 
 
 def _summary(report: ClassReport) -> None:
@@ -150,16 +150,13 @@ def _matrix(report: ClassReport) -> None:
 def _failing(searcher: Searcher, report: ClassReport) -> None:
     """Draw the failing queries of the class that is chosen; a click on one is the live search for it."""
     by_name = {_name(one.value): one for one in report.classes}
-    names = list(by_name)
-    worst = min(names, key=lambda name: by_name[name].precision)
+    names = sorted(by_name, key=lambda name: by_name[name].precision)
 
     def chosen() -> None:
         st.session_state["tables"] += 1  # a new table, in which no row is selected
 
     st.subheader("Failing queries", anchor=False)
-    # Streamlit warns of a default beside a value that is set already.
-    first = 0 if _CHOSEN in st.session_state else names.index(worst)
-    name = st.selectbox("Class", names, first, key=_CHOSEN, bind="query-params", on_change=chosen, width=360)
+    name = st.selectbox("Class, the worst first", names, key=_CHOSEN, bind="query-params", on_change=chosen, width=360)
     failing = by_name[name].failing
     if not failing:
         st.success("All hits of all its queries have its label.", icon=":material/check:")
