@@ -44,7 +44,7 @@ def run_child(name: str, command: Sequence[str], environment: dict[str, str] | N
         CbirError: It failed; the last line of its standard error says why.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        before, own, start = _busy_seconds(), _own_seconds(), time.perf_counter()
+        before, own, start = busy_seconds(), own_seconds(), time.perf_counter()
         child = subprocess.Popen(
             command, stdout=out, stderr=err, env={**os.environ, **(environment or {})}, process_group=0
         )
@@ -63,7 +63,7 @@ def run_child(name: str, command: Sequence[str], environment: dict[str, str] | N
             child.wait()
             raise
         seconds = time.perf_counter() - start
-        after, own = _busy_seconds(), _own_seconds() - own
+        after, own = busy_seconds(), own_seconds() - own
         lines, complaints = (_lines(file) for file in (out, err))
     if child.returncode:
         raise CbirError(f"{name} failed: {complaints[-1] if complaints else f'exit code {child.returncode}'}")
@@ -83,7 +83,7 @@ def _lines(file: Any) -> list[str]:
     return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
 
 
-def _busy_seconds() -> float | None:
+def busy_seconds() -> float | None:
     """Return how long all processors of the machine have been busy, of which only Linux keeps an account."""
     try:
         counted = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
@@ -92,7 +92,7 @@ def _busy_seconds() -> float | None:
     return sum(int(counted[at]) for at in _BUSY) / os.sysconf("SC_CLK_TCK")
 
 
-def _own_seconds() -> float:
+def own_seconds() -> float:
     """Return the processor time of this process and of all that were waited for."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

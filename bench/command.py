@@ -7,9 +7,12 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
-from .options import Collection, Json, K, Seed, Stores
+from .latency_command import latency
+from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
+
+app.command()(latency)
 
 
 @app.command()
@@ -66,12 +69,12 @@ def stores(
     from cbir.settings import load_settings
 
     from .report import STDOUT, check_target, deliver
-    from .stores import measure, parse_threads, steps
+    from .stores import measure, steps
     from .stores_report import show_stores, stores_json
     from .subject import open_subject
 
     check_target(as_json)
-    clients = parse_threads(threads)
+    clients = numbers("--threads", threads, MOST_THREADS)
     settings = load_settings()
     with open_subject(list(store or settings.store_urls), collection, k, queries, seed, settings) as subject:
         with terminal.progress("measuring", steps(subject, clients, rounds), "searches") as advance:

@@ -266,7 +266,7 @@ def _part(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Part:
     return Part(
         name=name,
         what=_WHAT.get(name, "the same with the settings that were fastest in a short trial"),
-        images_per_second=_spread([run.images_per_second for run in runs]),
+        images_per_second=spread([run.images_per_second for run in runs]),
         core_milliseconds=_median([run.core_milliseconds for run in runs]),
         around_seconds=_median([run.around_seconds for run in runs]),
         peak_megabytes=_median([run.peak_megabytes for run in runs]),
@@ -282,11 +282,12 @@ def _ratio(of: str, ours: Sequence[Run], to: str, theirs: Sequence[Run]) -> Rati
         for our, their in pairs
     ]
     return Ratio(
-        of, to, _spread([our.images_per_second / their.images_per_second for our, their in pairs]), _median(cores)
+        of, to, spread([our.images_per_second / their.images_per_second for our, their in pairs]), _median(cores)
     )
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median of some rounds, the lowest and the highest."""
     return Spread(statistics.median(values), min(values), max(values))
 
 

@@ -18,16 +18,23 @@ from .parity import against_oracle
 from .subject import ORDINARY, Subject, ask, how
 from .summary import Summary, named
 
+P999_NEEDS = 1000
+
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one search: the median, the quarters around it (how noisy the machine was), and the tail."""
+    """Milliseconds of one search: the median, the quarters around it (how noisy the machine was), and the tail.
+
+    `p999` is None where fewer than `P999_NEEDS` searches were timed: it would be the slowest one alone.
+    """
 
     median: float
     p25: float
     p75: float
     p95: float
     p99: float
+    p999: float | None
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -102,15 +109,15 @@ def measure(
     whatever else the machine does falls on all alike.
     """
     numbers = range(len(subject.stores))
-    recalls = [_recalls([subject, *(one.subject for one in classes)], at, advance) for at in numbers]
+    recalls = [recalls_of([subject, *(one.subject for one in classes)], at, advance) for at in numbers]
     singles: list[list[list[list[float]]]] = [[] for _ in numbers]
     loads: list[list[list[tuple[list[float], float]]]] = [[] for _ in numbers]
     rng = np.random.default_rng(subject.seed)
     for number in range(rounds):
         for at in numbers if number % 2 == 0 else reversed(numbers):
             store = subject.stores[at]
-            singles[at].append(_in_turns(store, subject, classes, rng, advance))
-            loads[at].append([_at_once(store, subject, count, advance) for count in threads])
+            singles[at].append(in_turns(store, subject, classes, rng, advance))
+            loads[at].append([at_once(store, subject, count, advance) for count in threads])
     return [
         _summed(subject, classes, threads, at, recalls[at], singles[at], loads[at]) for at in range(len(subject.stores))
     ]
@@ -118,8 +125,9 @@ def measure(
 
 def times(milliseconds: Sequence[float]) -> Times:
     """Return the summary of single measurements."""
-    p25, median, p75, p95, p99 = np.percentile(milliseconds, [25, 50, 75, 95, 99]).tolist()
-    return Times(median, p25, p75, p95, p99)
+    p25, median, p75, p95, p99, p999 = np.percentile(milliseconds, [25, 50, 75, 95, 99, 99.9]).tolist()
+    enough = len(milliseconds) >= P999_NEEDS
+    return Times(median, p25, p75, p95, p99, p999 if enough else None, len(milliseconds))
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -129,17 +137,23 @@ def timed(call: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def _recalls(subjects: Sequence[Subject], at: int, advance: Advance) -> list[Summary]:
+def recalls_of(subjects: Sequence[Subject], at: int, advance: Advance, effort: int | None = None) -> list[Summary]:
+    """Return the recall of the store number `at` for the queries of each subject; warms the store up."""
     found = []
     for subject in subjects:
-        answers = ask(subject, subject.stores[at], ORDINARY, advance)
+        answers = ask(subject, subject.stores[at], ORDINARY, advance, effort)
         queries = named(subject.queries, answers.keys)
         found.append(against_oracle(subject, at, ORDINARY, answers, queries).ann_recall_at_k)
     return found
 
 
-def _in_turns(
-    store: Store, subject: Subject, classes: Sequence[Class], rng: np.random.Generator, advance: Advance
+def in_turns(
+    store: Store,
+    subject: Subject,
+    classes: Sequence[Class],
+    rng: np.random.Generator,
+    advance: Advance,
+    effort: int | None = None,
 ) -> list[list[float]]:
     """Return milliseconds of every query: unfiltered, within each class and, in an embedded store, by the bare call.
 
@@ -147,21 +161,23 @@ def _in_turns(
     """
     spent: list[list[float]] = [[] for _ in range(1 + len(classes) + isinstance(store, EmbeddedStore))]
     for vector in subject.vectors:
-        calls: list[Callable[[], object]] = [partial(store.search, vector[None], subject.k)]
-        calls += [partial(store.search, vector[None], subject.k, where=one.subject.where) for one in classes]
+        search = partial(store.search, vector[None], subject.k, effort=effort)
+        calls: list[Callable[[], object]] = [search, *(partial(search, where=one.subject.where) for one in classes)]
         if isinstance(store, EmbeddedStore):
-            calls.append(store.index.raw(vector, subject.k))
+            calls.append(store.index.raw(vector, subject.k, effort))
         for at in rng.permutation(len(calls)).tolist():
             spent[at].append(timed(calls[at]))
         advance(1)
     return spent
 
 
-def _at_once(store: Store, subject: Subject, threads: int, advance: Advance) -> tuple[list[float], float]:
+def at_once(
+    store: Store, subject: Subject, threads: int, advance: Advance, effort: int | None = None
+) -> tuple[list[float], float]:
     """Return the milliseconds of each search of so many clients that share the queries, and searches a second."""
 
     def client(vectors: Vector) -> list[float]:
-        return [timed(partial(store.search, vector[None], subject.k)) for vector in vectors]
+        return [timed(partial(store.search, vector[None], subject.k, effort=effort)) for vector in vectors]
 
     with ThreadPoolExecutor(threads) as pool:
         start = time.perf_counter()

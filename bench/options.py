@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from cbir.errors import UsageError
+
 Stores = Annotated[
     list[str] | None,
     typer.Option(
@@ -18,3 +20,19 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample of queries.")
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write everything there as JSON; - is standard output.")
 ]
+
+
+MOST_THREADS = 256
+MOST_EFFORT = 1_000_000
+
+
+def numbers(option: str, text: str, most: int) -> list[int]:
+    """Return the whole numbers of an option, each once: "1,8" is [1, 8].
+
+    Raises:
+        UsageError: They are no such list, or not from 1 to `most`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= most for part in parts):
+        raise UsageError(f"{option} {text}: whole numbers from 1 to {most:,} with commas in between, such as 1,8")
+    return list(dict.fromkeys(map(int, parts)))

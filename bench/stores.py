@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.terminal import Advance
 
@@ -13,8 +12,6 @@ from .classes import SHARES, choose_classes
 from .footprint import Footprint
 from .latency import Latency
 from .subject import Subject
-
-_MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -36,20 +33,6 @@ class Found:
     latencies: list[Latency]
     footprints: list[Footprint]
     beside: list[Beside]
-
-
-def parse_threads(text: str) -> list[int]:
-    """Return the numbers of client threads: "1,8" is [1, 8].
-
-    Raises:
-        UsageError: They are no such list.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= _MOST_THREADS for part in parts):
-        raise UsageError(
-            f"--threads {text}: whole numbers from 1 to {_MOST_THREADS} with commas in between, such as 1,8"
-        )
-    return list(dict.fromkeys(map(int, parts)))
 
 
 def steps(subject: Subject, threads: Sequence[int], rounds: int) -> int:

@@ -123,8 +123,8 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
     raise UsageError(f"no collection is in every store: {has}")
 
 
-def ask(subject: Subject, store: Store, mode: str, advance: Advance) -> Answers:
-    """Return a store's answers to all queries, the query itself left out.
+def ask(subject: Subject, store: Store, mode: str, advance: Advance, effort: int | None = None) -> Answers:
+    """Return a store's answers to all queries, the query itself left out; `effort` is as for `Store.search`.
 
     Where a query is not among its k + 1 hits (exact copies of it came first, or the graph did not find it) the last
     hit is dropped instead.
@@ -138,7 +138,7 @@ def ask(subject: Subject, store: Store, mode: str, advance: Advance) -> Answers:
     for start in range(0, len(subject.queries), BATCH):
         asked = subject.queries[start : start + BATCH]
         vectors = subject.vectors[start : start + BATCH]
-        found = store.search(vectors, subject.k + 1, exact=mode == EXACT, where=subject.where)
+        found = store.search(vectors, subject.k + 1, exact=mode == EXACT, effort=effort, where=subject.where)
         for query, hits in zip(asked, found, strict=True):
             ids = {hit.id for hit in hits}
             if len(ids) < len(hits) or not ids <= subject.truth.position.keys():

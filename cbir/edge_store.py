@@ -168,9 +168,9 @@ class EdgeIndex:
                 answers = self._shard.query_batch(QueryBatchRequest(requests))
         return [[Hit(str(one.id), one.score, one.payload or {}) for one in answer] for answer in answers]
 
-    def raw(self, vector: Vector, k: int) -> Callable[[], object]:
+    def raw(self, vector: Vector, k: int, effort: int | None = None) -> Callable[[], object]:
         """See `cbir.stores.Index.raw`."""
-        shard, params = self._shard, self._params(None)
+        shard, params = self._shard, self._params(effort)
         return lambda: shard.query(
             QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=params)
         )

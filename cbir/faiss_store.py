@@ -114,10 +114,11 @@ class FaissIndex:
             for row_scores, row_positions in zip(scores.tolist(), positions.tolist(), strict=True)
         ]
 
-    def raw(self, vector: Vector, k: int) -> Callable[[], object]:
+    def raw(self, vector: Vector, k: int, effort: int | None = None) -> Callable[[], object]:
         """See `cbir.stores.Index.raw`."""
         index, query = self._index, np.ascontiguousarray(vector[None], np.float32)
-        return lambda: index.search(query, k)
+        params = self._params(index, effort) if effort else None
+        return lambda: index.search(query, k, params=params)
 
     def close(self) -> None:
         """Nothing to release but memory."""

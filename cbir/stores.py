@@ -176,7 +176,7 @@ class Index(Protocol):
     ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector (see `Store.search`)."""
 
-    def raw(self, vector: Vector, k: int) -> Callable[[], object]:
+    def raw(self, vector: Vector, k: int, effort: int | None = None) -> Callable[[], object]:
         """Return the bare library call for one query, against which the protocol's overhead is measured."""
 
     def close(self) -> None:

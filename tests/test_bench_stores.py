@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from cbir.bench import beside, command, footprint, latency
 from cbir.bench.classes import choose_classes
+from cbir.bench.options import MOST_THREADS, numbers
 from cbir.bench.probe import clustered
-from cbir.bench.stores import parse_threads
 from cbir.bench.subject import Subject, open_subject, subject_of
 
 from cbir.errors import CbirError, UsageError
@@ -229,8 +229,8 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
 @pytest.mark.parametrize("text", ["", "0", "1,", "8;1", "-1", "1000"])
 def test_threads_that_are_no_list(text: str) -> None:
     with pytest.raises(UsageError, match="--threads"):
-        parse_threads(text)
-    assert parse_threads("8, 1,8") == [8, 1]
+        numbers("--threads", text, MOST_THREADS)
+    assert numbers("--threads", "8, 1,8", MOST_THREADS) == [8, 1]
 
 
 def test_beside_an_ingest(
