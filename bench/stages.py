@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from cbir.errors import ImageError
 from cbir.model import Embedder, cores
 from cbir.settings import Settings
 from cbir.stores import EmbeddedStore, Store
@@ -45,10 +46,12 @@ def measure(subject: Subject, settings: Settings) -> list[Stages]:
     """Return where the time goes with each store; nothing if the collection carries no model or no thumbnails."""
     model = subject.stores[0].model()
     ids = list(subject.queries[:PICTURES])
-    pictures = [data for data in subject.stores[0].thumbnails(ids) if data]
-    if model is None or not pictures:
+    if model is None:
         return []
     embedder = Embedder(model, threads=cores())
+    pictures = [data for data in subject.stores[0].thumbnails(ids) if data and _is_image(data, embedder, settings)]
+    if not pictures:
+        return []
     spent: dict[str, list[float]] = {"decode": [], "preprocess": [], "model": []}
     vectors = []
     for data in (pictures[0], *pictures):  # the first one twice: a session's first run makes its plans
@@ -60,6 +63,14 @@ def measure(subject: Subject, settings: Settings) -> list[Stages]:
         spent["model"].append(timed(partial(embedder.run, pixels)))
     parts = {name: float(np.median(values[1:])) for name, values in spent.items()}
     return [_stages(subject, store, ids, parts, len(pictures)) for store in subject.stores]
+
+
+def _is_image(data: bytes, embedder: Embedder, settings: Settings) -> bool:
+    try:
+        embedder.decode(data, settings.max_image_megapixels)
+    except ImageError:
+        return False
+    return True
 
 
 def _stages(subject: Subject, store: Store, ids: list[str], parts: dict[str, float], pictures: int) -> Stages:

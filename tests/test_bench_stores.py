@@ -79,7 +79,9 @@ class Wrong:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False, where: Filter = ()) -> list[list[Hit]]:
+    def search(
+        self, vectors: Vector, k: int, *, exact: bool = False, effort: int | None = None, where: Filter = ()
+    ) -> list[list[Hit]]:
         return self._search(self._store, vectors, k, where)
 
 
@@ -160,8 +162,9 @@ def test_every_client_searches_its_share(store: EmbeddedStore) -> None:
 
 
 def test_times() -> None:
-    expected = latency.Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96))
+    expected = latency.Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96), None, 5)
     assert latency.times([4.0, 1.0, 2.0, 3.0, 5.0]) == expected
+    assert latency.times([float(one) for one in range(1001)]).p999 == pytest.approx(999)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -246,11 +247,11 @@ def fails_and_comes_back(page: Page, site: SimpleNamespace, told: str, back: Cal
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(alert).to_contain_text(told)
     back()
-    for _ in range(20):  # a server takes a moment to listen
-        if page.locator(".tile").count():
-            break
+    give_up = time.monotonic() + 60  # a server takes a moment to listen
+    while not page.locator(".tile").count() and time.monotonic() < give_up:
         with suppress(PlaywrightTimeout):  # the button goes when the page comes
             page.get_by_role("button", name="Try again").click(timeout=2000)
+        page.wait_for_timeout(300)
     expect(page.locator(".tile")).to_have_count(10)
     expect(alert).to_have_count(0)
     page.locator(".tile").nth(1).click()
