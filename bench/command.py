@@ -8,11 +8,13 @@ from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
 from .latency_command import latency
+from .models_command import models
 from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
 
 app.command()(latency)
+app.command()(models)
 
 
 @app.command()

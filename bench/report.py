@@ -30,7 +30,7 @@ WIDTH = 100
 STDOUT = "-"
 _SHOWN = 5
 _WHOLE = ("store", "stores", "search", "phase")
-_TEXT = (*_WHOLE, "worst query", "URL", "ordinary search", "filter")
+_TEXT = (*_WHOLE, "worst query", "URL", "ordinary search", "filter", "model", "precision", "provider")
 _PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
 
 log = logging.getLogger(__name__)
