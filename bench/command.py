@@ -7,12 +7,14 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
+from .exchange_command import exchange
 from .latency_command import latency
 from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
 
 app.command()(latency)
+app.command()(exchange)
 
 
 @app.command()
