@@ -13,37 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cbir.errors import CbirError
-from cbir.records import Vector
-from cbir.retrieval import neighbours
 from cbir.stores import StoreInfo, locate, parse
 from cbir.terminal import Advance
 
+from .nearest import Neighbours, angular
 from .ranking import recall
 from .report import labels
 from .subject import Subject
 from .sweep import KNOBS, efforts_of
 
 ANN_EPSILON = 1e-3
-_CELLS = 2**22
-_MARGIN = 16  # candidates beyond k, so that float32 rounding cannot push a true neighbour out before float64 decides
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Places of the points next to each query, best first.
-
-    Attributes:
-        rows: (Q, count) int32 rows in the matrix of all points; -1 where there is none.
-        distances: (Q, count) float32 angular distances, 1 - cosine; inf where there is none.
-    """
-
-    rows: npt.NDArray[np.int32]
-    distances: npt.NDArray[np.float32]
-
-    @property
-    def count(self) -> int:
-        """Places of a query."""
-        return int(self.rows.shape[1])
 
 
 @dataclass(frozen=True)
@@ -103,32 +82,6 @@ class _Turns:
     rows: list[list[int]] = field(default_factory=list)
     rounds: list[list[float]] = field(default_factory=list)
     failed: str = ""
-
-
-def angular(vectors: Vector, query: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return ann-benchmarks' angular distance, 1 - cosine, of some rows to the row `query`, in float64."""
-    one, others = vectors[query].astype(np.float64), vectors[rows].astype(np.float64)
-    return np.asarray(1 - others @ one / (np.linalg.norm(others, axis=1) * np.linalg.norm(one)))
-
-
-def exact_neighbours(subject: Subject, advance: Advance) -> Neighbours:
-    """Return the k + 1 nearest points of each query, itself among them; equal ones by row. `advance` hears of queries.
-
-    Candidates come from float32 products, their order from float64.
-    """
-    vectors, queries, count = subject.truth.vectors, subject.truth.queries, subject.k + 1
-    rows = np.empty((len(queries), count), np.int32)
-    distances = np.empty((len(queries), count), np.float32)
-    at_once = max(1, _CELLS // len(vectors))
-    for start in range(0, len(queries), at_once):
-        asked = queries[start : start + at_once]
-        chosen = neighbours(vectors[asked], vectors, min(count + _MARGIN, len(vectors)))
-        for at, (query, candidates) in enumerate(zip(asked.tolist(), chosen, strict=True), start):
-            found = angular(vectors, query, candidates)
-            order = np.lexsort((candidates, found))[:count]
-            rows[at], distances[at] = candidates[order], found[order]
-        advance(len(asked))
-    return Neighbours(rows, distances)
 
 
 def mean_recall(truth: Neighbours, found: Neighbours, epsilon: float) -> float:

@@ -34,6 +34,7 @@ def exchange(
     from . import exchange as measuring
     from . import exchange_files as files
     from .exchange_report import Found, exchange_json, show_exchange
+    from .nearest import exact_neighbours
     from .report import STDOUT, check_target, deliver
     from .subject import open_subject
 
@@ -48,7 +49,7 @@ def exchange(
         if not overwrite:
             files.check_new(folder, subject, asked, formats)
         with terminal.progress("exact neighbours", len(subject.queries), "queries") as advance:
-            truth = measuring.exact_neighbours(subject, advance)
+            truth = exact_neighbours(subject, advance)
         total = len(subject.queries) * len(asked) * (1 + rounds)
         with terminal.progress("searching", total, "searches") as advance:
             runs, failed = measuring.measure(subject, asked, rounds, advance)

@@ -14,7 +14,8 @@ from cbir.files import sync, write_whole
 from cbir.records import Vector
 from cbir.terminal import Advance, one_line
 
-from .exchange import Case, Neighbours, Run, mean_recall
+from .exchange import Case, Run, mean_recall
+from .nearest import Neighbours
 from .ranking import EPSILON
 from .subject import Subject
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .exchange import ANN_EPSILON, Failed, Neighbours, Run, mean_recall
+from .exchange import ANN_EPSILON, Failed, Run, mean_recall
 from .exchange_files import SELF
+from .nearest import Neighbours
 from .ranking import EPSILON
 from .report import header, new_console, new_table, share
 from .subject import Subject

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from cbir.bench import command, exchange, exchange_files
-from cbir.bench.exchange import ANN_EPSILON, angular, cases, exact_neighbours, mean_recall
+from cbir.bench import command, exchange, exchange_files, nearest
+from cbir.bench.exchange import ANN_EPSILON, cases, mean_recall
+from cbir.bench.nearest import angular, exact_neighbours
 from cbir.bench.ranking import EPSILON, recall
 from cbir.bench.subject import subject_of
 
@@ -215,7 +216,7 @@ def test_a_failed_width_says_why_and_has_no_figures(store: EmbeddedStore) -> Non
 def test_exact_neighbours_in_blocks(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = subject_of([store], K - 1, QUERIES, 1)
     whole = exact_neighbours(subject, advance)
-    monkeypatch.setattr(exchange, "_CELLS", 3 * COUNT)
+    monkeypatch.setattr(nearest, "_CELLS", 3 * COUNT)
     parts = exact_neighbours(subject, advance)
     assert (parts.rows == whole.rows).all()
     everything = replace(subject, truth=replace(subject.truth, k=COUNT - 1))

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cbir.bench import command, parity, report
@@ -13,7 +14,6 @@ from cbir.bench.report import labels, write_json
 from cbir.bench.subject import EXACT, ORDINARY, Subject, how, notes, open_subject, subject_of
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters import Filter
 from cbir.model import ModelRef
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
@@ -36,8 +36,8 @@ class Altered:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False, where: Filter = ()) -> list[list[Hit]]:
-        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact, where=where)]
+    def search(self, vectors: Vector, k: int, *, exact: bool = False, **how: Any) -> list[list[Hit]]:
+        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact, **how)]
 
 
 @pytest.fixture(scope="module")
