@@ -3,6 +3,7 @@
 import logging
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -46,7 +47,7 @@ def parity_notes() -> list[str]:
 
 
 def worst_pictures(subject: Subject, parity: Parity) -> dict[str, bytes]:
-    """Return thumbnails of at most 64 pixels of the worst queries and their first ten hits, by point.
+    """Return thumbnails of at most 64 pixels by point: of the worst queries, their first ten hits and ten missing ones.
 
     A point without one that can be decoded has none here.
     """
@@ -55,15 +56,17 @@ def worst_pictures(subject: Subject, parity: Parity) -> dict[str, bytes]:
 
     compared: list[AgainstOracle | StoreAgainstStore] = [*parity.oracle, *parity.pairs]
     worst = [one for found in compared for one in found.worst]
-    hits = (hit.id for one in worst for side in one.hits for hit in side[:PICTURE_RANKS])
+    sides = [side for one in worst for side in one.hits]
+    missing = [[hit for hit in side if hit.missing] for side in sides]
+    hits = [hit.id for side in (*sides, *missing) for hit in side[:PICTURE_RANKS]]
     ids = list(dict.fromkeys([*(one.query.id for one in worst), *hits]))
     pictures = {}
     for id_, data in zip(ids, subject.stores[0].thumbnails(ids), strict=True):
-        try:
+        with suppress(ImageError):
             if data:
                 pictures[id_] = thumbnail(decode(data, PICTURE_SIDE), side=PICTURE_SIDE)
-        except ImageError as error:
-            log.warning("%s has no picture: %s", id_, error)
+    if len(pictures) < len(ids):
+        log.warning("%d of %d points have no thumbnail that can be shown", len(ids) - len(pictures), len(ids))
     return pictures
 
 
