@@ -5,55 +5,20 @@ from typing import Annotated
 import typer
 
 from cbir import terminal
-from cbir.errors import CbirError, UsageError
+from cbir.errors import UsageError
 
 from .accuracy_command import accuracy
+from .exchange_command import exchange
 from .latency_command import latency
 from .models_command import models
 from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
+from .parity_command import parity
 from .report_command import compare, report
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
 
-app.command()(accuracy)
-app.command()(latency)
-app.command()(models)
-app.command()(report)
-app.command()(compare)
-
-
-@app.command()
-def parity(
-    store: Stores = None,
-    collection: Collection = None,
-    k: K = 10,
-    queries: Annotated[int, typer.Option(min=1, help="Stored pictures to ask for.")] = 200,
-    seed: Seed = 42,
-    as_json: Json = None,
-    min_recall: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Exit with code 1 if a store's mean recall is lower.")
-    ] = None,
-) -> None:
-    """Compare the stores with the exact answer and with each other, in their ordinary and in their exact search."""
-    from cbir.settings import load_settings
-
-    from .parity import measure
-    from .report import STDOUT, check_target, deliver, parity_json, show_parity
-    from .subject import MODES, ORDINARY, open_subject
-
-    check_target(as_json)
-    settings = load_settings()
-    with open_subject(list(store or settings.store_urls), collection, k, queries, seed, settings) as subject:
-        total = len(subject.queries) * len(subject.stores) * len(MODES)
-        with terminal.progress("comparing", total, "searches") as advance:
-            found = measure(subject, advance)
-        deliver(as_json, parity_json(subject, found), settings)
-        if as_json != STDOUT:
-            show_parity(subject, found)
-    for one in found.oracle:
-        mean = one.ann_recall_at_k.mean
-        if min_recall is not None and mean is not None and mean < min_recall and one.mode == ORDINARY:
-            raise CbirError(f"{one.store}: ann_recall_at_{subject.k} is {mean:.6g}, below {min_recall}")
+for command in (accuracy, parity, latency, models, report, compare, exchange):
+    app.command()(command)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 EPSILON = 1e-5
+RBO_P = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,74 @@ def kendall_tau_b(one: Ranking, other: Ranking, epsilon: float = EPSILON) -> flo
     dx, dy = np.sign(x[first] - x[second]), np.sign(y[first] - y[second])
     scale = int(np.count_nonzero(dx)) * int(np.count_nonzero(dy))
     return float((dx * dy).sum() / np.sqrt(scale)) if scale else None
+
+
+def rank_biased_overlap(one: Ranking, other: Ranking, p: float = RBO_P, epsilon: float = EPSILON) -> float | None:
+    """Return how much two rankings agree, the top most of all: from 0 (nothing in common) to 1, None if both are empty.
+
+    RBO_ext of Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", ACM TOIS 28(4), 2010,
+    equation 32: with the agreement A(d) of the lists down to depth d, and what lies behind them assumed to agree as
+    they do, it is A(l) p^l + (1 - p) / p * sum of A(d) p^d over the l places. Tied ids stand at the rank of the first
+    of them (the same article; "RBO^w" in Corsi and Urbano, "The treatment of ties in rank-biased
+    overlap", SIGIR 2024), so that A(d) = 2 X(d) / (n1(d) + n2(d)) over the numbers of ids in both and in each.
+
+    Tied are ids whose scores in a list are equal. Two more things are no disagreement, as in `first_difference`: a
+    fall of about `epsilon` that only one of two lists with equal scores has, and which of the ids that are tied with
+    the last place still got in.
+
+    Args:
+        one: A ranking.
+        other: Another.
+        p: Weight of a place by that of the one before it; the first ten have 86 in 100 of the weight at 0.9.
+        epsilon: How far apart equal scores may be.
+    """
+    depth, seen = max(len(one.ids), len(other.ids)), min(len(one.ids), len(other.ids))
+    if not seen:
+        return 0.0 if depth else None
+    ranks = _tied_ranks(one, other, epsilon)
+    if depth == seen and abs(one.scores[-1] - other.scores[-1]) <= epsilon:
+        last = [max(places.values()) for places in ranks]
+        spare = [
+            [id_ for id_, rank in mine.items() if rank == end and id_ not in theirs]
+            for mine, theirs, end in zip(ranks, reversed(ranks), last, strict=True)
+        ]
+        for mine, theirs in zip(*spare, strict=False):
+            ranks[1][mine] = ranks[1].pop(theirs)
+    both = [max(rank, ranks[1][id_]) for id_, rank in ranks[0].items() if id_ in ranks[1]]
+    at = np.arange(1, depth + 1)
+    shared, *sizes = (
+        np.bincount(np.array(found, dtype=int), minlength=depth + 1)[1:].cumsum()
+        for found in (both, list(ranks[0].values()), list(ranks[1].values()))
+    )
+    places = np.maximum(sizes[0], at) + np.maximum(sizes[1], at)  # a list that has ended goes on unseen
+    unseen = 2 * shared[seen - 1] / places[seen - 1] * np.maximum(at - seen, 0)
+    agreement = 2 * (shared + unseen) / places
+    return float(agreement[-1] * p**depth + (1 - p) / p * (agreement * p**at).sum())
+
+
+def first(ranking: Ranking, k: int) -> Ranking:
+    """Return the first `k` hits of a ranking."""
+    return Ranking(ranking.ids[:k], ranking.scores[:k])
+
+
+def _tied_ranks(one: Ranking, other: Ranking, epsilon: float) -> tuple[dict[str, int], dict[str, int]]:
+    """Return for each id of each list the rank of the first one that it is tied with.
+
+    Where both lists have equal scores rank by rank down to where both fall, all of a stretch is tied in both: a fall
+    within it is one of about epsilon, which rounding made.
+    """
+    inside = {
+        at
+        for start, stop in _stretches(one, other, epsilon)
+        if all(abs(one.scores[at] - other.scores[at]) <= epsilon for at in range(start, stop))
+        for at in range(start + 1, stop)
+    }
+    ranks = []
+    for ranking in (one, other):
+        falls = [fall and at not in inside for at, fall in enumerate(_falls(ranking.scores, epsilon), 1)]
+        starts = accumulate(enumerate(falls, 1), lambda start, one: one[0] + 1 if one[1] else start, initial=1)
+        ranks.append(dict(zip(ranking.ids, starts, strict=False)))
+    return ranks[0], ranks[1]
 
 
 def _levels(ranking: Ranking, epsilon: float) -> dict[str, int]:

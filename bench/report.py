@@ -21,16 +21,25 @@ from cbir.reports import keep, machine
 from cbir.settings import Settings
 from cbir.stores import StoreInfo
 
-from .parity import Parity, StoreAgainstStore
 from .ranking import EPSILON
 from .subject import ORDINARY, Subject, how, notes
 
 FORMAT = 1
 WIDTH = 100
 STDOUT = "-"
-_SHOWN = 5
-_WHOLE = ("store", "stores", "search", "phase")
-_TEXT = (*_WHOLE, "worst query", "URL", "ordinary search", "filter", "model", "precision", "provider")
+_WHOLE = ("store", "stores", "search", "phase", "against", "metric")
+_TEXT = (
+    *_WHOLE,
+    "worst query",
+    "URL",
+    "ordinary search",
+    "filter",
+    "model",
+    "precision",
+    "provider",
+    "figure",
+    "class",
+)
 _PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
 
 log = logging.getLogger(__name__)
@@ -71,11 +80,6 @@ def header(subject: Subject, benchmark: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in _PACKAGES},
         "machine": machine(),
     }
-
-
-def parity_json(subject: Subject, parity: Parity) -> dict[str, Any]:
-    """Return a parity result as plain JSON values; what is undefined is null."""
-    return {**header(subject, "parity"), **asdict(parity)}
 
 
 def check_target(target: str | None) -> None:
@@ -121,23 +125,6 @@ def deliver(target: str | None, result: dict[str, Any], settings: Settings) -> N
         write_json(target, result)
 
 
-def show_parity(subject: Subject, parity: Parity) -> None:
-    """Print both tables."""
-    console, names = new_console(), labels(subject.infos)
-    show_subject(console, subject, names)
-    console.print(_oracle_table(subject, parity, names))
-    for one in parity.oracle:
-        if one.self_missing:
-            console.print(
-                f"{names[one.store]}, {one.mode}: {one.self_missing:,} of {len(subject.queries):,} queries not among"
-                f" their own {subject.k + 1} hits (exact copies came first, or the search missed them)."
-            )
-    if parity.pairs:
-        console.print(_pair_table(subject, parity, names))
-    for pair in parity.pairs:
-        _show_verdict(console, " / ".join(names[one] for one in pair.stores), pair)
-
-
 def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
     """Return a short name for each store: its kind, numbered where there are several of a kind."""
     kinds = ["server" if info.url.startswith("http") else info.url.partition(":")[0] for info in infos]
@@ -159,56 +146,6 @@ def show_subject(console: Console, subject: Subject, names: dict[str, str]) -> N
     console.print(table)
     for note in notes(subject):
         console.print(note)
-
-
-def _oracle_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Table:
-    columns = ["store", "search", f"recall@{subject.k}", "p5", "min", "worst query", "below 1", "score diff."]
-    table = new_table("Against the exact answer (NumPy over all vectors)", columns)
-    for one in parity.oracle:
-        recall = one.ann_recall_at_k
-        table.add_row(
-            names[one.store],
-            one.mode,
-            share(recall.mean),
-            short(recall.p5),
-            short(recall.worst),
-            str(recall.worst_query) if one.queries_below_one else "-",
-            f"{one.queries_below_one:,}",
-            _small(one.score_difference.worst),
-        )
-    return table
-
-
-def _pair_table(subject: Subject, parity: Parity, names: dict[str, str]) -> Table:
-    columns = ["stores", "search", f"overlap@{subject.k}", "min", "worst query", "same", "ties", "differ", "tau-b"]
-    table = new_table("Store against store", [*columns, "score diff."])
-    for one in parity.pairs:
-        table.add_row(
-            " / ".join(names[url] for url in one.stores),
-            one.mode,
-            share(one.overlap_at_k.mean),
-            short(one.overlap_at_k.worst),
-            str(one.overlap_at_k.worst_query) if one.different else "-",
-            f"{one.identical:,}",
-            f"{one.identical_up_to_ties:,}",
-            f"{one.different:,}",
-            share(one.kendall_tau_b.mean),
-            _small(one.score_difference.worst),
-        )
-    return table
-
-
-def _show_verdict(console: Console, names: str, pair: StoreAgainstStore) -> None:
-    alike = pair.identical + pair.identical_up_to_ties
-    console.print(
-        f"{names}, {pair.mode}: {alike:,} of {alike + pair.different:,} queries are identical up to ties,"
-        f" {pair.different:,} differ."
-    )
-    for one in pair.differences[:_SHOWN]:
-        delta = "where one list has ended" if one.delta is None else f"by {one.delta:.1e}"
-        console.print(f"  {one.query} differs at rank {one.rank} {delta}")
-    if pair.different > _SHOWN:
-        console.print(f"  and {pair.different - _SHOWN:,} more; --json names all")
 
 
 def new_console() -> Console:
@@ -234,7 +171,3 @@ def share(value: float | None) -> str:
 def short(value: float | None) -> str:
     """Return a figure in two digits behind the point."""
     return "-" if value is None else f"{value:.2f}"
-
-
-def _small(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1e}"

@@ -1,19 +1,25 @@
 """`cbir-bench` on real indexes, and on stores that are made wrong on purpose."""
 
+import io
 import json
 import os
 import stat
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cbir.bench import command, parity, report
+from cbir.bench.oracle import answer
+from cbir.bench.parity_report import parity_json, worst_pictures
+from cbir.bench.ranking import recall
 from cbir.bench.report import labels, write_json
-from cbir.bench.subject import EXACT, ORDINARY, Subject, how, notes, open_subject, subject_of
+from cbir.bench.subject import EXACT, ORDINARY, Subject, ask, how, notes, open_subject, subject_of
+from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters import Filter
 from cbir.model import ModelRef
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
@@ -36,8 +42,8 @@ class Altered:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False, where: Filter = ()) -> list[list[Hit]]:
-        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact, where=where)]
+    def search(self, vectors: Vector, k: int, *, exact: bool = False, **how: Any) -> list[list[Hit]]:
+        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact, **how)]
 
 
 @pytest.fixture(scope="module")
@@ -346,3 +352,72 @@ def test_how_and_labels(store: EmbeddedStore) -> None:
     assert labels([info, server, other]) == {"edge:a": "edge 1", "http://localhost:6333": "server", "edge:b": "edge 2"}
     subject = replace(subject_of([store], 5, 10, 1), infos=[info])
     assert any("WARNING: edge:a has 1,500 of 2,000 points in its graph" in note for note in notes(subject))
+
+
+def test_every_depth_is_measured_against_its_own_exact_answer(made: Path) -> None:
+    with open_subject([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 20, 40, 1, Settings()) as subject:
+        found = measured(subject)
+        ids, vectors = list(subject.truth.position), subject.truth.vectors
+        (rankings, _) = (ask(subject, one, ORDINARY, lambda done: None).rankings for one in subject.stores)
+        for at in found.oracle[0].by_k:
+            truth = answer(ids, vectors, subject.truth.queries, at.k)
+            recalls = [
+                recall(truth.scores(number, one.ids[: at.k]), float(truth.threshold[number]), at.k)
+                for number, one in enumerate(rankings)
+            ]
+            assert at.ann_recall_at_k is not None
+            assert at.ann_recall_at_k.mean == pytest.approx(sum(recalls) / len(recalls))
+    lists, pair = found.oracle[0], found.pairs[0]
+    assert [at.k for at in lists.by_k] == [at.k for at in pair.by_k] == [1, 5, 10, 20]
+    assert lists.by_k[-1].ann_recall_at_k == lists.ann_recall_at_k
+    assert lists.by_k[-1].score_difference == lists.score_difference
+    assert (pair.by_k[-1].overlap_at_k, pair.by_k[-1].rbo) == (pair.overlap_at_k, pair.rbo)
+    for exact in (found.oracle[1], found.oracle[3]):
+        assert all(at.rbo.worst == pytest.approx(1) for at in exact.by_k)
+        assert exact.worst == []
+    assert parity.depths(7) == [1, 5, 7]
+    assert parity.depths(5) == [1, 5]
+
+
+def test_the_queries_that_differ_most(made: Path) -> None:
+    with open_subject([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 40, 1, Settings()) as subject:
+        found = measured(subject)
+    worst = found.oracle[0].worst
+    assert [one.rbo for one in worst] == sorted(one.rbo for one in worst if one.rbo is not None)
+    assert (len(worst), worst[0].rbo) == (5, found.oracle[0].by_k[-1].rbo.worst)
+    for one in worst:
+        mine, theirs = one.hits
+        assert one.query.key is not None
+        assert [hit.rank for hit in theirs] == list(range(1, 11))
+        assert all(hit.id == point_id("set", str(hit.key)) for hit in (*mine, *theirs)), (
+            "found or missed, it has its key"
+        )
+        assert {hit.id for hit in theirs if hit.missing} == {hit.id for hit in theirs} - {hit.id for hit in mine}
+        assert any(hit.missing for hit in theirs)
+
+
+def test_pictures_of_the_queries_that_differ_most(index: Path) -> None:
+    with open_subject(both(index)[:1], None, 15, 10, 42, Settings()) as subject:
+        opened = subject.stores[0]
+        assert isinstance(opened, EmbeddedStore)
+        turned = subject_of([opened, Altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 15, 10, 42)
+        found = measured(turned)
+        pictures = worst_pictures(turned, found)
+        plain, shown = parity_json(turned, found), parity_json(turned, found, pictures)
+    assert "pictures" not in plain
+    assert json.loads(json.dumps(shown))["pictures"].keys() == pictures.keys()
+    for one in found.pairs[0].worst:
+        assert {one.query.id, *(hit.id for side in one.hits for hit in side[:10])} <= pictures.keys()
+    for id_, data in pictures.items():
+        assert b64decode(shown["pictures"][id_]) == data
+        with Image.open(io.BytesIO(data)) as picture:
+            assert (picture.format, max(picture.size) <= 64) == ("JPEG", True)
+
+
+def test_the_table_by_k_and_thumbnails_that_are_no_pictures(made: Path, tmp_path: Path, run: Program) -> None:
+    lists = f"faiss:{made}/lists?nprobe=1"
+    code, out, _ = run("parity", "--store", lists, "--queries", 20, "--pictures", "--json", tmp_path / "p.json")
+    assert (code, "Ordinary searches by k, means" in out, "@10" in out) == (0, True, True)
+    result = json.loads((tmp_path / "p.json").read_text())
+    assert result["pictures"] == {}
+    assert result["oracle"][0]["worst"][0]["hits"][1][0]["rank"] == 1

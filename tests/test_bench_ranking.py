@@ -1,17 +1,22 @@
 """The metrics on ranked lists: worked by hand, and what must hold for any list."""
 
 import math
+from collections.abc import Iterable
+from random import Random
 
 import numpy as np
 import pytest
 from cbir.bench.oracle import answer, copies
 from cbir.bench.ranking import (
     EPSILON,
+    RBO_P,
     Difference,
     Ranking,
+    first,
     first_difference,
     kendall_tau_b,
     overlap,
+    rank_biased_overlap,
     recall,
     score_difference,
 )
@@ -144,6 +149,7 @@ def test_rounding_at_the_width_of_a_tie_parts_nothing() -> None:
     one = ranking(("a", 0.5), ("b", 0.5 - EPSILON - NOISE), ("c", 0.4))
     other = ranking(("b", 0.5), ("a", 0.5 - EPSILON + NOISE), ("c", 0.4))
     assert first_difference(one, other) is None
+    assert rank_biased_overlap(one, other) == pytest.approx(1)
 
 
 def test_a_ranking_is_a_ranking() -> None:
@@ -151,6 +157,50 @@ def test_a_ranking_is_a_ranking() -> None:
         Ranking(("a", "a"), (0.9, 0.8))
     with pytest.raises(ValueError, match="score for each"):
         Ranking(("a",), ())
+
+
+def falling(ids: Iterable[str], best: float = 1) -> Ranking:
+    """A ranking without ties."""
+    ids = tuple(ids)
+    return Ranking(ids, tuple(best - at / 100 for at in range(len(ids))))
+
+
+def test_rank_biased_overlap_worked_by_hand() -> None:
+    # agreement 0, 1, 1: 0.9**3 + 0.1 / 0.9 * (0.9**2 + 0.9**3)
+    assert rank_biased_overlap(falling("abc"), falling("bac")) == pytest.approx(0.9)
+    # the same with p = 0.5: 0.125 + 0.25 + 0.125
+    assert rank_biased_overlap(falling("abc"), falling("bac"), 0.5) == pytest.approx(0.5)
+    # agreement 1, 1/2, and 2/3 + 1/6 where the shorter list has ended: 5/6 * 0.729 + (0.9 + 0.405 + 0.6075) / 9
+    assert rank_biased_overlap(falling("ab"), falling("acb")) == pytest.approx(0.82)
+    # agreement 1, 1/2, 1/3, 1/4
+    expected = 0.6561 / 4 + (0.9 + 0.81 / 2 + 0.729 / 3 + 0.6561 / 4) / 9
+    assert rank_biased_overlap(falling("abcd"), falling("axyz", 0.5)) == pytest.approx(expected)
+
+
+def test_rank_biased_overlap_with_ties_worked_by_hand() -> None:
+    # b and c both stand at rank 2 of the first list: agreement 1, 2 * 2 / (3 + 2), 1
+    one, other = ranking(("a", 0.9), ("b", 0.8), ("c", 0.8)), ranking(("a", 0.9), ("b", 0.8), ("c", 0.7))
+    assert rank_biased_overlap(one, other) == pytest.approx(0.729 + (0.9 + 0.8 * 0.81 + 0.729) / 9)
+    other = ranking(("a", 0.9), ("d", 0.8), ("e", 0.8 - NOISE))
+    assert rank_biased_overlap(one, other) == pytest.approx(1), "which of the last place's ties got in is chance"
+    other = ranking(("a", 0.9), ("d", 0.7), ("e", 0.7))
+    assert rank_biased_overlap(one, other) == pytest.approx(0.729 / 3 + (0.9 + 0.81 / 3 + 0.729 / 3) / 9), "worse hits"
+
+
+def test_rank_biased_overlap_of_nothing() -> None:
+    assert rank_biased_overlap(ranking(), ranking()) is None
+    assert rank_biased_overlap(ranking(), falling("ab")) == rank_biased_overlap(falling("ab"), ranking()) == 0
+
+
+@given(st.permutations("abcdefgh"), st.permutations("abcdefghijkl"), st.integers(1, 8), st.integers(8, 12))
+def test_rank_biased_overlap_is_equation_32(one: list[str], other: list[str], short: int, long: int) -> None:
+    left, right = one[:short], other[:long]
+    shared = [len(set(left[:d]) & set(right[:d])) for d in range(long + 1)]
+    inner = sum(shared[d] / d * RBO_P**d for d in range(1, long + 1))
+    beyond = sum(shared[short] * (d - short) / (short * d) * RBO_P**d for d in range(short + 1, long + 1))
+    tail = ((shared[long] - shared[short]) / long + shared[short] / short) * RBO_P**long
+    expected = (1 - RBO_P) / RBO_P * (inner + beyond) + tail
+    assert rank_biased_overlap(falling(left), falling(right, 0.6)) == pytest.approx(expected)
 
 
 @st.composite
@@ -174,9 +224,28 @@ def test_the_metrics_are_symmetric_and_bounded(one: Ranking, other: Ranking) -> 
 
 
 @given(rankings(), rankings())
+def test_rank_biased_overlap_is_symmetric_and_bounded(one: Ranking, other: Ranking) -> None:
+    found = rank_biased_overlap(one, other)
+    assert found == pytest.approx(rank_biased_overlap(other, one))
+    assert found is not None
+    assert 0 <= found <= 1 + 1e-12
+    assert rank_biased_overlap(one, one) == pytest.approx(1)
+    disjoint = Ranking(tuple(f"not {id_}" for id_ in other.ids), tuple(score - 1 for score in other.scores))
+    assert rank_biased_overlap(one, disjoint) == 0
+
+
+@given(rankings(), rankings(), st.randoms(use_true_random=False))
+def test_permuted_ties_do_not_change_the_rank_biased_overlap(one: Ranking, other: Ranking, random: Random) -> None:
+    pairs = sorted(zip(one.ids, one.scores, strict=True), key=lambda pair: (-pair[1], random.random()))
+    permuted = Ranking(tuple(id_ for id_, _ in pairs), one.scores)
+    assert rank_biased_overlap(permuted, other) == pytest.approx(rank_biased_overlap(one, other))
+
+
+@given(rankings(), rankings())
 def test_no_difference_means_full_overlap(one: Ranking, other: Ranking) -> None:
     if first_difference(one, other) is None:
         assert overlap(one, other, len(one.ids)) == 1
+        assert rank_biased_overlap(one, other) == pytest.approx(1)
         assert kendall_tau_b(one, other) in (None, pytest.approx(1))
 
 
@@ -187,6 +256,12 @@ def test_shuffled_ties_make_no_difference(one: Ranking, random: object) -> None:
     other = Ranking(tuple(id_ for _, _, id_ in pairs), tuple(-score + NOISE for score, _, _ in pairs))
     assert first_difference(one, other) is None
     assert overlap(one, other, len(one.ids)) == 1
+    assert rank_biased_overlap(one, other) == pytest.approx(1)
+
+
+def test_first() -> None:
+    assert first(falling("abc"), 2) == falling("ab")
+    assert first(falling("ab"), 5) == falling("ab")
 
 
 @given(rankings(least=2), st.data())
@@ -198,6 +273,9 @@ def test_a_swap_of_unequal_hits_is_found(one: Ranking, data: st.DataObject) -> N
         order = [one.ids.index(id_) for id_ in ids]
         swapped = Ranking(tuple(ids), tuple(one.scores[where] for where in order))
         assert first_difference(one, swapped) is not None
+        overlapping = rank_biased_overlap(one, swapped)
+        assert overlapping is not None
+        assert overlapping < 1
         tau = kendall_tau_b(one, swapped)
         assert tau is not None
         assert tau < 1
