@@ -76,7 +76,6 @@ def show_accuracy(asked: Asked, found: Found) -> None:
         f"hit@{k}": f"hit_rate_at_{k}",
         "majority": f"majority_at_{k}",
         f"MRR@{k}": f"mrr_at_{k}",
-        f"nDCG@{k}": f"ndcg_at_{k}",
     }
     if k == 1:
         shown.pop(f"hit@{k}")
@@ -84,10 +83,7 @@ def show_accuracy(asked: Asked, found: Found) -> None:
     order = sorted(range(len(names)), key=lambda at: -found.models[at].metrics["main_score"])
     for at in order:
         one = found.models[at]
-        cells = [f"{one.metrics[metric]:.4f}" for metric in shown.values()]
-        table.add_row(str(one.rank), names[at], *cells)
-        low_high = [one.intervals[metric] for metric in shown.values()]
-        table.add_row("", "", *(f"{low:.3f}-{high:.3f}" for low, high in low_high))
+        table.add_row(str(one.rank), names[at], *(_with_width(one, metric) for metric in shown.values()))
     console.print(table)
     if found.pairs:
         console.print(_pair_table(found, names, k))
@@ -95,6 +91,12 @@ def show_accuracy(asked: Asked, found: Found) -> None:
     console.print(_class_table(best, names[order[0]], k))
     for label, other, share in confused(best)[:_MOST_CONFUSED]:
         console.print(f"  {label} is taken for {other}: {share:.1%} of its hits")
+
+
+def _with_width(one: ModelAccuracy, metric: str) -> str:
+    """Return a mean with how far its interval reaches at most."""
+    mean, (low, high) = one.metrics[metric], one.intervals[metric]
+    return f"{mean:.4f} ±{max(mean - low, high - mean):.3f}"
 
 
 def _pair_table(found: Found, names: Sequence[str], k: int) -> Table:

@@ -194,9 +194,14 @@ def embedding_parts(measured: Mapping[str, Any]) -> list[Part]:
     ]
 
 
+def _name(model: Result) -> str:
+    name, precision = str(model["name"]), str(model["precision"])
+    return name if precision in name else f"{name} ({precision})"
+
+
 def model_names(models: Sequence[Result]) -> list[str]:
     """Return a name for each model that tells it from the others."""
-    names = [f"{one['name']} {one['precision']}" for one in models]
+    names = [_name(one) for one in models]
     return [
         name if names.count(name) == 1 else f"{name} {one['sha256'][:6]}"
         for name, one in zip(names, models, strict=True)
