@@ -13,11 +13,12 @@ from .latency_command import latency
 from .models_command import models
 from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
 from .parity_command import parity
+from .peers_command import peers
 from .report_command import compare, report
 
 app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
 
-for command in (accuracy, parity, latency, models, report, compare, exchange):
+for command in (accuracy, parity, latency, models, peers, report, compare, exchange):
     app.command()(command)
 
 
@@ -143,7 +144,7 @@ def ingest(
     top_classes: Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
     peer: Annotated[
-        list[str] | None, typer.Option(help="fastembed or torch, beside it; may be given several times.")
+        list[str] | None, typer.Option(help="fastembed, torch or sentence-transformers, beside it; several times.")
     ] = None,
     peer_python: Annotated[
         str | None, typer.Option(metavar="PATH", help="Python that has the peers.", show_default="this one")

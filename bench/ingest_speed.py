@@ -31,6 +31,7 @@ _WHAT = {
     PUBLISHED: "the same, until the indexes of Edge and FAISS are published",
     "fastembed": "its image embedding as it comes, over files, with the same ONNX function",
     "torch": "the same backbone, eager, behind a DataLoader of as many workers, over files",
+    "sentence-transformers": "its CLIP ViT-B/32 with random weights, a larger model, as it comes, over files",
 }
 
 

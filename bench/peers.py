@@ -108,10 +108,19 @@ def _torch_job(task: Task) -> dict[str, Any]:
     }
 
 
+def _sentence_transformers_settings() -> list[Settings]:
+    return [{"batch_size": 32}]
+
+
+def _sentence_transformers_job(task: Task) -> dict[str, Any]:
+    return {"pictures": str(task.pictures), "folder": str(task.folder)}
+
+
 PEERS = MappingProxyType(
     {
         "fastembed": (_fastembed_settings, _fastembed_job),
         "torch": (_torch_settings, _torch_job),
+        "sentence-transformers": (_sentence_transformers_settings, _sentence_transformers_job),
     }
 )
 """By name: the settings to try, its own defaults first, and what to tell it of a task."""
@@ -147,7 +156,7 @@ class Peer:
     def run(self, settings: Settings, seconds: float) -> Child:
         """Return one run; `printed` has images and seconds."""
         job = {"vectors": None, **self._job, "settings": dict(settings), "seconds": seconds}
-        script = Path(__file__).with_name(f"peer_{self.name}.py")
+        script = Path(__file__).with_name(f"peer_{self.name.replace('-', '_')}.py")
         offline = {"HF_HUB_OFFLINE": "1"}  # what they need is here
         child = run_child(self.name, [self._python, str(script), json.dumps(job)], offline)
         if "missing" in child.printed:
@@ -176,10 +185,19 @@ def check_peers(names: Sequence[str], python: str | None) -> tuple[list[str], st
     """
     for name in names:
         if name not in PEERS:
-            raise UsageError(f"--peer {name}: there is {' and '.join(PEERS)}")
+            raise UsageError(f"--peer {name}: there is {', '.join(PEERS)}")
+    return list(dict.fromkeys(names)), check_python(python)
+
+
+def check_python(python: str | None) -> str:
+    """Return the Python to run peers with: this one unless another is named.
+
+    Raises:
+        UsageError: There is no such program.
+    """
     if python is not None and not (Path(python).is_file() and os.access(python, os.X_OK)):
         raise UsageError(f"--peer-python {python} is no program; name the bin/python of an environment")
-    return list(dict.fromkeys(names)), python or sys.executable
+    return python or sys.executable
 
 
 def _agreement(ours: np.ndarray, theirs: np.ndarray) -> Agreement:

@@ -110,8 +110,8 @@ def run_engine(kind: str, options: dict[str, str], folder: Path, log: Path, dime
         UsageError: The engine takes no such options, or needs more points for them.
         CbirError: The process died.
     """
-    points, core_seconds, loading, seconds, build_bytes = _apart(_build, kind, options, folder, log, dimension)
-    access, recall, milliseconds, serve_bytes = _apart(_search, kind, options, folder, log, dimension)
+    points, core_seconds, loading, seconds, build_bytes = apart(_build, kind, options, folder, log, dimension)
+    access, recall, milliseconds, serve_bytes = apart(_search, kind, options, folder, log, dimension)
     disk_bytes = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
     costs = Costs(core_seconds, disk_bytes, build_bytes, serve_bytes, milliseconds)
     return Run(points, costs, loading, seconds, access, recall)
@@ -170,7 +170,7 @@ def _exact(log: VectorLog, queries: Vector, k: int) -> list[set[str]]:
     return [{log.id(position) for position in row} for row in positions.tolist()]
 
 
-def _apart(call: Callable[..., T], *arguments: Any) -> T:
+def apart(call: Callable[..., T], *arguments: Any) -> T:
     """Return what `call` returns in a new process.
 
     Raises:

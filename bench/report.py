@@ -27,7 +27,7 @@ from .subject import ORDINARY, Subject, how, notes
 FORMAT = 1
 WIDTH = 100
 STDOUT = "-"
-_WHOLE = ("store", "stores", "search", "phase", "against", "metric", "model", "and", "better")
+_WHOLE = ("store", "stores", "search", "phase", "against", "metric", "model", "and", "better", "candidate")
 _TEXT = (
     *_WHOLE,
     "worst query",

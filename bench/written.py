@@ -11,6 +11,7 @@ from cbir.reports import Report, latest
 
 from .document import Document, Section, as_html, as_markdown
 from .model_sections import accuracy_section, ingest_section, models_section
+from .peers_section import peers_section
 from .report_file import SCHEMA_FILE, FullReport, as_json, put_together, schema
 from .store_sections import latency_section, parity_section
 
@@ -19,6 +20,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any], str], Section]] = {
     "parity": parity_section,
     "latency": latency_section,
     "models": models_section,
+    "peers": peers_section,
     "ingest": ingest_section,
 }
 """By benchmark, in the order of the report. What is not here stands in report.json alone."""

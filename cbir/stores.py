@@ -380,6 +380,11 @@ class EmbeddedStore:
         """The engine's opened index."""
         return self._index
 
+    @property
+    def log(self) -> VectorLog:
+        """The vectors and payloads that the index is of."""
+        return self._log
+
     def search(
         self,
         vectors: Vector,
