@@ -51,8 +51,8 @@ report: $(VENV)/.test $(MODELS)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
 	$(BENCH) latency $(STORES)
 	$(BENCH) models $(foreach one,$(filter-out %-head.onnx,$(MODELS)),--model $(one))
-	$(BENCH) peers $(LABELLED) --limit 2000 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
-	$(BENCH) ingest $(LABELLED) --limit 2000 --model $(word 1,$(MODELS)) --model $(word 2,$(MODELS))
+	$(BENCH) peers $(LABELLED) --limit 1000 --seconds 3 --queries 200 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
+	$(BENCH) ingest $(LABELLED) --limit 1000 --seconds 3 --model $(word 1,$(MODELS)) --model $(word 2,$(MODELS))
 	$(BENCH) parity $(STORES) --queries 1000
 	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss --pictures
 	$(BENCH) accuracy $(LABELLED) $(foreach one,$(MODELS),--model $(one))

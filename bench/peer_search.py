@@ -180,8 +180,8 @@ def serve(job: dict[str, Any], build: Builder) -> None:
         build: What builds it. What it puts into the job as `build_seconds` and `build_megabytes` goes before what is
             measured here.
 
-    A line is an object with `effort`, the width of search, and `seconds`, after which no further query is asked, None
-    for all of them; the answer has `ms`, one a query, and `hits`, the positions of each query's hits.
+    A line is an object with `effort`, the width of search, `seconds`, after which no further query is asked, and
+    whether `hits` are wanted; the answer has `ms`, one a query, and `hits`, the positions of each query's hits.
     """
     import numpy as np
 
@@ -196,7 +196,7 @@ def serve(job: dict[str, Any], build: Builder) -> None:
     _say(build_seconds=seconds, build_megabytes=most, version=version(job["package"]))
     for line in sys.stdin:
         asked = json.loads(line)
-        spent, hits, until = [], [], time.perf_counter() + (asked["seconds"] or float("inf"))
+        spent, hits, until = [], [], time.perf_counter() + asked["seconds"]
         for number, query in enumerate(queries):
             if number >= _LEAST and time.perf_counter() > until:
                 break
@@ -204,7 +204,7 @@ def serve(job: dict[str, Any], build: Builder) -> None:
             found = search(query, job["k"], asked["effort"])
             spent.append((time.perf_counter() - start) * 1000)
             hits.append(list(found))
-        _say(ms=spent, hits=hits if asked["seconds"] is None else [], megabytes=memory()[0])
+        _say(ms=spent, hits=hits if asked["hits"] else [], megabytes=memory()[0])
 
 
 def _say(**values: Any) -> None:

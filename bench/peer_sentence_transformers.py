@@ -16,7 +16,7 @@ _WORDS = ["<|startoftext|>", "<|endoftext|>"]  # a tokenizer has to be there; no
 
 
 def make_model(folder: Path) -> Any:
-    """Return the model, its parts written to `folder` first as the hub has them."""
+    """Return the model, its parts written to `folder` as the hub has them, unless they are there."""
     from sentence_transformers import SentenceTransformer
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
@@ -24,11 +24,12 @@ def make_model(folder: Path) -> Any:
         from sentence_transformers.sentence_transformer.modules import CLIPModel as Module
     except ImportError:  # before 6.0
         from sentence_transformers.models import CLIPModel as Module
-    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(_WORDS)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    CLIPModel(CLIPConfig()).eval().save_pretrained(folder)
-    CLIPProcessor(CLIPImageProcessor(), tokenizer).save_pretrained(folder)
+    if not (folder / "model.safetensors").exists():
+        words, merges = folder / "vocab.json", folder / "merges.txt"
+        words.write_text(json.dumps({word: number for number, word in enumerate(_WORDS)}))
+        merges.write_text("#version: 0.2\n")
+        CLIPProcessor(CLIPImageProcessor(), CLIPTokenizer(str(words), str(merges))).save_pretrained(folder)
+        CLIPModel(CLIPConfig()).eval().save_pretrained(folder)
     return SentenceTransformer(modules=[Module(str(folder))], device="cpu")
 
 

@@ -9,11 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class _Figures(BaseModel):
+class Figures(BaseModel):
+    """Figures of a result, of which others may be left out."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Query(_Figures):
+class Query(Figures):
     """A query, by its point's id and key."""
 
     id: str
@@ -23,7 +25,7 @@ class Query(_Figures):
         return self.key or self.id
 
 
-class Summary(_Figures):
+class Summary(Figures):
     """A metric over many queries; None where it is defined for none of them."""
 
     mean: float | None
@@ -33,7 +35,7 @@ class Summary(_Figures):
     undefined: int
 
 
-class Times(_Figures):
+class Times(Figures):
     """Milliseconds of a search."""
 
     median: float
@@ -41,7 +43,7 @@ class Times(_Figures):
     p99: float
 
 
-class Load(_Figures):
+class Load(Figures):
     """Client threads, and searches a second of all of them."""
 
     threads: int
@@ -49,7 +51,7 @@ class Load(_Figures):
     search_ms: Times
 
 
-class Filtered(_Figures):
+class Filtered(Figures):
     """Searches within a share of the points."""
 
     field: str
@@ -59,7 +61,7 @@ class Filtered(_Figures):
     search_ms: Times
 
 
-class Latency(_Figures):
+class Latency(Figures):
     """One store's searches."""
 
     store: str
@@ -70,20 +72,20 @@ class Latency(_Figures):
     filtered: list[Filtered]
 
 
-class Memory(_Figures):
+class Memory(Figures):
     """Megabytes of a process."""
 
     own: float
     mapped: float
 
 
-class Growth(_Figures):
+class Growth(Figures):
     """What a process grew by until it had searched."""
 
     searched: Memory
 
 
-class Footprint(_Figures):
+class Footprint(Figures):
     """Megabytes of an index."""
 
     store: str
@@ -92,20 +94,20 @@ class Footprint(_Figures):
     memory: Growth | None
 
 
-class Served(_Figures):
+class Served(Figures):
     """What failed while an ingest ran."""
 
     store: str
     errors: list[str]
 
 
-class Beside(_Figures):
+class Beside(Figures):
     """Searching beside an ingest."""
 
     stores: list[Served]
 
 
-class Stores(_Figures):
+class Stores(Figures):
     """`cbir-bench stores`."""
 
     latencies: list[Latency]
@@ -113,7 +115,7 @@ class Stores(_Figures):
     beside: list[Beside]
 
 
-class AgainstOracle(_Figures):
+class AgainstOracle(Figures):
     """A store in one mode against the exact answer."""
 
     store: str
@@ -122,7 +124,7 @@ class AgainstOracle(_Figures):
     queries_below_one: int
 
 
-class Disagreement(_Figures):
+class Disagreement(Figures):
     """A query that two stores answer differently from a rank on."""
 
     query: Query
@@ -130,7 +132,7 @@ class Disagreement(_Figures):
     delta: float | None
 
 
-class Pair(_Figures):
+class Pair(Figures):
     """Two stores in one mode against each other."""
 
     stores: tuple[str, str]
@@ -140,14 +142,14 @@ class Pair(_Figures):
     differences: list[Disagreement]
 
 
-class Parity(_Figures):
+class Parity(Figures):
     """`cbir-bench parity`."""
 
     oracle: list[AgainstOracle]
     pairs: list[Pair]
 
 
-class Spread(_Figures):
+class Spread(Figures):
     """The median of some rounds, the lowest and the highest."""
 
     median: float
@@ -155,7 +157,7 @@ class Spread(_Figures):
     highest: float
 
 
-class Part(_Figures):
+class Part(Figures):
     """One way from files to vectors, or why it was not measured."""
 
     name: str
@@ -166,28 +168,28 @@ class Part(_Figures):
     peak_megabytes: float | None
 
 
-class Measured(_Figures):
+class Measured(Figures):
     """All parts of one model."""
 
     model: str
     parts: list[Part]
 
 
-class Ingest(_Figures):
+class Ingest(Figures):
     """`cbir-bench ingest`."""
 
     source: str
     models: list[Measured]
 
 
-class EngineCosts(_Figures):
+class EngineCosts(Figures):
     """Bytes of an embedded index."""
 
     disk_bytes: float
     serve_bytes: float
 
 
-class Server(_Figures):
+class Server(Figures):
     """Bytes of a server, in one layout."""
 
     layout: str
@@ -195,7 +197,7 @@ class Server(_Figures):
     disk_bytes: float
 
 
-class Sizing(_Figures):
+class Sizing(Figures):
     """What a number of images takes."""
 
     images: int
@@ -204,13 +206,13 @@ class Sizing(_Figures):
     servers: list[Server]
 
 
-class Plan(_Figures):
+class Plan(Figures):
     """`cbir-bench plan`."""
 
     plans: list[Sizing]
 
 
-class Check(_Figures):
+class Check(Figures):
     """How many times its prediction each cost of an index was."""
 
     name: str
@@ -218,7 +220,7 @@ class Check(_Figures):
     missed: list[str]
 
 
-class PlanCheck(_Figures):
+class PlanCheck(Figures):
     """`cbir-bench plan --check`."""
 
     checks: list[Check]

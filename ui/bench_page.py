@@ -1,6 +1,6 @@
 """The page of the bench: the latest report of each kind that `cbir-bench` kept, as plots and tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -8,20 +8,16 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from cbir.errors import CbirError
 from cbir.reports import Report, latest
 from cbir.settings import Settings
 
-from . import choice, plots
-from .bench_figures import Ingest, Parity, Plan, PlanCheck, Stores, Summary, flattened
-from .plots import Plot, Row
+from . import plots
+from .bench_figures import Ingest, Parity, Plan, PlanCheck, Stores, flattened
+from .bench_parts import MOST_NOTES, recall_columns, say_failed, section, short_names
+from .bench_results import accuracy, latency, models, peers
 from .problems import literal, shortened
 
 _MOST_ROWS = 500
-_MOST_NOTES = 20
-_NAME_LENGTH = 60
-_LEGEND_LINE = 24
-_COLOURED = ("store", "stores", "search", "model", "how", "what", "index")
 
 
 @dataclass(frozen=True)
@@ -66,24 +62,24 @@ def _report(report: Report, kind: Kind) -> None:
     notes = report.result.get("notes")
     if isinstance(notes, list) and notes:
         with st.expander("What one has to know of these figures"):
-            for note in notes[:_MOST_NOTES]:
+            for note in notes[:MOST_NOTES]:
                 st.markdown(literal(shortened(str(note))))
 
 
 def _stores(result: Mapping[str, Any]) -> None:
     found = Stores.model_validate(result)
-    names = _names([*(one.store for one in found.latencies), *(one.store for one in found.footprints)])
+    names = short_names([*(one.store for one in found.latencies), *(one.store for one in found.footprints)])
     alone = [
         {
             "store": names[one.store],
-            **_recall(one.ann_recall_at_k),
+            **recall_columns(one.ann_recall_at_k),
             "median ms": one.search_ms.median,
             "p95 ms": one.search_ms.p95,
             "searched": one.searched,
         }
         for one in found.latencies
     ]
-    _section(
+    section(
         "Recall against latency, one search at a time: the median, and a line to the p95",
         alone,
         plots.ranged("median ms", "p95 ms", "recall", "store"),
@@ -100,20 +96,20 @@ def _stores(result: Mapping[str, Any]) -> None:
         for one in found.latencies
         for load in one.loads
     ]
-    _section("Searches a second, by client threads", loads, plots.lines("threads", "searches/s", "store"))
+    section("Searches a second, by client threads", loads, plots.lines("threads", "searches/s", "store"))
     filtered = [
         {
             "store": names[one.store],
             "filter": f"{part.field}={part.value}",
             "share of the points": part.share,
-            **_recall(part.ann_recall_at_k),
+            **recall_columns(part.ann_recall_at_k),
             "median ms": part.search_ms.median,
             "p95 ms": part.search_ms.p95,
         }
         for one in found.latencies
         for part in one.filtered
     ]
-    _section(
+    section(
         "Filtered: recall against latency, against the exact filtered answer",
         filtered,
         plots.ranged("median ms", "p95 ms", "recall", "store", shape="filter"),
@@ -134,29 +130,29 @@ def _stores(result: Mapping[str, Any]) -> None:
         for what, value in row.items()
         if what != "store"
     ]
-    _section("Disk and memory", sizes, plots.bars("MB", "store", "what"), long)
+    section("Disk and memory", sizes, plots.bars("MB", "store", "what"), long)
     failed = [
         f"{names.get(one.store, one.store)}: {error}"
         for ingest in found.beside
         for one in ingest.stores
         for error in one.errors
     ]
-    _failed(failed)
+    say_failed(failed)
 
 
 def _parity(result: Mapping[str, Any]) -> None:
     found = Parity.model_validate(result)
-    names = _names([one.store for one in found.oracle])
+    names = short_names([one.store for one in found.oracle])
     oracle = [
         {
             "store": names[one.store],
             "search": one.mode,
-            **_recall(one.ann_recall_at_k),
+            **recall_columns(one.ann_recall_at_k),
             "below 1": one.queries_below_one,
         }
         for one in found.oracle
     ]
-    _section(
+    section(
         "Recall against the exact answer: the mean, and a line to the worst query",
         oracle,
         plots.down_to("recall", "store"),
@@ -165,12 +161,12 @@ def _parity(result: Mapping[str, Any]) -> None:
         {
             "stores": " / ".join(names.get(url, url) for url in one.stores),
             "search": one.mode,
-            **_recall(one.overlap_at_k, "overlap"),
+            **recall_columns(one.overlap_at_k, "overlap"),
             "differ": one.different,
         }
         for one in found.pairs
     ]
-    _section(
+    section(
         "Overlap of each pair of stores: the mean, and a line to the worst query",
         pairs,
         plots.down_to("overlap", "stores"),
@@ -195,7 +191,7 @@ def _parity(result: Mapping[str, Any]) -> None:
         for one in found.pairs
         for different in one.differences
     ]
-    _section("The queries that come out worst", worst[:_MOST_ROWS])
+    section("The queries that come out worst", worst[:_MOST_ROWS])
 
 
 def _ingest(result: Mapping[str, Any]) -> None:
@@ -215,13 +211,15 @@ def _ingest(result: Mapping[str, Any]) -> None:
         for part in one.parts
     ]
     measured = [row for row in rows if row["images/s"] is not None]
-    _section(
+    section(
         "Images a second: the median of the rounds, and a line from the lowest to the highest",
         rows,
         plots.spread,
         measured,
     )
-    _failed([f"{one.model}, {part.name}: {part.missing}" for one in found.models for part in one.parts if part.missing])
+    say_failed(
+        [f"{one.model}, {part.name}: {part.missing}" for one in found.models for part in one.parts if part.missing]
+    )
 
 
 def _plan(result: Mapping[str, Any]) -> None:
@@ -232,13 +230,13 @@ def _plan(result: Mapping[str, Any]) -> None:
         rows += [
             {"images": one.images, "how": how, "disk GB": disk / 1e9, "RAM GB": ram / 1e9} for how, disk, ram in costs
         ]
-    _section(
+    section(
         "Disk, with the vector log of an embedded index",
         rows,
         plots.logarithmic("images", "disk GB", "how"),
         table=False,
     )
-    _section("RAM to search", rows, plots.logarithmic("images", "RAM GB", "how"))
+    section("RAM to search", rows, plots.logarithmic("images", "RAM GB", "how"))
 
 
 def _plan_check(result: Mapping[str, Any]) -> None:
@@ -254,7 +252,7 @@ def _plan_check(result: Mapping[str, Any]) -> None:
         for one in found.checks
         for cost, factor in one.factors.items()
     ]
-    _section(
+    section(
         "How many times what was predicted each cost turned out to be",
         rows,
         plots.bars("measured / predicted", "cost", "index"),
@@ -272,52 +270,18 @@ def _unknown(kind: str) -> Kind:
     return Kind(kind.capitalize(), "A report of a kind that this page has no plot for.", "", _as_table)
 
 
-def _section(
-    title: str,
-    rows: Sequence[Row],
-    plot: Plot | None = None,
-    drawn: Sequence[Row] | None = None,
-    table: bool = True,
-) -> None:
-    """Draw a plot and the figures behind it; nothing, if there are none."""
-    if not rows:
-        return
-    st.markdown(f"**{title}**")
-    shown = rows if drawn is None else drawn
-    if plot and shown:
-        legend = max(len({row[field] for row in shown}) for field in _COLOURED if field in shown[0])
-        height = 240 + _LEGEND_LINE * legend  # the legend takes its room from the plot
-        st.altair_chart(plots.readable(plot(shown).properties(height=height, description=title)), width="stretch")
-    if table:
-        st.dataframe(rows, hide_index=True)
-
-
-def _failed(reasons: Sequence[str]) -> None:
-    for reason in reasons[:_MOST_NOTES]:
-        st.warning(literal(shortened(reason)), icon=":material/warning:")
-    if len(reasons) > _MOST_NOTES:
-        st.caption(f"and {len(reasons) - _MOST_NOTES:,} more")
-
-
-def _recall(summary: Summary, name: str = "recall") -> Row:
-    return {name: summary.mean, f"{name}, p5": summary.p5, f"{name}, lowest": summary.worst}
-
-
-def _names(urls: Sequence[str]) -> dict[str, str]:
-    """Return a short name for each store of a report, whose URLs may be anything."""
-    known = list(dict.fromkeys(urls))
-    try:
-        return choice.store_names(known)
-    except (CbirError, ValueError):
-        return {url: shortened(url)[:_NAME_LENGTH] for url in known}
-
-
 KINDS = {
+    "accuracy": Kind(
+        "Accuracy", "Which model finds best?", "cbir-bench accuracy ./photos --model A.onnx --model B.onnx", accuracy
+    ),
+    "latency": Kind("Latency", "How much does each store find, and how fast?", "cbir-bench latency", latency),
     "stores": Kind("The stores", "How fast is each store, and how much does it find?", "cbir-bench stores", _stores),
     "parity": Kind(
         "Parity", "Do the stores agree, with each other and the exact answer?", "cbir-bench parity", _parity
     ),
     "ingest": Kind("Ingest", "How near does an ingest come to its model alone?", "cbir-bench ingest ./photos", _ingest),
+    "models": Kind("Models", "How fast is each model alone?", "cbir-bench models", models),
+    "peers": Kind("Peers", "What else could one take?", "cbir-bench peers ./photos", peers),
     "plan": Kind("Plan", "What will more images take?", "cbir-bench plan 1M 100M 1B", _plan),
     "plan-check": Kind("The plan, checked", "Does what was planned come true?", "", _plan_check),
 }

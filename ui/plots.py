@@ -138,3 +138,31 @@ def spread(rows: Sequence[Row]) -> Any:
     )
     line = base.mark_rule(strokeWidth=2).encode(_axis("lowest").title("images/s"), x2="highest:Q")
     return (line + base.mark_point(filled=True, size=110).encode(_axis("images/s"))).interactive()
+
+
+def intervals(name: str) -> Plot:
+    """Return what plots the `value` of each row, with a line from its `low` to its `high`."""
+
+    def plot(rows: Sequence[Row]) -> Any:
+        base = _chart(rows, "value").encode(
+            alt.Y(f"{name}:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)), tooltip=_tooltip(rows)
+        )
+        line = base.mark_rule(strokeWidth=2).encode(_axis("low").title(None), x2="high:Q")
+        return (line + base.mark_point(filled=True, size=90).encode(_axis("value").title(None))).interactive()
+
+    return plot
+
+
+def tradeoff(x: str, y: str, color: str) -> Plot:
+    """Return what plots a line of points for each colour; y is logarithmic."""
+
+    def plot(rows: Sequence[Row]) -> Any:
+        base = _chart([row for row in rows if (row[y] or 0) > 0], x).encode(
+            _axis(x),
+            alt.Y(f"{y}:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=5)),
+            _legend(color),
+            tooltip=_tooltip(rows),
+        )
+        return base.mark_line(point=alt.OverlayMarkDef(size=60)).interactive()
+
+    return plot
