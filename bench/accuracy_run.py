@@ -103,9 +103,11 @@ def measure(files: Sequence[Path], asked: Asked, settings: Settings) -> Found:
     common: set[bytes] | None = None
     ones: list[_One] = []
     task: Task | None = None
+    digests: dict[str, bytes] = {}
     while len(ones) < len(embedders):
         embedder = embedders[len(ones)]
-        labelled = embed_labelled(name, items, embedder, settings)
+        labelled = embed_labelled(name, items, embedder, settings, digests)
+        digests |= zip(labelled.keys, labelled.digests, strict=True)
         there = set(labelled.digests)
         if common is not None and not common <= there:
             common, ones, task = common & there, [], None  # all over again, without those that this one cannot embed

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,20 @@ def open_labelled(text: str, options: SourceOptions) -> tuple[str, list[Item]]:
     return source.name, items
 
 
-def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, settings: Settings) -> Labelled:
+def embed_labelled(
+    name: str,
+    items: Sequence[Item],
+    embedder: Embedder,
+    settings: Settings,
+    digests_by_key: Mapping[str, bytes] | None = None,
+) -> Labelled:
     """Return the vectors of the items that can be decoded, in order; the others are counted in one log line.
 
     What was embedded before by this very model file is taken from the cache, by the pictures' SHA-256. `embedder`
-    should have one thread, since several pictures are embedded at once.
+    should have one thread, since several pictures are embedded at once. With `digests_by_key`, of another model's
+    `Labelled`, a picture that is in the cache is not read again.
     """
+    read_before = digests_by_key or {}
     cache = settings.cache / "embeddings" / f"{embedder.sha256}-{embedder.provider}.npz"
     known = _load(cache)
     workers = settings.workers or cores()
@@ -70,6 +78,9 @@ def embed_labelled(name: str, items: Sequence[Item], embedder: Embedder, setting
         digests: list[bytes] = []
         pixels = {}
         for item in chunk:
+            if (before := read_before.get(item.key, _NO_PICTURE)) in known:
+                digests.append(before)
+                continue
             try:
                 data = item.read()
                 digest = hashlib.sha256(data).digest()

@@ -14,6 +14,7 @@ from cbir.bench.comparison import compare
 from cbir.bench.document import Document, Picture, Plot, Section, Strip, Table, as_html, as_markdown
 from cbir.bench.figures import Figure, figures, store_name
 from cbir.bench.svg import curves, ranges
+from cbir.ui import bench_figures, bench_results
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,13 @@ from .building import both, unit_vectors
 from .running import Program, run_here, runner
 from .test_bench_stores import KINDS, build_kinds
 
+PAGE = {
+    "accuracy": bench_results.Accuracy,
+    "latency": bench_results.Latency,
+    "models": bench_results.Models,
+    "peers": bench_results.Peers,
+    "parity": bench_figures.Parity,
+}
 EVIL = '<script>alert(1)</script> | `code` [link](http://evil.example) & "quotes"'
 
 
@@ -246,6 +254,11 @@ def test_figures_that_only_one_report_has_are_named() -> None:
     found = compare(made[:2], made[1:])
     assert (found.only_before, found.only_after) == (["a"], ["c"])
     assert figures({"benchmark": "of another kind"}) == []
+
+
+def test_the_page_reads_what_was_measured(results: Path) -> None:
+    for kind, form in PAGE.items():
+        form.model_validate(json.loads((results / f"{kind}.json").read_text())["result"])
 
 
 @pytest.mark.parametrize(
