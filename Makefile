@@ -49,12 +49,12 @@ report: $(VENV)/.test $(MODELS)
 	rm -rf $(REPORT)/results $(REPORT)/results-sample
 	$(BIN)/cbir-ingest $(LABELLED) --model $(word 1,$(MODELS)) $(STORES)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
-	$(BENCH) latency $(STORES) --effort 16,24,32,64,128,256 --threads 1,8 --queries 260 --seconds 3
+	$(BENCH) latency $(STORES) --effort 16,24,32,48,64,128 --threads 1,8 --queries 260 --seconds 3
 	$(BENCH) models --rounds 4 $(foreach one,$(filter-out %-head.onnx,$(MODELS)),--model $(one))
-	$(BENCH) peers $(LABELLED) --limit 800 --seconds 2 --queries 150 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
-	$(BENCH) ingest $(LABELLED) --limit 800 --seconds 2 --model $(word 2,$(MODELS))
-	$(BENCH) parity $(STORES) --queries 500
-	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss --pictures
+	$(BENCH) peers $(LABELLED) --limit 800 --seconds 2 --queries 100 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
+	$(BENCH) ingest $(LABELLED) --limit 500 --seconds 2 --model $(word 2,$(MODELS))
+	$(BENCH) parity $(STORES) --queries 400
+	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --pictures
 	$(BENCH) accuracy $(LABELLED) $(foreach one,$(MODELS),--model $(one))
 	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample
 	$(BIN)/python -m tests.readme

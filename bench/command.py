@@ -1,4 +1,4 @@
-"""`cbir-bench`: do the stores agree, and how fast is each. The latest of what it measured is kept for the page."""
+"""`cbir-bench`: which model finds best, do the stores agree, how fast is each. The page shows the latest results."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from .parity_command import parity
 from .peers_command import peers
 from .report_command import compare, report
 
-app = terminal.new_app("Measure whether the stores agree, with the exact answer and each other, and how fast they are.")
+app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")
 
 for command in (accuracy, parity, latency, models, peers, report, compare, exchange):
     app.command()(command)

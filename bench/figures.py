@@ -63,7 +63,7 @@ def _latency(result: Result) -> Iterator[Figure]:
 def _models(result: Result) -> Iterator[Figure]:
     for one in result["models"]:
         for case in one["cases"]:
-            name = f"models / {one['model']} {one['precision']} / {case['provider']} / batch {case['batch']}"
+            name = f"models / {model_name(one['model'], one['precision'])} / {case['provider']} / batch {case['batch']}"
             yield from _spread(name, case["ms_an_image"], "ms an image", "lower")
 
 
@@ -93,7 +93,9 @@ def _accuracy(result: Result) -> Iterator[Figure]:
     for one in result["models"]:
         for metric, value in one["metrics"].items():
             low, high = one["intervals"][metric]
-            yield Figure(f"accuracy / {one['name']} {one['precision']} / {metric}", value, low, high, "", "higher")
+            yield Figure(
+                f"accuracy / {model_name(one['name'], one['precision'])} / {metric}", value, low, high, "", "higher"
+            )
 
 
 def _peers(result: Result) -> Iterator[Figure]:
@@ -106,6 +108,11 @@ def _peers(result: Result) -> Iterator[Figure]:
 def _at_recall(candidate: Mapping[str, Any]) -> Mapping[str, float] | None:
     found = candidate.get("at_recall")
     return found["median_ms"] if found else None
+
+
+def model_name(name: str, precision: str) -> str:
+    """Return a model's name with its precision, once."""
+    return name if precision in name else f"{name} ({precision})"
 
 
 def store_name(url: str) -> str:

@@ -18,6 +18,7 @@ from cbir.sources import SourceOptions
 from cbir.terminal import Advance
 
 from .children import Child, run_child
+from .figures import model_name
 from .loops import Loop
 from .peers import Agreement, Peer, Task
 from .prepare import Prepared
@@ -152,7 +153,7 @@ class _Turns:
 
     def __init__(self, folder: Path, prepared: Prepared, number: int, asked: Asked):
         self._file, self._card = prepared.files[number], prepared.cards[number]
-        self.name = f"{self._card.name} ({self._card.precision})"
+        self.name = model_name(self._card.name, self._card.precision)
         self._index, self._pictures = folder / "index", folder / "pictures"
         self._source, self._asked = prepared.source, asked
         self._stored = 0

@@ -5,6 +5,7 @@ from typing import Any
 
 from . import svg
 from .document import Part, Plot, Section, Table
+from .figures import model_name
 from .store_sections import share
 
 Result = Mapping[str, Any]
@@ -126,7 +127,7 @@ def models_section(result: Result, command: str) -> Section:
     for one in result["models"]:
         for case in one["cases"]:
             spent = case["ms_an_image"]
-            name = f"{one['model']} {one['precision']}, {case['provider']}, batch {case['batch']}"
+            name = f"{model_name(one['model'], one['precision'])}, {case['provider']}, batch {case['batch']}"
             if spent is None:
                 failed.append(f"{name}: failed: {case['failed']}")
                 continue
@@ -194,14 +195,9 @@ def embedding_parts(measured: Mapping[str, Any]) -> list[Part]:
     ]
 
 
-def _name(model: Result) -> str:
-    name, precision = str(model["name"]), str(model["precision"])
-    return name if precision in name else f"{name} ({precision})"
-
-
 def model_names(models: Sequence[Result]) -> list[str]:
     """Return a name for each model that tells it from the others."""
-    names = [_name(one) for one in models]
+    names = [model_name(str(one["name"]), str(one["precision"])) for one in models]
     return [
         name if names.count(name) == 1 else f"{name} {one['sha256'][:6]}"
         for name, one in zip(names, models, strict=True)

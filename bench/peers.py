@@ -166,8 +166,9 @@ class Peer:
 
     def _try(self, candidates: list[Settings]) -> None:
         speeds = []
+        seconds = _TRIAL_SECONDS if len(candidates) > 1 else 0.0
         for settings in candidates:
-            found = self.run(settings, _TRIAL_SECONDS).printed
+            found = self.run(settings, seconds).printed
             self.versions = found["versions"]
             speeds.append(found["images"] / found["seconds"])
             log.info("%s, tried with %s: %.1f images/s", self.name, json.dumps(settings), speeds[-1])

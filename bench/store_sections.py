@@ -99,13 +99,16 @@ def _by_k(result: Result) -> Iterator[Table]:
     if not depths:
         return
     rows = [
-        [f"{store_name(one['store'])}, {one['mode']}: recall", *(share(at["ann_recall"]["mean"]) for at in one["by_k"])]
+        [
+            f"{store_name(one['store'])}, {one['mode']}: recall",
+            *(share(at["ann_recall_at_k"]["mean"]) for at in one["by_k"]),
+        ]
         for one in result["oracle"]
     ]
     rows += [
         [
             f"{' / '.join(map(store_name, one['stores']))}, {one['mode']}: overlap",
-            *(share(at["overlap"]["mean"]) for at in one["by_k"]),
+            *(share(at["overlap_at_k"]["mean"]) for at in one["by_k"]),
         ]
         for one in result["pairs"]
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cbir.bench.document import Table, table_as_markdown
-from cbir.bench.figures import store_name
+from cbir.bench.figures import model_name, store_name
 from cbir.bench.model_sections import model_names
 from cbir.bench.report_file import FullReport, read_report
 
@@ -79,7 +79,7 @@ def _models(report: FullReport) -> str:
     for one in result["models"]:
         spent = {case["batch"]: case["ms_an_image"] for case in one["cases"] if case["provider"] == "cpu"}
         times = [f"{spent[batch]['median']:.2f}" if spent.get(batch) else "-" for batch in batches]
-        first = [f"{one['model']} ({one['precision']})", f"{one['input']}", f"{one['megabytes']:.1f}"]
+        first = [model_name(one["model"], one["precision"]), f"{one['input']}", f"{one['megabytes']:.1f}"]
         rows.append([*first, *times])
     head = ["model", "input", "MB", *(f"ms an image, batch {batch}" for batch in batches)]
     return table_as_markdown(Table("", head, rows))

@@ -139,7 +139,7 @@ def accuracy(result: Mapping[str, Any]) -> None:
     found = sorted(Accuracy.model_validate(result).models, key=lambda one: one.rank)
     rows = [
         {
-            "model": f"{one.name} ({one.precision})",
+            "model": _model(one.name, one.precision),
             "rank": one.rank,
             "main score": one.metrics.get("main_score"),
             "95 %, lowest": one.intervals["main_score"][0],
@@ -205,7 +205,7 @@ def models(result: Mapping[str, Any]) -> None:
     found = Models.model_validate(result)
     rows = [
         {
-            "model": f"{one.model} ({one.precision})",
+            "model": _model(one.model, one.precision),
             "provider": case.provider,
             "batch": case.batch,
             "ms an image": case.ms_an_image.median,
@@ -277,3 +277,7 @@ def peers(result: Mapping[str, Any]) -> None:
     ]
     measured = [row for row in ways if row["images/s"] is not None]
     section("From files to vectors, images a second", ways, plots.spread, measured)
+
+
+def _model(name: str, precision: str) -> str:
+    return name if precision in name else f"{name} ({precision})"
