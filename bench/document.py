@@ -121,11 +121,11 @@ def as_html(document: Document) -> str:
 def as_markdown(document: Document) -> tuple[str, dict[str, bytes]]:
     """Return the document as Markdown, and the files that it shows, by their path beside it."""
     files: dict[str, bytes] = {}
-    text = [f"# {document.title}", "\n".join(f"- {_plain(line)}" for line in document.lines)]
+    text = [f"# {_plain(document.title)}", "\n".join(f"- {_plain(line)}" for line in document.lines)]
     for section in document.sections:
-        text += [f"## {section.title}", _plain(section.question)]
+        text += [f"## {_plain(section.title)}", _plain(section.question)]
         if section.command:
-            text.append(f"    {section.command}")
+            text.append("    " + " ".join(section.command.splitlines()))
         text += [_markdown(part, files) for part in section.parts]
         if section.notes:
             text.append("\n".join(f"- {_plain(note)}" for note in section.notes))

@@ -1,9 +1,10 @@
 """`report.json`: everything that a report was made of, so that it can be read by programs, compared and made again."""
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ from .figures import Figure, figures
 
 SCHEMA_FILE = "report.schema.json"
 _LARGEST = 256 * 2**20
+_PICTURES = "pictures"  # base64, whose slashes are none
+_FOLDERS = re.compile(r"(?<![\w./])(?:\.\.)?/(?:[^\s/'\"]+/)+")
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,25 @@ _ADAPTER = TypeAdapter(FullReport)
 
 
 def put_together(reports: Sequence[Report]) -> FullReport:
-    """Return the report of some results, now and here."""
-    found = [figure for one in reports for figure in figures(one.result)]
+    """Return the report of some results, now and here, without the folders of this machine.
+
+    Raises:
+        CbirError: Another version of cbir made a result.
+    """
+    shown = [replace(one, command=_shortened(one.command), result=_shortened(one.result)) for one in reports]
+    found: list[Figure] = []
+    for one in shown:
+        try:
+            found += figures(one.result)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise made_by_another(one.kind, error) from None
     now = datetime.now(UTC).replace(microsecond=0)
-    return FullReport(now, cbir.__version__, _commit(), machine(), found, list(reports))
+    return FullReport(now, cbir.__version__, _commit(), machine(), found, shown)
+
+
+def made_by_another(kind: str, error: Exception) -> CbirError:
+    """Return the error for a result that lacks what this version reads of its kind."""
+    return CbirError(f"the result of {kind} was made by another version of cbir ({error!r}); measure it again")
 
 
 def as_json(report: FullReport) -> str:
@@ -107,6 +125,15 @@ def figures_in(path: Path) -> list[Figure]:
         except (KeyError, TypeError, AttributeError):
             raise CbirError(f"{path}: another version of cbir made this result; measure it again") from None
     return read_report(path).figures
+
+
+def _shortened(value: Any) -> Any:
+    """Return a JSON value with the folders of absolute paths, and of those that lead upwards, left out."""
+    if isinstance(value, str):
+        return _FOLDERS.sub("…/", value)
+    if isinstance(value, dict):
+        return {name: one if name == _PICTURES else _shortened(one) for name, one in value.items()}
+    return [_shortened(one) for one in value] if isinstance(value, list) else value
 
 
 def _commit() -> str | None:

@@ -1,6 +1,5 @@
 """A report written into a folder: HTML, Markdown with its pictures, JSON and the schema of the JSON."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from cbir.reports import Report, latest
 from .document import Document, Section, as_html, as_markdown
 from .model_sections import accuracy_section, ingest_section, models_section
 from .peers_section import peers_section
-from .report_file import SCHEMA_FILE, FullReport, as_json, put_together, schema
+from .report_file import SCHEMA_FILE, FullReport, as_json, made_by_another, put_together, schema
 from .store_sections import latency_section, parity_section
 
 SECTIONS: Mapping[str, Callable[[Mapping[str, Any], str], Section]] = {
@@ -24,8 +23,6 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any], str], Section]] = {
     "ingest": ingest_section,
 }
 """By benchmark, in the order of the report. What is not here stands in report.json alone."""
-
-_LONG_PATHS = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)+")
 
 
 def collect(folders: Sequence[Path]) -> list[Report]:
@@ -58,11 +55,9 @@ def document(report: FullReport, title: str) -> Document:
         if draw is None:
             continue
         try:
-            sections.append(draw(one.result, _shortened(one.command)))
-        except (KeyError, TypeError, IndexError) as error:
-            raise CbirError(
-                f"the result of {one.kind} was made by another version of cbir ({error!r}); measure it again"
-            ) from None
+            sections.append(draw(one.result, one.command))
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise made_by_another(one.kind, error) from None
     return Document(title, _lines(report), sections)
 
 
@@ -114,9 +109,4 @@ def _lines(report: FullReport) -> list[str]:
         lines.append(f"Seed of every sample: {', '.join(sorted(seeds))}")
     measured = sorted(one.created for one in report.results)
     lines.append(f"Measured from {measured[0]:%Y-%m-%d %H:%M} to {measured[-1]:%Y-%m-%d %H:%M} UTC, by these commands:")
-    return lines + [_shortened(one.command) for one in report.results]
-
-
-def _shortened(text: str) -> str:
-    """Return a command with the folders of absolute paths left out; they are another machine's."""
-    return _LONG_PATHS.sub("…/", text)
+    return lines + [one.command for one in report.results]

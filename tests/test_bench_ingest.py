@@ -125,7 +125,7 @@ def test_a_peer_is_also_measured_with_its_fastest_settings(run: Program, folder:
         ([], "a SOURCE, or --photos N"),
         ([".", "--photos", 3], "a SOURCE, or --photos N"),
         (["--photos", 3, "--limit", 2], "mean nothing for --photos"),
-        ([".", "--peer", "keras"], "--peer keras: there is fastembed and torch"),
+        ([".", "--peer", "keras"], "--peer keras: there is fastembed, torch, sentence-transformers"),
         ([".", "--peer", "torch", "--peer-python", "nowhere"], "--peer-python nowhere is no program"),
         ([".", "--json", "nowhere/x.json"], "--json nowhere/x.json"),
         (["./nowhere"], "./nowhere does not exist"),

@@ -159,17 +159,18 @@ def test_the_json_keeps_to_its_schema_and_can_be_compared(run: Program, results:
         slower["figures"][at][part] *= 10
     (tmp_path / "slower.json").write_text(json.dumps(slower))
     code, out, _ = run("compare", made / "report.json", tmp_path / "slower.json")
-    assert code == 0 and "1 worse, 0 better" in out and "+900.0%" in out and "latency / edge / scan / median" in out
+    assert code == 0 and "1 worse, 0 better" in out and "+900.0%" in out
     code, out, _ = run("compare", tmp_path / "slower.json", made / "report.json", "--json", "-")
-    verdicts = [one["verdict"] for one in json.loads(out)["changes"]]
-    assert verdicts.count("better") == 1 and verdicts.count("worse") == 0
+    changed = {one["before"]["name"]: one["verdict"] for one in json.loads(out)["changes"]}
+    assert {name for name, verdict in changed.items() if verdict != "the same"} == {"latency / edge / scan / median"}
+    assert changed["latency / edge / scan / median"] == "better"
 
 
 def test_one_result_can_be_compared_too(run: Program, results: Path, tmp_path: Path) -> None:
     result = json.loads((results / "models.json").read_text())["result"]
     (tmp_path / "one.json").write_text(json.dumps(result))
     code, out, _ = run("compare", tmp_path / "one.json", tmp_path / "one.json", "--all")
-    assert code == 0 and "1 the same, of 1" in out and "models / efficientnet_lite0" in out
+    assert code == 0 and "1 the same, of 1" in out and "efficientnet_lite0" in out
 
 
 @pytest.mark.parametrize(
@@ -217,10 +218,9 @@ def test_text_from_outside_is_no_markup() -> None:
     page = as_html(document)
     assert "script" not in Elements(page).tags and "<script" not in page
     markdown, files = as_markdown(document)
-    assert "<script" not in markdown.replace("\\<script", "") and "[link](" not in markdown
-    assert set(files) == {"plots/plot.svg", "pictures/_____________x.jpg".replace("_" * 13, "_" * 8)} or all(
-        re.fullmatch(r"(plots|pictures)/[\w-]+\.(svg|jpg)", one) for one in files
-    )
+    prose = "\n".join(line for line in markdown.splitlines() if not line.startswith("    "))  # code is shown as it is
+    assert "<script" not in prose.replace("\\<script", "") and "[link](" not in prose
+    assert all(re.fullmatch(r"(plots|pictures)/[\w-]+\.(svg|jpg)", one) for one in files)
     (row,) = [line for line in markdown.splitlines() if line.endswith("| 1 |")]
     assert len(re.findall(r"(?<!\\)\|", row)) == 3, "a bar in a cell begins no other"
 

@@ -59,4 +59,5 @@ def test_the_report_is_what_its_json_says() -> None:
 
 def test_no_picture_of_the_measured_data_set_is_in_the_report() -> None:
     for one in read_report(REPORT).results:
-        assert not one.result.get("pictures") or "openmoji" in one.result["collection"], one.kind
+        if isinstance(one.result.get("pictures"), dict):
+            assert "openmoji" in one.result["collection"], one.kind
