@@ -121,17 +121,19 @@ def window(browser: Browser, width: int, height: int, seconds: float) -> Iterato
     context.close()
 
 
-FADED = """() => document.getAnimations().every(
-    one => one.playState !== "running" || one.effect.getComputedTiming().iterations === Infinity
-)"""
-
-
 def serious(page: Page) -> list[str]:
     """Return what axe-core finds on a page that keeps somebody from using it: "serious" or "critical".
 
-    What is fading in has the contrast of neither before nor after, so that it is waited for.
+    What is found is looked for once more: a page that fades in has the contrast of neither before nor after.
     """
-    page.wait_for_function(FADED)
+    found = _serious(page)
+    if found:
+        page.wait_for_timeout(3000)
+        found = _serious(page)
+    return found
+
+
+def _serious(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
     return [
         f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"

@@ -16,7 +16,7 @@ from cbir.bench.plan import LAYOUTS, Asked, Sizing, disk_bytes, parse_count, pla
 from cbir.bench.plan_report import amount, duration, number, short
 from cbir.bench.predict import Engine, Probe, check_engines, name_of, parse_engines
 from cbir.bench.predict import predict as predicted
-from cbir.bench.probe import Costs, Run, _apart, clustered, write_log
+from cbir.bench.probe import Costs, Run, apart, clustered, write_log
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -217,12 +217,12 @@ def test_the_log_is_a_real_one(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_one_line() -> None:
     with pytest.raises(CbirError, match="ended with code 3"):
-        _apart(os._exit, 3)
+        apart(os._exit, 3)
 
 
 def test_a_child_has_a_memory_of_its_own() -> None:
     block = np.ones(40_000_000)  # 320 MB
-    here, there = peak_memory(), _apart(peak_memory)
+    here, there = peak_memory(), apart(peak_memory)
     assert here > block.nbytes
     assert there < here / 2
 

@@ -45,7 +45,7 @@ def draw(settings: Settings) -> None:
             _report(reports[name], kind)
         elif kind.command:
             st.caption("Not measured yet. This measures it, and keeps it for this page:")
-            st.code(kind.command, language="bash", wrap_lines=True)
+            st.code(kind.command, language=None, wrap_lines=True)
 
 
 def _report(report: Report, kind: Kind) -> None:
@@ -58,7 +58,7 @@ def _report(report: Report, kind: Kind) -> None:
     machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     when = f"{report.created:%Y-%m-%d %H:%M %Z}"
     st.caption(f"Measured {when} with cbir {literal(report.cbir_version)} on {literal(machine)}, by")
-    st.code(shortened(report.command), language="bash", wrap_lines=True)
+    st.code(shortened(report.command), language=None, wrap_lines=True)
     notes = report.result.get("notes")
     if isinstance(notes, list) and notes:
         with st.expander("What one has to know of these figures"):

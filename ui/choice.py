@@ -85,9 +85,9 @@ def how_to_fill(url: str) -> None:
     """Draw what to do about a store without collections."""
     where = "" if url in DEFAULT_STORES else f" --store {redacted(url)}"
     st.info("This store has no pictures yet. Fill it, then reload this page:", icon=":material/inventory_2:")
-    st.code(f"cbir-ingest ./photos{where}", language="bash", wrap_lines=True)
+    st.code(f"cbir-ingest ./photos{where}", language=None, wrap_lines=True)
     st.markdown("Or, to look around first, with the packaged sample:")
-    st.code(f"cbir-ingest sample://openmoji{where}", language="bash", wrap_lines=True)
+    st.code(f"cbir-ingest sample://openmoji{where}", language=None, wrap_lines=True)
 
 
 def facts(info: StoreInfo) -> None:

@@ -64,7 +64,7 @@ def _how_to_label() -> None:
         "The pictures of this collection have no labels, so there are no classes to judge.", icon=":material/label:"
     )
     st.markdown("A folder's name is the label of the pictures in it, and a table has a column for it:")
-    st.code("cbir-ingest ./photos\ncbir-ingest data.parquet --label COLUMN", language="bash", wrap_lines=True)
+    st.code("cbir-ingest ./photos\ncbir-ingest data.parquet --label COLUMN", language=None, wrap_lines=True)
 
 
 def _summary(report: ClassReport) -> None:

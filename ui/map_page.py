@@ -112,7 +112,7 @@ def _umap(searcher: Searcher, cloud: Cloud, settings: Settings) -> Vector:
         return kept
     if not umap_installed():
         st.info("UMAP is an extra; with it this map is kept once it was made:", icon=":material/extension:")
-        st.code("pip install 'cbir[umap]'", language="bash", wrap_lines=True)
+        st.code("pip install 'cbir[umap]'", language=None, wrap_lines=True)
         return cloud.places
     work = _started(str(path), searcher, cloud)
     if not work.done:
