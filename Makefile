@@ -15,7 +15,7 @@ MODELS := $(foreach one,$(BACKBONES),$(REPORT)/models/$(one)-fp32.onnx $(REPORT)
 STORES := --store edge:$(REPORT)/index --store faiss:$(REPORT)/index/faiss
 BENCH := CBIR_REPORTS=$(REPORT)/results $(BIN)/cbir-bench
 
-.PHONY: demo test test-pages soak test-export test-ray lint clean report
+.PHONY: demo test test-pages test-bench soak test-export test-ray lint clean report
 .PRECIOUS: $(MODELS)
 
 demo: $(VENV)/.demo
@@ -29,6 +29,10 @@ test: $(VENV)/.test
 # Every page in a real browser, also at a phone's width and with axe-core: some minutes more.
 test-pages: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m pages
+
+# Longer runs of cbir-bench: every width of search, and other libraries in processes of their own.
+test-bench: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m bench
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test

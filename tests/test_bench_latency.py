@@ -24,6 +24,7 @@ from .building import both, unit_vectors
 from .running import Program, runner
 from .test_bench_stores import KINDS, build_kinds
 
+pytestmark = pytest.mark.bench
 COUNT = 2500  # more than Qdrant scans anyway
 
 

@@ -10,12 +10,14 @@ from cbir.bench import command, search_peers
 from cbir.bench.ingest_speed import Spread
 from cbir.bench.latency import times
 from cbir.bench.peers_report import behind, fastest
+from cbir.bench.probe import clustered
 from cbir.bench.search_peers import Candidate, Width
 
-from .building import both, unit_vectors
+from .building import both
 from .running import Program, runner
 from .test_bench_stores import KINDS, build_kinds
 
+pytestmark = pytest.mark.bench
 COUNT = 2500  # more than Qdrant scans anyway
 HERE = ["faiss", "qdrant-edge", "qdrant-client", "numpy"]
 """What the base install has."""
@@ -24,7 +26,7 @@ HERE = ["faiss", "qdrant-edge", "qdrant-client", "numpy"]
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("peers") / "index"
-    build_kinds(both(root), unit_vectors(COUNT, dimension=1280), [KINDS[at * 7 % 600] for at in range(COUNT)])
+    build_kinds(both(root), clustered(COUNT, 1280, 1), [KINDS[at * 7 % 600] for at in range(COUNT)])
     return both(root)
 
 

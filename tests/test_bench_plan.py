@@ -227,6 +227,7 @@ def test_a_child_has_a_memory_of_its_own() -> None:
     assert there < here / 2
 
 
+@pytest.mark.bench
 def test_a_check_builds_and_compares(run: Program, tmp_path: Path) -> None:
     code, out, _ = run("--check", 5000, "--dimension", 32, "--json", tmp_path / "check.json")
     assert code == 0

@@ -236,6 +236,7 @@ def test_threads_that_are_no_list(text: str) -> None:
     assert numbers("--threads", "8, 1,8", MOST_THREADS) == [8, 1]
 
 
+@pytest.mark.bench
 def test_beside_an_ingest(
     index: Path, photo_folder: Path, tmp_path: Path, run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
