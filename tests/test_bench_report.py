@@ -24,6 +24,7 @@ from .building import both, unit_vectors
 from .running import Program, run_here, runner
 from .test_bench_stores import KINDS, build_kinds
 
+pytestmark = pytest.mark.bench
 PAGE = {
     "accuracy": bench_results.Accuracy,
     "latency": bench_results.Latency,
