@@ -4,20 +4,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import Json, Seed
+from .options import Json, Label, Limit, Models, Seed, TopClasses
 
 
 def accuracy(
     source: Annotated[str, typer.Argument(help="Labelled pictures, as for cbir-ingest.")],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Packaged model or ONNX file; may be given several times.", show_default="efficientnet_lite0"
-        ),
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
-    top_classes: Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    model: Models = None,
+    label: Label = None,
+    top_classes: TopClasses = None,
+    limit: Limit = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Hits per query.")] = 5,
     seed: Seed = 42,
     protocol: Annotated[

@@ -11,7 +11,20 @@ from .accuracy_command import accuracy
 from .exchange_command import exchange
 from .latency_command import latency
 from .models_command import models
-from .options import MOST_THREADS, Collection, Json, K, Seed, Stores, numbers
+from .options import (
+    MOST_THREADS,
+    Collection,
+    Json,
+    K,
+    Label,
+    Limit,
+    Models,
+    PeerPython,
+    Seed,
+    Stores,
+    TopClasses,
+    numbers,
+)
 from .parity_command import parity
 from .peers_command import peers
 from .report_command import compare, report
@@ -134,21 +147,14 @@ def ingest(
     photos: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N made-up photos of 12 megapixels instead of SOURCE.")
     ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Packaged model or ONNX file; may be given several times.", show_default="efficientnet_lite0"
-        ),
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
-    top_classes: Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    model: Models = None,
+    label: Label = None,
+    top_classes: TopClasses = None,
+    limit: Limit = None,
     peer: Annotated[
         list[str] | None, typer.Option(help="fastembed, torch or sentence-transformers, beside it; several times.")
     ] = None,
-    peer_python: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Python that has the peers.", show_default="this one")
-    ] = None,
+    peer_python: PeerPython = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each part.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn of what is no ingest.")] = 10.0,
     as_json: Json = None,

@@ -7,18 +7,13 @@ import typer
 from cbir import terminal
 from cbir.errors import UsageError
 
-from .options import Json, numbers
+from .options import Json, Models, numbers
 
 MOST_BATCH = 1024
 
 
 def models(
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Packaged model or ONNX file; may be given several times.", show_default="efficientnet_lite0"
-        ),
-    ] = None,
+    model: Models = None,
     batch: Annotated[str, typer.Option(metavar="N,N", help="Pictures in one run.")] = "1,8,32",
     provider: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="What runs it: cpu, openvino, openvino-bf16.")

@@ -21,6 +21,19 @@ Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write everything there as JSON; - is standard output.")
 ]
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="Packaged model or ONNX file; may be given several times.", show_default="efficientnet_lite0"
+    ),
+]
+Label = Annotated[str | None, typer.Option(help="Column with the class.")]
+TopClasses = Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images.")]
+PeerPython = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Python with pip install 'cbir[peers]'.", show_default="this one"),
+]
 
 MOST_THREADS = 256
 MOST_EFFORT = 1_000_000

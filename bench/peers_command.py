@@ -7,7 +7,7 @@ import typer
 from cbir import terminal
 from cbir.errors import UsageError
 
-from .options import Collection, Json, K, Seed, Stores
+from .options import Collection, Json, K, Label, Limit, Models, PeerPython, Seed, Stores, TopClasses
 
 
 def peers(
@@ -20,22 +20,14 @@ def peers(
     queries: Annotated[int, typer.Option(min=20, help="Stored pictures to ask for.")] = 300,
     seed: Seed = 42,
     recall: Annotated[float, typer.Option(min=0.1, max=1.0, help="Recall to compare at.")] = 0.99,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Packaged model or ONNX file; may be given several times.", show_default="efficientnet_lite0"
-        ),
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
-    top_classes: Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    model: Models = None,
+    label: Label = None,
+    top_classes: TopClasses = None,
+    limit: Limit = None,
     peer: Annotated[
         list[str] | None, typer.Option(help="What to measure beside cbir; several times.", show_default="all")
     ] = None,
-    peer_python: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="Python with pip install 'cbir[peers]'.", show_default="this one"),
-    ] = None,
+    peer_python: PeerPython = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of everything.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn, at most.")] = 5.0,
     as_json: Json = None,
