@@ -55,3 +55,8 @@ def build(stores: list[str], vectors: Vector, collection: str = "made", version:
 def both(root: Path) -> list[str]:
     """Return the URLs of the two usual stores in an index folder."""
     return [f"edge:{root}", f"faiss:{root}/faiss"]
+
+
+def store_options(urls: list[str]) -> list[str]:
+    """Return the words that name stores on a command line."""
+    return [word for url in urls for word in ("--store", url)]

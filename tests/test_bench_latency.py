@@ -20,7 +20,7 @@ from cbir.records import Hit, Vector
 from cbir.settings import Settings
 from cbir.stores import Store
 
-from .building import both, unit_vectors
+from .building import both, store_options, unit_vectors
 from .running import Program, runner
 from .test_bench_stores import KINDS, build_kinds
 
@@ -180,7 +180,7 @@ def test_stages_add_up(index: Path) -> None:
 
 
 def test_the_command_line(run: Program, urls: list[str], tmp_path: Path) -> None:
-    stores = [part for url in urls for part in ("--store", url)]
+    stores = store_options(urls)
     sizes = ["--queries", "20", "-k", "5", "--effort", "8,64", "--threads", "1,2", "--rounds", "1", "--seconds", "0.2"]
     code, out, _ = run("latency", *stores, *sizes, "--field", "kind", "--json", str(tmp_path / "out.json"))
     assert code == 0

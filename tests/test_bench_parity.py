@@ -25,7 +25,7 @@ from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
 from cbir.stores import EmbeddedStore, StoreInfo, open_store
 
-from .building import both, build, unit_vectors
+from .building import both, build, store_options, unit_vectors
 from .running import Program, runner
 
 COUNT = 600
@@ -260,7 +260,7 @@ def test_more_hits_than_points(tmp_path: Path) -> None:
 
 def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     target = tmp_path / "parity.json"
-    urls = [part for url in both(made) for part in ("--store", url)]
+    urls = store_options(both(made))
     code, out, err = run("parity", *urls, "--queries", 30, "-k", 5, "--json", target)
     assert (code, err) == (0, "")
     assert "Against the exact answer" in out

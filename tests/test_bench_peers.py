@@ -13,7 +13,7 @@ from cbir.bench.peers_report import behind, fastest
 from cbir.bench.probe import clustered
 from cbir.bench.search_peers import Candidate, Width
 
-from .building import both
+from .building import both, store_options
 from .running import Program, runner
 from .test_bench_stores import KINDS, build_kinds
 
@@ -35,10 +35,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return runner(monkeypatch, capsys, command.main, "cbir-bench", "peers")
 
 
-def stores(urls: list[str]) -> list[str]:
-    return [word for url in urls for word in ("--store", url)]
-
-
 def peers(names: list[str]) -> list[str]:
     return [word for name in names for word in ("--peer", name)]
 
@@ -49,7 +45,7 @@ def by_name(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[str], tmp_path: Path) -> None:
     target = tmp_path / "peers.json"
-    code, out, err = run(*stores(urls), "--queries", 30, "--rounds", 2, *peers(HERE), "--json", target)
+    code, out, err = run(*store_options(urls), "--queries", 30, "--rounds", 2, *peers(HERE), "--json", target)
     assert code == 0, err
     result = json.loads(target.read_text())
     found = by_name(result)
@@ -84,7 +80,7 @@ def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls:
     python.write_text("\n".join([f"#!{sys.executable}", *lines]))
     python.chmod(0o755)
     words = ["--peer-python", python, *peers(list(scripts)), "--queries", 20, "--rounds", 1]
-    code, out, err = run(*stores(urls[1:]), *words, "--json", tmp_path / "peers.json")
+    code, out, err = run(*store_options(urls[1:]), *words, "--json", tmp_path / "peers.json")
     assert code == 0, err
     found = by_name(json.loads((tmp_path / "peers.json").read_text()))
     assert found["hnswlib"]["missing"] == "not installed: No module named 'hnswlib_that_nobody_has'"
@@ -105,7 +101,7 @@ def test_one_that_takes_too_long_is_named(
     monkeypatch.setattr(search_peers, "_BUILD_SECONDS", 1.0)
     monkeypatch.setattr(sys, "executable", str(python))
     words = ["--peer-python", python, "--peer", "hnswlib", "--queries", 20, "--json", tmp_path / "p.json"]
-    code, _, err = run(*stores(urls[1:]), *words)
+    code, _, err = run(*store_options(urls[1:]), *words)
     assert code == 0, err
     found = by_name(json.loads((tmp_path / "p.json").read_text()))
     assert found["hnswlib"]["missing"] == found["cbir faiss"]["missing"] == "took more than 1 s"
@@ -120,7 +116,7 @@ def test_one_that_takes_too_long_is_named(
     ],
 )
 def test_misuse_is_one_line(run: Program, urls: list[str], words: list[str], said: str) -> None:
-    code, _, err = run(*stores(urls), *words)
+    code, _, err = run(*store_options(urls), *words)
     assert code == 2 and said in err and len(err.strip().splitlines()) == 1
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cbir.reports import keep
 
-from .building import both, unit_vectors
+from .building import both, store_options, unit_vectors
 from .running import Program, run_here, runner
 from .test_bench_stores import KINDS, build_kinds
 
@@ -41,7 +41,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> Pat
     root = tmp_path_factory.mktemp("report")
     urls = both(root / "index")
     build_kinds(urls, unit_vectors(400, dimension=1280), [KINDS[at * 7 % 600] for at in range(400)])
-    stores = [word for url in urls for word in ("--store", url)]
+    stores = store_options(urls)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CBIR_REPORTS", str(root / "results"))
         for words in (

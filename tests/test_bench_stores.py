@@ -20,7 +20,7 @@ from cbir.records import Hit, Vector, digest
 from cbir.settings import Settings
 from cbir.stores import EmbeddedStore, open_store
 
-from .building import both, builder_for, points_of, unit_vectors
+from .building import both, builder_for, points_of, store_options, unit_vectors
 from .running import Program, runner
 
 COUNT = 600
@@ -211,7 +211,7 @@ def test_what_memory_an_index_takes(large: list[str]) -> None:
 
 
 def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
-    urls = [part for url in both(made) for part in ("--store", url)]
+    urls = store_options(both(made))
     asked = ["stores", *urls, "--queries", 20, "-k", 5, "--rounds", 1, "--threads", "1, 2", "--field"]
     code, out, err = run(*asked, "kind", "--json", tmp_path / "stores.json")
     assert (code, err) == (0, "")
@@ -248,7 +248,7 @@ def test_beside_an_ingest(
         target = more / path.parent.name / f"new {path.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
-    urls = [part for url in both(index) for part in ("--store", url)]
+    urls = store_options(both(index))
     asked = ["stores", *urls, "--queries", 10, "--rounds", 1, "--threads", "4", "--json", tmp_path / "stores.json"]
     code, out, err = run(*asked, "--beside", f"'{more}' --batch-size 2")
     assert (code, err) == (0, "")

@@ -16,7 +16,7 @@ from cbir.errors import CbirError
 from cbir.reports import MAX_BYTES, SCHEMA, Report, keep, latest
 from cbir.settings import Settings
 
-from .building import both, build, unit_vectors
+from .building import both, build, store_options, unit_vectors
 from .running import runner
 
 JSON = st.recursive(
@@ -42,7 +42,7 @@ def test_the_commands_keep_what_they_print(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     build(both(tmp_path / "index"), unit_vectors(300))
-    stores = [word for url in both(tmp_path / "index") for word in ("--store", url)]
+    stores = store_options(both(tmp_path / "index"))
     run = runner(monkeypatch, capsys, command.main, "cbir-bench")
     for kind, options in (("parity", []), ("stores", ["--rounds", "1", "--threads", "1"])):
         code, out, err = run(kind, *stores, "-k", "5", "--queries", "20", "--json", "-", *options)
