@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cbir.reports import model_name
+
 Better = Literal["higher", "lower"]
 Result = Mapping[str, Any]
 
@@ -108,11 +110,6 @@ def _peers(result: Result) -> Iterator[Figure]:
 def _at_recall(candidate: Mapping[str, Any]) -> Mapping[str, float] | None:
     found = candidate.get("at_recall")
     return found["median_ms"] if found else None
-
-
-def model_name(name: str, precision: str) -> str:
-    """Return a model's name with its precision, once."""
-    return name if precision in name else f"{name} ({precision})"
 
 
 def store_name(url: str) -> str:

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cbir.reports import model_name
 from cbir.settings import load_settings
 from cbir.sources import SourceOptions
 from cbir.terminal import Advance
 
 from .children import Child, run_child
-from .figures import model_name
 from .loops import Loop
 from .peers import Agreement, Peer, Task
 from .prepare import Prepared

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cbir.reports import model_name
+
 from . import svg
 from .document import Part, Plot, Section, Table
-from .figures import model_name
 from .store_sections import share
 
 Result = Mapping[str, Any]

@@ -166,9 +166,8 @@ class Peer:
 
     def _try(self, candidates: list[Settings]) -> None:
         speeds = []
-        seconds = _TRIAL_SECONDS if len(candidates) > 1 else 0.0
         for settings in candidates:
-            found = self.run(settings, seconds).printed
+            found = self.run(settings, _TRIAL_SECONDS).printed
             self.versions = found["versions"]
             speeds.append(found["images"] / found["seconds"])
             log.info("%s, tried with %s: %.1f images/s", self.name, json.dumps(settings), speeds[-1])
@@ -178,27 +177,18 @@ class Peer:
             self.settings[f"{self.name}, tuned"] = best
 
 
-def check_peers(names: Sequence[str], python: str | None) -> tuple[list[str], str]:
+def check_peers(names: Sequence[str], python: str | None, known: Sequence[str] = tuple(PEERS)) -> tuple[list[str], str]:
     """Return the peers and the Python to run them with, once each has been looked at.
 
     Raises:
         UsageError: There is no such peer, or no such Python.
     """
     for name in names:
-        if name not in PEERS:
-            raise UsageError(f"--peer {name}: there is {', '.join(PEERS)}")
-    return list(dict.fromkeys(names)), check_python(python)
-
-
-def check_python(python: str | None) -> str:
-    """Return the Python to run peers with: this one unless another is named.
-
-    Raises:
-        UsageError: There is no such program.
-    """
+        if name not in known:
+            raise UsageError(f"--peer {name}: there is {', '.join(known)}")
     if python is not None and not (Path(python).is_file() and os.access(python, os.X_OK)):
         raise UsageError(f"--peer-python {python} is no program; name the bin/python of an environment")
-    return python or sys.executable
+    return list(dict.fromkeys(names)), python or sys.executable
 
 
 def _agreement(ours: np.ndarray, theirs: np.ndarray) -> Agreement:

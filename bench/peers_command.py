@@ -42,7 +42,7 @@ def peers(
 
     from . import ingest_speed, search_peers
     from .peer_search import LIBRARIES
-    from .peers import PEERS, check_python
+    from .peers import PEERS, check_peers
     from .peers_report import peers_json, show_peers
     from .prepare import prepare
     from .report import STDOUT, check_target, deliver
@@ -50,11 +50,9 @@ def peers(
 
     check_target(as_json)
     settings = load_settings()
-    for name in peer or ():
-        if name not in PEERS and name not in LIBRARIES:
-            raise UsageError(f"--peer {name}: there is {', '.join([*PEERS, *LIBRARIES])}")
-    python = check_python(peer_python)
-    embedders, libraries = ([name for name in table if not peer or name in peer] for table in (PEERS, LIBRARIES))
+    everything = [*PEERS, *LIBRARIES]
+    wanted, python = check_peers(peer or everything, peer_python, everything)
+    embedders, libraries = ([name for name in table if name in wanted] for table in (PEERS, LIBRARIES))
     options = SourceOptions(label=label, top_classes=top_classes, limit=limit)
     if source is None and (model or options != SourceOptions()):
         raise UsageError("--model, --label, --top-classes and --limit mean nothing without a SOURCE to embed")

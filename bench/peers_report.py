@@ -11,8 +11,6 @@ from .report import header, new_console, new_table, share
 from .search_peers import EF_CONSTRUCT, Candidate, M
 from .subject import Subject
 
-AHEAD = 1.3
-
 
 def peers_json(
     subject: Subject,

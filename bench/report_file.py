@@ -13,14 +13,14 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationEr
 
 import cbir
 from cbir.errors import CbirError, UsageError
-from cbir.reports import Report, machine
+from cbir.reports import Report, machine, shortened
 
 from .figures import Figure, figures
 
 SCHEMA_FILE = "report.schema.json"
 _LARGEST = 256 * 2**20
+_UPWARDS = re.compile(r"(?<![\w./])\.\./(?:[^\s/'\"]+/)+")
 _PICTURES = "pictures"  # base64, whose slashes are none
-_FOLDERS = re.compile(r"(?<![\w./])(?:\.\.)?/(?:[^\s/'\"]+/)+")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def put_together(reports: Sequence[Report]) -> FullReport:
     Raises:
         CbirError: Another version of cbir made a result.
     """
-    shown = [replace(one, command=_shortened(one.command), result=_shortened(one.result)) for one in reports]
+    shown = [
+        replace(one, command=_without_folders(one.command), result=_without_folders(one.result)) for one in reports
+    ]
     found: list[Figure] = []
     for one in shown:
         try:
@@ -127,13 +129,13 @@ def figures_in(path: Path) -> list[Figure]:
     return read_report(path).figures
 
 
-def _shortened(value: Any) -> Any:
+def _without_folders(value: Any) -> Any:
     """Return a JSON value with the folders of absolute paths, and of those that lead upwards, left out."""
     if isinstance(value, str):
-        return _FOLDERS.sub("…/", value)
+        return _UPWARDS.sub("…/", shortened(value))
     if isinstance(value, dict):
-        return {name: one if name == _PICTURES else _shortened(one) for name, one in value.items()}
-    return [_shortened(one) for one in value] if isinstance(value, list) else value
+        return {name: one if name == _PICTURES else _without_folders(one) for name, one in value.items()}
+    return [_without_folders(one) for one in value] if isinstance(value, list) else value
 
 
 def _commit() -> str | None:

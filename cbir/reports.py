@@ -29,6 +29,7 @@ from cbir.stores import redacted
 SCHEMA = 1
 MAX_BYTES = 16 * 2**20
 _KIND = r"[a-z][a-z0-9-]{0,39}"
+_FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)+")
 _Line = Annotated[str, Field(max_length=10_000)]
 
 
@@ -148,3 +149,13 @@ def _processor() -> dict[str, str]:
         if found:
             return {"processor": str(found[1]).strip()}
     return {"processor": platform.processor()} if platform.processor() else {}
+
+
+def model_name(name: str, precision: str) -> str:
+    """Return a model's name with its precision, once."""
+    return name if precision in name else f"{name} ({precision})"
+
+
+def shortened(text: str) -> str:
+    """Return the text with the folders of absolute paths left out: `edge:/home/me/index` is `edge:…/index`."""
+    return _FOLDERS.sub("…/", text)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from cbir.bench.document import Table, table_as_markdown
-from cbir.bench.figures import model_name, store_name
+from cbir.bench.figures import store_name
 from cbir.bench.model_sections import model_names
 from cbir.bench.report_file import FullReport, read_report
 
 from cbir.files import write_whole
+from cbir.reports import model_name
 
 ROOT = Path(__file__).parent.parent
 README, REPORT = ROOT / "README.md", ROOT / "docs" / "report" / "report.json"

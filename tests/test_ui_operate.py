@@ -17,7 +17,6 @@ import pytest
 from cbir.ingest.moving import copy
 from cbir.ui import bench_page
 from cbir.ui.launch import PAGE
-from cbir.ui.problems import shortened
 from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from qdrant_client import models
@@ -26,7 +25,7 @@ from streamlit.testing.v1 import AppTest
 from cbir.catalog import list_folder, server_listed
 from cbir.generation import open_generation
 from cbir.qdrant_store import CollectionRecord
-from cbir.reports import keep
+from cbir.reports import keep, shortened
 from cbir.settings import Settings
 
 from .browser import scrolls_no_way_sideways, served, window

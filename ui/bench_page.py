@@ -8,14 +8,14 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from cbir.reports import Report, latest
+from cbir.reports import Report, latest, shortened
 from cbir.settings import Settings
 
 from . import plots
 from .bench_figures import Ingest, Parity, Plan, PlanCheck, Stores, flattened
-from .bench_parts import MOST_NOTES, recall_columns, say_failed, section, short_names
+from .bench_parts import MOST_NOTES, recall_columns, say_failed, section, short_names, ways
 from .bench_results import accuracy, latency, models, peers
-from .problems import literal, shortened
+from .problems import literal
 
 _MOST_ROWS = 500
 
@@ -195,30 +195,9 @@ def _parity(result: Mapping[str, Any]) -> None:
 
 
 def _ingest(result: Mapping[str, Any]) -> None:
-    found = Ingest.model_validate(result)
-    rows = [
-        {
-            "model": one.model,
-            "part": part.name,
-            "images/s": part.images_per_second and part.images_per_second.median,
-            "lowest": part.images_per_second and part.images_per_second.lowest,
-            "highest": part.images_per_second and part.images_per_second.highest,
-            "processor ms": part.core_milliseconds,
-            "peak MB": part.peak_megabytes,
-            "what": (part.missing and f"not measured: {part.missing}") or part.what,
-        }
-        for one in found.models
-        for part in one.parts
-    ]
-    measured = [row for row in rows if row["images/s"] is not None]
-    section(
+    ways(
         "Images a second: the median of the rounds, and a line from the lowest to the highest",
-        rows,
-        plots.spread,
-        measured,
-    )
-    say_failed(
-        [f"{one.model}, {part.name}: {part.missing}" for one in found.models for part in one.parts if part.missing]
+        Ingest.model_validate(result).models,
     )
 
 

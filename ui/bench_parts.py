@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cbir.errors import CbirError
+from cbir.reports import shortened
 
 from . import choice, plots
-from .bench_figures import Summary
+from .bench_figures import Measured, Summary
 from .plots import Plot, Row
-from .problems import literal, shortened
+from .problems import literal
 
 MOST_NOTES = 20
 _NAME_LENGTH = 60
@@ -35,6 +36,26 @@ def section(
         st.altair_chart(plots.readable(plot(shown).properties(height=height, description=title)), width="stretch")
     if table:
         st.dataframe(rows, hide_index=True)
+
+
+def ways(title: str, models: Sequence[Measured]) -> None:
+    """Draw images a second of each model's ways from files to vectors, and say which were not measured."""
+    rows = [
+        {
+            "model": one.model,
+            "part": part.name,
+            "images/s": part.images_per_second and part.images_per_second.median,
+            "lowest": part.images_per_second and part.images_per_second.lowest,
+            "highest": part.images_per_second and part.images_per_second.highest,
+            "processor ms": part.core_milliseconds,
+            "peak MB": part.peak_megabytes,
+            "what": (part.missing and f"not measured: {part.missing}") or part.what,
+        }
+        for one in models
+        for part in one.parts
+    ]
+    section(title, rows, plots.spread, [row for row in rows if row["images/s"] is not None])
+    say_failed([f"{one.model}, {part.name}: {part.missing}" for one in models for part in one.parts if part.missing])
 
 
 def say_failed(reasons: Sequence[str]) -> None:

@@ -6,9 +6,11 @@ The figures are taken out of JSON that may hold anything; what a result holds be
 from collections.abc import Mapping
 from typing import Any
 
+from cbir.reports import model_name
+
 from . import plots
-from .bench_figures import Figures, Part, Spread, Summary, Times
-from .bench_parts import recall_columns, say_failed, section, short_names
+from .bench_figures import Figures, Measured, Spread, Summary, Times
+from .bench_parts import recall_columns, say_failed, section, short_names, ways
 from .plots import Row
 
 _CLASSES = 50
@@ -120,18 +122,11 @@ class Search(Figures):
     candidates: list[Candidate]
 
 
-class Embedding(Figures):
-    """One model's ways from files to vectors."""
-
-    model: str
-    parts: list[Part]
-
-
 class Peers(Figures):
     """A result of `peers`."""
 
     search: Search
-    embedding: list[Embedding] | None
+    embedding: list[Measured] | None
 
 
 def accuracy(result: Mapping[str, Any]) -> None:
@@ -139,7 +134,7 @@ def accuracy(result: Mapping[str, Any]) -> None:
     found = sorted(Accuracy.model_validate(result).models, key=lambda one: one.rank)
     rows = [
         {
-            "model": _model(one.name, one.precision),
+            "model": model_name(one.name, one.precision),
             "rank": one.rank,
             "main score": one.metrics.get("main_score"),
             "95 %, lowest": one.intervals["main_score"][0],
@@ -205,7 +200,7 @@ def models(result: Mapping[str, Any]) -> None:
     found = Models.model_validate(result)
     rows = [
         {
-            "model": _model(one.model, one.precision),
+            "model": model_name(one.model, one.precision),
             "provider": case.provider,
             "batch": case.batch,
             "ms an image": case.ms_an_image.median,
@@ -262,22 +257,4 @@ def peers(result: Mapping[str, Any]) -> None:
         plots.tradeoff("recall", "searches/s", "candidate"),
         points,
     )
-    ways = [
-        {
-            "model": one.model,
-            "part": part.name,
-            "images/s": part.images_per_second and part.images_per_second.median,
-            "lowest": part.images_per_second and part.images_per_second.lowest,
-            "highest": part.images_per_second and part.images_per_second.highest,
-            "peak MB": part.peak_megabytes,
-            "not measured": part.missing,
-        }
-        for one in found.embedding or ()
-        for part in one.parts
-    ]
-    measured = [row for row in ways if row["images/s"] is not None]
-    section("From files to vectors, images a second", ways, plots.spread, measured)
-
-
-def _model(name: str, precision: str) -> str:
-    return name if precision in name else f"{name} ({precision})"
+    ways("From files to vectors, images a second", found.embedding or ())

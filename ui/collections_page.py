@@ -17,11 +17,12 @@ from cbir.errors import CbirError, DamageError
 from cbir.generation import open_generation
 from cbir.images import PREPROCESSING_VERSION
 from cbir.model import ModelCard
+from cbir.reports import shortened
 from cbir.settings import DEFAULT_STORES, Settings
 from cbir.stores import StoreInfo, open_store, parse, redacted
 
 from . import choice, problems
-from .problems import literal, shortened
+from .problems import literal
 from .searcher import join
 
 BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"]]] = {

@@ -13,7 +13,6 @@ from cbir.stores import redacted
 log = logging.getLogger("cbir.ui")
 
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^\s/:,;'\"()]+)*/(?=[^\s/])")
-_LONG_PATHS = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)+")
 _MARKUP = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
@@ -42,11 +41,6 @@ def sentence(error: CbirError) -> str:
         return "The index of this collection is damaged and is not served; `cbir-ingest verify` names the bad files."
     text = _FOLDERS.sub("", redacted(" ".join(str(error).split())))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
-
-
-def shortened(text: str) -> str:
-    """Return the text with the folders of absolute paths left out: `edge:/home/me/index` is `edge:…/index`."""
-    return _LONG_PATHS.sub("…/", text)
 
 
 def literal(text: str) -> str:
