@@ -1,16 +1,18 @@
-"""`cbir-ingest` with a witness: says on a pipe which phase begins, and counts what was embedded and made durable.
+"""`cbir-ingest` with a witness: gets a signal at a given moment, and counts what was embedded, stored and made durable.
 
-    python -m tests.killed_ingest PHASES_FD EMBEDDED_FILE SYNCED_FILE PLANTED_BUG ARGUMENTS...
+    python -m tests.killed_ingest ARGUMENTS...
 
-Run by `tests.killing`, which kills it. The bugs that can be planted are those that the harness has to find.
+Run by `tests.killing`, which tells it in the variable `KILLED_INGEST` what to do. The bugs that can be planted are
+those that the harness has to find.
 """
 
 import json
+import multiprocessing
 import os
-import sys
+import threading
 import uuid
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +20,62 @@ import cbir.ingest.builder
 import cbir.ingest.engines
 import cbir.ingest.pipeline
 from cbir.ingest import command
+from cbir.ingest.server import ServerSink
 from cbir.ingest.sinks import Target
 
-import cbir.generation
 from cbir.known import Known
 from cbir.model import Embedder
 from cbir.vector_log import LogWriter
+
+from .moment import Moment, interrupted
 
 PHASES = {
     "decode": [(Embedder, "decode")],
     "embed": [(Embedder, "run")],
     "upsert": [(Target, "write")],
     "flush": [(Target, "flush"), (LogWriter, "flush")],
-    "optimise": [(cbir.ingest.builder, "build_engine")],
+    "optimise": [(cbir.ingest.builder, "build_engine"), (cbir.ingest.engines, "_child")],
     "publish": [
         (cbir.ingest.builder, "regroup"),
-        (cbir.generation, "record_of"),
+        (cbir.ingest.builder, "manifest_of"),
         (cbir.ingest.builder, "save"),
         (cbir.ingest.builder.IndexBuilder, "_point_to"),
         (cbir.ingest.builder.IndexBuilder, "_remove_older_than"),
+        (ServerSink, "publish"),
     ],
 }
+"""The functions in which the signal may come; `_child` runs in the process that builds an engine."""
 
 
-def tell_phases(pipe: int) -> None:
-    """Write a phase's name to the pipe whenever one of its functions is called."""
+def watch(moment: Moment, passed: Path) -> None:
+    """Let the ingest get the signal at its moment; what was counted is in a file, which engines' processes share."""
+    counter = os.open(passed, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    counting = threading.Lock()
 
-    def told(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def reached(count: int) -> bool:
+        with counting:
+            before = os.fstat(counter).st_size
+            if before < moment.count:
+                os.write(counter, bytes(count))
+            return before < moment.count <= before + count
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
-        def wrapper(*arguments: Any, **named: Any) -> Any:
-            os.write(pipe, f"{phase}\n".encode())
-            return function(*arguments, **named)
+        def wrapper(*arguments: Any) -> Any:
+            if not reached(len(arguments[1]) if moment.phase in ("embed", "upsert") else 1):
+                return function(*arguments)
+            ingest = multiprocessing.parent_process()
+            process = os.getpid() if ingest is None or ingest.pid is None else ingest.pid
+            return interrupted(partial(function, *arguments), moment.lines, process, moment.signal)
 
         return wrapper
 
-    for phase, functions in PHASES.items():
-        for owner, name in functions:
-            setattr(owner, name, told(phase, getattr(owner, name)))
+    for owner, name in PHASES[moment.phase]:
+        setattr(owner, name, watched(getattr(owner, name)))
 
 
-def count_embedded(path: str) -> None:
-    """Append the number of pictures whenever the model has run."""
+def count_embedded(path: Path) -> None:
+    """Append the number of images whenever the model has run."""
     counter = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     run = Embedder.run
 
@@ -70,7 +87,20 @@ def count_embedded(path: str) -> None:
     Embedder.run = counted  # type: ignore[method-assign]
 
 
-def note_synced(path: str) -> None:
+def count_stored(path: Path) -> None:
+    """Append the number of points whenever some were stored."""
+    counter = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    write = Target.write
+
+    def counted(self: Target, points: Any, failures: Any) -> Any:
+        refused = write(self, points, failures)
+        os.write(counter, f"{len(points) - len(refused)}\n".encode())
+        return refused
+
+    Target.write = counted  # type: ignore[method-assign]
+
+
+def note_synced(path: Path) -> None:
     """Append a log segment and how much of it is on the disk, at each flush; the rest may go with the power."""
     notes = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     flush = LogWriter.flush
@@ -83,10 +113,10 @@ def note_synced(path: str) -> None:
     LogWriter.flush = noted  # type: ignore[method-assign]
 
 
-def plant(bug: str) -> None:
+def plant(bug: str, folder: Path) -> None:
     """Make the ingest wrong in one of the ways that a journal or an index can be wrong."""
     if bug == "journal ahead":  # what is about to be written counts as written
-        done = Path(os.environ["BUG_FOLDER"]) / "done"
+        done = folder / "done"
         write, has = Target.write, Known.has
 
         def early(self: Target, points: Any, failures: Any) -> Any:
@@ -114,16 +144,19 @@ def plant(bug: str) -> None:
         LogWriter.close = late  # type: ignore[method-assign]
 
 
-def main() -> None:
-    """Run the command line with the witness."""
-    pipe, embedded, synced, bug, *arguments = sys.argv[1:]
-    count_embedded(embedded)
-    note_synced(synced)
-    plant(bug)
-    tell_phases(int(pipe))
-    sys.argv = ["cbir-ingest", *arguments]
-    command.main()
+def witness() -> None:
+    """Count, plant and watch as the harness asked."""
+    told = json.loads(os.environ["KILLED_INGEST"])
+    folder = Path(told["folder"])
+    count_embedded(folder / "embedded")
+    count_stored(folder / "stored")
+    note_synced(folder / "synced")
+    plant(told["bug"], folder)
+    if told["moment"]:
+        watch(Moment(**told["moment"]), folder / "passed")
 
 
+if __name__ in ("__main__", "__mp_main__"):  # the second in a process that builds an engine
+    witness()
 if __name__ == "__main__":
-    main()
+    command.main()

@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,39 +18,47 @@ from cbir.generation import BUILDING, LOG
 from cbir.vector_log import VectorLog
 
 from .building import DIMENSION, both, builder_for, points_of, unit_vectors
+from .moment import interrupted
 
 COUNT = 10_000
+MOST_A_KILL = 180
+"""Points to store before a kill: fifty kills leave some to store."""
+
+LINES_OF_A_WRITE = 80
+
 VECTORS = unit_vectors(COUNT)
 POINTS = points_of(VECTORS)
 
 
-def store(root: Path, acknowledged: int) -> None:
-    """Store points that are not stored yet, saying after each how many there are."""
+def store(root: Path, acknowledged: int, count: int, lines: int) -> None:
+    """Store points that are not stored yet, saying after each how many there are; die while storing one more."""
     builder = builder_for(both(root), VECTORS)
     todo = [point for point in POINTS if point.id not in builder.known]
     done = COUNT - len(todo)
-    while todo:
-        builder.write(todo[:1])
+    for point in todo[:count]:
+        builder.write([point])
         done += 1
-        del todo[0]
         os.write(acknowledged, done.to_bytes(4, "little"))
+    interrupted(lambda: builder.write(todo[count : count + 1]), lines, os.getpid())
 
 
-def kill_one(root: Path, seconds: float) -> int:
-    """Return how many points a process had acknowledged when it was killed, so long after its first point."""
+def kill_one(root: Path, count: int, lines: int) -> int:
+    """Return how many points a process had acknowledged when it was killed, so many points and lines later."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        store(root, writer)
-        os._exit(0)
+        try:
+            store(root, writer, count, lines)
+        finally:
+            os._exit(1)
     os.close(writer)
-    said = os.read(reader, 4)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    said = b""
     while more := os.read(reader, 2**16):
         said = (said + more)[-4:]
     os.close(reader)
+    _, status = os.waitpid(child, 0)
+    if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+        raise SystemExit("it failed before it was killed")
     return int.from_bytes(said, "little")
 
 
@@ -62,7 +69,8 @@ def main() -> None:
     expected = {point.id: point for point in POINTS}
     acknowledged = lost = wrong = 0
     for number in range(kills):
-        acknowledged = max(acknowledged, kill_one(root, chance.uniform(0, 0.02)))
+        count, lines = chance.randint(1, MOST_A_KILL), chance.randint(0, LINES_OF_A_WRITE)
+        acknowledged = max(acknowledged, kill_one(root, count, lines))
         log = VectorLog(root / "made" / BUILDING / LOG, DIMENSION)
         lost += max(0, acknowledged - len(log))
         for point in log.points() if number % 10 == 9 else ():

@@ -1,14 +1,17 @@
-"""The kill harness: an ingest is killed again and again at random moments, and must end as if nothing had happened."""
+"""The kill harness: an ingest is killed again and again at random moments, and must end as if nothing had happened.
+
+A moment is drawn in images, calls and lines of code (`tests.moment`), so that it comes on any machine.
+"""
 
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,13 @@ from cbir.records import Point
 from cbir.settings import Settings
 from cbir.stores import open_store
 
+from .moment import Moment, random_lines
+
 PHASES = ("decode", "embed", "upsert", "flush", "optimise", "publish")
-SECONDS = {"decode": 0.01, "embed": 0.03, "upsert": 0.01, "flush": 0.02, "optimise": 2.0, "publish": 0.02}
-"""About how long a phase takes: a kill comes at a random moment within."""
+OF_IMAGES = PHASES[:3]
+"""Phases that count images; the others count calls."""
+
+_CALLS_TO_PUBLISH = 6
 
 _GIVEN_UP = 120.0
 
@@ -49,47 +56,59 @@ class Trial:
         folder: For the harness's own files.
         bug: A bug to plant, "" for none.
         power_cut: After a kill also cut off what was not flushed to the disk, at a random byte.
+        engines: How many it builds, 0 for a server.
     """
 
     arguments: list[str]
     folder: Path
     bug: str = ""
     power_cut: bool = False
+    engines: int = 2
 
     @property
     def embedded(self) -> int:
-        """Pictures that the model was run on so far."""
-        file = self.folder / "embedded"
+        """Images that the model was run on so far."""
+        return self._sum("embedded")
+
+    @property
+    def stored(self) -> int:
+        """Images that were stored so far, each time counted; in the middle of a kill too few."""
+        return self._sum("stored")
+
+    def _sum(self, name: str) -> int:
+        file = self.folder / name
         return sum(map(int, file.read_text().split())) if file.exists() else 0
 
-    def run(self, phase: str | None, rng: random.Random) -> bool:
-        """Run the command, and kill it at a random moment of a random call of `phase`; return True if it was killed."""
-        self.folder.mkdir(exist_ok=True)
-        reading, writing = os.pipe()
-        names = (writing, self.folder / "embedded", self.folder / "synced", self.bug)
-        command = [sys.executable, "-m", "tests.killed_ingest", *map(str, names), *self.arguments]
-        root = Path(__file__).parent.parent
-        environment = {**os.environ, "PYTHONPATH": str(root), "BUG_FOLDER": str(self.folder)}
+    def run(self, phase: str | None, rng: random.Random, images: int = 1) -> bool:
+        """Run the command, and kill it at a random moment of a random call of `phase`; return True if it was killed.
+
+        Args:
+            phase: None: it is not killed.
+            rng: Draws the moment.
+            images: Most that it counts before it is killed, in a phase that counts images.
+        """
+        moment = None
+        if phase is not None:
+            most = images if phase in OF_IMAGES else self._calls(phase)
+            moment = Moment(phase, rng.randint(1, most), random_lines(rng))
+        command, environment = watched(self.arguments, self.folder, moment, self.bug)
         process = subprocess.Popen(
-            command, pass_fds=[writing], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        os.close(writing)
-        started, killed = time.monotonic(), False
-        wanted = rng.choice((1, 2, 3, 5, 8)) if phase in ("decode", "embed", "upsert") else rng.choice((1, 2))
-        with os.fdopen(reading) as phases:
-            for told in phases:
-                wanted -= told.strip() == phase
-                if wanted == 0 and phase:
-                    time.sleep(rng.random() * SECONDS[phase])
-                    killed = process.poll() is None
-                    process.kill()
-                    break
-                assert time.monotonic() - started < _GIVEN_UP, "the ingest hangs"
-        _, errors = process.communicate(timeout=_GIVEN_UP)
+        try:
+            _, errors = process.communicate(timeout=_GIVEN_UP)
+        finally:
+            process.kill()
+        killed = moment is not None and process.returncode == -signal.SIGKILL
         assert killed or process.returncode == 0, f"exit code {process.returncode}: {errors}"
         if killed and self.power_cut:
             self._cut(rng)
         return killed
+
+    def _calls(self, phase: str) -> int:
+        """Return how many calls of a phase every run makes that has something to publish."""
+        publish = _CALLS_TO_PUBLISH if self.engines else 1
+        return {"flush": 2, "optimise": 2 * self.engines, "publish": publish}[phase]
 
     def _cut(self, rng: random.Random) -> None:
         """Take from each log segment some of what was never flushed."""
@@ -102,6 +121,25 @@ class Trial:
     def _segments(self) -> list[Path]:
         places = [Path(one.split(":", 1)[1]) for one in self.arguments if one.startswith("edge:")]
         return [path for place in places for path in place.glob("*/building/log/*.log")]
+
+
+def watched(
+    arguments: Sequence[str], folder: Path, moment: Moment | None, bug: str = ""
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of an ingest that gets a signal at a moment.
+
+    Args:
+        arguments: Of `cbir-ingest`.
+        folder: For its witness's files; `passed` is last written at the moment.
+        moment: None: it gets no signal.
+        bug: A bug to plant, "" for none.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "passed").unlink(missing_ok=True)
+    told = {"folder": str(folder), "bug": bug, "moment": asdict(moment) if moment else None}
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "KILLED_INGEST": json.dumps(told)}
+    return [sys.executable, "-m", "tests.killed_ingest", *arguments], environment
 
 
 def contents(url: str, collection: str) -> dict[str, Point]:
@@ -149,18 +187,22 @@ def kill_until(
         check: Called with the trial after its last run; raises `AssertionError` for what is wrong.
         pictures: How many each run has to store.
         seed: Of the moments.
-        most_again: Most pictures that one kill may cause to be embedded again; None: not looked at.
+        most_again: Most images that one kill may cause to be embedded again, none of which was stored; None: not
+            looked at.
         among: The phases to kill in.
 
     Raises:
-        AssertionError: Something was lost, is there twice, is a stranger, or was embedded again too often.
+        AssertionError: Something was lost, is there twice, is a stranger, or was embedded again too often; or the
+            ingest ended before it was killed, again and again.
     """
     rng, report = random.Random(seed), Report()
     while report.count < kills:
+        assert report.series < 2 * kills, f"the ingest is not killed when it should be: {report.kills}"
         one = trial(report.series)
         report.series += 1
         phases = sorted(rng.sample(among, rng.randint(min(2, len(among)), len(among))), key=PHASES.index)
-        killed = [phase for phase in phases if one.run(phase, rng)]
+        images = pictures // (1 + sum(phase in OF_IMAGES for phase in phases))  # some are left for the last phase
+        killed = [phase for phase in phases if one.run(phase, rng, images)]
         one.run(None, rng)
         check(one)
         again = one.embedded - pictures
@@ -169,5 +211,7 @@ def kill_until(
         report.embedded_again += again
         report.most_again_a_kill = max(report.most_again_a_kill, again / max(1, len(killed)))
         if most_again is not None:
+            twice = one.stored - pictures
+            assert twice <= 0, f"{twice} were embedded again though they were stored"
             assert again <= most_again * len(killed), f"{again} were embedded again after {len(killed)} kills"
     return report

@@ -238,8 +238,8 @@ def test_numbers_come_back_from_a_server_in_other_digits_and_order(server: Runni
 @pytest.mark.slow
 def test_a_copy_into_a_folder_that_is_killed_anywhere_ends_as_an_undisturbed_one(index: str, tmp_path: Path) -> None:
     target = f"faiss:{tmp_path}/target?index=Flat"
-    trial, rng = Trial(["copy", index, target], tmp_path / "trial"), random.Random(23)
-    assert [trial.run(phase, rng) for phase in ("upsert", "optimise", "publish")] == [True] * 3
+    trial, rng = Trial(["copy", index, target], tmp_path / "trial", engines=1), random.Random(23)
+    assert [trial.run(phase, rng, COUNT) for phase in ("upsert", "optimise", "publish")] == [True] * 3
     trial.run(None, rng)
     require(target, POINTS)
 

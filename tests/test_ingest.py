@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ from cbir.settings import Settings
 from cbir.sources import SourceOptions, open_source
 from cbir.stores import ENGINE_KINDS, open_store
 
+from .killing import watched
+from .moment import Moment
 from .running import run_here
 
 COMMAND = [sys.executable, "-m", "cbir.ingest.command"]
@@ -218,25 +219,20 @@ def heed_signals() -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
-    command = [*COMMAND, str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_signals,
+    """It is, while it stores the eightieth image."""
+    arguments = [str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
+    moment = Moment("upsert", 80, lines=100, signal=getattr(signal, name))
+    command, environment = watched(arguments, tmp_path / "witness", moment)
+    process = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, preexec_fn=heed_signals
     )
-    log = tmp_path / "index" / "photos-efficientnet_lite0" / "building" / "log" / "000001.log"
-    while not (log.exists() and log.stat().st_size > 500_000):
-        assert process.poll() is None, "it was too fast to be stopped"
-        time.sleep(0.01)
-    process.send_signal(getattr(signal, name))
-    output, errors = process.communicate(timeout=20)
-    assert "Traceback" not in errors
+    assert "Traceback" not in process.stderr
     done = 0
-    if name != "SIGKILL":
+    if name == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+    else:
         assert process.returncode == 130
-        summary = json.loads(output)
+        summary = json.loads(process.stdout)
         done = summary["stored"]
         assert summary["interrupted"]
         assert 0 < done < 317
