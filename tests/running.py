@@ -5,11 +5,18 @@ import logging
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+
+_PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+
+PROGRAMS: dict[str, str] = _PROJECT["scripts"]
+"""The project's programs with the function that each calls, as `module:function`."""
 
 Program = Callable[..., tuple[int, str, str]]
 """Called with arguments; returns exit code, standard output and standard error."""
@@ -42,6 +49,15 @@ def run_here(main: Callable[[], None], *words: object) -> "subprocess.CompletedP
     ):
         main()
     return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def run_program(program: str, *words: object) -> str:
+    """Run a program of the project in a process of its own; return its standard output."""
+    module, _, main = PROGRAMS[program].partition(":")
+    code = f"import sys, {module}; sys.argv[0] = {program!r}; {module}.{main}()"
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextmanager
