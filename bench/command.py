@@ -7,11 +7,9 @@ import typer
 from cbir import terminal
 from cbir.errors import UsageError
 
-from .accuracy_command import accuracy
-from .exchange_command import exchange
-from .latency_command import latency
-from .models_command import models
-from .options import (
+from .accuracy.command import accuracy
+from .baselines.command import peers
+from .core.options import (
     MOST_THREADS,
     Collection,
     Json,
@@ -25,9 +23,11 @@ from .options import (
     TopClasses,
     numbers,
 )
-from .parity_command import parity
-from .peers_command import peers
-from .report_command import compare, report
+from .latency.command import latency
+from .parity.command import parity
+from .report.exchange_command import exchange
+from .report.models_command import models
+from .report.report_command import compare, report
 
 app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")
 
@@ -54,17 +54,17 @@ def stores(
     """Measure each store: recall, latency, searches a second, filters, memory, and searching beside an ingest."""
     from cbir.settings import load_settings
 
-    from .report import STDOUT, check_target, deliver
-    from .stores import measure, steps
-    from .stores_report import show_stores, stores_json
-    from .subject import open_subject
+    from .core.workload import open_subject
+    from .latency.stores import measure_stores, steps
+    from .latency.stores_report import show_stores, stores_json
+    from .report.report import STDOUT, check_target, deliver
 
     check_target(as_json)
     clients = numbers("--threads", threads, MOST_THREADS)
     settings = load_settings()
     with open_subject(list(store or settings.store_urls), collection, k, queries, seed, settings) as subject:
         with terminal.progress("measuring", steps(subject, clients, rounds), "searches") as advance:
-            found = measure(subject, field, clients, rounds, beside, settings, advance)
+            found = measure_stores(subject, field, clients, rounds, beside, settings, advance)
         deliver(as_json, stores_json(subject, found), settings)
         if as_json != STDOUT:
             show_stores(subject, found)
@@ -100,14 +100,14 @@ def plan(
     as_json: Json = None,
 ) -> None:
     """Work out time, disk, RAM and a server's settings for numbers of images, from a probe of this machine."""
-    from cbir.model import Embedder, cores, find_model
+    from cbir.models.sealed import Embedder, cores, find_model
     from cbir.settings import load_settings
 
-    from .pictures import some_pictures, time_pictures
-    from .plan import USUAL_IMAGES, Asked, parse_count, plan_notes, size
-    from .plan_report import check_json, plan_json, show_check, show_plan
-    from .predict import check_engines, check_notes, parse_engines, probe_engines, probe_points
-    from .report import STDOUT, check_target, deliver
+    from .capacity.plan import USUAL_IMAGES, Asked, parse_count, plan_notes, size
+    from .capacity.plan_report import check_json, plan_json, show_check, show_plan
+    from .capacity.predict import check_engines, check_notes, parse_engines, probe_engines, probe_points
+    from .parity.images import some_pictures, time_pictures
+    from .report.report import STDOUT, check_target, deliver
 
     check_target(as_json)
     if check and images:
@@ -163,15 +163,15 @@ def ingest(
     import tempfile
     from pathlib import Path
 
-    from cbir.model import DEFAULT_MODEL
+    from cbir.models.sealed import DEFAULT_MODEL
     from cbir.settings import load_settings
-    from cbir.sources import SourceOptions
+    from cbir.sources.base import SourceOptions
 
-    from .ingest_speed import Asked, measure
-    from .peers import check_peers
-    from .prepare import prepare
-    from .report import STDOUT, check_target, deliver
-    from .speed_report import show_speed, speed_json
+    from .baselines.measure import check_peers
+    from .ingest.measure import Asked, measure
+    from .ingest.view import show_speed, speed_json
+    from .ingest.workload import prepare
+    from .report.report import STDOUT, check_target, deliver
 
     check_target(as_json)
     settings = load_settings()

@@ -9,8 +9,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cbir.errors import UsageError
-from cbir.images import MAX_MEGAPIXELS
-from cbir.runtime import ProviderChoice
+from cbir.images.decode import MAX_MEGAPIXELS
+from cbir.models.runtime import ProviderChoice
 
 DEFAULT_STORES = ("edge:./index", "faiss:./index/faiss")
 

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cbir import terminal
 from cbir.errors import UsageError
-from cbir.images import decode
-from cbir.input_rule import Crop, InputRule
+from cbir.images.decode import decode
+from cbir.images.preprocessing import Crop, InputRule
 from cbir.records import Vector
 
 from .weights import RANDOM_SEED, State, Weights, find_weights, load_by_name, load_in_order

@@ -13,7 +13,7 @@ from cbir.errors import CbirError, UsageError
 from .zoo import find_backbone
 
 if TYPE_CHECKING:
-    from cbir.model import Precision
+    from cbir.models.sealed import Precision
 
 app = terminal.new_app("Turn backbones into verified, self-describing ONNX files, compare them, and train them.")
 
@@ -72,7 +72,7 @@ def build(
     """Export backbones, prove each file against torch on pictures of the sample, and write it with its record."""
     with _needs_export():
         from .backbone import InputChoice
-        from .build import SAMPLE, BuildOptions, build_model, default_name
+        from .convert.build import SAMPLE, BuildOptions, build_model, default_name
     for option, given in (("--calibrate", calibrate is not None), ("--force", force)):
         if given and precision != "int8":
             raise UsageError(f"{option} means nothing for {precision}")
@@ -106,7 +106,7 @@ def verify(
 ) -> None:
     """Check a file's seal, card and weights, and its vectors against torch on 64 pictures of the sample."""
     with _needs_export():
-        from .verify import verify_model
+        from .check.verify import verify_model
     card, agreement = verify_model(model, weights)
     typer.echo(
         f"{model}: seal, card and weights ({card.weights}) hold; over {agreement.pictures} pictures the cosine to"
@@ -126,15 +126,15 @@ def compare(
     seed: Seed = 42,
 ) -> None:
     """Compare files: ms an image at batch 1 and 32, size, cosine to the first, neighbours that are the same."""
-    from cbir.embeddings import embed_labelled, open_labelled
-    from cbir.model import Embedder
+    from cbir.evaluation.embeddings import embed_labelled, open_labelled
+    from cbir.models.sealed import Embedder
     from cbir.settings import load_settings
-    from cbir.sources import SourceOptions
+    from cbir.sources.base import SourceOptions
 
     with _needs_export():
-        from .compare import compare_models, protocol_accuracy
+        from .check.compare import compare_models, protocol_accuracy
+        from .check.parity import sample_pictures
         from .listing import show_accuracy, show_compared
-        from .parity import sample_pictures
     if data is None and (label or top_classes or limit):
         raise UsageError("--label, --top-classes and --limit need --data")
     embedders = [Embedder(path) for path in models]
@@ -171,14 +171,14 @@ def head(
 
     70 % of the pictures are trained on, 15 % choose the epoch, and the last 15 % are what the figures are of.
     """
-    from cbir.embeddings import embed_labelled, open_labelled
-    from cbir.model import Embedder
+    from cbir.evaluation.embeddings import embed_labelled, open_labelled
+    from cbir.models.sealed import Embedder
     from cbir.settings import load_settings
-    from cbir.sources import SourceOptions
+    from cbir.sources.base import SourceOptions
 
     with _needs_export():
-        from .head import HeadOptions, refuse_second_head, train_head, training_of, write_with_head
         from .listing import show_training
+        from .train.head import HeadOptions, refuse_second_head, train_head, training_of, write_with_head
     path = _target(output, "", 1)
     _keep(model, path)
     embedder = Embedder(model, threads=1)
@@ -218,18 +218,18 @@ def finetune(
 
     For a GPU, or patience; `head` takes seconds and is tried first.
     """
-    from cbir.embeddings import open_labelled
+    from cbir.evaluation.embeddings import open_labelled
     from cbir.settings import load_settings
-    from cbir.sources import SourceOptions
+    from cbir.sources.base import SourceOptions
 
     with _needs_export():
         from .backbone import InputChoice, load_backbone
-        from .build import BuildOptions, write_verified
-        from .finetune import FinetuneOptions, save_weights
-        from .finetune import finetune as train
-        from .head import training_of
+        from .convert.build import BuildOptions, write_verified
+        from .convert.to_onnx import export
         from .listing import show_training
-        from .to_onnx import export
+        from .train.finetune import FinetuneOptions, save_weights
+        from .train.finetune import finetune as train
+        from .train.head import training_of
     path = _target(output, "", 1)
     saved_as = path.with_suffix(".safetensors")
     _keep(Path(weights or "hub"), saved_as)
@@ -261,7 +261,7 @@ def table(
 ) -> None:
     """Build backbones in fp32 and int8, time them beside torch, and print the README's table of them as Markdown."""
     with _needs_export():
-        from .table import markdown
+        from .check.table import markdown
     from .zoo import BACKBONES
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -284,7 +284,7 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
 
 
 def _precision(value: str) -> "Precision":
-    from cbir.model import Precision
+    from cbir.models.sealed import Precision
 
     found: Precision = _one_of("precision", value, get_args(Precision))  # type: ignore[assignment]
     return found
@@ -297,7 +297,7 @@ def _keep(given: Path, written: Path) -> None:
 
 
 def _crop(value: str | None) -> str | None:
-    from cbir.input_rule import Crop
+    from cbir.images.preprocessing import Crop
 
     return None if value is None else _one_of("crop", value, get_args(Crop))
 

@@ -10,13 +10,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cbir.retrieval import Accuracy, K
+from cbir.evaluation.retrieval import Accuracy, K
 
-from .compare import BATCHES, Compared
+from .check.compare import BATCHES, Compared
 from .zoo import BACKBONES, Backbone
 
 if TYPE_CHECKING:
-    from .head import Trained
+    from .train.head import Trained
 
 _WIDTH = 180
 _TEXT = ("name", "source", "licence", "weights", "model", "runs on")

@@ -10,8 +10,8 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
 
-from .collections_command import app as collections_app
-from .edit_command import delete, update
+from .manage.collections_command import app as collections_app
+from .manage.edit_command import delete, update
 from .options import Collection, Stores
 
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
@@ -96,13 +96,12 @@ def add(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Embed the images of SOURCE and store them. A second run stores only what is new or changed."""
-    from cbir.model import find_model
+    from cbir.models.sealed import find_model
+    from cbir.pipeline.report import Summary, show
+    from cbir.pipeline.run import Policy, ingest
     from cbir.settings import load_settings
-    from cbir.sources import SourceOptions, open_source, parse_shard
-    from cbir.stores import locate, parse
-
-    from .run import Policy, ingest
-    from .summary import Summary, show
+    from cbir.sources.base import SourceOptions, open_source, parse_shard
+    from cbir.stores.base import locate, parse
 
     settings = load_settings()
     given = {
@@ -183,7 +182,7 @@ def reindex(store: Stores = None, collection: Collection = None) -> None:
     """Build the named indexes of a collection again from its vector log, without embedding anything."""
     from cbir.settings import load_settings
 
-    from .reindex import reindex as build_again
+    from .manage.reindex import reindex as build_again
 
     settings = load_settings()
     build_again(list(store or settings.store_urls), collection, settings)
@@ -213,7 +212,7 @@ def copy(
     """Copy collections into other stores, and check what is there. The same command goes on after an interruption."""
     from cbir.settings import load_settings
 
-    from .moving import copy as copy_collections
+    from .manage.transfer import copy as copy_collections
 
     for moved in copy_collections(source, to, collection or (), rename, load_settings(), model, delete_extra):
         typer.echo(
@@ -231,10 +230,10 @@ def failures(
     """Name the images that could not be stored, and why."""
     from dataclasses import asdict
 
+    from cbir.pipeline.journal import read_failures
     from cbir.settings import load_settings
 
-    from .catalog import journals
-    from .journal import read_failures
+    from .manage.catalog import journals
 
     settings = load_settings()
     found = {
@@ -261,10 +260,9 @@ def duplicates(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Name the stored images that are copies of others: the same bytes or, with --near, the same look."""
+    from cbir.search.duplicates import groups
     from cbir.settings import load_settings
-    from cbir.stores import open_store
-
-    from .duplicates import groups
+    from cbir.stores.base import open_store
 
     settings = load_settings()
     opened = open_store((store or settings.store_urls)[0], collection, settings)
@@ -284,9 +282,8 @@ def duplicates(
 def verify(store: Stores = None, collection: Collection = None) -> None:
     """Check every file of the stored collections against its manifest, and name those that are damaged."""
     from cbir.settings import load_settings
-    from cbir.stores import locate, parse
-
-    from .verify import verify_folder
+    from cbir.stores.base import locate, parse
+    from cbir.stores.embedded.verify import verify_folder
 
     stores = list(store or load_settings().store_urls)
     roots: dict[Path, None] = {}

@@ -21,15 +21,14 @@ from pydantic import TypeAdapter
 
 from cbir import terminal
 from cbir.errors import CbirError, DiskFullError, UsageError
-from cbir.model import cores, read_sealed
+from cbir.models.sealed import cores, read_sealed
+from cbir.pipeline.journal import Failure, Journal, server_journal
+from cbir.pipeline.report import Summary
+from cbir.pipeline.run import AS_IT_COMES, Policy, ingest, stop_signals
 from cbir.settings import Settings
-from cbir.sources import Source, SourceOptions, in_shard, open_source
-from cbir.stores import parse
+from cbir.sources.base import Source, SourceOptions, in_shard, open_source
+from cbir.stores.base import parse
 from cbir.terminal import one_line
-
-from .journal import Failure, Journal, server_journal
-from .run import AS_IT_COMES, Policy, ingest, stop_signals
-from .summary import Summary
 
 SHARES_A_WORKER = 2
 """More would spread better, but every share asks the server for all ids that it has."""

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
-
-from .run import stop_signals
-from .summary import Summary
+from cbir.pipeline.report import Summary
+from cbir.pipeline.run import stop_signals
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageOps
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from cbir.images import decode
-from cbir.sources import SourceOptions, open_source
+from cbir.images.decode import decode
+from cbir.sources.base import SourceOptions, open_source
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from cbir.ingest.builder import IndexBuilder
 
-from cbir.generation import Plan
-from cbir.model import ModelRef, find_model
+from cbir.index.generation import Plan
+from cbir.models.sealed import ModelRef, find_model
 from cbir.records import Point, Vector, digest, point_id
-from cbir.stores import locate, parse
+from cbir.stores.base import locate, parse
+from cbir.stores.embedded.writer import IndexBuilder
 
 DIMENSION = 8
 MODEL = ModelRef("made-up", "0" * 64, DIMENSION, 1, random_weights=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cbir.ingest.run import ingest
 
-from cbir.model import Embedder, find_model
+from cbir.models.sealed import Embedder, find_model
+from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
+from cbir.sources.base import SourceOptions, open_source
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import numpy as np
-from cbir.ui.choice import store_names
+from cbir.ui.components.choice import store_names
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
 from cbir.settings import Settings
-from cbir.stores import open_store
+from cbir.stores.base import open_store
 
 from .browser import served
 

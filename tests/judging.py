@@ -4,18 +4,24 @@ import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from cbir.ingest.verify import verify_folder
-
 from cbir.errors import CbirError
 from cbir.settings import Settings
-from cbir.stores import open_store
+from cbir.stores.base import open_store
+from cbir.stores.embedded.verify import verify_folder
 
 from .building import both, unit_vectors
 
 VECTORS = unit_vectors(300)
 SECONDS = 30
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["cbir.ingest.verify", "cbir.edge_store", "cbir.faiss_store", "cbir.ingest.builder"])
+CHILDREN.set_forkserver_preload(
+    [
+        "cbir.stores.embedded.verify",
+        "cbir.stores.embedded.edge",
+        "cbir.stores.embedded.faiss_index",
+        "cbir.stores.embedded.writer",
+    ]
+)
 
 
 def answers(root: Path) -> list[object]:

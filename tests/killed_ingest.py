@@ -16,16 +16,16 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
-import cbir.ingest.builder
-import cbir.ingest.engines
-import cbir.ingest.pipeline
 from cbir.ingest import command
-from cbir.ingest.server import ServerSink
-from cbir.ingest.sinks import Target
 
-from cbir.known import Known
-from cbir.model import Embedder
-from cbir.vector_log import LogWriter
+import cbir.pipeline.workers
+import cbir.stores.embedded.build
+import cbir.stores.embedded.writer
+from cbir.index.stored_ids import Known
+from cbir.index.vector_log import LogWriter
+from cbir.models.sealed import Embedder
+from cbir.pipeline.writers import Target
+from cbir.stores.qdrant.writer import ServerSink
 
 from .moment import Moment, interrupted
 
@@ -34,13 +34,13 @@ PHASES = {
     "embed": [(Embedder, "run")],
     "upsert": [(Target, "write")],
     "flush": [(Target, "flush"), (LogWriter, "flush")],
-    "optimise": [(cbir.ingest.builder, "build_engine"), (cbir.ingest.engines, "_child")],
+    "optimise": [(cbir.stores.embedded.writer, "build_engine"), (cbir.stores.embedded.build, "_child")],
     "publish": [
-        (cbir.ingest.builder, "regroup"),
-        (cbir.ingest.builder, "manifest_of"),
-        (cbir.ingest.builder, "save"),
-        (cbir.ingest.builder.IndexBuilder, "_point_to"),
-        (cbir.ingest.builder.IndexBuilder, "_remove_older_than"),
+        (cbir.stores.embedded.writer, "regroup"),
+        (cbir.stores.embedded.writer, "manifest_of"),
+        (cbir.stores.embedded.writer, "save"),
+        (cbir.stores.embedded.writer.IndexBuilder, "_point_to"),
+        (cbir.stores.embedded.writer.IndexBuilder, "_remove_older_than"),
         (ServerSink, "publish"),
     ],
 }
@@ -129,7 +129,7 @@ def plant(bug: str, folder: Path) -> None:
         Target.write = early  # type: ignore[method-assign]
         Known.has = lambda self, one, *rest: one in known or has(self, one, *rest)  # type: ignore[method-assign]
     elif bug == "random ids":
-        cbir.ingest.pipeline.point_id = lambda dataset, key: str(uuid.uuid4())  # type: ignore[attr-defined]
+        cbir.pipeline.workers.point_id = lambda dataset, key: str(uuid.uuid4())  # type: ignore[attr-defined]
     elif bug == "kept in memory":  # written out at the end alone
         write = LogWriter._write
         waiting: list[tuple[LogWriter, Any]] = []

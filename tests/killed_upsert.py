@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir.generation import BUILDING, LOG
-from cbir.vector_log import VectorLog
+from cbir.index.generation import BUILDING, LOG
+from cbir.index.vector_log import VectorLog
 
 from .building import DIMENSION, both, builder_for, points_of, unit_vectors
 from .moment import interrupted

@@ -19,7 +19,7 @@ import numpy as np
 
 from cbir.records import Point
 from cbir.settings import Settings
-from cbir.stores import open_store
+from cbir.stores.base import open_store
 
 from .moment import Moment, random_lines
 

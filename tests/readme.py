@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cbir.bench.document import Table, table_as_markdown
-from cbir.bench.figures import store_name
-from cbir.bench.model_sections import model_names
-from cbir.bench.report_file import FullReport, read_report
+from cbir.bench.core.comparable_metrics import store_name
+from cbir.bench.report.document import Table, table_as_markdown
+from cbir.bench.report.model_sections import model_names
+from cbir.bench.report.report_file import FullReport, read_report
 
-from cbir.files import write_whole
-from cbir.reports import model_name
+from cbir.evaluation.result_files import model_name
+from cbir.index.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 README, REPORT = ROOT / "README.md", ROOT / "docs" / "report" / "report.json"

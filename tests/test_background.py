@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir.background import Background, background, of_pairs
 from cbir.records import Vector, digest
+from cbir.search.score_calibration import Background, background, of_pairs
 from cbir.settings import Settings
-from cbir.stores import open_store
+from cbir.stores.base import open_store
 
 from .building import builder_for, points_of, unit_vectors
 

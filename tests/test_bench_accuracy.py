@@ -7,13 +7,14 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
-from cbir.bench import accuracy, command
-from cbir.bench.metrics import definitions, means, per_query
+from cbir.bench import command
+from cbir.bench.accuracy import measure
+from cbir.bench.core.metrics import definitions, means, per_query
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
-from cbir.embeddings import Labelled
+from cbir.evaluation.embeddings import Labelled
 
 from .building import unit_vectors
 from .running import Program, runner
@@ -52,8 +53,8 @@ def test_metrics_are_those_of_another_library(drawn: tuple[np.ndarray, np.ndarra
         judged = {f"hit {at}": 1 for at in np.flatnonzero(row)}
         judged |= {f"missed {at}": 1 for at in range(count - row.sum())}
         theirs = ir_measures.calc_aggregate(list(names), {"q": judged}, run)
-        for measure, name in names.items():
-            assert ours[name][query] == pytest.approx(theirs[measure]), name
+        for metric, name in names.items():
+            assert ours[name][query] == pytest.approx(theirs[metric]), name
 
 
 @given(rankings())
@@ -76,23 +77,23 @@ def labelled(vectors: np.ndarray, labels: str, digests: str) -> Labelled:
 def test_exact_copies_of_the_query_are_no_hits_and_stand_beside() -> None:
     angles = np.array([0.0, 0.001, 0.1, 0.2, 0.3, 0.4])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    task = accuracy.make_task(labelled(vectors, "aabbab", "xxyzvw"), accuracy.LEAVE_ONE_OUT, 1, 2)
-    judged = accuracy.judge(vectors, task)
+    task = measure.make_task(labelled(vectors, "aabbab", "xxyzvw"), measure.LEAVE_ONE_OUT, 1, 2)
+    judged = measure.judge(vectors, task)
     assert judged.hits[0].tolist() == [2, 3], "picture 1 is its copy"
     assert judged.with_copies[0].tolist() == [1, 2]
-    assert accuracy.possible(task, copies_count=False)[0] == 1
-    assert accuracy.possible(task, copies_count=True)[0] == 2
-    values, kept = accuracy.values_of(judged, task)
+    assert measure.possible(task, copies_count=False)[0] == 1
+    assert measure.possible(task, copies_count=True)[0] == 2
+    values, kept = measure.values_of(judged, task)
     assert values["precision_at_2"][0] == 0 and kept["precision_at_2"] > values["precision_at_2"].mean()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_is_found_for_themselves(seed: int) -> None:
     vectors = unit_vectors(30, seed)
-    task = accuracy.make_task(
-        labelled(vectors, "ab" * 15, "".join(map(chr, range(40, 70)))), accuracy.LEAVE_ONE_OUT, 1, 5
+    task = measure.make_task(
+        labelled(vectors, "ab" * 15, "".join(map(chr, range(40, 70)))), measure.LEAVE_ONE_OUT, 1, 5
     )
-    judged = accuracy.judge(vectors, task)
+    judged = measure.judge(vectors, task)
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -2)
     assert (judged.hits == np.argsort(-scores, axis=1)[:, :5]).all()
@@ -101,20 +102,20 @@ def test_nobody_is_found_for_themselves(seed: int) -> None:
 
 def test_where_there_are_only_copies_there_are_no_hits() -> None:
     vectors = unit_vectors(6)
-    task = accuracy.make_task(labelled(vectors, "aabbbb", "xxxxxx"), accuracy.LEAVE_ONE_OUT, 1, 2)
-    judged = accuracy.judge(vectors, task)
-    assert (judged.hits == -1).all() and not accuracy.relevant(judged.hits, task).any()
+    task = measure.make_task(labelled(vectors, "aabbbb", "xxxxxx"), measure.LEAVE_ONE_OUT, 1, 2)
+    judged = measure.judge(vectors, task)
+    assert (judged.hits == -1).all() and not measure.relevant(judged.hits, task).any()
 
 
 def test_alike_models_share_a_rank_and_a_better_one_does_not() -> None:
     rng = np.random.default_rng(1)
     vectors = unit_vectors(400)
-    task = accuracy.make_task(
-        labelled(vectors, "ab" * 200, "".join(chr(200 + at) for at in range(400))), accuracy.LEAVE_ONE_OUT, 1, 5
+    task = measure.make_task(
+        labelled(vectors, "ab" * 200, "".join(chr(200 + at) for at in range(400))), measure.LEAVE_ONE_OUT, 1, 5
     )
     good = per_query(rng.random((400, 5)) < 0.9, np.full(400, 199))
     poor = per_query(rng.random((400, 5)) < 0.7, np.full(400, 199))
-    intervals, pairs, ranks = accuracy.sure([poor, good, good], task, 500, 1)
+    intervals, pairs, ranks = measure.sure([poor, good, good], task, 500, 1)
     assert ranks == [3, 1, 1]
     alike = next(pair for pair in pairs if pair.models == (1, 2))
     assert (alike.difference, alike.p, alike.p_top1, alike.better) == (0, 1, 1, None)

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from cbir.bench import command, exchange, exchange_files, nearest
-from cbir.bench.exchange import ANN_EPSILON, cases, mean_recall
-from cbir.bench.nearest import angular, exact_neighbours
-from cbir.bench.ranking import EPSILON, recall
-from cbir.bench.subject import subject_of
+from cbir.bench import command
+from cbir.bench.core import exchange_files, nearest
+from cbir.bench.core.nearest import angular, exact_neighbours
+from cbir.bench.core.workload import subject_of
+from cbir.bench.parity.ranking import EPSILON, recall
+from cbir.bench.report import exchange
+from cbir.bench.report.exchange import ANN_EPSILON, cases, mean_recall
 
 from cbir.errors import CbirError
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
-from cbir.stores import EmbeddedStore, open_store
+from cbir.stores.base import EmbeddedStore, open_store
 
 from .building import both, build, unit_vectors
 from .running import Program, runner

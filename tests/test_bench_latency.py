@@ -7,18 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.bench import cold, command, open_loop, stages, sweep
-from cbir.bench.classes import choose_classes
-from cbir.bench.subject import Subject, open_subject
-from cbir.bench.summary import Summary
-from cbir.bench.sweep import Point, front
+from cbir.bench import command
+from cbir.bench.accuracy.classes import choose_classes
+from cbir.bench.core.workload import Subject, open_subject
+from cbir.bench.ingest import stages
+from cbir.bench.latency import cold, open_loop, sweep
+from cbir.bench.latency.sweep import Point, front
+from cbir.bench.report.summary import Summary
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.errors import CbirError
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
-from cbir.stores import Store
+from cbir.stores.base import Store
 
 from .building import both, store_options, unit_vectors
 from .running import Program, runner

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cbir.bench import command
-from cbir.bench.models import measure
+from cbir.bench.report.models import measure
 
 from .running import Program, runner
 
@@ -29,7 +29,7 @@ def test_every_case_is_measured_in_every_round(model_file: Path) -> None:
 
 
 def test_a_provider_that_is_not_there_says_so_and_is_no_zero(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cbir import runtime
+    from cbir.models import runtime
 
     monkeypatch.setattr(runtime, "_openvino_devices", lambda: [])
     (found,), _ = measure([model_file], ["cpu", "openvino"], [1], 1, lambda done: None)

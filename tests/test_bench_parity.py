@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbir.bench import command, parity, report
-from cbir.bench.oracle import answer
-from cbir.bench.parity_report import parity_json, worst_pictures
-from cbir.bench.ranking import recall
-from cbir.bench.report import labels, write_json
-from cbir.bench.subject import EXACT, ORDINARY, Subject, ask, how, notes, open_subject, subject_of
+from cbir.bench import command
+from cbir.bench.core.ground_truth import answer
+from cbir.bench.core.workload import EXACT, ORDINARY, Subject, ask, how, notes, open_subject, subject_of
+from cbir.bench.parity import measure
+from cbir.bench.parity.ranking import recall
+from cbir.bench.parity.view import parity_json, worst_pictures
+from cbir.bench.report import report
+from cbir.bench.report.report import labels, write_json
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.model import ModelRef
+from cbir.models.sealed import ModelRef
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
-from cbir.stores import EmbeddedStore, StoreInfo, open_store
+from cbir.stores.base import EmbeddedStore, StoreInfo, open_store
 
 from .building import both, build, store_options, unit_vectors
 from .running import Program, runner
@@ -67,11 +69,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return runner(monkeypatch, capsys, command.main, "cbir-bench")
 
 
-def measured(subject: Subject) -> parity.Parity:
-    return parity.measure(subject, lambda done: None)
+def measured(subject: Subject) -> measure.Parity:
+    return measure.measure(subject, lambda done: None)
 
 
-def altered(store: EmbeddedStore, alter: Callable[[list[Hit]], list[Hit]], k: int = 5) -> parity.Parity:
+def altered(store: EmbeddedStore, alter: Callable[[list[Hit]], list[Hit]], k: int = 5) -> measure.Parity:
     """The result for a store beside its altered self."""
     return measured(subject_of([store, Altered(store, alter)], k, 40, 1))
 
@@ -375,8 +377,8 @@ def test_every_depth_is_measured_against_its_own_exact_answer(made: Path) -> Non
     for exact in (found.oracle[1], found.oracle[3]):
         assert all(at.rbo.worst == pytest.approx(1) for at in exact.by_k)
         assert exact.worst == []
-    assert parity.depths(7) == [1, 5, 7]
-    assert parity.depths(5) == [1, 5]
+    assert measure.depths(7) == [1, 5, 7]
+    assert measure.depths(5) == [1, 5]
 
 
 def test_the_queries_that_differ_most(made: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbir.bench import command, search_peers
-from cbir.bench.ingest_speed import Spread
-from cbir.bench.latency import times
-from cbir.bench.peers_report import behind, fastest
-from cbir.bench.probe import clustered
-from cbir.bench.search_peers import Candidate, Width
+from cbir.bench import command
+from cbir.bench.baselines import search
+from cbir.bench.baselines.search import Candidate, Width
+from cbir.bench.baselines.view import behind, fastest
+from cbir.bench.ingest.measure import Spread
+from cbir.bench.latency.measure import times
+from cbir.bench.latency.probe import clustered
 
 from .building import both, store_options
 from .running import Program, runner
@@ -58,7 +59,7 @@ def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[
         assert at["search_ms"]["samples"] == 60
         assert all(width["recall"] < 0.99 for width in one["curve"][: one["curve"].index(at)]), "the first that does"
     assert found["numpy"]["curve"][0]["recall"] == found["qdrant-client"]["curve"][0]["recall"] == 1
-    assert len(found["cbir faiss"]["curve"]) == len(found["faiss"]["curve"]) == len(search_peers.WIDTHS)
+    assert len(found["cbir faiss"]["curve"]) == len(found["faiss"]["curve"]) == len(search.WIDTHS)
     assert [width["recall"] for width in found["cbir faiss"]["curve"]] == pytest.approx(
         [width["recall"] for width in found["faiss"]["curve"]], abs=0.03
     ), "the same graph, searched as widely"
@@ -98,7 +99,7 @@ def test_one_that_takes_too_long_is_named(
     python = tmp_path / "python"
     python.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)")
     python.chmod(0o755)
-    monkeypatch.setattr(search_peers, "_BUILD_SECONDS", 1.0)
+    monkeypatch.setattr(search, "_BUILD_SECONDS", 1.0)
     monkeypatch.setattr(sys, "executable", str(python))
     words = ["--peer-python", python, "--peer", "hnswlib", "--queries", 20, "--json", tmp_path / "p.json"]
     code, _, err = run(*store_options(urls[1:]), *words)

@@ -10,23 +10,34 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbir.bench import command, predict
-from cbir.bench.pictures import Pictures, made_up_pictures, time_pictures
-from cbir.bench.plan import LAYOUTS, Asked, Sizing, disk_bytes, parse_count, plan_notes, ram_bytes, shard_count, size
-from cbir.bench.plan_report import amount, duration, number, short
-from cbir.bench.predict import Engine, Probe, check_engines, name_of, parse_engines
-from cbir.bench.predict import predict as predicted
-from cbir.bench.probe import Costs, Run, apart, clustered, write_log
+from cbir.bench import command
+from cbir.bench.capacity import predict
+from cbir.bench.capacity.plan import (
+    LAYOUTS,
+    Asked,
+    Sizing,
+    disk_bytes,
+    parse_count,
+    plan_notes,
+    ram_bytes,
+    shard_count,
+    size,
+)
+from cbir.bench.capacity.plan_report import amount, duration, number, short
+from cbir.bench.capacity.predict import Engine, Probe, check_engines, name_of, parse_engines
+from cbir.bench.capacity.predict import predict as predicted
+from cbir.bench.latency.probe import Costs, Run, apart, clustered, write_log
+from cbir.bench.parity.images import Pictures, made_up_pictures, time_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir import faiss_store
 from cbir.errors import CbirError, UsageError
-from cbir.memory import peak_memory
-from cbir.model import Embedder, cores
-from cbir.qdrant_server import server_options
+from cbir.index.memory import peak_memory
+from cbir.index.vector_log import VectorLog
+from cbir.models.sealed import Embedder, cores
 from cbir.settings import Settings
-from cbir.vector_log import VectorLog
+from cbir.stores.embedded import faiss_index
+from cbir.stores.qdrant.server import server_options
 
 from .running import Program, runner
 
@@ -101,7 +112,7 @@ def test_a_graph_grows_by_n_log_n_and_a_file_in_a_line() -> None:
 
 
 def test_faiss_needs_twice_its_last_full_vector() -> None:
-    assert predict.FAISS_CHUNK == faiss_store._CHUNK
+    assert predict.FAISS_CHUNK == faiss_index._CHUNK
     allotted = {5_000: 5_000, 10_000: 10_000, 20_000: 20_000, 100_000: 160_000, 160_000: 160_000, 10**6: 1_280_000}
     for points, expected in allotted.items():
         assert predict._allotted(points) == expected

@@ -6,8 +6,8 @@ from random import Random
 
 import numpy as np
 import pytest
-from cbir.bench.oracle import answer, copies
-from cbir.bench.ranking import (
+from cbir.bench.core.ground_truth import answer, copies
+from cbir.bench.parity.ranking import (
     EPSILON,
     RBO_P,
     Difference,
@@ -20,7 +20,7 @@ from cbir.bench.ranking import (
     recall,
     score_difference,
 )
-from cbir.bench.summary import Query, Summary, summarise
+from cbir.bench.report.summary import Query, Summary, summarise
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -311,7 +311,7 @@ def test_the_oracle_is_a_full_sort() -> None:
 def test_the_oracle_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, ids, queries = unit_vectors(300), [str(number) for number in range(300)], np.arange(40)
     whole = answer(ids, vectors, queries, 10)
-    monkeypatch.setattr("cbir.bench.oracle._CELLS", 40 * 7)
+    monkeypatch.setattr("cbir.bench.core.ground_truth._CELLS", 40 * 7)
     assert answer(ids, vectors, queries, 10).threshold == pytest.approx(whole.threshold, abs=1e-12)
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import jsonschema
 import pytest
 from cbir.bench import command
-from cbir.bench.comparison import compare
-from cbir.bench.document import Document, Picture, Plot, Section, Strip, Table, as_html, as_markdown
-from cbir.bench.figures import Figure, figures, store_name
-from cbir.bench.svg import curves, ranges
-from cbir.ui import bench_figures, bench_results
+from cbir.bench.core.comparable_metrics import Figure, figures, store_name
+from cbir.bench.report.comparison import compare
+from cbir.bench.report.document import Document, Picture, Plot, Section, Strip, Table, as_html, as_markdown
+from cbir.bench.report.svg import curves, ranges
+from cbir.ui.components import bench_figures, bench_results
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.reports import keep
+from cbir.evaluation.result_files import keep
 
 from .building import both, store_options, unit_vectors
 from .running import Program, run_here, runner

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.bench import beside, command, footprint, latency
-from cbir.bench.classes import choose_classes
-from cbir.bench.options import MOST_THREADS, numbers
-from cbir.bench.probe import clustered
-from cbir.bench.subject import Subject, open_subject, subject_of
+from cbir.bench import command
+from cbir.bench.accuracy.classes import choose_classes
+from cbir.bench.core.options import MOST_THREADS, numbers
+from cbir.bench.core.workload import Subject, open_subject, subject_of
+from cbir.bench.ingest import footprint
+from cbir.bench.latency import measure, search_during_ingest
+from cbir.bench.latency.probe import clustered
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters import Filter, Match
+from cbir.filters.conditions import Filter, Match
 from cbir.records import Hit, Vector, digest
 from cbir.settings import Settings
-from cbir.stores import EmbeddedStore, open_store
+from cbir.stores.base import EmbeddedStore, open_store
 
 from .building import both, builder_for, points_of, store_options, unit_vectors
 from .running import Program, runner
@@ -85,8 +87,8 @@ class Wrong:
         return self._search(self._store, vectors, k, where)
 
 
-def measured(subject: Subject) -> list[latency.Latency]:
-    return latency.measure(subject, choose_classes(subject, "kind"), [1, 2], 2, lambda done: None)
+def measured(subject: Subject) -> list[measure.Latency]:
+    return measure.measure(subject, choose_classes(subject, "kind"), [1, 2], 2, lambda done: None)
 
 
 def test_the_classes_are_those_nearest_to_the_shares(store: EmbeddedStore) -> None:
@@ -156,15 +158,15 @@ def test_every_client_searches_its_share(store: EmbeddedStore) -> None:
         return store.search(vectors, k, where=where)
 
     subject = subject_of([Wrong(store, noted)], 5, 40, 1)  # type: ignore[list-item]
-    latency.measure(subject, [], [1, 3], 1, lambda done: None)
+    measure.measure(subject, [], [1, 3], 1, lambda done: None)
     assert len(asked) == 4 * 40, "the recall, alone, and two loads"
     assert {asked.count(vector.tobytes()) for vector in subject.vectors} == {4}
 
 
 def test_times() -> None:
-    expected = latency.Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96), None, 5)
-    assert latency.times([4.0, 1.0, 2.0, 3.0, 5.0]) == expected
-    assert latency.times([float(one) for one in range(1001)]).p999 == pytest.approx(999)
+    expected = measure.Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96), None, 5)
+    assert measure.times([4.0, 1.0, 2.0, 3.0, 5.0]) == expected
+    assert measure.times([float(one) for one in range(1001)]).p999 == pytest.approx(999)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +188,7 @@ def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
     """With so small an ef, a walk among the points of the class alone ends early: 0.9 of them."""
     with open_subject([f"{large[0]}&ef=16"], None, 10, 150, 1, Settings()) as subject:
         (common,) = choose_classes(subject, "kind")
-        found = latency.measure(subject, [common], [1], 1, lambda done: None)[0].filtered[0]
+        found = measure.measure(subject, [common], [1], 1, lambda done: None)[0].filtered[0]
     assert (found.value, found.points) == ("common", 360)
     assert found.ann_recall_at_k.mean is not None
     assert found.ann_recall_at_k.mean > 0.97
@@ -241,7 +243,7 @@ def test_beside_an_ingest(
     index: Path, photo_folder: Path, tmp_path: Path, run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The index and its folder stay as they are; the copy takes up what the ingest adds, without an error."""
-    monkeypatch.setattr(beside, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(search_during_ingest, "IDLE_SECONDS", 0.5)
     before = published(index)
     more = tmp_path / "more"
     for path in sorted(photo_folder.rglob("*.png"))[:3]:
@@ -260,18 +262,18 @@ def test_beside_an_ingest(
         assert one["errors"] == []
         assert len(one["generations"]) == 2
         assert one["taken_up_ms"] > 0
-        assert [phase["name"] for phase in one["phases"]] == list(beside.PHASES)
+        assert [phase["name"] for phase in one["phases"]] == list(search_during_ingest.PHASES)
         assert all(phase["searches"] > 0 for phase in one["phases"])
     code, _, err = run(*asked, "--beside", photo_folder)
     assert (code, "published nothing" in err) == (1, True)
 
 
 def test_a_search_that_fails_meanwhile_is_counted(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "_TURN_SECONDS", 0.01)
-    stores = [beside._Live(url, "made", Settings()) for url in both(made)]
+    monkeypatch.setattr(search_during_ingest, "_TURN_SECONDS", 0.01)
+    stores = [search_during_ingest._Live(url, "made", Settings()) for url in both(made)]
     wrong = Wrong(stores[1].store, lambda store, vectors, k, where: [hits[1:] for hits in store.search(vectors, k)])  # type: ignore[arg-type]
     stores[1].store = wrong  # type: ignore[assignment]
-    clients = beside._Clients(stores, VECTORS[:20], 5)
+    clients = search_during_ingest._Clients(stores, VECTORS[:20], 5)
     with clients.running(2):
         while not all(clients.found):
             pass

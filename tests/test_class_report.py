@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cbir import class_report as module
-from cbir.class_report import ClassReport, class_report
+from cbir.evaluation import class_report as module
+from cbir.evaluation.class_report import ClassReport, class_report
 from cbir.records import Point, Vector, digest
 from cbir.settings import Settings
-from cbir.stores import Store, open_store
+from cbir.stores.base import Store, open_store
 
 from .building import both, builder_for, points_of, unit_vectors
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.ingest.catalog import compare, drop, use
-from cbir.ingest.reindex import reindex
-from cbir.ingest.snapshot import restore, snapshot
-from cbir.ingest.verify import verify_folder
+from cbir.ingest.manage.catalog import compare, drop, use
+from cbir.ingest.manage.reindex import reindex
+from cbir.ingest.manage.snapshot import restore, snapshot
 
-from cbir.catalog import list_folder
 from cbir.errors import CbirError, DamageError, UsageError
-from cbir.generation import open_generation
+from cbir.index.generation import open_generation
 from cbir.settings import Settings
-from cbir.stores import Store, open_store
+from cbir.stores.base import Store, open_store
+from cbir.stores.catalog import list_folder
+from cbir.stores.embedded.verify import verify_folder
 
 from .building import both, build, builder_for, points_of, unit_vectors
 from .test_ingest import run

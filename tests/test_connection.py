@@ -15,7 +15,6 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from cbir.ingest.server import ServerSink
 from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,11 +23,12 @@ from qdrant_client.grpc import PointStruct
 from qdrant_client.http import models
 
 from cbir.errors import CbirError, UsageError
-from cbir.qdrant_server import Server, ServerError, server_options
-from cbir.qdrant_store import resolve, server_collections
 from cbir.records import plain
 from cbir.settings import Settings, load_settings
-from cbir.stores import open_store
+from cbir.stores.base import open_store
+from cbir.stores.qdrant.server import Server, ServerError, server_options
+from cbir.stores.qdrant.store import resolve, server_collections
+from cbir.stores.qdrant.writer import ServerSink
 
 from .building import plan_for, points_of, unit_vectors
 from .grpc_server import Fault, Port, grpc_port
@@ -249,9 +249,9 @@ def test_where_no_grpc_answers_rest_is_used_and_one_line_says_so(
         rest_port = int(rest.url.rpartition(":")[2])
         number = {"nothing": 1, "rest": rest_port, "silence": silent.getsockname()[1]}[there]
         if not asked_for:
-            monkeypatch.setattr("cbir.qdrant_connection._REST_PORT", rest_port)
-            monkeypatch.setattr("cbir.qdrant_connection._GRPC_PORT", number)
-        monkeypatch.setattr("cbir.qdrant_connection._PROBE_SECONDS", 1)
+            monkeypatch.setattr("cbir.stores.qdrant.connection._REST_PORT", rest_port)
+            monkeypatch.setattr("cbir.stores.qdrant.connection._GRPC_PORT", number)
+        monkeypatch.setattr("cbir.stores.qdrant.connection._PROBE_SECONDS", 1)
         url = f"{rest.url}?grpc={number}" if asked_for else rest.url
         start = time.monotonic()
         with caplog.at_level(logging.INFO, "cbir"):
@@ -264,8 +264,8 @@ def test_where_no_grpc_answers_rest_is_used_and_one_line_says_so(
 
 def test_grpc_0_is_rest_without_a_word(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     with qdrant_server() as rest, grpc_port() as port, caplog.at_level(logging.INFO, "cbir"):
-        monkeypatch.setattr("cbir.qdrant_connection._REST_PORT", int(rest.url.rpartition(":")[2]))
-        monkeypatch.setattr("cbir.qdrant_connection._GRPC_PORT", port.number)
+        monkeypatch.setattr("cbir.stores.qdrant.connection._REST_PORT", int(rest.url.rpartition(":")[2]))
+        monkeypatch.setattr("cbir.stores.qdrant.connection._GRPC_PORT", port.number)
         assert collections(f"{rest.url}?grpc=0") == []
         assert not port.calls
         assert collections(rest.url) == []

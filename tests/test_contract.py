@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbir.ingest.edit import delete, update
-from cbir.ingest.server import ServerSink
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cbir import edge_store, faiss_store
 from cbir.errors import CbirError, UsageError
-from cbir.filters import Filter, Match, Range, matches, parse_filter, values_of
-from cbir.known import Known
-from cbir.queries import Folded, diverse, example_query, folded, grouped, recommend
+from cbir.filters.conditions import Filter, Match, Range, matches, parse_filter, values_of
+from cbir.index.stored_ids import Known
+from cbir.index.vector_log import LogWriter, VectorLog, segment_path
+from cbir.pipeline.edit import delete, update
 from cbir.records import Hit, Point, Vector, changed, digest, id_bytes
+from cbir.search.query import Folded, diverse, example_query, folded, grouped, recommend
 from cbir.settings import Settings
-from cbir.stores import ENGINE_KINDS, Store, open_store
-from cbir.vector_log import LogWriter, VectorLog, segment_path
+from cbir.stores.base import ENGINE_KINDS, Store, open_store
+from cbir.stores.embedded import edge, faiss_index
+from cbir.stores.qdrant.writer import ServerSink
 
 from .building import builder_for, plan_for, points_of, unit_vectors
 from .qdrant_server import qdrant_server
@@ -380,11 +380,11 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
     ],
 )
 def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_store, "_LARGE", 0)  # mapped, not read
+    monkeypatch.setattr(faiss_index, "_LARGE", 0)  # mapped, not read
     log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
     options = {"index": factory, "ef_construct": "100", "ef": "128", "nprobe": "4", "oversampling": "100"}
-    faiss_store.build(tmp_path / "index", log, options, lambda done: None)
-    index = faiss_store.open_index(tmp_path / "index", log, options)
+    faiss_index.build(tmp_path / "index", log, options, lambda done: None)
+    index = faiss_index.open_index(tmp_path / "index", log, options)
     for where in ((), parse_filter("label=Bags"), parse_filter("year=2011 and new=true and price<2")):
         for query in unit_vectors(5, 1):
             best = scan(query, where)[:10]
@@ -415,8 +415,8 @@ def test_what_a_source_had_is_known_though_its_payload_was_changed_here() -> Non
 def test_quantized_vectors_are_searched_and_the_whole_ones_kept(quantization: str, tmp_path: Path) -> None:
     log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
     options = {**ENGINE_KINDS["edge"].options, "quantization": quantization, "oversampling": "40"}
-    edge_store.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
-    index = edge_store.open_index(tmp_path / "made" / "1" / "edge", log, options)
+    edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
+    index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
     for query in unit_vectors(5, 4):
         best = [-score for score, _ in scan(query, ())[:10]]
         for exact in (False, True):

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cbir.ingest.builder
 import numpy as np
 import pytest
-from cbir.ingest.catalog import drop, use
-from cbir.ingest.moving import Moved, copy
-from cbir.ingest.sinks import open_targets, publish_all
-from cbir.ingest.snapshot import restore, snapshot
+from cbir.ingest.manage.catalog import drop, use
+from cbir.ingest.manage.snapshot import restore, snapshot
+from cbir.ingest.manage.transfer import Moved, copy
 
-from cbir.catalog import list_store
+import cbir.stores.embedded.writer
 from cbir.errors import CbirError, UsageError
-from cbir.generation import Plan, alias_of, open_generation
-from cbir.model import ModelRef, find_model, read_sealed, seal_of
-from cbir.qdrant_store import server_aliases, server_collections
+from cbir.index.generation import Plan, alias_of, open_generation
+from cbir.index.vector_log import VectorLog
+from cbir.models.sealed import ModelRef, find_model, read_sealed, seal_of
+from cbir.pipeline.writers import open_targets, publish_all
 from cbir.records import Point, digest
 from cbir.settings import Settings
-from cbir.stores import ENGINE_KINDS, open_store
-from cbir.vector_log import VectorLog
+from cbir.stores.base import ENGINE_KINDS, open_store
+from cbir.stores.catalog import list_store
+from cbir.stores.qdrant.store import server_aliases, server_collections
 
 from .building import DIMENSION, both, points_of, unit_vectors
 from .killing import Trial, contents
@@ -51,7 +51,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ) -> None:
         ENGINE_KINDS[kind].load().build(folder, VectorLog(log, size), options, advance)
 
-    monkeypatch.setattr(cbir.ingest.builder, "build_engine", build)
+    monkeypatch.setattr(cbir.stores.embedded.writer, "build_engine", build)
 
 
 @pytest.fixture(scope="module")

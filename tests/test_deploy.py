@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from cbir.errors import UsageError
-from cbir.qdrant_server import Server, server_options
 from cbir.settings import Settings
+from cbir.stores.qdrant.server import Server, server_options
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from cbir.ingest import disk
-from cbir.ingest.run import ingest
 
 from cbir.errors import DiskFullError
-from cbir.generation import Engine
+from cbir.index import disk
+from cbir.index.generation import Engine
+from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
-from cbir.stores import open_store
+from cbir.sources.base import SourceOptions, open_source
+from cbir.stores.base import open_store
 
 from .killing import watched
 from .moment import Moment

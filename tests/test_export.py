@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.images import decode
-from cbir.model import CARD, CARD_FIELD, SEAL_FIELD, UNSEALED, Embedder, find_model, seal
-from cbir.sources import SourceOptions, open_source
+from cbir.images.decode import decode
+from cbir.models.sealed import CARD, CARD_FIELD, SEAL_FIELD, UNSEALED, Embedder, find_model, seal
+from cbir.sources.base import SourceOptions, open_source
 
 from .golden_picture import golden_picture
 
@@ -144,8 +144,8 @@ def test_rows_name_what_the_libraries_publish() -> None:
 
 
 def test_int8_is_calibrated_on_other_pictures_than_it_is_measured_on() -> None:
-    from cbir.export.parity import sample_pictures
-    from cbir.export.quantize import CALIBRATION_PICTURES
+    from cbir.export.check.parity import sample_pictures
+    from cbir.export.convert.quantize import CALIBRATION_PICTURES
 
     measured, calibrated = sample_pictures(), sample_pictures(CALIBRATION_PICTURES, 0.25)
     assert len(calibrated.files) == CALIBRATION_PICTURES
@@ -156,8 +156,8 @@ def test_folding_the_normalisation_keeps_the_function() -> None:
     """Of a net with ImageNet's means, which differ, and a first convolution that pads: all but its border is exact."""
     import onnxruntime
     from cbir.export.backbone import InputChoice, load_backbone
-    from cbir.export.quantize import _fold_normalisation
-    from cbir.export.to_onnx import export as graph_of
+    from cbir.export.convert.quantize import _fold_normalisation
+    from cbir.export.convert.to_onnx import export as graph_of
     from cbir.export.zoo import find_backbone
 
     loaded = load_backbone(find_backbone("mobilenetv3_small"), "random", InputChoice(None, 96))
@@ -231,10 +231,10 @@ def test_int8_is_right_on_a_processor_without_vnni(small: Path, tmp_path: Path) 
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
-        "import numpy as np, onnxruntime, cbir.runtime\n"
-        "from pathlib import Path\nfrom cbir.runtime import open_session\n"
+        "import numpy as np, onnxruntime, cbir.models.runtime\n"
+        "from pathlib import Path\nfrom cbir.models.runtime import open_session\n"
         f"data, pixels = Path({str(small)!r}).read_bytes(), np.load('pixels.npy')\n"
-        "cbir.runtime.int8_overflows = lambda: True  # the emulator shows the flags of the processor that it runs on\n"
+        "cbir.models.runtime.int8_overflows = lambda: True  # the emulator shows this processor's flags\n"
         "ours = open_session(data, 'cpu', 1)\n"
         "plain = onnxruntime.InferenceSession(data, providers=['CPUExecutionProvider'])\n"
         "np.savez('vectors.npz', *(one.run(None, {'images': pixels})[0] for one in (ours, plain)))\n"
@@ -514,10 +514,10 @@ def test_a_trained_head_is_better_and_stays_one_file(
 
 def test_finetuning_lowers_the_loss_and_finds_better(three_classes: Path, tmp_path: Path, capsys: Any) -> None:
     from cbir.export.backbone import load_backbone
-    from cbir.export.finetune import FinetuneOptions, finetune
+    from cbir.export.train.finetune import FinetuneOptions, finetune
     from cbir.export.zoo import BACKBONES
 
-    from cbir.embeddings import open_labelled
+    from cbir.evaluation.embeddings import open_labelled
 
     _, items = open_labelled(str(three_classes), SourceOptions())
     options = FinetuneOptions(epochs=3, learning_rate=3e-4, dimension=32)
@@ -545,7 +545,8 @@ def test_finetuning_lowers_the_loss_and_finds_better(three_classes: Path, tmp_pa
 
 
 def test_the_table_has_a_line_for_each_backbone(tmp_path: Path, capsys: Any) -> None:
-    from cbir.export import table, weights
+    from cbir.export import weights
+    from cbir.export.check import table
 
     table_weights = pytest.MonkeyPatch()
     table_weights.setattr(table, "available", lambda backbone: "random")

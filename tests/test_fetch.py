@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cbir.errors import ImageError
-from cbir.fetch import Limits, fetch, is_public
+from cbir.sources.remote import Limits, fetch, is_public
 
 from .web_server import Site, answer, drip, serve
 

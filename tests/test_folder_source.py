@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import full_payload, point_id
-from cbir.sources import Source, SourceOptions, open_source
+from cbir.sources.base import Source, SourceOptions, open_source
 
 NAMES = ["b.jpg", "a/2.PNG", "a/10.jpg", "a/b/c/deep.webp", "a b/ü.gif", "A/x.jpeg", "z.tif"]
 IN_ORDER = ["b.jpg", "z.tif", "A/x.jpeg", "a/10.jpg", "a/2.PNG", "a/b/c/deep.webp", "a b/ü.gif"]
@@ -212,7 +212,7 @@ def test_a_file_in_a_bucket_that_is_too_large_is_not_read(
 ) -> None:
     bucket.pipe_file("/x/a.jpg", b"x" * 1001)
     bucket.pipe_file("/x/b.jpg", b"x" * 1000)
-    monkeypatch.setattr("cbir.folder_source.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("cbir.sources.folder.MAX_FILE_BYTES", 1000)
     first, second = open_source("memory://x", SourceOptions()).items
     with pytest.raises(ImageError, match="too large"):
         first.read()

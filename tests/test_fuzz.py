@@ -25,9 +25,9 @@ import pytest
 from PIL import Image
 
 from cbir.errors import ImageError
-from cbir.images import decode, thumbnail
-from cbir.input_rule import InputRule
-from cbir.model import Embedder, cores
+from cbir.images.decode import decode, thumbnail
+from cbir.images.preprocessing import InputRule
+from cbir.models.sealed import Embedder, cores
 
 from .hostile import ORIENTATION, STORED, Hostile, absurd, animated, encoded, exif, modes
 
@@ -36,7 +36,7 @@ Handle = Callable[[bytes], object]
 
 # Children of the fork server, unlike those of this process, begin with a peak memory of their own.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["cbir.model", "hypothesis", "pytest"])
+_CONTEXT.set_forkserver_preload(["cbir.models.sealed", "hypothesis", "pytest"])
 
 _ADDRESS_SPACE = 8 * 2**30
 _MOST_PROBLEMS = 10

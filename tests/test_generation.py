@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.ingest.builder import IndexBuilder
-from cbir.ingest.verify import verify_folder
 
 from cbir.errors import CbirError, DamageError, UsageError
-from cbir.generation import BUILDING, MARKER, open_generation
-from cbir.model import find_model
+from cbir.index.generation import BUILDING, MARKER, open_generation
+from cbir.models.sealed import find_model
 from cbir.settings import Settings
-from cbir.stores import locate, open_store, parse, served_generation
+from cbir.stores.base import locate, open_store, parse, served_generation
+from cbir.stores.embedded.verify import verify_folder
+from cbir.stores.embedded.writer import IndexBuilder
 
 from .building import MODEL, both, build, builder_for, plan_for, points_of, unit_vectors
 from .judging import VECTORS, answers, judged
@@ -121,7 +121,7 @@ def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.Monke
         elif step == "rename":
             patch.setattr(Path, "rename", crash)
         elif step != "write":
-            patch.setattr(f"cbir.ingest.builder.{step}", crash)
+            patch.setattr(f"cbir.stores.embedded.writer.{step}", crash)
         with pytest.raises(Crash):
             if step == "write":
                 raise Crash

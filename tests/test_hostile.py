@@ -11,16 +11,16 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from cbir.ingest.run import ingest
-from cbir.ingest.summary import Summary
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cbir.model import find_model, seal
+from cbir.models.sealed import find_model, seal
+from cbir.pipeline.report import Summary
+from cbir.pipeline.run import ingest
 from cbir.records import Vector
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
-from cbir.stores import open_store
+from cbir.sources.base import SourceOptions, open_source
+from cbir.stores.base import open_store
 
 from .hostile import IGNORED, STORED, UNKNOWN, corpus, encoded, picture, write
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from cbir.errors import ImageError
-from cbir.images import decode, thumbnail
-from cbir.model import Embedder
+from cbir.images.decode import decode, thumbnail
+from cbir.models.sealed import Embedder
 
 from .golden_picture import golden_picture
 from .hostile import ORIENTATION, encoded, picture, rgb48_png, sixteen_bits, tiff_fields, with_exif, ycck_jpeg

@@ -16,18 +16,18 @@ import datasets
 import numpy as np
 import pytest
 from cbir.ingest import command
-from cbir.ingest.engines import build_engine
-from cbir.ingest.pipeline import Embedding, embed_all
-from cbir.ingest.run import ingest
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.generation import check_collection, collection_name
-from cbir.model import Embedder, seal
+from cbir.index.generation import check_collection, collection_name
+from cbir.models.sealed import Embedder, seal
+from cbir.pipeline.run import ingest
+from cbir.pipeline.workers import Embedding, embed_all
 from cbir.records import Item, Point
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
-from cbir.stores import ENGINE_KINDS, open_store
+from cbir.sources.base import SourceOptions, open_source
+from cbir.stores.base import ENGINE_KINDS, open_store
+from cbir.stores.embedded.build import build_engine
 
 from .killing import watched
 from .moment import Moment

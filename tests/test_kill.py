@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbir.ingest.pipeline import LOOK_AHEAD
 
+from cbir.pipeline.workers import LOOK_AHEAD
 from cbir.records import Point
 
 from .building import both

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.model import SEAL_FIELD, UNSEALED, Embedder, find_model, read_sealed, seal, seal_of
+from cbir.models.sealed import SEAL_FIELD, UNSEALED, Embedder, find_model, read_sealed, seal, seal_of
 
 from .golden_picture import golden_picture
 
@@ -78,7 +78,7 @@ def test_vectors_have_length_one_and_do_not_depend_on_the_batch(embedder: Embedd
 def test_a_scaled_decode_means_the_same(embedder: Embedder, pictures: list[tuple[str, str | None, bytes]]) -> None:
     import io
 
-    from cbir.images import decode
+    from cbir.images.decode import decode
 
     for _, _, data in pictures[:8]:
         buffer = io.BytesIO()

@@ -35,7 +35,7 @@ FACETS = ("label", "season", "in_stock", "tags", "color")
 def points_of(url: str, collection: str) -> dict[str, Any]:
     """Return a collection's points by id: payload, SHA-256 of the thumbnail, vector."""
     from cbir.settings import Settings
-    from cbir.stores import open_store
+    from cbir.stores.base import open_store
 
     store = open_store(url, collection, Settings())
     points = list(store.points())
@@ -52,9 +52,9 @@ def points_of(url: str, collection: str) -> dict[str, Any]:
 
 def answers_of(url: str, collection: str, vectors: Any) -> dict[str, Any]:
     """Return what a store says of a collection: counts, facets, fields and the hits of searches."""
-    from cbir.filters import parse_filter
+    from cbir.filters.conditions import parse_filter
     from cbir.settings import Settings
-    from cbir.stores import open_store
+    from cbir.stores.base import open_store
 
     store = open_store(url, collection, Settings())
     queries = np.asarray(vectors, np.float32)
@@ -84,7 +84,7 @@ def answers_of(url: str, collection: str, vectors: Any) -> dict[str, Any]:
 
 def vectors_of(model: Path, images: list[bytes]) -> Any:
     """Return the vectors that a model file gives for image files."""
-    from cbir.model import Embedder
+    from cbir.models.sealed import Embedder
 
     embedder = Embedder(model, threads=1)
     return embedder.embed([embedder.decode(data, 40) for data in images])
@@ -92,7 +92,7 @@ def vectors_of(model: Path, images: list[bytes]) -> Any:
 
 def card_of(model: Path) -> dict[str, Any]:
     """Return what a model file says of itself, nested parts too."""
-    from cbir.model import Embedder
+    from cbir.models.sealed import Embedder
 
     card = Embedder(model, threads=1).card
     assert card.to_torch and card.training

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir import projection
 from cbir.errors import CbirError
-from cbir.projection import kept_map, pca, umap_map, umap_path
 from cbir.records import Vector
+from cbir.search import projection
+from cbir.search.projection import kept_map, pca, umap_map, umap_path
 from cbir.settings import Settings
-from cbir.stores import StoreInfo
+from cbir.stores.base import StoreInfo
 
 from .building import MODEL, unit_vectors
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import psutil
 import pytest
-from cbir.ingest.journal import read_failures, server_journal
 from cbir.ingest.ray_runner import Job, ingest_on_ray, ingest_share
-from cbir.ingest.run import AS_IT_COMES, Policy, ingest
 
 from cbir.errors import CbirError, UsageError
-from cbir.qdrant_store import resolve, server_collections
+from cbir.pipeline.journal import read_failures, server_journal
+from cbir.pipeline.run import AS_IT_COMES, Policy, ingest
 from cbir.records import Point
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
-from cbir.stores import open_store
+from cbir.sources.base import SourceOptions, open_source
+from cbir.stores.base import open_store
+from cbir.stores.qdrant.store import resolve, server_collections
 
 from .qdrant_server import Running, qdrant_server
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.records import Item, full_payload, plain, point_id, to_json
-from cbir.stores import redacted
+from cbir.stores.base import redacted
 
 
 def test_an_id_depends_on_data_set_and_key_alone() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cbir
-from cbir import reports
 from cbir.errors import CbirError
-from cbir.reports import MAX_BYTES, SCHEMA, Report, keep, latest
+from cbir.evaluation import result_files
+from cbir.evaluation.result_files import MAX_BYTES, SCHEMA, Report, keep, latest
 from cbir.settings import Settings
 
 from .building import both, build, store_options, unit_vectors
@@ -71,7 +71,7 @@ def test_a_report_that_cannot_be_kept_costs_a_line_and_not_the_result(
     code, out, err = run("parity", "--store", both(tmp_path / "index")[0], "-k", "5", "--queries", "5", "--json", "-")
     assert code == 0
     assert json.loads(out)["benchmark"] == "parity"
-    (told,) = (record for record in caplog.records if record.name == "cbir.bench.report")
+    (told,) = (record for record in caplog.records if record.name == "cbir.bench.report.report")
     assert "was not kept for the page" in told.getMessage()
     assert "see CBIR_REPORTS" in told.getMessage()
     assert "Traceback" not in err
@@ -91,7 +91,7 @@ def test_what_is_kept_is_read_back(result: dict[str, Any], tmp_path_factory: pyt
 
 def test_a_report_replaces_the_one_before_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep({"benchmark": "parity", "number": 1}, tmp_path)
-    monkeypatch.setattr(reports.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(result_files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(CbirError, match=r"was not kept .*No space left"):
         keep({"benchmark": "parity", "number": 2}, tmp_path)
     assert read(tmp_path)["parity"].result["number"] == 1

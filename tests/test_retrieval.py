@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir.embeddings import embed_labelled, open_labelled
 from cbir.errors import UsageError
-from cbir.model import Embedder
-from cbir.retrieval import accuracy, neighbours, score, split
+from cbir.evaluation.embeddings import embed_labelled, open_labelled
+from cbir.evaluation.retrieval import accuracy, neighbours, score, split
+from cbir.models.sealed import Embedder
 from cbir.settings import Settings
-from cbir.sources import SourceOptions
+from cbir.sources.base import SourceOptions
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cbir.runtime
+import cbir.models.runtime
 from cbir.errors import UsageError
-from cbir.model import Embedder, seal_of
-from cbir.runtime import MIN_COSINE, SelfTest, choose, self_test
+from cbir.models.runtime import MIN_COSINE, SelfTest, choose, self_test
+from cbir.models.sealed import Embedder, seal_of
 
 
 def test_without_openvino_onnxruntime_runs_and_asking_for_it_is_one_line(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cbir.runtime, "_openvino_devices", list)
+    monkeypatch.setattr(cbir.models.runtime, "_openvino_devices", list)
     assert Embedder(model_file).provider == "cpu"
     monkeypatch.setenv("CBIR_PROVIDER", "openvino")
     with pytest.raises(UsageError, match=r"pip install 'cbir\[openvino\]'"):
@@ -40,9 +40,9 @@ def test_without_openvino_onnxruntime_runs_and_asking_for_it_is_one_line(
 def test_int8_takes_the_exact_way_where_the_ordinary_one_overflows(
     machine: str, flags: str, overflows: bool, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cbir.runtime.platform, "machine", lambda: machine)
-    monkeypatch.setattr(cbir.runtime, "_processor", lambda: [flags] if flags else [])
-    assert cbir.runtime.int8_overflows() is overflows
+    monkeypatch.setattr(cbir.models.runtime.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cbir.models.runtime, "_processor", lambda: [flags] if flags else [])
+    assert cbir.models.runtime.int8_overflows() is overflows
     asked: list[str | None] = []
 
     def opened(data: bytes, threads: int, setting: str | None = None) -> object:
@@ -51,8 +51,8 @@ def test_int8_takes_the_exact_way_where_the_ordinary_one_overflows(
             raise RuntimeError("as it does for transformers")
         return object()
 
-    monkeypatch.setattr(cbir.runtime, "_open", opened)
-    cbir.runtime.open_session(model_file.read_bytes(), "cpu", 1)
+    monkeypatch.setattr(cbir.models.runtime, "_open", opened)
+    cbir.models.runtime.open_session(model_file.read_bytes(), "cpu", 1)
     assert asked == (["session.x64quantprecision", "session.disable_quant_qdq"] if overflows else [None])
 
 
@@ -65,9 +65,9 @@ def test_the_answer_of_the_self_test_is_remembered(
         asked.append(threads)
         return SelfTest("openvino", {"cpu": 2.0, "openvino": 1.0}, {"cpu": 1.0, "openvino": 0.9999})
 
-    monkeypatch.setattr(cbir.runtime, "_openvino_devices", lambda: [object()])
-    monkeypatch.setattr(cbir.runtime, "version", lambda package: "1")
-    monkeypatch.setattr(cbir.runtime, "self_test", test)
+    monkeypatch.setattr(cbir.models.runtime, "_openvino_devices", lambda: [object()])
+    monkeypatch.setattr(cbir.models.runtime, "version", lambda package: "1")
+    monkeypatch.setattr(cbir.models.runtime, "self_test", test)
     data, remembered = model_file.read_bytes(), tmp_path / "cache" / "providers.json"
     for threads in (1, 1, 2, 1):
         assert choose(data, seal_of(data), threads, remembered) == "openvino"
@@ -103,11 +103,13 @@ def test_the_fastest_that_gives_the_same_is_taken(
     openvino: Any, bf16: Any, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sessions = {"cpu": ([1.0, 0.0], 0.03), "openvino": openvino, "openvino-bf16": bf16}
-    monkeypatch.setattr(cbir.runtime, "open_session", lambda data, provider, threads: FakeSession(*sessions[provider]))
-    monkeypatch.setattr(cbir.runtime, "_openvino_devices", lambda: [object()])
-    monkeypatch.setattr(cbir.runtime, "version", lambda package: "1")
+    monkeypatch.setattr(
+        cbir.models.runtime, "open_session", lambda data, provider, threads: FakeSession(*sessions[provider])
+    )
+    monkeypatch.setattr(cbir.models.runtime, "_openvino_devices", lambda: [object()])
+    monkeypatch.setattr(cbir.models.runtime, "version", lambda package: "1")
     assert choose(b"", "model", 1, tmp_path / "providers.json") == expected
-    monkeypatch.setattr(cbir.runtime, "self_test", None)
+    monkeypatch.setattr(cbir.models.runtime, "self_test", None)
     assert choose(b"", "model", 1, tmp_path / "providers.json") == expected  # remembered, though one answered NaN
 
 
@@ -115,9 +117,9 @@ def test_a_broken_openvino_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path
     def broken(data: bytes, threads: int) -> SelfTest:
         raise RuntimeError("plug-in of another version")
 
-    monkeypatch.setattr(cbir.runtime, "_openvino_devices", lambda: [object()])
-    monkeypatch.setattr(cbir.runtime, "version", lambda package: "1")
-    monkeypatch.setattr(cbir.runtime, "self_test", broken)
+    monkeypatch.setattr(cbir.models.runtime, "_openvino_devices", lambda: [object()])
+    monkeypatch.setattr(cbir.models.runtime, "version", lambda package: "1")
+    monkeypatch.setattr(cbir.models.runtime, "self_test", broken)
     assert choose(b"", "model", 1, tmp_path / "providers.json") == "cpu"
 
 

@@ -11,20 +11,23 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import cbir.ingest.server
 import numpy as np
 import pytest
-from cbir.ingest.run import ingest
-from cbir.ingest.server import ServerSink
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
 
-import cbir.qdrant_store
+import cbir.stores.qdrant.store
+import cbir.stores.qdrant.writer
 from cbir.errors import CbirError, UsageError
-from cbir.generation import Plan
-from cbir.qdrant_server import server_options
-from cbir.qdrant_store import (
+from cbir.index.generation import Plan
+from cbir.pipeline.run import ingest
+from cbir.records import Point
+from cbir.settings import Settings
+from cbir.sources.base import SourceOptions, open_source
+from cbir.stores.base import Store, open_store
+from cbir.stores.qdrant.server import server_options
+from cbir.stores.qdrant.store import (
     METADATA,
     drop_collection,
     resolve,
@@ -32,10 +35,7 @@ from cbir.qdrant_store import (
     server_collections,
     use_collection,
 )
-from cbir.records import Point
-from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
-from cbir.stores import Store, open_store
+from cbir.stores.qdrant.writer import ServerSink
 
 from .building import plan_for, points_of, unit_vectors
 from .qdrant_server import Fault, Running, qdrant_server
@@ -134,7 +134,7 @@ def test_a_server_that_is_away_for_a_moment(
 def test_a_server_that_hangs_is_asked_again(
     server: Running, plan: Plan, open_sink: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cbir.ingest.server, "_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(cbir.stores.qdrant.writer, "_TIMEOUT_SECONDS", 1)
     sink = open_sink()
     server.fault(UPSERT, seconds=1.5)
     assert sink.write(POINTS) == []
@@ -184,7 +184,7 @@ def test_a_long_scroll_goes_on_where_it_was(
     server: Running, plan: Plan, open_sink: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_sink().write(POINTS)
-    monkeypatch.setattr(cbir.qdrant_store, "_PAGE", 7)
+    monkeypatch.setattr(cbir.stores.qdrant.store, "_PAGE", 7)
     server.order(faults=[Fault("scroll", times=1), Fault("scroll", times=2, reset=True)])
     sink = open_sink()
     assert len(sink.known) == COUNT
@@ -261,7 +261,7 @@ def test_what_no_server_takes_is_not_sent(server: Running, plan: Plan, open_sink
 def test_a_server_that_refuses_everything_ends_the_run(
     server: Running, open_sink: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cbir.ingest.server, "_MOST_REFUSED", 10)
+    monkeypatch.setattr(cbir.stores.qdrant.writer, "_MOST_REFUSED", 10)
     sink = open_sink()
     server.fault(UPSERT, times=9, status=400)
     assert len(sink.write(POINTS[:5])) == 5
@@ -327,8 +327,8 @@ def test_requests_stay_below_five_megabytes(server: Running, plan: Plan, open_si
 )
 def test_a_request_is_no_larger_than_was_reckoned(numbers: list[float], note: str, copies: int) -> None:
     point = replace(POINTS[0], vector=np.array(numbers, np.float32), payload={**POINTS[0].payload, "note": note})
-    structs = [cbir.ingest.server._struct(point)] * copies
-    ((batch, most),) = cbir.ingest.server._batches(structs)
+    structs = [cbir.stores.qdrant.writer._struct(point)] * copies
+    ((batch, most),) = cbir.stores.qdrant.writer._batches(structs)
     assert len(models.PointsList(points=batch).model_dump_json(exclude_unset=True).encode()) <= most
 
 
@@ -383,7 +383,7 @@ def test_a_run_goes_on_where_one_stopped(server: Running, plan: Plan, open_sink:
 
 
 def test_deleting(server: Running, plan: Plan, open_sink: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cbir.ingest.server, "_IDS_AT_ONCE", 3)
+    monkeypatch.setattr(cbir.stores.qdrant.writer, "_IDS_AT_ONCE", 3)
     sink = open_sink()
     sink.write(POINTS)
     server.order(faults=[Fault("delete", status=503), Fault("delete", reset=True)])

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cbir.errors import CbirError, ImageError, UsageError
-from cbir.model import Embedder
+from cbir.models.sealed import Embedder
 from cbir.records import Item
-from cbir.sources import Source, SourceOptions, in_shard, open_source, parse_shard, read_file
+from cbir.sources.base import Source, SourceOptions, in_shard, open_source, parse_shard, read_file
 
 COLOURS = {"red/a.jpg": "red", "red/b.jpg": "darkred", "blue/c.jpg": "blue", "green/d.jpg": "green"}
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.ingest.server import ServerSink
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbir.errors import CbirError, UsageError
-from cbir.qdrant_store import drop_collection, resolve
 from cbir.settings import Settings, load_settings
-from cbir.stores import Store, collection_names, locate, open_store, parse
+from cbir.stores.base import Store, collection_names, locate, open_store, parse
+from cbir.stores.qdrant.store import drop_collection, resolve
+from cbir.stores.qdrant.writer import ServerSink
 
 from .building import DIMENSION, both, build, builder_for, plan_for, points_of, unit_vectors
 from .qdrant_server import qdrant_server

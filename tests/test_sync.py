@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbir.ingest.journal import Failure, Journal, read_failures
-from cbir.ingest.run import Policy, ingest
-from cbir.ingest.summary import Summary
 from PIL import Image
 
 from cbir.errors import ImageError
-from cbir.generation import JOURNAL
-from cbir.known import Known
-from cbir.model import Embedder
+from cbir.index.generation import JOURNAL
+from cbir.index.stored_ids import Known
+from cbir.models.sealed import Embedder
+from cbir.pipeline.journal import Failure, Journal, read_failures
+from cbir.pipeline.report import Summary
+from cbir.pipeline.run import Policy, ingest
 from cbir.records import Item
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
-from cbir.stores import open_store
+from cbir.sources.base import SourceOptions, open_source
+from cbir.stores.base import open_store
 
 from .building import points_of, unit_vectors
 from .test_ingest import COMMAND, run
@@ -260,7 +260,7 @@ def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
 def test_perceptual_hashes_tell_pictures_apart(pictures: list[tuple[str, str | None, bytes]]) -> None:
     import io
 
-    from cbir.ingest.duplicates import perceptual_hash
+    from cbir.search.duplicates import perceptual_hash
 
     def jpeg(image: Image.Image) -> bytes:
         buffer = io.BytesIO()

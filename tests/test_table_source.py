@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import Item, full_payload, to_json
-from cbir.sources import Source, SourceOptions, open_source
+from cbir.sources.base import Source, SourceOptions, open_source
 
 from .test_sources import jpeg
 from .web_server import Site, answer, serve
@@ -306,7 +306,7 @@ def test_wrong_standard_input_is_one_line(
 
 def test_a_pipe_of_a_real_process(shop: Path) -> None:
     code = (
-        "import sys; from cbir.sources import *; items = open_source('-', SourceOptions()).items;"
+        "import sys; from cbir.sources.base import *; items = open_source('-', SourceOptions()).items;"
         "sys.stdout.write(' '.join(item.key for item in items))"
     )
     done = subprocess.run(

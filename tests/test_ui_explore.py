@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cbir.ingest.run import ingest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
+from cbir.sources.base import SourceOptions, open_source
 
 from .browser import scrolls_no_way_sideways, serious, served, window
 

@@ -14,19 +14,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cbir.ingest.moving import copy
-from cbir.ui import bench_page
+from cbir.ingest.manage.transfer import copy
 from cbir.ui.launch import PAGE
+from cbir.ui.pages import bench_page
 from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from qdrant_client import models
 from streamlit.testing.v1 import AppTest
 
-from cbir.catalog import list_folder, server_listed
-from cbir.generation import open_generation
-from cbir.qdrant_store import CollectionRecord
-from cbir.reports import keep, shortened
+from cbir.evaluation.result_files import keep, shortened
+from cbir.index.generation import open_generation
 from cbir.settings import Settings
+from cbir.stores.catalog import list_folder, server_listed
+from cbir.stores.qdrant.store import CollectionRecord
 
 from .browser import scrolls_no_way_sideways, served, window
 from .building import MODEL, both, build, builder_for, points_of, unit_vectors

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cbir.ingest.run import ingest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources import SourceOptions, open_source
+from cbir.sources.base import SourceOptions, open_source
 
 from .browser import scrolls_no_way_sideways, serious, served
 from .web_server import answer, serve

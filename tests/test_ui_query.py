@@ -9,20 +9,21 @@ from functools import partial
 
 import pytest
 import streamlit
-from cbir.ui import address, filter_panel, hit_table, query, results
-from cbir.ui.query import Example, Query
-from cbir.ui.searcher import Answer, Crop
-from cbir.ui.shelf import Brought, Shelf, bring
+from cbir.ui.components import address, filter_panel, hit_table, results
+from cbir.ui.query import state
+from cbir.ui.query.state import Example, Query
+from cbir.ui.query.upload_cache import Brought, Shelf, bring
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.background import of_pairs
 from cbir.errors import ImageError
-from cbir.filters import FieldKind, Match, Range
-from cbir.model import ModelRef
+from cbir.filters.conditions import FieldKind, Match, Range
+from cbir.models.sealed import ModelRef
 from cbir.records import Hit
+from cbir.search.score_calibration import of_pairs
+from cbir.search.searcher import Answer, Crop
 from cbir.settings import Settings
-from cbir.stores import StoreInfo
+from cbir.stores.base import StoreInfo
 
 from .web_server import answer, serve
 
@@ -56,42 +57,42 @@ examples = st.builds(Example, refs, st.none() | crops)
 @given(st.lists(examples, max_size=12, unique=True), st.lists(examples, max_size=12, unique=True))
 def test_an_address_says_the_whole_query(like: list[Example], unlike: list[Example]) -> None:
     asked = Query().with_examples("like", like).with_examples("unlike", unlike)
-    assert query.from_address(query.to_address(asked)) == asked
-    assert len(asked.like) <= query.MAX_EXAMPLES
+    assert state.from_address(state.to_address(asked)) == asked
+    assert len(asked.like) <= state.MAX_EXAMPLES
 
 
 @given(st.dictionaries(st.sampled_from(["like", "unlike"]), st.lists(st.text())))
 def test_an_address_may_say_anything(parameters: dict[str, list[str]]) -> None:
-    asked = query.from_address(parameters)
-    assert query.from_address(query.to_address(asked)) == asked
+    asked = state.from_address(parameters)
+    assert state.from_address(state.to_address(asked)) == asked
 
 
 def test_a_crop_that_cannot_be_is_left_out() -> None:
-    assert query.from_address({"like": [f"{ID}@50,0,40,10", ID]}) == Query((Example(ID),))
+    assert state.from_address({"like": [f"{ID}@50,0,40,10", ID]}) == Query((Example(ID),))
 
 
 def test_examples_are_added_turned_cropped_and_removed(session: dict[str, object]) -> None:
-    query.ask_point(ID)
-    query.act("unlike", OTHER)
-    assert query.current() == Query((Example(ID),), (Example(OTHER),))
-    query.act("like", OTHER)
-    assert query.current() == Query((Example(ID), Example(OTHER)))
-    query.change("turn", 0, None)
-    assert query.current() == Query((Example(OTHER),), (Example(ID),))
-    query.change("crop", 1, [10, 10, 60, 60])
-    assert query.current().unlike == (Example(ID, Crop(10, 10, 60, 60)),)
+    state.ask_point(ID)
+    state.act("unlike", OTHER)
+    assert state.current() == Query((Example(ID),), (Example(OTHER),))
+    state.act("like", OTHER)
+    assert state.current() == Query((Example(ID), Example(OTHER)))
+    state.change("turn", 0, None)
+    assert state.current() == Query((Example(OTHER),), (Example(ID),))
+    state.change("crop", 1, [10, 10, 60, 60])
+    assert state.current().unlike == (Example(ID, Crop(10, 10, 60, 60)),)
     for nonsense in ([10, 10, 5, 60], [1, 2], "x", [1.5, 2, 3, 4]):
-        query.change("crop", 1, nonsense)
-    query.change("turn", 7, None)
-    query.change("dance", -1, None)
-    query.change("crop", 1, None)
-    assert query.current() == Query((Example(OTHER),), (Example(ID),))
-    query.change("remove", 1, None)
-    assert query.current() == Query((Example(OTHER),))
-    query.act("ask", ID)
-    assert query.current() == Query((Example(ID),))
-    query.forget()
-    assert query.current() == Query()
+        state.change("crop", 1, nonsense)
+    state.change("turn", 7, None)
+    state.change("dance", -1, None)
+    state.change("crop", 1, None)
+    assert state.current() == Query((Example(OTHER),), (Example(ID),))
+    state.change("remove", 1, None)
+    assert state.current() == Query((Example(OTHER),))
+    state.act("ask", ID)
+    assert state.current() == Query((Example(ID),))
+    state.forget()
+    assert state.current() == Query()
 
 
 def test_the_address_is_taken_for_a_link_and_a_step_back_but_not_from_another_page(session: dict[str, object]) -> None:
@@ -127,19 +128,19 @@ def test_the_address_is_taken_for_a_link_and_a_step_back_but_not_from_another_pa
 def test_a_step_back_to_where_nothing_was_asked_asks_nothing(session: dict[str, object]) -> None:
     session["page"] = "search"
     session["arrived"] = True
-    read: Callable[[], None] = partial(address.read, lambda parameters: query.ask(query.from_address(parameters)))
+    read: Callable[[], None] = partial(address.read, lambda parameters: state.ask(state.from_address(parameters)))
     read()
     session["arrived"] = False
     for ref in (ID, OTHER):
-        query.ask_point(ref)
+        state.ask_point(ref)
         read()
-        address.write(query.to_address(query.current()))
+        address.write(state.to_address(state.current()))
     for there in ({"like": [ID]}, {}):
         for name in list(streamlit.query_params):
             del streamlit.query_params[name]
         streamlit.query_params.update(there)
         read()
-        assert query.to_address(query.current())["like"] == there.get("like", [])
+        assert state.to_address(state.current())["like"] == there.get("like", [])
 
 
 def brought(name: str, size: int) -> Brought:
@@ -164,29 +165,29 @@ def test_pictures_that_cannot_be_used_are_told_and_the_others_asked(
     files = [
         ("a.png", pictures[0][2]),
         ("b.png", b"no"),
-        ("c.png", bytes(query.MAX_BYTES + 1)),
+        ("c.png", bytes(state.MAX_BYTES + 1)),
         ("d.png", pictures[1][2]),
     ]
-    query.ask_files(files, Settings())
-    first, second = query.current().like
-    assert query.picture(first.ref, Settings()).data == pictures[0][2]
-    assert query.picture(second.ref, Settings()).name == "d.png"
-    assert query.problems() == [
+    state.ask_files(files, Settings())
+    first, second = state.current().like
+    assert state.picture(first.ref, Settings()).data == pictures[0][2]
+    assert state.picture(second.ref, Settings()).name == "d.png"
+    assert state.problems() == [
         "b.png cannot be used: not an image of a known format.",
         "c.png cannot be used: larger than 10 MB.",
     ]
     session["adding"] = True
-    query.ask_files([("e.png", pictures[2][2])], Settings())
-    assert (query.current().like[:2], len(query.current().like)) == ((first, second), 3)
-    assert query.problems() == []
-    query.ask_files([(f"{at}.png", one[2]) for at, one in enumerate(pictures[:11])], Settings())
-    assert len(query.current().like) == query.MAX_EXAMPLES
-    assert query.problems() == ["Only the last 10 pictures are asked with."]
+    state.ask_files([("e.png", pictures[2][2])], Settings())
+    assert (state.current().like[:2], len(state.current().like)) == ((first, second), 3)
+    assert state.problems() == []
+    state.ask_files([(f"{at}.png", one[2]) for at, one in enumerate(pictures[:11])], Settings())
+    assert len(state.current().like) == state.MAX_EXAMPLES
+    assert state.problems() == ["Only the last 10 pictures are asked with."]
 
 
 def test_a_picture_that_had_to_make_room_is_said_to_be_gone() -> None:
     with pytest.raises(ImageError, match="is gone; bring it again"):
-        query.picture("a-name-that-nobody-knows", Settings())
+        state.picture("a-name-that-nobody-knows", Settings())
 
 
 def test_a_url_is_fetched_once_within_limits(session: dict[str, object], pictures: Pictures) -> None:
@@ -194,21 +195,21 @@ def test_a_url_is_fetched_once_within_limits(session: dict[str, object], picture
     with serve() as site:
         site.pages["/cats/tom.png"] = partial(answer, body=pictures[0][2])
         site.pages["/text"] = partial(answer, body=b"text")
-        site.pages["/large"] = partial(answer, body=bytes(query.MAX_BYTES + 1))
+        site.pages["/large"] = partial(answer, body=bytes(state.MAX_BYTES + 1))
         with pytest.raises(ImageError, match="cannot be used: .*private") as refused:
-            query.picture(f"{site.url}/cats/tom.png", Settings())
+            state.picture(f"{site.url}/cats/tom.png", Settings())
         assert str(refused.value).endswith("127.0.0.1 leads to a private network.")
         assert site.asked == []
         for _ in range(2):
-            assert query.picture(f"{site.url}/cats/tom.png", allowed).name == "tom.png"
+            assert state.picture(f"{site.url}/cats/tom.png", allowed).name == "tom.png"
         assert len(site.asked) == 1
         for path in ("text", "large", "missing"):
             with pytest.raises(ImageError, match="cannot be used"):
-                query.picture(f"{site.url}/{path}", allowed)
+                state.picture(f"{site.url}/{path}", allowed)
     for text in ("file:///etc/passwd", "ftp://a.org/x.png", "/etc/passwd", "tom.png"):
-        query.ask_url(text)
-        assert query.current() == Query()
-        assert "http:// or https://" in query.problems()[-1]
+        state.ask_url(text)
+        assert state.current() == Query()
+        assert "http:// or https://" in state.problems()[-1]
 
 
 def test_a_filter_is_read_from_and_written_to_the_address(session: dict[str, object]) -> None:

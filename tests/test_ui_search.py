@@ -14,19 +14,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import streamlit
-from cbir.ui import parts, problems, search
-from cbir.ui.choice import store_names
+from cbir.ui import search_command
+from cbir.ui.components import parts, problems
+from cbir.ui.components.choice import store_names
+from cbir.ui.components.parts import _bytes, heading, subheading
 from cbir.ui.launch import EVERYWHERE, is_loopback
 from cbir.ui.launch import main as launch
-from cbir.ui.parts import _bytes, heading, subheading
-from cbir.ui.searcher import Answer, Crop, Searcher, join
 
-import cbir.stores
+import cbir.stores.base
 from cbir.errors import CbirError, DamageError, ImageError, UsageError
-from cbir.images import decode
+from cbir.images.decode import decode
 from cbir.records import Hit
+from cbir.search.searcher import Answer, Crop, Searcher, join
 from cbir.settings import Settings
-from cbir.stores import Store, open_store
+from cbir.stores.base import Store, open_store
 from cbir.terminal import printable
 
 from .browser import free_port
@@ -46,7 +47,7 @@ def searcher(index: Path, request: pytest.FixtureRequest) -> Iterator[Searcher]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     """Program `cbir-search` in this process: (exit code, standard output, standard error)."""
-    return runner(monkeypatch, capsys, search.main, "cbir-search")
+    return runner(monkeypatch, capsys, search_command.main, "cbir-search")
 
 
 @pytest.fixture
@@ -236,8 +237,8 @@ def test_zero_hits_cannot_be_asked_for(run: Program, picture: Path) -> None:
 def test_random_weights_are_warned_of(
     run: Program, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cbir.stores.open_store
-    monkeypatch.setattr(cbir.stores, "open_store", lambda *arguments: another_model(real(*arguments)))
+    real = cbir.stores.base.open_store
+    monkeypatch.setattr(cbir.stores.base, "open_store", lambda *arguments: another_model(real(*arguments)))
     _, _, err = run(picture, "--store", f"edge:{index}")
     assert "warning: the model has random weights" in err
 
@@ -250,7 +251,7 @@ def test_a_long_key_is_whole(
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
     key = "".join(f"{number}/" for number in range(100))
     store = open_store(f"edge:{index}", None, Settings())
-    search._show(Answer([Hit("1", 0.5, {"key": key, "label": "cats"})], {}), store.info, "scan")
+    search_command._show(Answer([Hit("1", 0.5, {"key": key, "label": "cats"})], {}), store.info, "scan")
     store.close()
     out = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
     hit = out.partition("\n")[2].rpartition("cats")[0].split()[2] if not terminal else ""

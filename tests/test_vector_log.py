@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cbir.index.vector_log import LogWriter, VectorLog, compact, regroup, segment_path
 from cbir.records import Point, digest, point_id
-from cbir.vector_log import LogWriter, VectorLog, compact, regroup, segment_path
 
 DIMENSION = 5
 
@@ -145,8 +145,8 @@ def test_a_log_costs_no_process_half_a_second_for_libraries_that_it_does_not_nee
     writer.append([a_point(number) for number in range(9)])
     writer.delete([a_point(0).id])
     writer.close()
-    read = f"list(cbir.vector_log.VectorLog(pathlib.Path({str(tmp_path)!r}), {DIMENSION}).points())"
-    code = f"import pathlib, sys, cbir.vector_log; print(len({read}), 'pandas' in sys.modules)"
+    read = f"list(cbir.index.vector_log.VectorLog(pathlib.Path({str(tmp_path)!r}), {DIMENSION}).points())"
+    code = f"import pathlib, sys, cbir.index.vector_log; print(len({read}), 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "8 False\n"
 

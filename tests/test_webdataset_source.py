@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import full_payload
-from cbir.sources import SourceOptions, open_source
+from cbir.sources.base import SourceOptions, open_source
 
 Member = tuple[str, bytes]
 

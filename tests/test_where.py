@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.errors import UsageError
-from cbir.where import Condition, parse_where
+from cbir.filters.parser import Condition, parse_where
 
 ROW: dict[str, Any] = {
     "kind": "Flip Flops",

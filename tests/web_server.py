@@ -8,7 +8,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from cbir.fetch import close_connections
+from cbir.sources.remote import close_connections
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -34,7 +34,7 @@ def serve(
     """Serve the page until Ctrl+C."""
     from cbir.errors import CbirError, UsageError
     from cbir.settings import load_settings, split_stores
-    from cbir.stores import collection_names, parse, redacted
+    from cbir.stores.base import collection_names, parse, redacted
 
     settings = load_settings()
     stores, public = list(store or settings.store_urls), list(public_name or [])

@@ -13,7 +13,7 @@ from streamlit.errors import StreamlitAuthError, StreamlitSecretNotFoundError
 from cbir.errors import CbirError
 from cbir.settings import Settings
 
-from . import problems
+from .components import problems
 
 SECRETS = ".streamlit/secrets.toml"
 SHORTEST_SECRET = 32

@@ -2,20 +2,22 @@
 
 import streamlit as st
 
-from . import address, query, site
+from . import site
+from .components import address
+from .query import state
 
 _WANTED = "onward"
 
 
 def search_for(point_id: str) -> None:
     """Make a picture of the collection the query, and lead the visitor to its hits; for a widget's callback."""
-    query.ask_point(point_id)
+    state.ask_point(point_id)
     st.session_state[_WANTED] = True
 
 
 def follow() -> None:
     """Lead the visitor to the search page if that is wanted; a page calls it first of all."""
     if st.session_state.get("arrived"):
-        address.read(query.adopt)
+        address.read(state.adopt)
     if st.session_state.pop(_WANTED, False):
         site.go_to("search")

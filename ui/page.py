@@ -1,5 +1,5 @@
 """The script that Streamlit runs, outside of any package, for every change on a page."""
 
-from cbir.ui.site import render
+from .site import render
 
 render()

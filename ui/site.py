@@ -12,7 +12,8 @@ from streamlit.navigation.page import Page
 from cbir.errors import CbirError, UsageError
 from cbir.settings import Settings, load_settings
 
-from . import choice, login, parts, problems
+from . import login
+from .components import choice, parts, problems
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""What a collection of a given size will need."""

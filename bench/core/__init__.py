@@ -1,0 +1,1 @@
+"""What every bench subject uses: workload, ground truth, ranking, metrics, measured processes."""

@@ -1,0 +1,113 @@
+"""What visitors wait for at a given rate: searches that begin when they are due, not when the one before has ended.
+
+A closed loop has each client wait for its answer before it asks again, so while a store stalls nobody asks, and the
+stall counts once: coordinated omission (Gil Tene, "How NOT to Measure Latency", 2015). Here arrivals are a Poisson
+process that is drawn before it starts, and a response is timed from the moment it was due.
+"""
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from cbir.errors import CbirError
+from cbir.stores.base import Store
+from cbir.terminal import Advance
+
+from ..core.workload import Subject
+from .measure import Times, times
+
+SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)
+"""Of what the store did in its best closed loop; the last one is more than it can do."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One rate of arrivals at one store. What failed has no figures, and says why.
+
+    Attributes:
+        share: Of the store's searches a second in its best closed loop.
+        due_per_second: Arrivals a second, as they were drawn.
+        threads: That answer them.
+        failed: Why there are no figures, "" if there are.
+        answered_per_second: Until the last one was answered.
+        response_ms: From the moment a search was due to its answer: what a visitor waits for.
+        service_ms: From the moment it began: what a closed loop would have shown.
+        late_ms: How long after it was due the last one began: a store that cannot keep up falls behind ever more.
+    """
+
+    share: float
+    due_per_second: float
+    threads: int
+    failed: str = ""
+    answered_per_second: float | None = None
+    response_ms: Times | None = None
+    service_ms: Times | None = None
+    late_ms: float | None = None
+
+
+def measure(subject: Subject, at: int, best: float, threads: int, seconds: float, advance: Advance) -> list[Rate]:
+    """Ask the store number `at` at `SHARES` of its `best` searches a second, each for so many seconds."""
+    found = []
+    for share in SHARES:
+        due = arrivals(share * best, seconds, subject.seed)
+        rate = len(due) / seconds
+        try:
+            began, ended = run(subject.stores[at], subject, due, threads)
+        except CbirError as error:
+            found.append(Rate(share, rate, threads, str(error)))
+        else:
+            found.append(
+                Rate(
+                    share=share,
+                    due_per_second=rate,
+                    threads=threads,
+                    answered_per_second=len(due) / float(ended.max()),
+                    response_ms=times(((ended - due) * 1000).tolist()),
+                    service_ms=times(((ended - began) * 1000).tolist()),
+                    late_ms=max(0.0, float(began[-1] - due[-1]) * 1000),
+                )
+            )
+        advance(1)
+    return found
+
+
+def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
+    """Return the moments (n,) in seconds at which a Poisson process of `rate` a second is due; at least one."""
+    rng = np.random.default_rng(seed)
+    due = np.cumsum(rng.exponential(1 / rate, max(1, round(rate * seconds))))
+    return due * (seconds / float(due[-1]))  # the rate that was asked for, not the one that chance made of it
+
+
+def run(store: Store, subject: Subject, due: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search at the moments `due` with so many threads; return when each search began and ended, in seconds.
+
+    Each thread takes the next arrival, waits until it is due and searches; when all are busy, it begins late.
+
+    Raises:
+        CbirError: The store failed.
+    """
+    began, ended = np.empty(len(due)), np.empty(len(due))
+    numbers, turn = itertools.count(), threading.Lock()
+    start = time.perf_counter() + 0.05
+
+    def client() -> None:
+        while True:
+            with turn:
+                number = next(numbers)
+            if number >= len(due):
+                return
+            wait = start + due[number] - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            began[number] = time.perf_counter() - start
+            store.search(subject.vectors[number % len(subject.vectors)][None], subject.k)
+            ended[number] = time.perf_counter() - start
+
+    with ThreadPoolExecutor(threads) as pool:
+        for one in [pool.submit(client) for _ in range(threads)]:
+            one.result()
+    return began, ended

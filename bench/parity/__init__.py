@@ -1,0 +1,1 @@
+"""Whether the stores rank alike."""

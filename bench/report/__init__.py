@@ -1,0 +1,1 @@
+"""Results in one report, and reports compared."""

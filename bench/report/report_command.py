@@ -1,0 +1,52 @@
+"""`cbir-bench report` and `cbir-bench compare`: what was measured as one document, and what changed between two."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cbir.errors import UsageError
+
+from ..core.options import Json
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder to write report.html, report.md and report.json into.")],
+    source: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Folder of kept results; may be given several times.", show_default="CBIR_REPORTS"),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "cbir: what was measured",
+) -> None:
+    """Write the latest result of each benchmark as one report: HTML with everything in it, Markdown, and JSON."""
+    from cbir.settings import load_settings
+
+    from ..core.report_writer import collect, write
+
+    results = collect(source or [load_settings().reports])
+    for path in write(folder, title, results):
+        typer.echo(str(path))
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(help="A report.json, or what --json wrote.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+    every: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
+    as_json: Json = None,
+) -> None:
+    """Show what changed from one report to another beyond noise."""
+    from dataclasses import asdict
+
+    from .comparison import compare as changes
+    from .comparison_report import show_comparison
+    from .report import STDOUT, check_target, write_json
+    from .report_file import figures_in
+
+    check_target(as_json)
+    found = changes(figures_in(before), figures_in(after))
+    if not found.changes:
+        raise UsageError(f"{before} and {after} have no figure in common: there is nothing to compare")
+    if as_json:
+        write_json(as_json, {"before": str(before), "after": str(after), **asdict(found)})
+    if as_json != STDOUT:
+        show_comparison(found, every)

@@ -1,0 +1,1 @@
+"""Retrieval metrics that the page and the bench share."""

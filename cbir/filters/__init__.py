@@ -1,0 +1,1 @@
+"""Filters on payload fields: parsed, evaluated, and translated for an engine."""

@@ -1,0 +1,1 @@
+"""Images: decoding, orientation, thumbnails and preprocessing."""

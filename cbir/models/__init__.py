@@ -1,0 +1,1 @@
+"""Models: the sealed ONNX file, runtime sessions and the embedder."""

@@ -1,0 +1,1 @@
+"""From a source to every store: decode, embed, write, and report."""

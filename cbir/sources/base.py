@@ -1,0 +1,291 @@
+"""Where images come from: `open_source` turns what the user typed into items, whatever it is.
+
+./photos                     a folder tree; an image's class is its parent folder
+s3://bucket/photos, gs://... the same in a bucket, or anywhere else that fsspec reaches
+data.parquet, 'data/*.parquet', data.arrow, a folder written by `save_to_disk`
+imagefolder:./folder         the image folder of Hugging Face `datasets`, with its metadata file
+hf://owner/name              a data set of the Hugging Face hub
+'webdataset:./shards/*.tar'  WebDataset shards
+list.csv, list.tsv, list.jsonl   paths or URLs with payload columns
+-                            the same from standard input: a path or URL a line, or JSON rows
+sample://openmoji            the packaged sample
+
+A source keeps no list of its images: they are made one by one, in the same order each time.
+"""
+
+import hashlib
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from cbir.errors import ImageError, UsageError
+from cbir.records import Item, plain, to_json
+
+MAX_FILE_BYTES = 256 * 2**20
+SAVED = ("dataset_info.json", "dataset_dict.json")
+"""What tells a folder that `datasets` saved."""
+_FLAGS = {"private_urls": "allow-private-addresses"}
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How to read a source.
+
+    Attributes:
+        label: Column that holds the class (data sets and tables).
+        key: Column that holds the unique key (data sets and tables); found by itself where there is a usual one.
+        split: Split of a data set that has splits; "train" if None.
+        top_classes: Keep only the rows of this many most frequent classes.
+        limit: Keep only the first so many.
+        payload: Keep only these columns beside the vectors; None keeps all.
+        where: Keep only the rows that meet these conditions, see `cbir.filters.parser`.
+        shard: (i, n), 1 <= i <= n: keep the i-th of n shares of what the options above leave.
+        private_urls: Fetch URLs that lead to private addresses too (tables).
+        streaming: Read a data set without downloading or converting it first.
+    """
+
+    label: str | None = None
+    key: str | None = None
+    split: str | None = None
+    top_classes: int | None = None
+    limit: int | None = None
+    payload: tuple[str, ...] | None = None
+    where: str | None = None
+    shard: tuple[int, int] | None = None
+    private_urls: bool = False
+    streaming: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images to ingest.
+
+    Attributes:
+        name: The data set's name.
+        origin: Where it lies; a collection takes its images from one origin.
+        items: The images; can be gone through any number of times.
+        total: How many, if known.
+        notes: What to tell the user, licences for instance.
+        complete: True if the items are all that the origin has, so that a key not among them is gone from it.
+        unique_keys: True if no two items can have the same key.
+    """
+
+    name: str
+    origin: str
+    items: Iterable[Item]
+    total: int | None = None
+    notes: list[str] = field(default_factory=list)
+    complete: bool = False
+    unique_keys: bool = False
+
+
+class Items:
+    """Images that are made anew, one by one, each time they are gone through; nothing is kept."""
+
+    def __init__(self, start: Callable[[], Iterator[Item]]):
+        self._start = start
+
+    def __iter__(self) -> Iterator[Item]:
+        return self._start()
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """Reads one file, as an item's `read`."""
+
+    path: str
+
+    def __call__(self) -> bytes:
+        """Return its bytes; see `read_file`."""
+        return read_file(Path(self.path))
+
+
+def open_source(text: str, options: SourceOptions) -> Source:
+    """Return the source that `text` names.
+
+    Raises:
+        UsageError: There is no such source, or it has not what the options name.
+        CbirError: It cannot be reached.
+    """
+    from cbir.sources import folder, hf_datasets, sample, table, webdataset
+
+    by_scheme = {
+        "sample": sample.open_sample,
+        "hf": hf_datasets.open_dataset,
+        "imagefolder": hf_datasets.open_dataset,
+        "webdataset": webdataset.open_webdataset,
+    }
+    by_suffix = {
+        ".parquet": hf_datasets.open_dataset,
+        ".arrow": hf_datasets.open_dataset,
+        ".tar": webdataset.open_webdataset,
+        **dict.fromkeys(table.SUFFIXES, table.open_table),
+    }
+    if text == "-":
+        return table.open_stdin(options)
+    opener = by_scheme.get(text.partition(":")[0])
+    if opener is not None:
+        return opener(text, options)
+    if "://" in text:
+        return folder.open_bucket(text, options)
+    path = Path(text).expanduser()
+    if any((path / name).is_file() for name in SAVED):
+        return hf_datasets.open_dataset(text, options)
+    if path.suffix.lower() in by_suffix and not path.is_dir():
+        return by_suffix[path.suffix.lower()](text, options)
+    if not path.is_dir():
+        kind = "is not a folder" if path.exists() else "does not exist"
+        raise UsageError(
+            f"{text} {kind}; a source is a folder, a .parquet, .arrow, .tar, .csv, .tsv or .jsonl file,"
+            " imagefolder:PATH, webdataset:PATTERN, hf://OWNER/NAME, s3://BUCKET/PATH, gs://BUCKET/PATH, - for standard"
+            " input, or sample://openmoji"
+        )
+    return folder.open_folder(text, options)
+
+
+def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
+    """Raise `UsageError` if an option is given that this kind of source has no use for."""
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise UsageError(f"--{_FLAGS.get(name, name)} means nothing for {what}")
+
+
+def check_columns(options: SourceOptions, columns: Collection[str], text: str) -> None:
+    """Raise `UsageError` if an option names a column that the source has not."""
+    from cbir.filters.parser import parse_where
+
+    wanted = {
+        "label": [options.label] if options.label is not None else [],
+        "key": [options.key] if options.key is not None else [],
+        "payload": options.payload or (),
+        "where": [condition.column for condition in parse_where(options.where)] if options.where is not None else [],
+    }
+    for name, named in wanted.items():
+        for column in named:
+            if column not in columns:
+                raise UsageError(
+                    f"{text} has no column {column!r} for --{name}; its columns are {', '.join(map(str, columns))}"
+                )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return (i, n) for `i/n`.
+
+    Raises:
+        UsageError: It is something else, or not 1 <= i <= n.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard {text} is not I/N with 1 <= I <= N, such as 3/16")
+    return int(number), int(count)
+
+
+def is_complete(options: SourceOptions) -> bool:
+    """Return True if these options leave every image of a source."""
+    return all(getattr(options, name) is None for name in ("top_classes", "limit", "where", "shard"))
+
+
+def selection(items: Iterable[Item], options: SourceOptions) -> Callable[[Iterable[Item]], Iterator[Item]]:
+    """Return a function that leaves of items what `top_classes`, `limit` and `shard` choose, in that order, lazily.
+
+    Every shard chooses the same classes and the same first items, so that the shards together are what one process
+    would take.
+
+    Args:
+        items: What the classes are counted of, once and now, if `top_classes` is given.
+        options: As given.
+
+    Raises:
+        UsageError: `top_classes` is asked of items without labels.
+    """
+    count, limit, shard = options.top_classes, options.limit, options.shard
+    classes = top_labels((item.label for item in items), count) if count is not None else None
+
+    def keep(items: Iterable[Item]) -> Iterator[Item]:
+        kept = islice((item for item in items if classes is None or item.label in classes), limit)
+        return (item for item in kept if shard is None or in_shard(item.key, shard))
+
+    return keep
+
+
+def select(items: Iterable[Item], options: SourceOptions) -> Iterable[Item]:
+    """Return what `selection` leaves of the items."""
+    keep = selection(items, options)
+    return Items(lambda: keep(items))
+
+
+def without_login(url: str) -> str:
+    """Return a URL without its user name and password, for keys, origins and messages."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
+
+
+def count_items(items: Iterable[Item]) -> int:
+    """Return how many there are, keeping none."""
+    return sum(1 for _ in items)
+
+
+def in_shard(key: str, shard: tuple[int, int]) -> bool:
+    """Return True if the key's share, (i, n) with 1 <= i <= n, is this one; the same on every machine."""
+    number, count = shard
+    hashed = hashlib.blake2b(plain(key).encode(), digest_size=8).digest()
+    return int.from_bytes(hashed, "big") % count == number - 1
+
+
+def top_labels(labels: Iterable[str | None], count: int) -> set[str]:
+    """Return the `count` most frequent labels; of equally frequent ones the first in the alphabet."""
+    found = Counter(label for label in labels if label is not None)
+    if not found:
+        raise UsageError("--top-classes needs labels, and this source has none; name their column with --label")
+    return set(sorted(found, key=lambda label: (-found[label], label))[:count])
+
+
+def with_version(item: Item, token: str | None = None) -> Item:
+    """Return the item with `token` as its version, or else its file's size and time of change.
+
+    An item that takes its payload and label from elsewhere than its file gets their digest as well, so that a new label
+    of an old file counts as a change.
+    """
+    if token is None and isinstance(item.read, FileBytes):
+        token = file_token(item.read.path)
+    if token and item.payload is not None:
+        row = to_json({"label": plain(item.label), "payload": plain(item.payload)})
+        token = f"{token}:{hashlib.blake2b(row.encode(), digest_size=8).hexdigest()}"
+    return replace(item, version=token) if token else item
+
+
+def unusable(reason: str) -> bytes:
+    """Raise `ImageError` with the reason: bound to it, what an item's `read` is where there is nothing to read."""
+    raise ImageError(reason)
+
+
+def read_file(path: Path) -> bytes:
+    """Return a regular file's bytes.
+
+    Raises:
+        ImageError: It is no regular file or larger than 256 MB.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer for ever
+    except ValueError:
+        raise ImageError("no file can have such a name") from None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ImageError(f"too large: {status.st_size / 2**20:,.0f} MiB, the limit is {MAX_FILE_BYTES >> 20}")
+        return file.read()
+
+
+def file_token(path: str) -> str:
+    """Return a regular file's size and time of change as one token, "" if there is no such file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path for each of ten million files takes longer than this
+    except (OSError, ValueError):  # a link to nothing, say; reading it will say so
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""

@@ -1,0 +1,205 @@
+"""Sources that Hugging Face `datasets` reads: Parquet, Arrow, image folders and the hub.
+
+Images are read undecoded, so that the same JPEG gives the same vector from a folder, from Parquet and from the hub.
+Rows are gone through as Arrow tables: an image is copied out of its table when it is read, by the thread that reads it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cbir.errors import CbirError, ImageError, UsageError
+from cbir.filters.parser import Condition, parse_where
+from cbir.records import Item
+from cbir.sources.base import (
+    Items,
+    Source,
+    SourceOptions,
+    check_columns,
+    count_items,
+    file_token,
+    is_complete,
+    read_file,
+    refuse,
+    selection,
+    with_version,
+)
+from cbir.sources.folder import open_files, read_remote
+from cbir.sources.hf_loading import ROWS_AT_ONCE, Loaded, Place, load_split, one_line
+
+_LOOKED_AT = 100
+_KEY_COLUMNS = ("key", "id", "image_id", "file_name", "filename", "path")
+
+
+def open_dataset(text: str, options: SourceOptions) -> Source:
+    """Return the source for a data set's path or `hf://` address.
+
+    Raises:
+        UsageError: There is no such file, data set, split or column.
+        CbirError: The hub cannot be reached.
+    """
+    refuse(options, ("private_urls",), f"{text}, a data set")
+    with one_line(text):
+        loaded = load_split(text, options)
+        rows = _rows(text, loaded, options)
+        bare = replace(rows, payload=())  # the same items, without what takes time
+        keep = selection(bare, options)
+        total = loaded.count
+        if not is_complete(options):
+            total = None if options.streaming else count_items(keep(bare))
+    items = Items(lambda: map(_with_version, keep(rows)))
+    return Source(loaded.name, loaded.origin, items, total, complete=is_complete(options))
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Reads the image of a row, a `pyarrow.StructScalar` of bytes and path that still lies in its table."""
+
+    value: Any
+    place: Place
+
+    @property
+    def path(self) -> str | None:
+        """The image's path, which is only its name where the row has the bytes as well."""
+        path: str | None = self.value["path"].as_py() if self.value.is_valid else None
+        return path
+
+    def token(self) -> str:
+        """Return what changes with the file; "" for bytes in the row, whose hash tells as quickly."""
+        in_row = not self.value.is_valid or self.value["bytes"].is_valid
+        if in_row or not self.path:
+            return ""
+        return self.path if self.place.remote else file_token(self.path)  # the hub's paths name the revision
+
+    def __call__(self) -> bytes:
+        found = self.value.as_py() or {}
+        data, path = found.get("bytes"), found.get("path")
+        if data is not None:
+            return bytes(data)
+        if not path:
+            raise ImageError("the row has no image")
+        if self.place.remote and path.rpartition("::")[2].startswith(self.place.remote):
+            if "::" in path and not path.startswith("zip://"):
+                raise ImageError("its path leads out of the data set")
+            try:
+                files, inner = open_files(path, "it")
+            except CbirError as error:
+                raise ImageError(str(error)) from None
+            return read_remote(files, inner)
+        try:
+            real = Path(path).resolve()
+        except ValueError:
+            raise ImageError("no file can have such a name") from None
+        if not any(real.is_relative_to(folder) for folder in self.place.folders):
+            raise ImageError("its path leads out of the data set's folder")
+        return read_file(real)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a data set as items, each time anew.
+
+    Attributes:
+        data: The data set, formatted as Arrow tables.
+        image: The column with the images.
+        key: The column with the keys, None if the images' names are the keys.
+        label: The column with the classes, if there is one.
+        payload: The columns to keep.
+        where: What rows have to meet.
+        place: Where their images are.
+    """
+
+    data: Any
+    image: str
+    key: str | None
+    label: str | None
+    payload: tuple[str, ...]
+    where: tuple[Condition, ...]
+    place: Place
+
+    def __iter__(self) -> Iterator[Item]:
+        tested = [condition.column for condition in self.where]
+        columns = list(dict.fromkeys(name for name in (self.key, self.label, *tested, *self.payload) if name))
+        kinds = self.data.features  # a deep copy, each time
+        number = -1
+        for table in self.data.iter(ROWS_AT_ONCE):
+            for value, row in zip(table[self.image], table.select(columns).to_pylist(), strict=True):
+                number += 1
+                tested_values = {name: _shown(kinds[name], row[name]) for name in tested}
+                if not all(condition.holds(tested_values) for condition in self.where):
+                    continue
+                picture = _Picture(value, self.place)
+                key = str(row[self.key]) if self.key else _file_key(picture.path, self.place) or f"row {number}"
+                label = _shown(kinds[self.label], row[self.label]) if self.label else None
+                payload = {name: row[name] for name in self.payload}
+                yield Item(key, picture, None if label is None else str(label), payload)
+
+
+def _shown(kind: Any, value: Any) -> Any:
+    """Return a value as the user knows it: the name of a class instead of its number."""
+    if not hasattr(kind, "int2str"):
+        return value
+    return None if value is None or value < 0 else kind.int2str(value)
+
+
+def _with_version(item: Item) -> Item:
+    return with_version(item, item.read.token()) if isinstance(item.read, _Picture) else item
+
+
+def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
+    """Return the data set's rows, with the columns that were named or found.
+
+    Raises:
+        UsageError: There is no image column, or not a named one.
+    """
+    import datasets
+
+    data = loaded.data if loaded.data.features is not None else loaded.data._resolve_features()
+    features = data.features
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if not images:
+        raise UsageError(f"{text} has no image column; its columns are {', '.join(features)}")
+    check_columns(options, features, text)
+    where = parse_where(options.where) if options.where is not None else ()
+    readable = [name for name, kind in features.items() if not _is_bytes(kind)]
+    for name in (options.label, options.key, *(options.payload or ()), *(condition.column for condition in where)):
+        if name is not None and name not in readable:
+            raise UsageError(f"{text}: the column {name!r} holds bytes; those with values are {', '.join(readable)}")
+    data = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
+    classes = (name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel))
+    payload = tuple(name for name in readable if name != options.label) if options.payload is None else options.payload
+    key = options.key or _key_column(data, images[0])
+    return _Rows(data, images[0], key, options.label or next(classes, None), payload, where, loaded.place)
+
+
+def _is_bytes(kind: Any) -> bool:
+    """Return True for a column of images, sounds, videos or plain bytes."""
+    return hasattr(kind, "decode_example") or getattr(kind, "dtype", None) in ("binary", "large_binary")
+
+
+def _key_column(data: Any, image: str) -> str | None:
+    """Return the column with the keys, or None if the images' own file names are the keys (or there is neither)."""
+    table = next(iter(data.iter(_LOOKED_AT)), None)
+    first = next((value for value in table[image] if value.is_valid), None) if table is not None else None
+    if first is not None and first["path"].as_py():
+        return None
+    return next((name for name in _KEY_COLUMNS if name in data.features), None)
+
+
+def _file_key(path: str | None, place: Place) -> str | None:
+    """Return an image's file name as its key, with the folders that tell it from others; None if it has no name."""
+    if not path:
+        return None
+    inner, _, outer = path.rpartition("::")  # zip://NAME::ARCHIVE
+    if place.remote and outer.startswith(place.remote):
+        name = outer.removeprefix(place.remote).partition("/")[2]  # without the revision
+        return f"{name}/{inner.removeprefix('zip://')}" if inner else name
+    file = Path(path)
+    below = next((file.relative_to(folder) for folder in place.folders if file.is_relative_to(folder)), None)
+    if below is None:
+        return file.name if file.is_absolute() else file.as_posix()
+    parts = below.parts
+    if "snapshots" in parts:  # of a hub repository, below the name of its revision
+        parts = parts[parts.index("snapshots") + 2 :]
+    return "/".join(parts)

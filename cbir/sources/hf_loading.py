@@ -1,0 +1,135 @@
+"""Data sets that Hugging Face `datasets` finds: in a file, a folder or the hub, loaded or as a stream."""
+
+import glob
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cbir.errors import CbirError, UsageError
+from cbir.sources.base import SourceOptions, refuse
+
+ROWS_AT_ONCE = 64
+_BUFFER_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the paths in a data set's rows may lead: into these folders, or to URLs that begin so."""
+
+    folders: tuple[Path, ...] = ()
+    remote: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set: its name, its origin, where its images are, its rows, and how many these are if that is known."""
+
+    name: str
+    origin: str
+    place: Place
+    data: Any
+    count: int | None
+
+
+@contextmanager
+def one_line(text: str) -> Iterator[None]:
+    """Turn whatever `datasets` raises into one line.
+
+    Raises:
+        UsageError: There is no such data set, or it cannot be read.
+        CbirError: The hub cannot be reached.
+    """
+    try:
+        yield
+    except CbirError:
+        raise
+    except ConnectionError as error:
+        hint = "download the data set where there is a network and give the folder or the .parquet file"
+        raise CbirError(f"{text}: the hub cannot be reached: {error}; {hint}") from None
+    except Exception as error:  # a missing set, a wrong split and a broken file share no base class
+        detail = " ".join(str(error.__cause__ or error).split())[:300]
+        raise UsageError(f"cannot read {text}: {type(error).__name__}: {detail}") from None
+
+
+def load_split(text: str, options: SourceOptions) -> Loaded:
+    """Return the data set that the user named: rows of one split, on this machine or as a stream.
+
+    Raises:
+        UsageError: There is no such file, folder or split.
+        Exception: Whatever `datasets` raises; see `one_line`.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be ten lines before our one
+    scheme, _, rest = text.partition(":")
+    split, streaming = options.split or "train", options.streaming
+    load = _stream if streaming else datasets.load_dataset
+    suffix = f"?split={split}" if split != "train" else ""  # rows of two splits are not the same rows
+    if scheme == "hf":
+        repository = rest.removeprefix("//").removeprefix("datasets/")
+        data = load(repository, split=split)
+        place = Place(remote=f"hf://datasets/{repository}@") if streaming else Place(_hub_caches())
+        return Loaded(repository.rsplit("/", 1)[-1], f"hf://{repository}{suffix}", place, data, _count(data, split))
+    if scheme == "imagefolder":
+        path = Path(rest.removeprefix("//")).expanduser().resolve()
+        if not path.is_dir():
+            raise UsageError(f"{text}: {path} is not a folder")
+        data = load("imagefolder", data_dir=str(path), split=split)
+        return Loaded(path.name, f"{path}{suffix}", Place((path,)), data, _count(data, split))
+    path = Path(text).expanduser().resolve()
+    if path.is_dir():
+        refuse(options, ("streaming",), f"{text}, which is read from where it is anyway")
+        saved = datasets.load_from_disk(str(path))
+        if not isinstance(saved, datasets.DatasetDict):
+            refuse(options, ("split",), f"{text}, which has no splits")
+            return Loaded(path.name, str(path), Place((path,)), saved, len(saved))
+        if split not in saved:
+            raise UsageError(f"{text} has no split {split!r}; it has {', '.join(saved)}")
+        return Loaded(path.name, f"{path}{suffix}", Place((path,)), saved[split], len(saved[split]))
+    refuse(options, ("split",), f"{text}, which has no splits")
+    pattern = glob.escape(str(path)) if path.is_file() else str(path)
+    files = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute
+    if not files:
+        raise UsageError(f"{text} does not exist")
+    name = path.stem if path.is_file() else path.parent.name
+    kind = path.suffix[1:].lower()
+    data = load(kind, data_files=pattern, split="train")
+    count = _count(data, split)
+    if count is None and kind == "parquet":
+        import pyarrow.dataset
+
+        count = pyarrow.dataset.dataset(files).count_rows()  # which the files' ends tell
+    return Loaded(name, str(path), Place((path.parent,)), data, count)
+
+
+def _stream(name: str, split: str, **where: str) -> Any:
+    """Return a data set that is read as it is gone through, from where it is."""
+    import datasets
+    import pyarrow.dataset
+
+    builder = datasets.load_dataset_builder(name, **where)
+    if hasattr(builder.config, "fragment_scan_options"):  # Parquet: pyarrow would keep all that it has read of a file
+        reading = {"pre_buffer": False, "use_buffered_stream": True, "buffer_size": _BUFFER_BYTES}
+        builder.config.fragment_scan_options = pyarrow.dataset.ParquetFragmentScanOptions(**reading)
+        builder.config.batch_size = ROWS_AT_ONCE
+    return builder.as_streaming_dataset(split=split)
+
+
+def _count(data: Any, split: str) -> int | None:
+    """Return a data set's number of rows, None if a stream does not know it."""
+    if hasattr(data, "num_rows"):
+        return int(data.num_rows)
+    known = (data.info.splits or {}).get(split)
+    return (known.num_examples or None) if known else None
+
+
+def _hub_caches() -> tuple[Path, ...]:
+    """Return the folders into which the hub's libraries download."""
+    import datasets
+    import huggingface_hub.constants
+
+    return (Path(datasets.config.HF_DATASETS_CACHE).resolve(), Path(huggingface_hub.constants.HF_HOME).resolve())

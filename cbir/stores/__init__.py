@@ -1,0 +1,1 @@
+"""Stores by URL: one contract, and the engines that keep it."""

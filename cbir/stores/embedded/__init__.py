@@ -1,0 +1,1 @@
+"""Engines in this process: Edge and FAISS on one vector log."""

@@ -1,0 +1,147 @@
+"""Builds an engine in a process of its own: it holds the interpreter's lock for minutes, and may die of a full disk."""
+
+import ctypes
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
+from cbir.index.disk import full, is_full
+from cbir.index.memory import peak_memory
+from cbir.index.vector_log import VectorLog
+from cbir.stores.base import ENGINE_KINDS
+
+_CHECKED = 50
+_PR_SET_PDEATHSIG = 1
+_MAX_SCORE_ERROR = 1e-3
+
+
+_CONTEXT = multiprocessing.get_context("forkserver")  # as clean as one that is spawned, and imports once for all
+_CONTEXT.set_forkserver_preload([__name__, *(kind.module for kind in ENGINE_KINDS.values())])
+
+_peaks: list[int] = []
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A child's last word; `peak` is the most bytes of memory that it had."""
+
+    peak: int
+
+
+def build_peak() -> int:
+    """Return the most bytes of memory that a process which built an engine for this one had."""
+    return max(_peaks, default=0)
+
+
+def build_engine(
+    kind: str,
+    folder: Path,
+    log: Path,
+    dimension: int,
+    options: Mapping[str, str],
+    advance: Callable[[int], None],
+) -> None:
+    """Build and check one engine in a child process; `advance` is called with the number of points added.
+
+    Raises:
+        UsageError: It cannot be built with these options.
+        DiskFullError: The disk filled; what was built so far is removed.
+        CbirError: The engine failed or its process died.
+    """
+    receiver, sender = _CONTEXT.Pipe(duplex=False)
+    child = _CONTEXT.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
+    with _without_interrupts():
+        child.start()
+    sender.close()
+    try:
+        while True:
+            try:
+                message = receiver.recv()
+            except EOFError:
+                child.join()
+                raise _died(kind, folder, child.exitcode) from None
+            if isinstance(message, _Built):
+                child.join()
+                _peaks.append(message.peak)
+                return
+            if isinstance(message, CbirError):
+                raise message
+            advance(message)
+    except DiskFullError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+
+
+def _child(
+    sender: Connection, kind: str, folder: Path, log_folder: Path, dimension: int, options: dict[str, str]
+) -> None:
+    _die_with_parent()
+    try:
+        log = VectorLog(log_folder, dimension)
+        engine = ENGINE_KINDS[kind].load()
+        engine.build(folder, log, options, sender.send)
+        _check(kind, folder, log, options)
+        sender.send(_Built(peak_memory()))
+    except Exception as error:  # whatever it is, it is the parent that tells the user
+        told = f"building {folder.name} failed: {error or type(error).__name__}"
+        failed = full(told) if is_full(error, folder.parent) else CbirError(told)
+        with suppress(OSError):  # the parent was killed, and nobody listens
+            sender.send(UsageError(str(error)) if isinstance(error, UsageError) else failed)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C: a process started meanwhile never hears it, and its parent, which ends it, does at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process with its parent, which ends with ours; elsewhere its next message fails."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
+
+
+def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> None:
+    """Search for some stored vectors: a scan must find each with its score, and the index must find something."""
+    index = ENGINE_KINDS[kind].load().open_index(folder, log, options)
+    try:
+        for position in np.random.default_rng(0).permutation(len(log))[:_CHECKED].tolist():
+            vector = log.vector(position)
+            best = max((hit.score for hit in index.search(vector[None], 1, True)[0]), default=0.0)
+            if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
+                raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
+            if not index.search(vector[None], 1, False)[0]:
+                raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
+    finally:
+        index.close()
+
+
+def _died(kind: str, folder: Path, exitcode: int | None) -> CbirError:
+    what = f"the process that built the {kind} index in {folder} was ended"
+    if exitcode is None or exitcode >= 0:
+        return CbirError(f"{what} with code {exitcode}")
+    name = signal.Signals(-exitcode).name
+    if name == "SIGBUS" or is_full(CbirError(), folder.parent):  # the engine writes through memory maps
+        return full(f"{what} by {name}")
+    return CbirError(f"{what} by {name}{'; memory may have run out' if name == 'SIGKILL' else ''}")

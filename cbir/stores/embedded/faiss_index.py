@@ -1,0 +1,266 @@
+"""A FAISS index, by factory string, as an index of a generation.
+
+FAISS knows vectors by position and nothing else; ids and payload come from the vector log, whose positions the
+index shares.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from cbir.errors import DamageError, UsageError
+from cbir.filters.conditions import Filter
+from cbir.index.vector_log import VectorLog
+from cbir.records import Hit, Vector
+
+_FILE = "index.faiss"
+_TRAIN_ROWS = 100_000
+_CHUNK = 10_000
+_FEW = 0.25
+_MORE = 4
+_LARGE = 2**30
+_MOST_LOOPS = 2**26
+_faiss: Any = faiss  # whose stubs lack much of the search parameters
+_LIST_PARAMETERS: dict[Any, Any] = {
+    faiss.IndexIVFRaBitQ: _faiss.IVFRaBitQSearchParameters,
+    faiss.IndexIVFPQ: _faiss.IVFPQSearchParameters,
+    faiss.IndexIVF: _faiss.SearchParametersIVF,
+}
+
+
+def check_options(options: Mapping[str, str], dimension: int) -> None:
+    """Raise `UsageError` unless FAISS can make such an index; asked before any image is read."""
+    for name, least, most in (("HNSW", 2, 512), ("IVF", 1, 2**24)):  # outside of these it takes them, and crashes later
+        for number in re.findall(rf"{name}(\d+)", options["index"]):
+            if not least <= int(number) <= most:
+                raise UsageError(f"FAISS index {options['index']!r}: the number behind {name} is {least} to {most:,}")
+    _new_index(options["index"], dimension)
+
+
+def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
+    """Build the index of all points of `log` in the empty or missing `folder`.
+
+    Raises:
+        UsageError: FAISS knows no such factory string, or needs more points to train on.
+    """
+    index = _new_index(options["index"], log.dimension)
+    if graph := _inner(index, faiss.IndexHNSW):
+        graph.hnsw.efConstruction = int(options["ef_construct"])
+    if not index.is_trained:
+        _train(index, log, options["index"])
+    for start in range(0, len(log), _CHUNK):
+        vectors = log.vectors(start, start + _CHUNK)
+        index.add(vectors)
+        advance(len(vectors))
+    if index.ntotal != len(log):
+        raise DamageError(f"{folder} holds {index.ntotal:,} points of {len(log):,} after building")
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{_FILE}.tmp"
+    faiss.write_index(index, str(beside))
+    beside.replace(folder / _FILE)
+
+
+class FaissIndex:
+    """A FAISS index open for searching.
+
+    FAISS filters by position alone, so a filter is answered from the log's payload table first (see `_filtered`).
+    """
+
+    filtering = "payload table"
+
+    def __init__(self, folder: Path, log: VectorLog, options: Mapping[str, str]):
+        self._owner = _read(folder / _FILE)  # what is cast from it does not keep it alive
+        self._index: Any = faiss.downcast_index(self._owner)
+        self._log = log
+        self._options = options
+        self.indexed = int(self._index.ntotal)
+        self._graph, self._lists = _inner(self._index, faiss.IndexHNSW), _inner(self._index, faiss.IndexIVF)
+        self.access = "graph" if self._graph else "lists" if self._lists else "scan"
+        if self._graph:
+            self._graph.hnsw.efSearch = int(options["ef"])
+        if self._lists:
+            self._lists.nprobe = int(options["nprobe"])
+        if refined := _inner(self._index, faiss.IndexRefine):
+            refined.k_factor = float(options["oversampling"])
+
+    def search(
+        self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
+    ) -> list[list[Hit]]:
+        """Return the at most k best hits of each vector, with payload; FAISS pads with -1, which is left out."""
+        queries = np.ascontiguousarray(vectors, np.float32)
+        if exact:
+            selector = _Selector(self._log.table.mask(where)) if where else None
+            scores, positions = self._flat.search(queries, k, params=_faiss.SearchParameters(sel=selector))
+        elif not where:
+            params = self._params(self._index, effort) if effort else None
+            scores, positions = self._index.search(queries, k, params=params)
+        else:
+            scores, positions = self._filtered(queries, k, effort, where)
+        log = self._log
+        return [
+            [
+                Hit(log.id(position), score, log.payload(position))
+                for score, position in zip(row_scores, row_positions, strict=True)
+                if position >= 0
+            ]
+            for row_scores, row_positions in zip(scores.tolist(), positions.tolist(), strict=True)
+        ]
+
+    def raw(self, vector: Vector, k: int, effort: int | None = None) -> Callable[[], object]:
+        """See `cbir.stores.base.Index.raw`."""
+        index, query = self._index, np.ascontiguousarray(vector[None], np.float32)
+        params = self._params(index, effort) if effort else None
+        return lambda: index.search(query, k, params=params)
+
+    def close(self) -> None:
+        """Nothing to release but memory."""
+
+    def _filtered(self, queries: Vector, k: int, effort: int | None, where: Filter) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and positions (Q, k) of selected points, -1 where there are no more.
+
+        A graph gives the 4 `ef` best of all points: if k of them are selected, these are the answer. Otherwise, and
+        where few are selected, those are scanned. Lists are searched the more of, the fewer are wanted.
+        """
+        chosen = self._log.table.mask(where)
+        wanted = int(chosen.sum())
+        if self._lists:
+            probes = math.ceil((effort or int(self._options["nprobe"])) * self.indexed / max(wanted, 1))
+            probe = partial(self._probe, selector=_Selector(chosen))
+            ask, again = partial(probe, lists=probes), partial(probe, lists=self._lists.nlist)
+        elif self._graph and wanted >= _FEW * self.indexed:
+            ask, again = partial(self._walk, effort=effort, chosen=chosen), partial(self._scan, where=where)
+        else:
+            return self._scan(queries, k, where)
+        scores, positions = ask(queries, k)
+        lacking = (positions >= 0).sum(axis=1) < min(k, wanted)
+        if lacking.any():
+            scores[lacking], positions[lacking] = again(queries[lacking], k)
+        return scores, positions
+
+    def _probe(self, queries: Vector, k: int, lists: int, selector: "_Selector") -> tuple[np.ndarray, np.ndarray]:
+        """Return the best of the selected in so many lists."""
+        params = self._params(self._index, lists, selector)
+        found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=params)
+        return found
+
+    def _walk(
+        self, queries: Vector, k: int, effort: int | None, chosen: npt.NDArray[np.bool_]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the selected among the best of all points, (Q, k), -1 where there are no more."""
+        width = max(k, _MORE * (effort or int(self._options["ef"])))
+        scores, positions = self._index.search(queries, width, params=self._params(self._index, width))
+        left_out = (positions < 0) | ~chosen[positions]
+        order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
+        positions = np.where(left_out, -1, positions)
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+
+    def _params(self, index: Any, width: int, selector: "_Selector | None" = None) -> Any:
+        """Return the search parameters of an index, and of those within it; all are needed if one is given."""
+        index = faiss.downcast_index(index)
+        if isinstance(index, faiss.IndexPreTransform):
+            return _faiss.SearchParametersPreTransform(index_params=self._params(index.index, width, selector))
+        if isinstance(index, faiss.IndexRefine):
+            inner = self._params(index.base_index, width, selector)
+            return _faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=inner)
+        if isinstance(index, faiss.IndexHNSW):
+            return _faiss.SearchParametersHNSW(efSearch=width)
+        if isinstance(index, faiss.IndexIVF):
+            kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
+            return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, width))
+        return _faiss.SearchParameters(sel=selector)
+
+    def _scan(self, queries: Vector, k: int, where: Filter) -> tuple[np.ndarray, np.ndarray]:
+        """Compare with every selected vector, as the index keeps them."""
+        selector = _Selector(self._log.table.mask(where))
+        storage: Any = self._index
+        if self._graph:
+            storage = faiss.downcast_index(self._index.storage) if self._graph is self._index else self._flat
+        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=self._params(storage, k, selector))
+        return found
+
+    @cached_property
+    def _flat(self) -> faiss.Index:
+        """Return the whole vectors as a flat index: the index's own where it keeps them, else from the log."""
+        storage = faiss.downcast_index(self._index.storage) if self._graph is self._index else self._index
+        if isinstance(storage, faiss.IndexFlat):
+            return storage
+        flat = faiss.IndexFlatIP(self._log.dimension)
+        for start in range(0, len(self._log), _CHUNK):
+            flat.add(self._log.vectors(start, start + _CHUNK))
+        return flat
+
+
+class _Selector(faiss.IDSelectorBitmap):
+    """Selects the positions that a mask has; keeps the bits that FAISS only points to."""
+
+    def __init__(self, mask: npt.NDArray[np.bool_]):
+        self._bits = np.packbits(mask, bitorder="little")
+        super().__init__(len(self._bits), faiss.swig_ptr(self._bits))
+
+
+def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> FaissIndex:
+    """Open a built index for searching.
+
+    Raises:
+        DamageError: The file cannot be read, or does not hold as many points as the log.
+    """
+    index = FaissIndex(folder, log, options)
+    if index.indexed != len(log):
+        raise DamageError(f"{folder} holds {index.indexed:,} points of {len(log):,}")
+    return index
+
+
+def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
+    rows = np.sort(np.random.default_rng(0).permutation(len(log))[:_TRAIN_ROWS])
+    starts = range(0, len(log), _CHUNK)
+    sample = np.concatenate(
+        [log.vectors(at, at + _CHUNK)[rows[(rows >= at) & (rows < at + _CHUNK)] - at] for at in starts]
+    )
+    try:
+        index.train(sample)
+    except RuntimeError as error:
+        raise UsageError(
+            f"FAISS cannot train {factory} on {len(sample):,} points: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def _inner(index: faiss.Index, kind: type[faiss.Index]) -> Any:
+    """Return the index of a kind that this one is or has within it, or None."""
+    index = faiss.downcast_index(index)
+    while not isinstance(index, kind):
+        if isinstance(index, faiss.IndexPreTransform):
+            index = faiss.downcast_index(index.index)
+        elif isinstance(index, faiss.IndexRefine):
+            index = faiss.downcast_index(index.base_index)
+        else:
+            return None
+    return index
+
+
+def _read(path: Path) -> faiss.Index:
+    """Return the index in a file, whose bytes the manifest has vouched for; a large one is mapped, not read."""
+    size = path.stat().st_size
+    faiss.set_deserialization_loop_limit(_MOST_LOOPS)
+    faiss.set_deserialization_vector_byte_limit(max(size, 2**20))
+    try:
+        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC if size > _LARGE else 0)
+    except RuntimeError as error:
+        raise DamageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _new_index(factory: str, dimension: int) -> faiss.Index:
+    try:
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError:
+        raise UsageError(
+            f"FAISS knows no index {factory!r} for {dimension} dimensions; Flat, HNSW16 and IVF256,Flat are examples"
+            " of what it calls a factory string"
+        ) from None

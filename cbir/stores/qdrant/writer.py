@@ -1,0 +1,297 @@
+"""Points into a collection of a Qdrant server."""
+
+import base64
+import logging
+import threading
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from pydantic_core import to_json
+from qdrant_client import QdrantClient, models
+
+from cbir.errors import CbirError, UsageError
+from cbir.filters.conditions import field_path, values_of
+from cbir.index.generation import Plan
+from cbir.index.stored_ids import Known
+from cbir.pipeline.journal import Failure, server_journal
+from cbir.pipeline.writers import Progress
+from cbir.records import IDENTITY, Payload, Point, changed
+from cbir.settings import Settings
+from cbir.stores.embedded.writer import require_same
+from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server, ServerError
+from cbir.stores.qdrant.store import (
+    DIGEST,
+    THUMBNAIL,
+    VERSION,
+    CollectionRecord,
+    aliases_of,
+    create_collection,
+    move_alias,
+    read_record,
+    require_options,
+    scroll,
+    write_record,
+)
+
+BODY_BYTES = 4_900_000
+"""Most bytes of one request; a point that is larger goes alone."""
+
+_IN_FLIGHT = 4
+"""Requests at once: the server works on some while others travel, and no more than these are in memory."""
+
+_TIMEOUT_SECONDS = 60
+_SERVER_TAKES = 32 * 2**20
+_BYTES_A_FLOAT = 25  # the longest that a double gets in JSON, and its comma
+_BYTES_A_POINT = 100  # the id and what stands around it
+_ABOUT_THE_REQUEST = frozenset({400, 413, 422})
+_MOST_REFUSED = 1000
+_IDS_AT_ONCE = 10_000
+_CHANGED_AT_ONCE = 500
+_LONGEST_TEXT = 100  # what is longer is a description, which nobody filters by
+_INDEX_KINDS = {
+    str: models.PayloadSchemaType.KEYWORD,
+    int: models.PayloadSchemaType.INTEGER,
+    float: models.PayloadSchemaType.FLOAT,
+    bool: models.PayloadSchemaType.BOOL,
+}
+
+log = logging.getLogger(__name__)
+
+
+class ServerSink:
+    """A collection being filled. A point counts as stored when the server has applied it (`wait=True`).
+
+    Attributes:
+        name: The server and the collection.
+        journal_path: Where this machine keeps the journal.
+        known: What the collection had when the sink was opened.
+        resumed: How many of these an unfinished run has left.
+
+    Raises:
+        UsageError: The collection is not one of cbir's, or was made with another model or from another source.
+        CbirError: The server cannot be reached, or refuses.
+    """
+
+    def __init__(self, url: str, plan: Plan, settings: Settings, same_source: bool):
+        self._server = server = Server(url, settings, settings.server_retry_seconds, _TIMEOUT_SECONDS)
+        self._collection = plan.collection
+        self.name = f"{server.url} {plan.collection}"
+        self.journal_path = server_journal(settings, server.url, plan.collection)
+        there = server.ask(lambda client: client.get_collections(), READ_RETRY_SECONDS).collections
+        names = {one.name for one in there}
+        aliases = aliases_of(server)
+        if plan.collection in aliases:
+            raise UsageError(f"{self.name} is an alias of {aliases[plan.collection]}; name that one or another")
+        self._indexed = set(IDENTITY)
+        self._alias = plan.alias
+        if plan.alias in names:
+            log.warning(
+                "warning: %s has a collection named %s, so no alias can be: name this one, %s, when searching",
+                *(server.url, plan.alias, plan.collection),
+            )
+            self._alias = ""
+        self._record = self._made_or_found(plan, plan.collection in names, same_source)
+        self.needs_publishing = self._record.building or bool(
+            self._alias and aliases.get(self._alias) != plan.collection
+        )
+        self.known = Known.of(self._rows())
+        self.resumed = len(self.known) if self._record.building else 0
+        self._refused_in_a_row, self._counting = 0, threading.Lock()
+
+    def require_room(self, fresh: int) -> None:
+        """A server does not say what room it has."""
+
+    def write(self, points: Sequence[Point]) -> list[Failure]:
+        """Return when the server has applied the points; those that it refuses are returned with its reason.
+
+        Raises:
+            CbirError: The server cannot be reached any more, or refuses everything.
+        """
+        for point in points:
+            self._index_fields(point.payload)
+        refused: list[Failure] = []
+        pending: deque[Future[list[Failure]]] = deque()
+        pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="upsert")
+        try:
+            for batch, size in _batches(map(_struct, points)):
+                if len(pending) == _IN_FLIGHT:
+                    refused += pending.popleft().result()
+                pending.append(pool.submit(self._send, batch, size))
+            for one in pending:
+                refused += one.result()
+        except BaseException:  # an interrupt, too, which must not wait for what is tried again
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return refused
+
+    def _send(self, batch: list[models.PointStruct], size: int) -> list[Failure]:
+        if size > _SERVER_TAKES:  # it would hang up in the middle of the request
+            return [_failure(batch[0], f"it takes {size:,} bytes, a server {_SERVER_TAKES:,}")]
+        return self._upsert(batch)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Return when the server has removed the points with these ids, if it had them."""
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            self._delete(models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE])))
+
+    def update(self, ids: Sequence[str], changes: Payload) -> None:
+        """Return when the server has changed these payload fields of the points with these ids."""
+        self._index_fields(changes)
+        for start in range(0, len(ids), _CHANGED_AT_ONCE):
+            some = list(ids[start : start + _CHANGED_AT_ONCE])
+            found = self._server.ask(partial(self._payloads, ids=some))
+            operations = [one for record in found for one in _operations(record, changes)]
+            if operations:
+                self._server.ask(partial(self._apply, operations=operations))
+
+    def described(self) -> Iterator[tuple[str, Payload]]:
+        """Yield (id, payload) of every point, the payload with key and SHA-256 alone."""
+        for point in scroll(self._server, self._collection, payload=["key", "sha256"]):
+            yield str(point.id), point.payload or {}
+
+    def thumbnails(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (key, thumbnail) of every point."""
+        for point in scroll(self._server, self._collection, payload=["key", THUMBNAIL]):
+            payload = point.payload or {}
+            yield str(payload.get("key", "")), base64.b64decode(payload.get(THUMBNAIL, ""))
+
+    def flush(self) -> None:
+        """Nothing waits here: every write was acknowledged."""
+
+    def publish(self, progress: Progress) -> None:
+        """Declare the collection complete, and move the data set's alias to it in one step."""
+        if self._record.building:
+            self._record = replace(self._record, building=False)
+            write_record(self._server, self._collection, self._record)
+        if self._alias:
+            move_alias(self._server, self._alias, self._collection)
+        self.needs_publishing = False
+
+    def close(self) -> None:
+        """Nothing to release: the process has one client for the server."""
+
+    def _delete(self, some: models.PointIdsList) -> None:
+        self._server.ask(lambda client: client.delete(self._collection, some, wait=True))
+
+    def _payloads(self, client: QdrantClient, ids: list[str]) -> list[models.Record]:
+        without = models.PayloadSelectorExclude(exclude=[THUMBNAIL])
+        return client.retrieve(self._collection, ids, with_payload=without)
+
+    def _apply(self, client: QdrantClient, operations: list[models.UpdateOperation]) -> object:
+        return client.batch_update_points(self._collection, operations, wait=True)
+
+    def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
+        """Return the record of the collection, which another ingest may be making at this moment."""
+        record = read_record(self._server, plan.collection)
+        if record is None and is_there:
+            raise UsageError(
+                f"{self._server.url} has a collection {plan.collection} that cbir did not make;"
+                " name another --collection"
+            )
+        if record is None:
+            created, options = datetime.now(UTC).isoformat(), dict(self._server.given)
+            record = CollectionRecord(plan.dataset, plan.source, plan.model, created, options, building=True)
+            try:
+                create_collection(self._server, plan.collection, record)
+            except ServerError as error:
+                theirs = read_record(self._server, plan.collection) if error.status in (400, 409) else None
+                if theirs is None:
+                    raise
+                record = theirs
+        require_same(record, plan, self.name, same_source)
+        require_options(self._server, plan.collection, record)
+        schema = self._server.ask(lambda client: client.get_collection(plan.collection)).payload_schema
+        self._indexed.update(path.strip('"') for path in schema)
+        return record
+
+    def _index_fields(self, payload: Payload) -> None:
+        """Let the server index each field for filters and facets, by the kind of the first value that comes."""
+        for field in payload.keys() - self._indexed:
+            value = next(iter(values_of(payload, field)), None)
+            if value is not None:
+                self._indexed.add(field)
+                kind = _INDEX_KINDS.get(type(value))
+                if kind is not None and '"' not in field and len(str(value)) <= _LONGEST_TEXT:
+                    self._server.ask(partial(self._create_index, field=field, kind=kind))
+
+    def _create_index(self, client: QdrantClient, field: str, kind: models.PayloadSchemaType) -> object:
+        return client.create_payload_index(self._collection, field_path(field), kind)
+
+    def _rows(self) -> Iterator[tuple[bytes, str, str]]:
+        for point in scroll(self._server, self._collection, payload=[VERSION, DIGEST]):
+            if isinstance(point.id, str):  # a number is none of ours
+                payload = point.payload or {}
+                yield uuid.UUID(point.id).bytes, str(payload.get(VERSION, "")), str(payload.get(DIGEST, ""))
+
+    def _upsert(self, points: list[models.PointStruct]) -> list[Failure]:
+        """Store points; a request that the server refuses is halved until it is known which points it refuses."""
+        try:
+            self._server.ask(lambda client: client.upsert(self._collection, points, wait=True))
+        except ServerError as error:
+            if error.status not in _ABOUT_THE_REQUEST:
+                raise
+            if len(points) > 1:
+                middle = len(points) // 2
+                return self._upsert(points[:middle]) + self._upsert(points[middle:])
+            with self._counting:
+                self._refused_in_a_row += 1
+            if self._refused_in_a_row >= _MOST_REFUSED:
+                raise CbirError(f"{error} (so it said of {_MOST_REFUSED:,} images in a row)") from None
+            return [_failure(points[0], f"the server refused it: {error.reason or error.status}")]
+        self._refused_in_a_row = 0
+        return []
+
+
+def _struct(point: Point) -> models.PointStruct:
+    own = {
+        VERSION: point.version,
+        DIGEST: point.digest,
+        THUMBNAIL: base64.b64encode(point.thumbnail).decode(),
+    }
+    return models.PointStruct(id=point.id, vector=point.vector.tolist(), payload={**point.payload, **own})
+
+
+def _operations(record: models.Record, changes: Payload) -> list[models.UpdateOperation]:
+    """Return what sets and removes payload fields of one point."""
+    payload: dict[str, Any] = dict(record.payload or {})
+    version, before = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
+    point = changed(Point(str(record.id), np.empty(0, np.float32), payload, version, b"", before), changes)
+    there = {name: value for name, value in changes.items() if value is not None}
+    gone = [field_path(name) for name, value in changes.items() if value is None]
+    own = {VERSION: point.version, DIGEST: point.digest}
+    operations: list[models.UpdateOperation] = [
+        models.SetPayloadOperation(set_payload=models.SetPayload(payload={**there, **own}, points=[record.id]))
+    ]
+    if gone:
+        operations.append(
+            models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=gone, points=[record.id]))
+        )
+    return operations
+
+
+def _failure(point: models.PointStruct, reason: str) -> Failure:
+    payload = point.payload or {}
+    return Failure(str(point.id), str(payload["key"]), reason, str(payload[VERSION]), str(payload["sha256"]))
+
+
+def _batches(points: Iterable[models.PointStruct]) -> Iterator[tuple[list[models.PointStruct], int]]:
+    """Yield the points in lists, each with the bytes it takes at most: `BODY_BYTES`, unless it is one point."""
+    batch: list[models.PointStruct] = []
+    size = 0
+    for point in points:
+        length = _BYTES_A_POINT + _BYTES_A_FLOAT * len(cast(list[float], point.vector)) + len(to_json(point.payload))
+        if batch and size + length > BODY_BYTES:
+            yield batch, size
+            batch, size = [], 0
+        batch.append(point)
+        size += length
+    if batch:
+        yield batch, size

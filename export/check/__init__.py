@@ -1,0 +1,1 @@
+"""Comparison of exported files with the backbone in torch."""

@@ -1,0 +1,169 @@
+"""Proof of an exported file: from image files on, its vectors against those of torch behind timm's own transform.
+
+The chain torch, ONNX fp32 and, where that is what is built, ONNX fp16 or int8 is measured link by link, and kept
+beside the model file.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from cbir.errors import CbirError, ImageError, UsageError
+from cbir.evaluation.retrieval import accuracy, neighbours
+from cbir.images.decode import MAX_MEGAPIXELS, decode
+from cbir.models.sealed import Agreement, Embedder, Precision
+from cbir.records import Item, Vector, plain
+from cbir.sources.base import SourceOptions, open_source
+
+log = logging.getLogger(__name__)
+
+PICTURES = 256
+NEIGHBOURS = 10
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file has to reach to be written; None is not looked at."""
+
+    cosine_min: float | None = None
+    cosine_p50: float | None = None
+    neighbour_overlap: float | None = None
+
+
+LIMITS: dict[Precision, Limits] = {
+    "fp32": Limits(cosine_min=0.9999),
+    "fp16": Limits(cosine_min=0.9999),
+    "int8": Limits(cosine_p50=0.9, neighbour_overlap=0.5),
+}
+"""For int8 they part the nets that rank as before from those that collapse."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Image files with their classes."""
+
+    source: str
+    files: list[bytes]
+    labels: list[str | None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain: how the vectors after it agree with those before it."""
+
+    before: str
+    after: str
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept beside a model file.
+
+    Attributes:
+        model: Its name.
+        sha256: Its seal.
+        pictures: The source of the pictures; how many is in each agreement.
+        calibration: The source of other pictures, which int8 was calibrated on.
+        limits: What the last link had to reach.
+        forced: True if it did not, and was written all the same.
+        links: Each step, and last torch against the file itself.
+    """
+
+    model: str
+    sha256: str
+    pictures: str
+    calibration: str | None
+    limits: Limits
+    forced: bool
+    links: list[Link]
+
+
+RECORD = TypeAdapter(Record)
+
+
+def sample_pictures(count: int = PICTURES, shift: float = 0.0, source: str = "sample://openmoji") -> Pictures:
+    """Return image files of a source that can be decoded, spread evenly over it.
+
+    Args:
+        count: How many; all if there are fewer.
+        shift: Of the way from each to the next; with another shift they are other pictures.
+        source: What `open_source` takes.
+
+    Raises:
+        UsageError: There is no such source, or none of these pictures can be decoded.
+    """
+    items: list[Item] = list(open_source(source, SourceOptions()).items)
+    step = max(1.0, len(items) / count)
+    rows = [int((at + shift) * step) for at in range(min(count, len(items)))]
+    files, labels = [], []
+    for item in (items[row] for row in rows if row < len(items)):
+        try:
+            data = item.read()
+            decode(data)
+        except (ImageError, OSError) as error:
+            log.warning("%s is left out: %s", plain(item.key), error)
+            continue
+        files.append(data)
+        labels.append(item.label)
+    if not files:
+        raise UsageError(f"{source}: none of its pictures can be decoded")
+    return Pictures(source, files, labels)
+
+
+def file_vectors(embedder: Embedder, files: Sequence[bytes]) -> Vector:
+    """Return the (N, D) unit vectors that a model file gives."""
+    found = []
+    for start in range(0, len(files), _BATCH):
+        found.append(embedder.embed([embedder.decode(data, MAX_MEGAPIXELS) for data in files[start : start + _BATCH]]))
+    return np.concatenate(found)
+
+
+def agree(reference: Vector, vectors: Vector, labels: Sequence[str | None]) -> Agreement:
+    """Return how vectors agree with the reference's of the same pictures, all unit vectors (N, D)."""
+    cosine = (reference * vectors).sum(axis=1) if reference.shape == vectors.shape else np.array([np.nan])
+    k = min(NEIGHBOURS, len(reference) - 1)
+    ranked = [neighbours(one, one, k, exclude_self=True) for one in (reference, vectors)]
+    shared = [len(np.intersect1d(a, b)) / k for a, b in zip(*ranked, strict=True)]
+    precision: list[float | None] = [None, None]
+    if all(labels) and len(set(labels)) > 1:
+        classes = np.asarray(labels)
+        hits = [one[:, :5] for one in ranked]
+        precision = [accuracy(classes[one] == classes[:, None], classes).precision_at_k for one in hits]
+    before, after = precision
+    return Agreement(
+        pictures=len(reference),
+        cosine_min=round(float(cosine.min()), 7),
+        cosine_p1=round(float(np.percentile(cosine, 1)), 7),
+        cosine_p50=round(float(np.median(cosine)), 7),
+        neighbour_overlap=round(float(np.mean(shared)), 4),
+        precision_at_5=None if after is None else round(after, 4),
+        precision_at_5_change=None if before is None or after is None else round(after - before, 4),
+    )
+
+
+def shortfall(agreement: Agreement, limits: Limits) -> str | None:
+    """Return in words what an agreement has too little of, None if it reaches the limits."""
+    found = []
+    for name in ("cosine_min", "cosine_p50", "neighbour_overlap"):
+        limit, value = getattr(limits, name), getattr(agreement, name)
+        if limit is not None and not value >= limit:
+            found.append(f"{name.replace('_', ' ')} {value:.5g}, needed {limit}")
+    return "; ".join(found) or None
+
+
+def require(agreement: Agreement, precision: Precision, remedy: str) -> None:
+    """Raise `CbirError` if a file falls below the limits of its precision."""
+    lack = shortfall(agreement, LIMITS[precision])
+    if lack:
+        raise CbirError(f"the {precision} file differs from torch: {lack}; {remedy}")
+
+
+def record_path(model: Path) -> Path:
+    """Return where the record of a model file is: NAME.parity.json beside it."""
+    return model.with_suffix(".parity.json")

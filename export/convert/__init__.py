@@ -1,0 +1,1 @@
+"""From a backbone to a sealed ONNX file."""

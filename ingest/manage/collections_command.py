@@ -1,0 +1,151 @@
+"""`cbir-ingest collections`: list, compare, drop, choose, keep as a file and restore."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cbir import terminal
+from cbir.errors import UsageError
+
+from ..options import Stores
+
+app = terminal.new_app(
+    "What is stored: list it, compare it, drop it, keep it in a file and restore it.", default="list"
+)
+
+Name = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.")]
+OneStore = Annotated[
+    str | None, typer.Option("--store", help="The store. (default: the first of $CBIR_STORES, or ./index)")
+]
+
+
+@app.command("list")
+def list_(
+    store: Stores = None, as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False
+) -> None:
+    """List the collections, the one that is opened by default first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cbir.settings import load_settings
+    from cbir.stores.catalog import list_store
+
+    settings = load_settings()
+    found = {}
+    for url in store or settings.store_urls:
+        found.update({(one.store, one.collection): one for one in list_store(url, settings)})
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(one) for one in found.values()]) + "\n")
+        return
+    table = Table("collection", "means", "model", "points", "indexes", "MB", "state", box=None, pad_edge=False)
+    for one in found.values():
+        points, size = (f"{value:,}" if value is not None else "?" for value in (one.points, one.megabytes))
+        table.add_row(one.collection, one.alias, one.model, points, ", ".join(one.indexes), size, one.state)
+    Console(highlight=False, markup=False).print(table if found else "no collection yet")
+
+
+@app.command()
+def compare(
+    first: Name,
+    second: Name,
+    store: OneStore = None,
+    other: Annotated[
+        str | None, typer.Option("--with", metavar="STORE", help="The second collection's store, if it is another.")
+    ] = None,
+) -> None:
+    """Compare two collections: which pictures are in one only, which have changed, how alike the vectors are."""
+    from cbir.settings import load_settings
+    from cbir.stores.base import open_store
+
+    from .catalog import compare as compare_stores
+
+    settings = load_settings()
+    url = store or settings.store_urls[0]
+    one, two = open_store(url, first, settings), open_store(other or url, second, settings)
+    try:
+        found = compare_stores(one, two)
+    finally:
+        one.close()
+        two.close()
+    typer.echo(f"{found.same:,} pictures are in both and the same")
+    cosine = "not comparable: other models" if found.lowest_cosine is None else f"{found.lowest_cosine:.6f}"
+    typer.echo(f"lowest cosine of their vectors: {cosine}")
+    parts = (
+        (f"only in {first}", found.only_first),
+        (f"only in {second}", found.only_second),
+        ("changed", found.changed),
+    )
+    for what, keys in parts:
+        shown = [*map(terminal.printable, keys[:5]), *(["..."] if len(keys) > 5 else [])]
+        typer.echo(f"{what}: {len(keys):,}" + (f" ({', '.join(shown)})" if keys else ""))
+
+
+@app.command()
+def drop(
+    name: Name, store: OneStore = None, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Remove a collection, its indexes and its journal."""
+    from cbir.settings import load_settings
+
+    from .catalog import drop as drop_collection
+
+    settings = load_settings()
+    url = store or settings.store_urls[0]
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Remove {name} from {url} for good?")):
+        raise UsageError(f"{name} was not removed; say --yes")
+    drop_collection(url, name, settings)
+
+
+@app.command()
+def use(name: Name, store: OneStore = None) -> None:
+    """Make a collection the one that searches open by default, and that the data set's name means."""
+    from cbir.settings import load_settings
+
+    from .catalog import use as use_collection
+
+    settings = load_settings()
+    use_collection(store or settings.store_urls[0], name, settings)
+
+
+@app.command()
+def snapshot(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    store: OneStore = None,
+    model: Annotated[
+        Path | None, typer.Option(help="File of the model that made the vectors, if the store keeps none.")
+    ] = None,
+) -> None:
+    """Write a collection (points and model, without indexes) into one file."""
+    from cbir.settings import load_settings
+    from cbir.stores.base import open_store
+
+    from .snapshot import snapshot as write_snapshot
+
+    settings = load_settings()
+    opened = open_store(store or settings.store_urls[0], name, settings)
+    try:
+        count = write_snapshot(opened, file, model)
+    finally:
+        opened.close()
+    typer.echo(f"{file}: {count:,} points")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="File that snapshot wrote.")],
+    store: Stores = None,
+    collection: Annotated[str | None, typer.Option(help="Name to restore it under. (default: its own)")] = None,
+) -> None:
+    """Store what a snapshot holds, and build the indexes."""
+    from cbir.settings import load_settings
+
+    from .snapshot import restore as restore_snapshot
+
+    settings = load_settings()
+    name, count = restore_snapshot(file, list(store or settings.store_urls), collection, settings)
+    typer.echo(f"{name}: {count:,} points")

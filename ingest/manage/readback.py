@@ -1,0 +1,124 @@
+"""What a target holds, read back before it is published, and compared with what was written."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cbir import terminal
+from cbir.errors import CbirError
+from cbir.index.generation import BUILDING, LOG, Plan, open_generation
+from cbir.index.stored_ids import Known
+from cbir.index.vector_log import VectorLog
+from cbir.pipeline.writers import Sink
+from cbir.records import Payload, Point
+from cbir.settings import Settings
+
+_ASKED_AT_ONCE = 100
+_LOWEST_COSINE = 1 - 1e-5
+_CLOSE = 1e-12  # a server may read the last digit of a number otherwise
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A target read back: id and payload of every point, and what gets the points with these ids whole."""
+
+    described: Iterator[tuple[str, Payload]]
+    get: Callable[[Sequence[str]], dict[str, Point]]
+
+
+def require_same(name: str, stored: Stored, read: Known, sample: Sequence[Point], alone: bool) -> None:
+    """Raise `CbirError` unless a target holds what was read: every id with its picture's hash, and a sample whole.
+
+    Args:
+        name: The target's name.
+        stored: What it holds.
+        read: Ids and pictures' hashes (as digests) of what was read.
+        sample: Some of it.
+        alone: It must hold nothing else.
+    """
+    same = others = 0
+    with terminal.progress("comparing", len(read), "points") as advance:
+        for identity, payload in stored.described:
+            is_same = read.has(identity, "", str(payload.get("sha256", "")))
+            same, others = same + is_same, others + (not is_same)
+            advance(1)
+    if same < len(read):
+        raise _differs(name, f"{len(read) - same:,} of {len(read):,} points are not there, or hold another picture")
+    if others and alone:
+        raise _differs(name, f"it has {others:,} points more than were read")
+    if others:
+        log.warning("%s has %s points that the source does not have; they stay", name, f"{others:,}")
+    for start in range(0, len(sample), _ASKED_AT_ONCE):
+        part = sample[start : start + _ASKED_AT_ONCE]
+        found = stored.get([point.id for point in part])
+        for point in part:
+            what = _difference(point, found.get(point.id))
+            if what:
+                raise _differs(name, f"{terminal.printable(str(point.payload['key']))} has {what}")
+
+
+def of_folder(folder: Path, plan: Plan) -> Stored:
+    """Return what a collection's next generation is built of, or the published one if nothing is to be new."""
+    building = folder / BUILDING / LOG
+    if building.is_dir():
+        held = VectorLog(building, plan.model.dimension)
+    else:
+        held = open_generation(folder.parent, folder.name).log()
+
+    def get(ids: Sequence[str]) -> dict[str, Point]:
+        return {one: held.point(at) for one in ids if (at := held.position(one)) is not None}
+
+    return Stored(((one.id, one.payload) for one in held.points()), get)
+
+
+def of_server(sink: Sink, url: str, plan: Plan, settings: Settings) -> Stored:
+    """Return what a server has in a collection, complete or not."""
+    from cbir.stores.qdrant.server import Server
+    from cbir.stores.qdrant.store import to_point
+
+    server = Server(url, settings, settings.server_retry_seconds)
+
+    def get(ids: Sequence[str]) -> dict[str, Point]:
+        found = server.ask(
+            lambda client: client.retrieve(plan.collection, list(ids), with_payload=True, with_vectors=True)
+        )
+        return {str(one.id): to_point(one) for one in found}
+
+    return Stored(sink.described(), get)
+
+
+def _difference(point: Point, other: Point | None) -> str:
+    if other is None:
+        return "gone"
+    lengths = float(np.linalg.norm(point.vector) * np.linalg.norm(other.vector))
+    cosine = float(point.vector @ other.vector) / lengths if lengths else 0.0
+    if not cosine >= _LOWEST_COSINE:
+        return f"another vector (cosine {cosine:.6f})"
+    if not _alike(point.payload, other.payload):
+        return "another payload"
+    return "" if point.thumbnail == other.thumbnail else "another thumbnail"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return True if two JSON values are the same, but for the order of fields and the last digit of a number."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_CLOSE)
+    return bool(one == other)
+
+
+def _differs(name: str, what: str) -> CbirError:
+    return CbirError(
+        f"{name} does not hold what was read: {what}; it was not published. Drop it there (cbir-ingest collections"
+        " drop) and run the same command again"
+    )

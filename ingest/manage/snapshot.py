@@ -1,0 +1,127 @@
+"""A collection as one file, and back: whatever store it came from, any store takes it.
+
+A tar file laid out as a generation without its indexes: the model that made the vectors, every point in a vector log,
+and the manifest with the hash of both. Indexes are built where it is restored.
+"""
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from cbir import terminal
+from cbir.errors import DamageError, UsageError
+from cbir.index.disk import full_disk_is_one_line
+from cbir.index.generation import (
+    LOG,
+    MANIFEST,
+    MODEL,
+    Generation,
+    Manifest,
+    Plan,
+    check_collection,
+    load,
+    manifest_of,
+    save,
+)
+from cbir.index.vector_log import LogWriter, VectorLog, segment_path
+from cbir.models.sealed import read_sealed, seal_of
+from cbir.settings import Settings
+from cbir.stores.base import Store
+
+from .transfer import AT_ONCE, fill, model_file
+
+_INSIDE = (MANIFEST, MODEL, LOG)
+
+
+def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
+    """Write an open collection into the file `target`, beside it and renamed; return the number of points.
+
+    `model` is the file of the model that made the vectors, if the store keeps none and it is not packaged.
+
+    Raises:
+        UsageError: The file is there already, or the model that made the vectors is not to be had.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already; name another file")
+    info = store.info
+    with full_disk_is_one_line(), _workplace(target.resolve().parent) as folder:
+        shutil.copyfile(model_file(info.model, store.model(), model), folder / MODEL)
+        writer = LogWriter(segment_path(folder / LOG, 1), info.model.dimension)
+        with terminal.progress("writing", info.count, "points") as advance:
+            stream = store.points()
+            while points := list(islice(stream, AT_ONCE)):
+                writer.append(points)
+                advance(len(points))
+        writer.close()
+        log = VectorLog(folder / LOG, info.model.dimension)
+        plan = Plan(info.collection, info.dataset, info.source, info.model, None)
+        manifest = manifest_of(folder, plan, {}, log)
+        save(folder / MANIFEST, manifest)
+        beside = folder.with_suffix(".tar")
+        try:
+            with tarfile.open(beside, "x") as tar:
+                for name in _INSIDE:
+                    tar.add(folder / name, name)
+            beside.rename(target)
+        finally:
+            beside.unlink(missing_ok=True)
+        return len(log)
+
+
+def restore(file: Path, stores: Sequence[str], collection: str | None, settings: Settings) -> tuple[str, int]:
+    """Store and publish what a snapshot holds; return the collection's name and the number of points.
+
+    What was stored when it was ended early is kept, and the same call goes on.
+
+    Raises:
+        UsageError: It is no snapshot, or a store has another collection of that name.
+        DamageError: It is damaged; nothing was stored.
+        CbirError: A store failed or refused points; nothing was published there.
+    """
+    with full_disk_is_one_line(), _workplace(file.resolve().parent) as folder:
+        _extract(file, folder)
+        held = Generation(folder, load(folder / MANIFEST, Manifest))
+        for damage in held.damage():
+            raise DamageError(f"{file}: {damage.path.relative_to(folder)} is damaged: {damage.what}")
+        log, manifest = held.log(), held.manifest
+        if seal_of(read_sealed(folder / MODEL)) != manifest.model.sha256:
+            raise DamageError(f"{file}: its model is not the one that its vectors were made with")
+        plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
+        check_collection(plan.collection)
+        moved = fill(plan, log.points, len(log), folder / MODEL, stores, settings, "restoring")
+        return moved.collection, moved.points
+
+
+@contextmanager
+def _workplace(parent: Path) -> Iterator[Path]:
+    """Make a folder on the disk of the snapshot, and remove it in the end."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".cbir-snapshot-", dir=parent))
+    except OSError as error:
+        raise UsageError(f"{parent}: {error.strerror}; a snapshot needs room beside it") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _extract(file: Path, folder: Path) -> None:
+    """Extract what a snapshot may hold, and nothing else: the names of a tar file are not to be trusted."""
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if (
+                    path.parts[:1] == (LOG,) and len(path.parts) == 2 and path.suffix == ".log"
+                ) or member.name in _INSIDE[:2]:
+                    tar.extract(member, folder, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise
+        raise UsageError(f"{file} is not a snapshot that can be read: {error}") from None
+    if not (folder / MANIFEST).is_file() or not (folder / MODEL).is_file():
+        raise UsageError(f"{file} is not a snapshot of cbir; `cbir-ingest collections snapshot` makes one")

@@ -1,0 +1,122 @@
+"""Filters by every field that the collection can be filtered by: values with their counts, and ranges of numbers."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from cbir.filters.conditions import Filter, Match, Range, Value, meanings
+from cbir.search.searcher import Searcher
+
+from . import cached, parts
+from .address import Parameters, touched
+
+MAX_VALUES = 500
+
+
+def draw(searcher: Searcher) -> Filter:
+    """Draw the panel and return the filter that is chosen.
+
+    Raises:
+        CbirError: The store failed.
+    """
+    fields = cached.fields(searcher)
+    st.button(
+        "No filter",
+        icon=":material/filter_alt_off:",
+        type="tertiary",
+        on_click=_no_filter,
+        disabled=not chosen(fields),
+    )
+    for field, kind in fields.items():
+        if kind == "number":
+            for column, end, label in zip(st.columns(2), ("from", "to"), (f"{field} from", "to"), strict=True):
+                column.number_input(
+                    label,
+                    value=None,
+                    key=f"{end}.{field}",
+                    placeholder="any",
+                    persist_state="session",
+                    on_change=touched,
+                    step=1.0,
+                    format="%g",
+                )
+        else:
+            _values(searcher, field, fields)
+    return chosen(fields)
+
+
+def chosen(fields: Mapping[str, str], without: str = "") -> Filter:
+    """Return the filter that the session holds for these fields, but for one of them."""
+    found: list[Match | Range] = []
+    for field, kind in fields.items():
+        if field == without:
+            continue
+        if kind == "number":
+            low, high = (st.session_state.get(f"{end}.{field}") for end in ("from", "to"))
+            if low is not None or high is not None:
+                found.append(Range(field, gte=low, lte=high))
+        elif values := st.session_state.get(f"is.{field}"):
+            found.append(Match(field, tuple(dict.fromkeys(one for text in values for one in meanings(text)))))
+    return tuple(found)
+
+
+def told(where: Filter) -> str:
+    """Return in words what a filter leaves."""
+    words = []
+    for one in where:
+        if isinstance(one, Match):
+            words.append(f"{one.field} {' or '.join(dict.fromkeys(map(_text, one.values)))}")
+        else:
+            ends = (f"{word} {bound:g}" for word, bound in (("from", one.gte), ("to", one.lte)) if bound is not None)
+            words.append(f"{one.field} {' '.join(ends)}")
+    return ", ".join(words)
+
+
+def adopt(parameters: Parameters) -> None:
+    """Choose what an address's parameters say, and nothing else."""
+    for name in [name for name in st.session_state if str(name).startswith(("is.", "from.", "to."))]:
+        st.session_state[name] = [] if str(name).startswith("is.") else None
+    for name, values in parameters.items():
+        if name.startswith("is."):
+            st.session_state[name] = values
+        elif name.startswith(("from.", "to.")):
+            st.session_state[name] = _number(values[-1])
+
+
+def parameters(fields: Mapping[str, str]) -> Parameters:
+    """Return the address's parameters for what is chosen."""
+    found: Parameters = {}
+    for field, kind in fields.items():
+        for name in (f"from.{field}", f"to.{field}") if kind == "number" else (f"is.{field}",):
+            value = st.session_state.get(name)
+            if value is not None and value != []:
+                found[name] = list(value) if isinstance(value, list) else [f"{value:g}"]
+    return found
+
+
+def _no_filter() -> None:
+    touched()
+    adopt({})
+
+
+def _values(searcher: Searcher, field: str, fields: Mapping[str, str]) -> None:
+    ticked: list[str] = st.session_state.get(f"is.{field}") or []
+
+    def choose(values: list[str]) -> None:
+        touched()
+        st.session_state[f"is.{field}"] = values
+
+    counted = cached.facet(searcher, field, chosen(fields, without=field), MAX_VALUES)
+    counts = dict.fromkeys(ticked, 0) | {_text(value): count for value, count in counted}
+    parts.facet(field, counts, ticked, choose)
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,46 @@
+"""What a search found, for programs and for spreadsheets."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from cbir.records import Hit, to_json, whole
+from cbir.search.searcher import Answer
+from cbir.stores.base import StoreInfo
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def as_json(answer: Answer, info: StoreInfo, access: str) -> str:
+    """Return everything about an answer as JSON text."""
+    hits = [
+        {"rank": rank, "score": round(hit.score, 6), "id": hit.id, "key": hit.key, "label": hit.label}
+        | {"payload": hit.payload}
+        for rank, hit in enumerate(answer.hits, 1)
+    ]
+    times = {stage: round(spent, 3) for stage, spent in answer.milliseconds.items()}
+    found = {"collection": info.collection, "store": info.url, "access": access, "hits": hits, "milliseconds": times}
+    return json.dumps(found, ensure_ascii=False) + "\n"
+
+
+def as_csv(hits: Sequence[Hit]) -> str:
+    """Return hits as CSV: rank, score and the point's id, then every field of a payload.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    fields = list(dict.fromkeys(field for hit in hits for field in hit.payload))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["rank", "score", "point", *map(_cell, fields)])
+    for rank, hit in enumerate(hits, 1):
+        writer.writerow([rank, f"{hit.score:.6f}", hit.id, *(_cell(hit.payload.get(field)) for field in fields)])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return whole(value)
+    text = value if isinstance(value, str) else to_json(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

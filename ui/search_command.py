@@ -1,0 +1,120 @@
+"""`cbir-search`: the pictures of a collection most similar to a file, as a table or as JSON."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cbir import terminal
+
+if TYPE_CHECKING:
+    from cbir.search.searcher import Answer
+    from cbir.stores.base import StoreInfo
+
+_ONE_LINE = 1_000_000
+
+app = terminal.new_app("Find the pictures most similar to a given one: `cbir-search ./query.jpg -k 5`.")
+
+
+@app.command()
+def search(
+    picture: Annotated[
+        Path | None, typer.Argument(help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.", show_default=False)
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(help="Id of a stored picture that hits are to be like; several are averaged.")
+    ] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="Id of a stored picture that hits are to be unlike.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where to search.", show_default="the first of $CBIR_STORES, or edge:./index")
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Name of the collection.", show_default="the one published last")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="How many pictures to find.")] = 10,
+    where: Annotated[
+        str, typer.Option("--filter", metavar="CONDITIONS", help="Only among e.g. 'label=Shoes|Sandals and year>2015'.")
+    ] = "",
+    threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="The lowest score of a hit.")] = None,
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="Above 0, hits that are unlike each other are preferred.")
+    ] = 0.0,
+    effort: Annotated[
+        int | None,
+        typer.Option("--ef", min=1, max=1_000_000, help="Width of the search: ef of a graph, nprobe of lists."),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector; no graph.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Find the pictures of a collection that are most similar to PICTURE, or to stored ones."""
+    import sys
+
+    from cbir.errors import ImageError, UsageError
+    from cbir.filters.conditions import parse_filter
+    from cbir.search.searcher import join
+    from cbir.settings import load_settings
+    from cbir.sources.base import read_file
+    from cbir.stores.base import open_store
+
+    from .components import hit_table
+
+    settings = load_settings()
+    if picture is None and not like:
+        raise UsageError("say what to look for: PICTURE, or --like ID for a stored one")
+    chosen = parse_filter(where) if where else ()
+    try:
+        data = read_file(picture) if picture else None
+    except OSError as error:
+        raise UsageError(f"{picture}: {error.strerror}") from None
+    except ImageError as error:
+        raise UsageError(f"{picture}: {error}") from None
+    opened = open_store(store or settings.store_urls[0], collection, settings)
+    try:
+        if opened.info.model.random_weights:
+            typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
+        try:
+            searcher = join(opened, settings.max_image_megapixels)
+            embedded = [searcher.embed(data)] if data is not None else []
+        except ImageError as error:
+            raise ImageError(f"{picture}: {error}") from None
+        examples = [*(one.vectors[0] for one in embedded), *(like or [])]
+        answer = searcher.by_examples(
+            examples, unlike or [], top, diversity, exact=exact, effort=effort, where=chosen, min_score=threshold
+        )
+        for one in embedded:
+            answer.milliseconds.update({**one.milliseconds, "store": answer.milliseconds.pop("store")})
+    finally:
+        opened.close()
+    access = "scan" if exact else opened.info.access
+    if as_json:
+        sys.stdout.write(hit_table.as_json(answer, opened.info, access))
+    else:
+        _show(answer, opened.info, access)
+
+
+def _show(answer: "Answer", info: "StoreInfo", access: str) -> None:
+    """Print a table; where it does not go to a terminal, each hit is one line, however long its key is."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    labelled = any(hit.label is not None for hit in answer.hits)
+    table = Table(box=None, pad_edge=False)
+    for name in ("rank", "score", "key", *(["label"] if labelled else [])):
+        table.add_column(name, no_wrap=name in ("rank", "score"), overflow="fold")
+    for rank, hit in enumerate(answer.hits, 1):
+        cells = [str(rank), f"{hit.score:.4f}", hit.key, *([hit.label or ""] if labelled else [])]
+        table.add_row(*(Text(terminal.printable(cell)) for cell in cells))
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ONE_LINE)
+    console.print(table)
+    times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in answer.milliseconds.items())
+    console.print(
+        f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}", markup=False, emoji=False
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    terminal.run(app)
