@@ -5,7 +5,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,26 +69,45 @@ class Entry:
     """A stored point without its vector."""
 
     id: str
-    payload: Payload
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One result of a search. `score` is the cosine similarity: at most 1, higher is better."""
-
-    id: str
-    score: float
-    payload: Payload
+    payload: Payload = field(hash=False)
 
     @property
     def key(self) -> str:
-        """The image's key in its data set."""
+        """The image's key in its data set, a relative path for instance."""
         return str(self.payload["key"])
 
     @property
     def label(self) -> str | None:
         """The image's class, if it has one."""
         return self.payload.get("label")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be stored.
+
+    Attributes:
+        id: `point_id(data set, key)`.
+        key: Its key.
+        reason: Why.
+        version: The item's version when it was tried, "" if it has none.
+        sha256: Of its bytes, "" if they could not be read.
+        at: When (ISO 8601, UTC); "" for one of this run.
+    """
+
+    id: str
+    key: str
+    reason: str
+    version: str = ""
+    sha256: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Entry):
+    """One result of a search. `score` is the cosine similarity: at most 1, higher is better."""
+
+    score: float
 
 
 def point_id(dataset: str, key: str) -> str:

@@ -3,16 +3,16 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cbir.errors import UsageError
-from cbir.images.decode import MAX_MEGAPIXELS
-from cbir.models.runtime import ProviderChoice
 
 DEFAULT_STORES = ("edge:./index", "faiss:./index/faiss")
+MAX_MEGAPIXELS = 40.0
+ProviderChoice = Literal["auto", "cpu", "openvino", "openvino-bf16"]
 
 
 def default_cache() -> Path:
@@ -23,6 +23,13 @@ def default_cache() -> Path:
 class Settings(BaseSettings):
     """What a user may set once for all commands.
 
+    Example:
+        >>> settings = cbir.Settings(workers=1, allow_private_addresses=True)
+        >>> photos = cbir.open("./index", settings=settings)
+        >>> photos.settings.workers
+        1
+
+    What is not given comes from the environment (`CBIR_WORKERS` and so on) and `.env`, else it has its default.
     `CBIR_STORES` is a list with commas in between. Without it `QDRANT_URL`, if set, is the one store, and
     otherwise both embedded ones in `./index`. `CBIR_REPORTS` is where `cbir-bench` keeps its latest reports, and
     `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log in to the page, where it has a login.
@@ -70,6 +77,24 @@ class Settings(BaseSettings):
     def _home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
 
+    if not TYPE_CHECKING:  # a type checker knows the arguments from the fields
+
+        def __init__(self, **values: object):
+            fields = type(self).model_fields
+            known = {*fields, *(field.validation_alias for field in fields.values())}
+            for name in values:
+                if name not in known and not name.startswith("_"):  # `_env_file` and the like are pydantic's
+                    raise UsageError(f"no setting {name!r}; there are: {', '.join(fields)}")
+            try:
+                super().__init__(**values)
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"cannot read the settings in .env: {error}") from None
+            except ValidationError as error:
+                first = error.errors(include_input=False)[0]
+                field = str(first["loc"][0]).lower().removeprefix("cbir_")
+                place = f"the setting {field}" if field in values else f"the environment's {_named(field)}"
+                raise UsageError(f"{place}: {first['msg']}") from None
+
     @property
     def store_urls(self) -> tuple[str, ...]:
         """The stores to use where a command names none."""
@@ -81,18 +106,6 @@ def split_stores(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r",(?=\s*(?:edge|faiss|https?):)", text) if part.strip())
 
 
-def load_settings() -> Settings:
-    """Return the settings.
-
-    Raises:
-        UsageError: A variable has a value that it cannot have.
-    """
-    try:
-        return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the settings in .env: {error}") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = str(first["loc"][0]).upper()
-        name = name if name.startswith("QDRANT") else f"CBIR_{name.removeprefix('CBIR_')}"
-        raise UsageError(f"the environment's {name}: {first['msg']}") from None
+def _named(field: str) -> str:
+    name = field.upper()
+    return name if name.startswith("QDRANT") else f"CBIR_{name.removeprefix('CBIR_')}"

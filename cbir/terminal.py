@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -12,10 +12,10 @@ import typer
 import typer.core
 
 from cbir.errors import CbirError, UsageError
+from cbir.progress import Advance
+from cbir.text import one_line
 
 log = logging.getLogger(__name__)
-
-Advance = Callable[[int], None]
 
 _INSECURE = "--insecure"
 _INTERRUPTED = 130
@@ -103,19 +103,9 @@ def leave(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def one_line(error: BaseException) -> str:
-    """Return the error's text on one line, or its type's name where it has no text."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def printable(text: str) -> str:
-    """Return the text with what would steer a terminal replaced: control characters, newlines among them."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
-
-
 @contextmanager
 def progress(
-    description: str, total: int | None, unit: str = "images", every: float = 10.0, done: int = 0
+    description: str, total: int | None, unit: str = "images", done: int = 0, every: float = 10.0
 ) -> Iterator[Advance]:
     """Show progress on standard error and yield the function that advances it.
 

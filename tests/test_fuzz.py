@@ -27,7 +27,8 @@ from PIL import Image
 from cbir.errors import ImageError
 from cbir.images.decode import decode, thumbnail
 from cbir.images.preprocessing import InputRule
-from cbir.models.sealed import Embedder, cores
+from cbir.models.embedder import Embedder
+from cbir.models.runtime import cores
 
 from .hostile import ORIENTATION, STORED, Hostile, absurd, animated, encoded, exif, modes
 

@@ -15,13 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbir.models.sealed import find_model, seal
-from cbir.pipeline.report import Summary
+from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import ingest
 from cbir.records import Vector
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
-from cbir.stores.base import open_store
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import open_store
 
+from .building import catalogs
 from .hostile import IGNORED, STORED, UNKNOWN, corpus, encoded, picture, write
 
 NO_VECTOR = "the model gave no finite vector of length 1"
@@ -95,7 +97,7 @@ def test_what_is_good_embeds_as_if_it_were_alone(run: Run, tmp_path: Path, model
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(one.data)
     alone = open_source(str(tmp_path / run.folder.name), SourceOptions())
-    summary = ingest(alone, [f"faiss:{tmp_path}/index?index=Flat"], model_file, Settings(batch_size=5))
+    summary = ingest(alone, catalogs(f"faiss:{tmp_path}/index?index=Flat"), model_file, Settings(batch_size=5))
     assert (summary.stored, summary.skipped) == (len(good), 0)
     for key, vector in vectors_in(f"faiss:{tmp_path}/index").items():
         assert float(vector @ run.vectors[key]) >= 0.99999, key
@@ -106,7 +108,7 @@ def test_the_same_bytes_in_parquet_have_the_same_outcome(run: Run, tmp_path: Pat
     rows = datasets.Dataset.from_dict({"image": [{"bytes": one.data, "path": one.name} for one in files]})
     rows.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / "corpus.parquet"))
     source = open_source(str(tmp_path / "corpus.parquet"), SourceOptions())
-    summary = ingest(source, [f"faiss:{tmp_path}/index?index=Flat"], model_file, Settings())
+    summary = ingest(source, catalogs(f"faiss:{tmp_path}/index?index=Flat"), model_file, Settings())
     names = {one.name for one in files}
     assert {one["key"]: one["reason"] for one in summary.failures} == {
         key: reason for key, reason in run.reasons.items() if key in names
@@ -128,9 +130,9 @@ def twelve(
     return root / "set", vectors
 
 
-def ingest_folder(folder: Path, index: Path, choices: Settings) -> tuple[Summary, dict[str, Vector]]:
+def ingest_folder(folder: Path, index: Path, choices: Settings) -> tuple[IngestReport, dict[str, Vector]]:
     source = open_source(str(folder), SourceOptions())
-    summary = ingest(source, [f"faiss:{index}?index=Flat"], find_model("efficientnet_lite0"), choices)
+    summary = ingest(source, catalogs(f"faiss:{index}?index=Flat"), find_model("efficientnet_lite0"), choices)
     return summary, vectors_in(f"faiss:{index}")
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from cbir.errors import ImageError
 from cbir.images.decode import decode, thumbnail
-from cbir.models.sealed import Embedder
+from cbir.models.embedder import Embedder
 
 from .golden_picture import golden_picture
 from .hostile import ORIENTATION, encoded, picture, rgb48_png, sixteen_bits, tiff_fields, with_exif, ycck_jpeg

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.models.sealed import SEAL_FIELD, UNSEALED, Embedder, find_model, read_sealed, seal, seal_of
+from cbir.models.embedder import Embedder
+from cbir.models.sealed import SEAL_FIELD, UNSEALED, find_model, read_sealed, seal, seal_of
 
 from .golden_picture import golden_picture
 

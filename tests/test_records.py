@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.records import Item, full_payload, plain, point_id, to_json
-from cbir.stores.base import redacted
 
 
 def test_an_id_depends_on_data_set_and_key_alone() -> None:
@@ -42,7 +41,3 @@ def test_values_that_stores_refuse_are_put_into_words() -> None:
 def test_the_users_fields_do_not_overwrite_ours() -> None:
     item = Item("k", lambda: b"", "shoe", {"key": 7, "colour": "red"})
     assert full_payload(item, "ab") == {"key": "k", "label": "shoe", "sha256": "ab", "key_": 7, "colour": "red"}
-
-
-def test_passwords_are_taken_out_of_urls() -> None:
-    assert redacted("http://me:secret@host:6333 and edge:./a@b") == "http://host:6333 and edge:./a@b"

@@ -10,8 +10,10 @@ import pytest
 
 import cbir.models.runtime
 from cbir.errors import UsageError
+from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.runtime import MIN_COSINE, SelfTest, choose, self_test
-from cbir.models.sealed import Embedder, seal_of
+from cbir.models.sealed import seal_of
+from cbir.settings import Settings
 
 
 def test_without_openvino_onnxruntime_runs_and_asking_for_it_is_one_line(
@@ -21,10 +23,10 @@ def test_without_openvino_onnxruntime_runs_and_asking_for_it_is_one_line(
     assert Embedder(model_file).provider == "cpu"
     monkeypatch.setenv("CBIR_PROVIDER", "openvino")
     with pytest.raises(UsageError, match=r"pip install 'cbir\[openvino\]'"):
-        Embedder(model_file)
+        load_embedder(model_file, Settings())
     monkeypatch.setenv("CBIR_PROVIDER", "gpu")
     with pytest.raises(UsageError, match="CBIR_PROVIDER"):
-        Embedder(model_file)
+        load_embedder(model_file, Settings())
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,22 @@
-"""`--where`: conditions on the columns of a row, such as `year>=2015 and subCategory=Flip Flops`."""
+"""Text such as `year>=2015 and kind=Flip Flops` as conditions: on a source's rows, or on payloads as a filter.
+
+A row is often text alone, so `<` and `>` compare texts as well, and a text that is a number as one. A filter is the
+same for every store: it compares numbers, and `|` stands between values to choose from.
+"""
 
 import math
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cbir.errors import UsageError
+from cbir.filters.conditions import BOUNDS, Filter, Match, Range, Value, same
 from cbir.records import plain
 
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_SIGNS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+"""The bound of a range that each sign sets."""
+
 _NAME = r"""("[^"]*"|'[^']*'|[^"'=!<>]+?)"""
 _VALUE = r"""("[^"]*"|'[^']*'|[^"'=!<>]*?)"""
 _CONDITION = re.compile(rf"\s*{_NAME}\s*(!=|<=|>=|==?|<|>)\s*{_VALUE}\s*(\sand(?:\s+|$)|$)", re.IGNORECASE)
@@ -42,29 +43,22 @@ class Condition:
         as numbers, everything else as text; `<` and the like with a number take text that is a number for one.
         """
         found = plain(row.get(self.column))
-        missing = found is None or found == ""
-        wanted = number(self.value)
-        if self.operator in _ORDER:
-            compare = _ORDER[self.operator]
-            if missing:
-                return False
-            if wanted is None:
-                return compare(str(found), self.value)
-            parsed = number(found)
-            return parsed is not None and compare(parsed, wanted)
-        if missing:
-            equal = self.value == ""
-        elif isinstance(found, bool):
-            equal = str(found).lower() == self.value.lower()
-        elif isinstance(found, int | float):
-            equal = found == wanted
-        else:
-            equal = str(found) == self.value
-        return equal is (self.operator == "=")
+        if isinstance(found, list | dict):
+            found = str(found)
+        if self.operator not in _SIGNS:
+            equal = any(same(found, wanted) for wanted in meanings(self.value))
+            return equal is (self.operator == "=")
+        if found is None or found == "":
+            return False
+        compare, wanted = BOUNDS[_SIGNS[self.operator]], number(self.value)
+        if wanted is None:
+            return compare(str(found), self.value)
+        parsed = number(found)
+        return parsed is not None and compare(parsed, wanted)
 
 
-def parse_where(text: str) -> tuple[Condition, ...]:
-    """Return the conditions, all of which a row has to meet.
+def parse_where(text: str, what: str = "--where") -> tuple[Condition, ...]:
+    """Return the conditions, all of which a row has to meet; messages call the text `what`.
 
     Raises:
         UsageError: The text cannot be understood.
@@ -75,7 +69,7 @@ def parse_where(text: str) -> tuple[Condition, ...]:
         match = _CONDITION.match(rest)
         if match is None:
             raise UsageError(
-                f"--where {text!r} cannot be understood at {rest!r}: give COLUMN=VALUE (or != < <= > >=), several"
+                f"{what} {text!r} cannot be understood at {rest!r}: give FIELD=VALUE (or != < <= > >=), several"
                 " joined by ' and '; a name or value with such signs in it goes in quotes"
             )
         name, sign, value, joined = match.groups()
@@ -86,6 +80,40 @@ def parse_where(text: str) -> tuple[Condition, ...]:
 
 def _unquoted(text: str) -> str:
     return text[1:-1] if text[:1] in ("'", '"') else text
+
+
+def parse_filter(text: str) -> Filter:
+    """Return the filter that a text means: conditions as for `--where`, with `|` between values to choose from.
+
+    A value that reads as a number or as true or false means the text, too; no value means a missing one.
+
+    Raises:
+        UsageError: The text cannot be understood, or orders what is no number.
+    """
+    return tuple(_condition(condition) for condition in parse_where(text, "the filter"))
+
+
+def _condition(condition: Condition) -> Match | Range:
+    if condition.operator in _SIGNS:
+        bound = number(condition.value)
+        if bound is None:
+            raise UsageError(
+                f"the filter's {condition.column}{condition.operator}{condition.value} wants a number: < and > compare"
+                " numbers"
+            )
+        return Range(condition.column, **{_SIGNS[condition.operator]: float(bound)})
+    values = [value for part in condition.value.split("|") for value in meanings(part.strip())]
+    return Match(condition.column, tuple(values), negated=condition.operator == "!=")
+
+
+def meanings(text: str) -> list[Value]:
+    """Return the values that a text may mean: itself, and a number, truth value or missing value that reads so."""
+    found: list[Value] = [text] if text else ["", None]
+    if (parsed := number(text)) is not None:
+        found.append(parsed)
+    if text.lower() in ("true", "false"):
+        found.append(text.lower() == "true")
+    return found
 
 
 def number(value: Any) -> int | float | None:

@@ -1,9 +1,9 @@
-"""Bytes to an upright RGB picture: the one decoder that ingest, search, page and bench share.
+"""Bytes to an upright RGB image: the one decoder that ingest, search, page and bench share.
 
 Pillow alone would clip 16-bit greys to white, show the hidden colours of transparent pixels, ignore the
 camera's orientation and accept a 20 KB file that unpacks to gigabytes. What it does right stays with it.
 
-A picture of 40 megapixels is 160 MB in Pillow. So that the whole way stays under 500 MB, at most two copies of it are
+An image of 40 megapixels is 160 MB in Pillow. So that the whole way stays under 500 MB, at most two copies of it are
 alive at once: each step takes the place of the one before, and what numpy does, it does in bands of rows.
 """
 
@@ -19,11 +19,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cbir.errors import ImageError
+from cbir.settings import MAX_MEGAPIXELS
+from cbir.text import one_line
 
 PREPROCESSING_VERSION = 1
 """Raised with any change that alters pixels; kept in every manifest, because vectors of two versions do not mix."""
 
-MAX_MEGAPIXELS = 40.0
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 
@@ -31,7 +32,7 @@ THUMBNAIL_SIDE = 192
 _THUMBNAIL_BYTES = 8192
 _BAND_PIXELS = 2**16
 
-# What Pillow warns of is either refused below (size) or means nothing for a picture (EXIF, palettes); what it logs, it
+# What Pillow warns of is either refused below (size) or means nothing for an image (EXIF, palettes); what it logs, it
 # raises as well.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -40,7 +41,7 @@ _BYTES_LEFT = re.compile(r" \(\d+ bytes not processed\)")  # another figure for 
 
 
 def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
-    """Decode one image file into an upright RGB picture, its first frame if it has several.
+    """Decode one image file into an upright RGB image, its first frame if it has several.
 
     Args:
         data: The file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
@@ -60,12 +61,8 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
             image.draft(image.mode, (shortest, shortest))
         image.load()
         _turn_upright(image)
-        if image.mode.startswith("I") or image.mode == "F":
-            image = _eight_bits(image)
-        elif image.has_transparency_data:
-            image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
-            image = _on_white(image)
-        return image if image.mode == "RGB" else image.convert("RGB")
+        image = _eight_bits_a_band(image)  # in two steps: of the largest images no third copy is held
+        return _rgb(image)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -75,8 +72,24 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
         pixels = int("".join(filter(str.isdecimal, str(error).split("exceeds")[0])))
         raise _too_large(f"{pixels / 1e6:,.0f} megapixels", max_megapixels) from None
     except Exception as error:  # Pillow's plugins raise at least seven kinds for damaged files
-        reason = _BYTES_LEFT.sub("", " ".join(str(error).split()))
-        raise ImageError(f"damaged image: {reason or type(error).__name__}") from None
+        reason = _BYTES_LEFT.sub("", one_line(error))
+        raise ImageError(f"damaged image: {reason}") from None
+
+
+def as_rgb(image: Image.Image, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+    """Return an image in memory as an upright RGB image, as `decode` returns one; the argument stays as it is.
+
+    Raises:
+        ImageError: It is too large or empty, or its file is damaged.
+    """
+    _check_size(image, max_megapixels)
+    try:
+        upright = image.copy()
+        _turn_upright(upright)
+        upright = _eight_bits_a_band(upright)
+        return _rgb(upright)
+    except Exception as error:  # an image opened from a file is read only now
+        raise ImageError(f"damaged image: {one_line(error)}") from None
 
 
 def thumbnail(image: Image.Image, data: bytes = b"", side: int = THUMBNAIL_SIDE) -> bytes:
@@ -96,6 +109,20 @@ def thumbnail(image: Image.Image, data: bytes = b"", side: int = THUMBNAIL_SIDE)
     return buffer.getvalue()
 
 
+def _eight_bits_a_band(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bits(image)
+    if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
+        return image.convert("RGBA")
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        image = _on_white(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 def _is_known(data: bytes) -> bool:
     """Return True if the bytes begin as an image file of a known format does."""
     accepts = (Image.OPEN[kind][1] for kind in FORMATS)
@@ -104,6 +131,8 @@ def _is_known(data: bytes) -> bool:
 
 def _check_size(image: Image.Image, max_megapixels: float) -> None:
     width, height = image.size
+    if not width * height:
+        raise ImageError("empty image")
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
         raise _too_large(f"{width} x {height} is {megapixels:,.0f} megapixels", max_megapixels)
@@ -114,7 +143,7 @@ def _too_large(what: str, max_megapixels: float) -> ImageError:
 
 
 def _turn_upright(image: Image.Image) -> None:
-    with contextlib.suppress(Exception):  # a broken EXIF block must not cost the picture
+    with contextlib.suppress(Exception):  # a broken EXIF block must not cost the image
         ImageOps.exif_transpose(image, in_place=True)
 
 
@@ -138,7 +167,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Yield the picture's rows in bands, each with its top, NaN as 0."""
+    """Yield the image's rows in bands, each with its top, NaN as 0."""
     rows = max(1, _BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))

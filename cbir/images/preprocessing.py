@@ -1,4 +1,4 @@
-"""From a picture to a model's input: the rule that a model file carries, and the pixels that it gives."""
+"""From an image to a model's input: the rule that a model file carries, and the pixels that it gives."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,13 +20,13 @@ _FILTERS = {
 
 @dataclass(frozen=True)
 class InputRule:
-    """How a picture becomes the model's input, `size` x `size` pixels around its centre.
+    """How an image becomes the model's input, `size` x `size` pixels around its centre.
 
     `resize` is the length in pixels, before what is outside of `size` is cut off, of
 
     - the shorter side with `crop="center"`,
     - the longer side with `crop="pad"`, where `fill` (RGB) stands in for what is missing of the shorter,
-    - both sides with `crop="squash"`, which changes the picture's proportions.
+    - both sides with `crop="squash"`, which changes the image's proportions.
 
     These are the modes center, border and squash of timm's evaluation transform.
     """
@@ -38,7 +38,7 @@ class InputRule:
     fill: tuple[int, int, int] | None = None
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """Return the model's input for an RGB picture, uint8 (size, size, 3).
+        """Return the model's input for an RGB image, uint8 (size, size, 3).
 
         The same pixels (up to Pillow's rounding) as resizing first and cropping then, as timm and torchvision do, but
         without resizing what the crop throws away.
@@ -61,7 +61,7 @@ class InputRule:
         return np.asarray(picture)
 
     def _scaled(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size of the whole picture after resizing, rounded as timm and torchvision round it."""
+        """Return the size of the whole image after resizing, rounded as timm and torchvision round it."""
         if self.crop == "squash":
             return self.resize, self.resize
         if self.crop == "pad":

@@ -7,6 +7,7 @@ remembers. OpenVINO comes as a plug-in of onnxruntime: the package `onnxruntime-
 import hashlib
 import json
 import logging
+import os
 import platform
 import statistics
 import threading
@@ -28,7 +29,6 @@ from cbir.records import Vector
 log = logging.getLogger(__name__)
 
 Provider = Literal["cpu", "openvino", "openvino-bf16"]
-ProviderChoice = Literal["auto", "cpu", "openvino", "openvino-bf16"]
 
 MIN_COSINE = 0.999
 """How much another provider's vectors may differ from onnxruntime's own before it is out of the question."""
@@ -138,13 +138,6 @@ def self_test(data: bytes, threads: int) -> SelfTest:
     return SelfTest(min(good, key=milliseconds.__getitem__, default="cpu"), milliseconds, cosine)
 
 
-def run_options() -> Any:
-    """Return onnxruntime's options for single runs, through which they can be ended early."""
-    import onnxruntime
-
-    return onnxruntime.RunOptions()
-
-
 def _options(threads: int) -> Any:
     import onnxruntime
 
@@ -237,3 +230,8 @@ def _told(test: SelfTest) -> str:
         f"self-test of OpenVINO: {test.provider} is taken (an image: onnxruntime {test.milliseconds['cpu']:.2f} ms,"
         f" {others}; the cosine has to be {MIN_COSINE}); remembered"
     )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,79 @@
+"""Images as a Python user has them: a path, the bytes of a file, a PIL image or a numpy array."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cbir.errors import ImageError, UsageError
+from cbir.images.decode import as_rgb, decode
+from cbir.images.files import read_file
+from cbir.settings import MAX_MEGAPIXELS
+
+ImageInput = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
+"""A path, the bytes of an image file, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
+
+
+def require_list(images: object) -> None:
+    """Raise `UsageError` for a single image where a list of images belongs."""
+    if isinstance(images, str | os.PathLike | bytes | Image.Image) or (
+        isinstance(images, np.ndarray) and images.ndim < 4
+    ):
+        raise UsageError("give a list of images, for a single one too: [image]")
+
+
+def require_image(image: object) -> None:
+    """Raise `UsageError` for what is of a type that no image has."""
+    if not isinstance(image, str | os.PathLike | bytes | Image.Image | np.ndarray):
+        raise UsageError(
+            f"{type(image).__name__} is not an image; give a path, bytes, a PIL image or a uint8 array (H, W, 3)"
+        )
+
+
+def to_rgb(image: ImageInput, shortest: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+    """Return an image as an upright RGB image; `shortest` and `max_megapixels` are as for `decode`.
+
+    Raises:
+        UsageError: There is no such file, or this is of a type that no image has.
+        ImageError: The image cannot be used.
+    """
+    if isinstance(image, Image.Image | np.ndarray):
+        return as_rgb(_from_memory(image), max_megapixels)
+    require_image(image)
+    try:
+        return decode(to_bytes(image), shortest, max_megapixels)
+    except ImageError as error:
+        raise error if isinstance(image, bytes) else ImageError(f"{os.fspath(image)}: {error}") from None
+
+
+def to_bytes(image: ImageInput) -> bytes:
+    """Return the bytes of an image file: those of the file, or a PNG of what is in memory.
+
+    Raises:
+        UsageError: There is no such file.
+        ImageError: The image cannot be used.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, Image.Image | np.ndarray):
+        buffer = io.BytesIO()
+        as_rgb(_from_memory(image)).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+    try:
+        return read_file(Path(image).expanduser())
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"cannot read the image {os.fspath(image)}: {getattr(error, 'strerror', error)}") from None
+
+
+def _from_memory(image: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    good = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+    if image.dtype != np.uint8 or not good or not image.size:
+        raise ImageError(
+            f"an array of {image.dtype} {image.shape} is not an image; pixels are uint8 (H, W), (H, W, 3) or (H, W, 4)"
+        )
+    return Image.fromarray(np.ascontiguousarray(image))

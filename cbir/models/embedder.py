@@ -1,0 +1,173 @@
+"""The embedder: a loaded model file, from images to unit vectors."""
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cbir.errors import ImageError, UsageError
+from cbir.images.decode import PREPROCESSING_VERSION, decode
+from cbir.images.inputs import ImageInput, require_list, to_rgb
+from cbir.images.preprocessing import Pixels
+from cbir.models.card import ModelCard, ModelRef
+from cbir.models.runtime import Provider, choose, cores, open_session
+from cbir.models.sealed import DEFAULT_MODEL, find_model, read_card, read_sealed, seal_of
+from cbir.records import Vector
+from cbir.settings import MAX_MEGAPIXELS, ProviderChoice, Settings, default_cache
+from cbir.text import one_line
+
+_BATCH = 8
+
+
+class Embedder:
+    """A loaded model: turns images into unit vectors.
+
+    `run` is safe to call from several threads at once; with `threads=1` that is also the fastest way to use
+    several cores, since decoding then overlaps with the model.
+
+    Example:
+        >>> from PIL import Image
+        >>> embedder = cbir.Embedder("efficientnet_lite0")
+        >>> vectors = embedder.embed([Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")])
+        >>> vectors.shape, vectors.dtype
+        ((2, 1280), dtype('float32'))
+
+    Attributes:
+        path: The model file.
+        sha256: Its seal, by which collections tell models apart.
+        card: What the file says of itself.
+        provider: What runs it.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        threads: int | None = None,
+        provider: ProviderChoice = "auto",
+        cache: Path | None = None,
+    ):
+        """Load a model.
+
+        Args:
+            model: A packaged model's name, or the path of a file that `cbir-export` made.
+            threads: Threads of one call of `run`; all cores if None.
+            provider: What runs it: "cpu" (onnxruntime), "openvino", "openvino-bf16", or the fastest ("auto").
+            cache: The folder that remembers which provider is the fastest; the user's cache folder if None.
+
+        Raises:
+            UsageError: There is no such model, or the file is not a model file of cbir.
+            CbirError: The file's bytes are not what was sealed.
+        """
+        import onnxruntime
+
+        self.path = model if isinstance(model, Path) else find_model(model)
+        data = read_sealed(self.path)
+        self.sha256 = seal_of(data)
+        threads = threads or cores()
+        try:
+            self._session = open_session(data, "cpu" if provider == "auto" else provider, threads)
+        except UsageError:
+            raise
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise UsageError(f"{self.path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
+        self.card: ModelCard = read_card(self.path, self._session)
+        if provider == "auto":
+            provider = choose(data, self.sha256, threads, (cache or default_cache()) / "providers.json")
+            if provider != "cpu":
+                self._session = open_session(data, provider, threads)
+        self.provider: Provider = provider
+        self._run_options = onnxruntime.RunOptions()
+        if self.card.preprocessing != PREPROCESSING_VERSION:
+            raise UsageError(
+                f"{self.path} was made for preprocessing version {self.card.preprocessing}, this cbir has version"
+                f" {PREPROCESSING_VERSION}: make it again with cbir-export build"
+            )
+
+    @property
+    def ref(self) -> ModelRef:
+        """What collections record of the model that made their vectors."""
+        card = self.card
+        return ModelRef(card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights)
+
+    def embed(self, images: Iterable[ImageInput], *, max_megapixels: float = MAX_MEGAPIXELS) -> Vector:
+        """Return the unit vectors, float32 (n, D), of images: paths, bytes, PIL images or uint8 arrays.
+
+        Example:
+            >>> from pathlib import Path
+            >>> embedder = cbir.Embedder()
+            >>> first, second = embedder.embed(["query.png", Path("query.png").read_bytes()])
+            >>> round(float(first @ second), 3)
+            1.0
+
+        Raises:
+            UsageError: There is no such file, or this is not a list of images.
+            ImageError: An image cannot be used.
+        """
+        require_list(images)
+        stream = iter(images)
+        batches = [np.empty((0, self.card.dimension), np.float32)]
+        while batch := list(islice(stream, _BATCH)):
+            pixels = [self.pixels(to_rgb(image, self.shortest, max_megapixels)) for image in batch]
+            vectors = self.run(np.stack(pixels))
+            if not np.isfinite(vectors).all():
+                raise ImageError("the model gave no finite vector")
+            batches.append(vectors)
+        return np.concatenate(batches)
+
+    @property
+    def shortest(self) -> int:
+        """The shorter side in pixels below which a JPEG is not decoded: twice what the model needs."""
+        return 2 * self.card.input.resize
+
+    def decode(self, data: bytes, max_megapixels: float) -> Image.Image:
+        """Decode an image file for this model: upright, RGB, a large JPEG at a fraction of its size.
+
+        Example:
+            >>> from pathlib import Path
+            >>> embedder = cbir.Embedder()
+            >>> embedder.decode(Path("query.png").read_bytes(), max_megapixels=40).mode
+            'RGB'
+
+        Raises:
+            ImageError: The image cannot be used.
+        """
+        return decode(data, shortest=self.shortest, max_megapixels=max_megapixels)
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """Return the image as the model's input, uint8 (H, W, 3), by the rule in its card.
+
+        Example:
+            >>> from PIL import Image
+            >>> embedder = cbir.Embedder()
+            >>> embedder.pixels(Image.new("RGB", (640, 480))).shape
+            (224, 224, 3)
+        """
+        return self.card.input.pixels(image)
+
+    def run(self, pixels: Pixels) -> Vector:
+        """Return the unit vectors, float32 (N, D), of uint8 pixels (N, H, W, 3); a failed row is NaN.
+
+        Example:
+            >>> import numpy as np
+            >>> embedder = cbir.Embedder()
+            >>> embedder.run(np.zeros((2, 224, 224, 3), np.uint8)).shape
+            (2, 1280)
+        """
+        return self._session.run(None, {"images": pixels}, self._run_options)[0]  # type: ignore[no-any-return]
+
+    def stop(self) -> None:
+        """Cancel all runs, including those in other threads. Cannot be undone.
+
+        Example:
+            >>> embedder = cbir.Embedder()
+            >>> embedder.stop()  # from another thread, or a signal handler
+        """
+        self._run_options.terminate = True
+
+
+def load_embedder(model: str | Path, settings: Settings, threads: int | None = None) -> Embedder:
+    """Return the embedder of a model with the provider and the cache of the settings (see `Embedder`)."""
+    return Embedder(model, threads=threads, provider=settings.provider, cache=settings.cache)
