@@ -1,9 +1,10 @@
-"""Folder trees, here and through fsspec: every image once, in order, whatever its name; nothing kept in memory."""
+"""Folder trees, here and through fsspec: every image once, in order, whatever its name; each folder listed once."""
 
 import inspect
 import os
 import sys
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,14 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from cbir.errors import CbirError, ImageError, UsageError
+from cbir.pipeline.run import ingest
 from cbir.records import full_payload, point_id
-from cbir.sources.base import Source, SourceOptions, open_source
+from cbir.settings import Settings
+from cbir.sources.base import Source, SourceOptions
+from cbir.sources.registry import open_source
+from cbir.sources.tree import Entry, Tree
+
+from .building import catalogs
 
 NAMES = ["b.jpg", "a/2.PNG", "a/10.jpg", "a/b/c/deep.webp", "a b/ü.gif", "A/x.jpeg", "z.tif"]
 IN_ORDER = ["b.jpg", "z.tif", "A/x.jpeg", "a/10.jpg", "a/2.PNG", "a/b/c/deep.webp", "a b/ü.gif"]
@@ -55,7 +62,7 @@ def test_every_image_once_in_order(tree: str) -> None:
     assert {item.key: item.label for item in source.items}["b.jpg"] is None
     assert all(item.version for item in source.items)
     assert (source.name, source.complete, source.unique_keys) == ("tree", True, True)
-    assert source.total == (None if "://" in tree else len(NAMES))
+    assert source.total == len(NAMES)
 
 
 def test_a_version_changes_with_the_content(tree: str) -> None:
@@ -75,10 +82,12 @@ def test_options_choose(tree: str) -> None:
     assert not any(shard.complete for shard in shards)
 
 
-@pytest.mark.parametrize("option", ["label", "key", "split", "payload", "where", "private_urls", "streaming"])
+@pytest.mark.parametrize(
+    "option", ["label", "key", "split", "payload", "where", "allow_private_addresses", "streaming"]
+)
 def test_an_option_that_means_nothing_is_refused(tree: str, option: str) -> None:
-    value: Any = {"payload": ("x",), "private_urls": True, "streaming": True}.get(option, "x")
-    flag = {"private_urls": "allow-private-addresses"}.get(option, option)
+    value: Any = {"payload": ("x",), "allow_private_addresses": True, "streaming": True}.get(option, "x")
+    flag = {"allow_private_addresses": "allow-private-addresses"}.get(option, option)
     with pytest.raises(UsageError, match=f"--{flag} means nothing for a folder"):
         open_source(tree, SourceOptions(**{option: value}))
 
@@ -165,7 +174,7 @@ def test_a_folder_that_cannot_be_listed_is_told_apart_from_a_folder_that_is_gone
     with pytest.raises(ImageError, match="cannot list this folder: Permission denied"):
         found["a"].read()
     broken[0] = False
-    assert len(keys(source)) == len(NAMES)
+    assert len(keys(open_source(tree, SourceOptions()))) == len(NAMES)
 
 
 def test_a_tree_that_cannot_be_listed_at_all(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,14 +187,18 @@ def test_a_tree_that_cannot_be_listed_at_all(tree: str, monkeypatch: pytest.Monk
         open_source(tree, SourceOptions())
 
 
-def test_a_tree_that_goes_away_breaks_off(tmp_path: Path) -> None:
-    """It is not an empty one, of which all is gone."""
+def test_the_images_of_a_tree_that_goes_away_cannot_be_read(tmp_path: Path) -> None:
+    """They are not gone from the source; a sync would delete them otherwise."""
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "a.jpg").touch()
     source = open_source("tree", SourceOptions())
     (tmp_path / "tree").rename(tmp_path / "away")
-    with pytest.raises(CbirError, match="tree: cannot list this folder: No such file"):
-        list(source.items)
+    (item,) = source.items
+    assert (item.key, item.version) == ("a.jpg", "")
+    with pytest.raises(FileNotFoundError):
+        item.read()
+    with pytest.raises(UsageError, match="tree does not exist"):
+        open_source("tree", SourceOptions())
 
 
 def test_errors_that_only_a_file_system_knows(bucket: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +225,7 @@ def test_a_file_in_a_bucket_that_is_too_large_is_not_read(
 ) -> None:
     bucket.pipe_file("/x/a.jpg", b"x" * 1001)
     bucket.pipe_file("/x/b.jpg", b"x" * 1000)
-    monkeypatch.setattr("cbir.sources.folder.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("cbir.sources.bucket.MAX_FILE_BYTES", 1000)
     first, second = open_source("memory://x", SourceOptions()).items
     with pytest.raises(ImageError, match="too large"):
         first.read()
@@ -245,17 +258,81 @@ def test_a_missing_package_is_named(url: str, package: str, monkeypatch: pytest.
         open_source(url, SourceOptions())
 
 
-def test_the_files_of_a_tree_are_not_kept(tmp_path: Path) -> None:
-    """What a tree costs is one folder's names: ten times as many folders cost no more."""
-    for folder in range(60):
-        (tmp_path / f"{folder:03}").mkdir()
-        for number in range(50):
-            (tmp_path / f"{folder:03}" / f"{number}.jpg").touch()
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each folder was listed."""
+    count: Counter[str] = Counter()
+    scan, listing = os.scandir, MemoryFileSystem.ls
+    monkeypatch.setattr(os, "scandir", lambda path: (count.update([str(path)]), scan(path))[1])
+    monkeypatch.setattr(
+        MemoryFileSystem, "ls", lambda self, path, **rest: (count.update([path]), listing(self, path, **rest))[1]
+    )
+    return count
+
+
+@pytest.mark.parametrize(
+    "options", [SourceOptions(), SourceOptions(limit=3), SourceOptions(top_classes=1), SourceOptions(shard=(1, 2))]
+)
+def test_each_folder_is_listed_once(tree: str, options: SourceOptions, listed: Counter[str]) -> None:
+    source = open_source(tree, options)
+    first = keys(source)
+    assert source.total == len(first) > 0
+    assert keys(source) == first
+    folders = {"", "/A", "/a", "/a b", "/a/b", "/a/b/c"}
+    root = tree.removeprefix("memory:/")
+    assert listed == Counter(f"{root}{folder}" for folder in folders)
+
+
+def test_an_ingest_lists_each_folder_once(
+    tmp_path: Path, photo_folder: Path, model_file: Path, listed: Counter[str]
+) -> None:
+    source = open_source(str(photo_folder), SourceOptions(limit=20))
+    summary = ingest(source, catalogs(f"faiss:{tmp_path / 'index'}"), model_file, Settings(cache=tmp_path))
+    assert summary.stored == source.total == 20
+    folders = {str((photo_folder / item.key).parent) for item in source.items} | {str(photo_folder)}
+    assert {folder: listed[folder] for folder in folders} == dict.fromkeys(folders, 1)
+
+
+def test_what_comes_after_the_listing_is_of_the_next_one(tmp_path: Path) -> None:
+    """Count and items are of the same moment, whatever happens between them."""
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    source = open_source(str(tmp_path), SourceOptions())
+    (tmp_path / "b.jpg").write_bytes(b"b")
+    (tmp_path / "a.jpg").write_bytes(b"longer")
+    (item,) = source.items
+    assert source.total == 1
+    assert item.version.startswith("6:"), "the version is of when the item was made"
+
+
+@pytest.mark.parametrize(
+    ("folders", "images", "version"), [(1, 100_000, ""), (1000, 100, f'123456:"{"0" * 32}"'), (100_000, 1, "")]
+)
+def test_a_listing_takes_few_bytes_an_image(folders: int, images: int, version: str) -> None:
+    def listing(folder: str) -> Iterator[Entry]:
+        if folder == "" and folders > 1:
+            yield from (Entry(f"product {number:06}", True) for number in range(folders))
+        else:
+            yield from (Entry(f"IMG_20240101_{number:06}.jpg", False, version) for number in range(images))
+
     tracemalloc.start()
     try:
-        source = open_source(str(tmp_path), SourceOptions(top_classes=60))
-        assert source.total == sum(1 for _ in source.items) == 3000
+        tree = Tree("made up", listing, lambda _: bytes)
+        kept = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        assert len(tree) == sum(1 for _ in tree) == 100_000
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 100_000
+    assert kept < (100 + len(version)) * 100_000
+    assert peak - kept < 100_000, "the items are made one by one"
+
+
+def test_a_name_with_a_zero_in_a_bucket_costs_no_other_image(bucket: MemoryFileSystem) -> None:
+    for name in ("a.jpg", "b\0c.jpg", "d\0e/f.jpg", "g.jpg"):
+        bucket.pipe_file(f"/x/{name}", name.encode())
+    items = {item.key: item for item in open_source("memory://x", SourceOptions()).items}
+    assert list(items) == ["a.jpg", "b?c.jpg", "g.jpg", "d?e"]
+    assert [items[key].read() for key in ("a.jpg", "g.jpg")] == [b"a.jpg", b"g.jpg"]
+    for key in ("b?c.jpg", "d?e"):
+        with pytest.raises(ImageError, match="FileNotFoundError"):
+            items[key].read()

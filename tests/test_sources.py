@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +23,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cbir.errors import CbirError, ImageError, UsageError
-from cbir.models.sealed import Embedder
+from cbir.images.files import read_file
+from cbir.models.embedder import Embedder
 from cbir.records import Item
-from cbir.sources.base import Source, SourceOptions, in_shard, open_source, parse_shard, read_file
+from cbir.sources.base import Source, SourceOptions, in_shard, parse_shard
+from cbir.sources.registry import OPENERS, open_source
 
 COLOURS = {"red/a.jpg": "red", "red/b.jpg": "darkred", "blue/c.jpg": "blue", "green/d.jpg": "green"}
 
@@ -185,6 +188,21 @@ def test_a_wrong_source_is_one_line(
     with pytest.raises(UsageError, match=message) as caught:
         open_source(text, options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", OPENERS)
+def test_every_form_has_an_opener_and_is_named_where_none_fits(form: str) -> None:
+    module, _, function = OPENERS[form].partition(".")
+    assert callable(getattr(import_module(f"cbir.sources.{module}"), function))
+    with pytest.raises(UsageError, match="./nowhere does not exist; a source is a folder") as caught:
+        open_source("./nowhere", SourceOptions())
+    assert f" {form}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sample", "hf", ".tar", "a:b", "x.parquet", "x.csv"])
+def test_a_folder_may_be_called_as_a_scheme_or_a_file_is(name: str, folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / name)
+    assert open_source(name, SourceOptions()).name == name
 
 
 def test_a_split_is_an_origin_of_its_own_and_refused_where_there_is_none(
@@ -401,7 +419,7 @@ def test_columns_of_a_data_set_are_chosen_by_payload_and_where(tmp_path: Path) -
     with pytest.raises(UsageError, match="no column 'size' for --payload; its columns are image, mask, raw, kind"):
         found(payload=("kind", "size"))
     with pytest.raises(UsageError, match="--allow-private-addresses means nothing for t.parquet, a data set"):
-        found(private_urls=True)
+        found(allow_private_addresses=True)
 
 
 def test_items_travel_to_other_processes_one_by_one(folder: Path, table: datasets.Dataset, tmp_path: Path) -> None:
@@ -462,7 +480,7 @@ def test_the_sample_has_columns_for_payload_and_refuses_the_rest() -> None:
     assert item.version != other.version
     with pytest.raises(UsageError, match="no column 'x' for --payload; its columns are name, emoji"):
         open_source("sample://openmoji", SourceOptions(payload=("x",)))
-    for options in ({"where": "name=x"}, {"streaming": True}, {"private_urls": True}, {"label": "x"}):
+    for options in ({"where": "name=x"}, {"streaming": True}, {"allow_private_addresses": True}, {"label": "x"}):
         with pytest.raises(UsageError, match="means nothing for sample://openmoji"):
             open_source("sample://openmoji", SourceOptions(**options))
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import Item, full_payload, to_json
-from cbir.sources.base import Source, SourceOptions, open_source
+from cbir.sources.base import Source, SourceOptions
+from cbir.sources.registry import open_source
 
 from .test_sources import jpeg
 from .web_server import Site, answer, serve
@@ -228,7 +229,7 @@ def test_an_absolute_path_below_the_tables_folder_is_read(shop: Path) -> None:
 def test_urls_are_fetched_and_never_show_a_password(shop: Path, site: Site) -> None:
     site.pages["/@me/a.jpg?x=1"] = lambda handler: answer(handler, jpeg("red"))
     (shop / "a.csv").write_text(f"URL,n\n{site.url}/@me/a.jpg?x=1,1\nhttp://me:secret@127.0.0.1/b.jpg,2\n")
-    first, second = open_source(str(shop / "a.csv"), SourceOptions(private_urls=True)).items
+    first, second = open_source(str(shop / "a.csv"), SourceOptions(allow_private_addresses=True)).items
     assert first.key == f"{site.url}/@me/a.jpg?x=1"
     assert first.read() == jpeg("red")
     assert (first.version, first.payload) == ("", {"n": "1"})
@@ -261,7 +262,7 @@ def test_standard_input_is_a_path_or_url_a_line(
 ) -> None:
     site.pages["/u.jpg"] = lambda handler: answer(handler, jpeg("blue"))
     lines = ["shop/img/0.jpg\r", "", f"{tmp_path}/outside.jpg", "shop/img/9.jpg", f"{site.url}/u.jpg"]
-    source = from_stdin(monkeypatch, "\n".join(lines).encode(), private_urls=True)
+    source = from_stdin(monkeypatch, "\n".join(lines).encode(), allow_private_addresses=True)
     assert (source.name, source.origin, source.total, source.complete) == ("stdin", "standard input", 4, False)
     for _ in range(2):
         near, absolute, gone, url = source.items
@@ -306,7 +307,7 @@ def test_wrong_standard_input_is_one_line(
 
 def test_a_pipe_of_a_real_process(shop: Path) -> None:
     code = (
-        "import sys; from cbir.sources.base import *; items = open_source('-', SourceOptions()).items;"
+        "import sys; from cbir.sources.registry import *; items = open_source('-', SourceOptions()).items;"
         "sys.stdout.write(' '.join(item.key for item in items))"
     )
     done = subprocess.run(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.records import full_payload
-from cbir.sources.base import SourceOptions, open_source
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
 
 Member = tuple[str, bytes]
 
@@ -164,7 +165,11 @@ def test_links_and_folders_in_a_tar_are_not_followed(tmp_path: Path) -> None:
         ("shards/*.tar", {"payload": ("kind",)}, "no column 'kind' for --payload"),
         ("shards/*.tar", {"where": "kind=1"}, "no column 'kind' for --where"),
         ("shards/*.tar", {"split": "x"}, "--split means nothing for WebDataset shards"),
-        ("shards/*.tar", {"private_urls": True}, "--allow-private-addresses means nothing for WebDataset shards"),
+        (
+            "shards/*.tar",
+            {"allow_private_addresses": True},
+            "--allow-private-addresses means nothing for WebDataset shards",
+        ),
     ],
 )
 def test_wrong_shards_are_one_line(

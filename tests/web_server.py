@@ -8,7 +8,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from cbir.sources.remote import close_connections
+from cbir.sources import remote
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -50,7 +50,8 @@ def serve() -> Iterator[Site]:
     try:
         yield site
     finally:
-        close_connections()
+        while remote._pools:
+            remote._pools.popitem()[1].close()
         site.server.shutdown()
         site.server.server_close()
         thread.join()

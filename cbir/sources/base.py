@@ -1,21 +1,11 @@
-"""Where images come from: `open_source` turns what the user typed into items, whatever it is.
+"""What every source is made of: its options, its items, and what the functions that open sources share.
 
-./photos                     a folder tree; an image's class is its parent folder
-s3://bucket/photos, gs://... the same in a bucket, or anywhere else that fsspec reaches
-data.parquet, 'data/*.parquet', data.arrow, a folder written by `save_to_disk`
-imagefolder:./folder         the image folder of Hugging Face `datasets`, with its metadata file
-hf://owner/name              a data set of the Hugging Face hub
-'webdataset:./shards/*.tar'  WebDataset shards
-list.csv, list.tsv, list.jsonl   paths or URLs with payload columns
--                            the same from standard input: a path or URL a line, or JSON rows
-sample://openmoji            the packaged sample
-
-A source keeps no list of its images: they are made one by one, in the same order each time.
+Items are made one by one, in the same order each time. A folder tree is listed once, when it is opened, and its images'
+names are kept; a table, a data set or a shard is read again each time.
 """
 
 import hashlib
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,17 +14,19 @@ from itertools import islice
 from pathlib import Path
 
 from cbir.errors import ImageError, UsageError
+from cbir.filters.parser import Condition, parse_where
+from cbir.images.files import read_file
 from cbir.records import Item, plain, to_json
-
-MAX_FILE_BYTES = 256 * 2**20
-SAVED = ("dataset_info.json", "dataset_dict.json")
-"""What tells a folder that `datasets` saved."""
-_FLAGS = {"private_urls": "allow-private-addresses"}
 
 
 @dataclass(frozen=True)
 class SourceOptions:
     """How to read a source.
+
+    Example:
+        >>> new = cbir.open("./part", "part", create=True)
+        >>> new.add("./photos", options=cbir.SourceOptions(limit=3)).stored
+        3
 
     Attributes:
         label: Column that holds the class (data sets and tables).
@@ -45,7 +37,7 @@ class SourceOptions:
         payload: Keep only these columns beside the vectors; None keeps all.
         where: Keep only the rows that meet these conditions, see `cbir.filters.parser`.
         shard: (i, n), 1 <= i <= n: keep the i-th of n shares of what the options above leave.
-        private_urls: Fetch URLs that lead to private addresses too (tables).
+        allow_private_addresses: Fetch URLs that lead to private addresses too (tables).
         streaming: Read a data set without downloading or converting it first.
     """
 
@@ -57,8 +49,11 @@ class SourceOptions:
     payload: tuple[str, ...] | None = None
     where: str | None = None
     shard: tuple[int, int] | None = None
-    private_urls: bool = False
+    allow_private_addresses: bool = False
     streaming: bool = False
+
+
+ALL_IMAGES = SourceOptions()
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Source:
 
 
 class Items:
-    """Images that are made anew, one by one, each time they are gone through; nothing is kept."""
+    """Items that are made anew, one by one, each time they are gone through."""
 
     def __init__(self, start: Callable[[], Iterator[Item]]):
         self._start = start
@@ -105,65 +100,20 @@ class FileBytes:
         return read_file(Path(self.path))
 
 
-def open_source(text: str, options: SourceOptions) -> Source:
-    """Return the source that `text` names.
-
-    Raises:
-        UsageError: There is no such source, or it has not what the options name.
-        CbirError: It cannot be reached.
-    """
-    from cbir.sources import folder, hf_datasets, sample, table, webdataset
-
-    by_scheme = {
-        "sample": sample.open_sample,
-        "hf": hf_datasets.open_dataset,
-        "imagefolder": hf_datasets.open_dataset,
-        "webdataset": webdataset.open_webdataset,
-    }
-    by_suffix = {
-        ".parquet": hf_datasets.open_dataset,
-        ".arrow": hf_datasets.open_dataset,
-        ".tar": webdataset.open_webdataset,
-        **dict.fromkeys(table.SUFFIXES, table.open_table),
-    }
-    if text == "-":
-        return table.open_stdin(options)
-    opener = by_scheme.get(text.partition(":")[0])
-    if opener is not None:
-        return opener(text, options)
-    if "://" in text:
-        return folder.open_bucket(text, options)
-    path = Path(text).expanduser()
-    if any((path / name).is_file() for name in SAVED):
-        return hf_datasets.open_dataset(text, options)
-    if path.suffix.lower() in by_suffix and not path.is_dir():
-        return by_suffix[path.suffix.lower()](text, options)
-    if not path.is_dir():
-        kind = "is not a folder" if path.exists() else "does not exist"
-        raise UsageError(
-            f"{text} {kind}; a source is a folder, a .parquet, .arrow, .tar, .csv, .tsv or .jsonl file,"
-            " imagefolder:PATH, webdataset:PATTERN, hf://OWNER/NAME, s3://BUCKET/PATH, gs://BUCKET/PATH, - for standard"
-            " input, or sample://openmoji"
-        )
-    return folder.open_folder(text, options)
-
-
 def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
     """Raise `UsageError` if an option is given that this kind of source has no use for."""
     for name in names:
         if getattr(options, name) not in (None, False):
-            raise UsageError(f"--{_FLAGS.get(name, name)} means nothing for {what}")
+            raise UsageError(f"--{name.replace('_', '-')} means nothing for {what}")
 
 
 def check_columns(options: SourceOptions, columns: Collection[str], text: str) -> None:
     """Raise `UsageError` if an option names a column that the source has not."""
-    from cbir.filters.parser import parse_where
-
     wanted = {
         "label": [options.label] if options.label is not None else [],
         "key": [options.key] if options.key is not None else [],
         "payload": options.payload or (),
-        "where": [condition.column for condition in parse_where(options.where)] if options.where is not None else [],
+        "where": [condition.column for condition in row_conditions(options)],
     }
     for name, named in wanted.items():
         for column in named:
@@ -171,6 +121,11 @@ def check_columns(options: SourceOptions, columns: Collection[str], text: str) -
                 raise UsageError(
                     f"{text} has no column {column!r} for --{name}; its columns are {', '.join(map(str, columns))}"
                 )
+
+
+def row_conditions(options: SourceOptions) -> tuple[Condition, ...]:
+    """Return the conditions that a row has to meet to be kept."""
+    return parse_where(options.where) if options.where is not None else ()
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -219,11 +174,6 @@ def select(items: Iterable[Item], options: SourceOptions) -> Iterable[Item]:
     return Items(lambda: keep(items))
 
 
-def without_login(url: str) -> str:
-    """Return a URL without its user name and password, for keys, origins and messages."""
-    return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
-
-
 def count_items(items: Iterable[Item]) -> int:
     """Return how many there are, keeping none."""
     return sum(1 for _ in items)
@@ -261,25 +211,6 @@ def with_version(item: Item, token: str | None = None) -> Item:
 def unusable(reason: str) -> bytes:
     """Raise `ImageError` with the reason: bound to it, what an item's `read` is where there is nothing to read."""
     raise ImageError(reason)
-
-
-def read_file(path: Path) -> bytes:
-    """Return a regular file's bytes.
-
-    Raises:
-        ImageError: It is no regular file or larger than 256 MB.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer for ever
-    except ValueError:
-        raise ImageError("no file can have such a name") from None
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(f"too large: {status.st_size / 2**20:,.0f} MiB, the limit is {MAX_FILE_BYTES >> 20}")
-        return file.read()
 
 
 def file_token(path: str) -> str:

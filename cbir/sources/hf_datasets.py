@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError, ImageError, UsageError
-from cbir.filters.parser import Condition, parse_where
+from cbir.filters.parser import Condition
+from cbir.images.files import read_file
 from cbir.records import Item
 from cbir.sources.base import (
     Items,
@@ -20,13 +21,13 @@ from cbir.sources.base import (
     count_items,
     file_token,
     is_complete,
-    read_file,
     refuse,
+    row_conditions,
     selection,
     with_version,
 )
-from cbir.sources.folder import open_files, read_remote
-from cbir.sources.hf_loading import ROWS_AT_ONCE, Loaded, Place, load_split, one_line
+from cbir.sources.bucket import open_files, read_remote
+from cbir.sources.hf_loading import ROWS_AT_ONCE, Loaded, Place, load_split, readable_errors
 
 _LOOKED_AT = 100
 _KEY_COLUMNS = ("key", "id", "image_id", "file_name", "filename", "path")
@@ -39,8 +40,8 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
         UsageError: There is no such file, data set, split or column.
         CbirError: The hub cannot be reached.
     """
-    refuse(options, ("private_urls",), f"{text}, a data set")
-    with one_line(text):
+    refuse(options, ("allow_private_addresses",), f"{text}, a data set")
+    with readable_errors(text):
         loaded = load_split(text, options)
         rows = _rows(text, loaded, options)
         bare = replace(rows, payload=())  # the same items, without what takes time
@@ -53,7 +54,7 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _ImageReader:
     """Reads the image of a row, a `pyarrow.StructScalar` of bytes and path that still lies in its table."""
 
     value: Any
@@ -129,11 +130,11 @@ class _Rows:
                 tested_values = {name: _shown(kinds[name], row[name]) for name in tested}
                 if not all(condition.holds(tested_values) for condition in self.where):
                     continue
-                picture = _Picture(value, self.place)
-                key = str(row[self.key]) if self.key else _file_key(picture.path, self.place) or f"row {number}"
+                image = _ImageReader(value, self.place)
+                key = str(row[self.key]) if self.key else _file_key(image.path, self.place) or f"row {number}"
                 label = _shown(kinds[self.label], row[self.label]) if self.label else None
                 payload = {name: row[name] for name in self.payload}
-                yield Item(key, picture, None if label is None else str(label), payload)
+                yield Item(key, image, None if label is None else str(label), payload)
 
 
 def _shown(kind: Any, value: Any) -> Any:
@@ -144,7 +145,7 @@ def _shown(kind: Any, value: Any) -> Any:
 
 
 def _with_version(item: Item) -> Item:
-    return with_version(item, item.read.token()) if isinstance(item.read, _Picture) else item
+    return with_version(item, item.read.token()) if isinstance(item.read, _ImageReader) else item
 
 
 def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
@@ -161,7 +162,7 @@ def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
     if not images:
         raise UsageError(f"{text} has no image column; its columns are {', '.join(features)}")
     check_columns(options, features, text)
-    where = parse_where(options.where) if options.where is not None else ()
+    where = row_conditions(options)
     readable = [name for name, kind in features.items() if not _is_bytes(kind)]
     for name in (options.label, options.key, *(options.payload or ()), *(condition.column for condition in where)):
         if name is not None and name not in readable:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cbir.errors import CbirError, UsageError
 from cbir.sources.base import SourceOptions, refuse
+from cbir.text import one_line
 
 ROWS_AT_ONCE = 64
 _BUFFER_BYTES = 8 * 2**20
@@ -35,7 +36,7 @@ class Loaded:
 
 
 @contextmanager
-def one_line(text: str) -> Iterator[None]:
+def readable_errors(text: str) -> Iterator[None]:
     """Turn whatever `datasets` raises into one line.
 
     Raises:
@@ -50,8 +51,9 @@ def one_line(text: str) -> Iterator[None]:
         hint = "download the data set where there is a network and give the folder or the .parquet file"
         raise CbirError(f"{text}: the hub cannot be reached: {error}; {hint}") from None
     except Exception as error:  # a missing set, a wrong split and a broken file share no base class
-        detail = " ".join(str(error.__cause__ or error).split())[:300]
-        raise UsageError(f"cannot read {text}: {type(error).__name__}: {detail}") from None
+        raise UsageError(
+            f"cannot read {text}: {type(error).__name__}: {one_line(error.__cause__ or error)[:300]}"
+        ) from None
 
 
 def load_split(text: str, options: SourceOptions) -> Loaded:
@@ -59,7 +61,7 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
 
     Raises:
         UsageError: There is no such file, folder or split.
-        Exception: Whatever `datasets` raises; see `one_line`.
+        Exception: Whatever `datasets` raises; see `readable_errors`.
     """
     import datasets
 

@@ -1,4 +1,4 @@
-"""Pictures from the web: one request with limits on size, time, redirects and on where it may lead.
+"""Images from the web: one request with limits on size, time, redirects and on where it may lead.
 
 A list of URLs is somebody else's text. It must not make this machine ask its own network or its cloud's metadata
 service, nor keep a worker busy for ever. So a host's addresses are looked up once, all of them are checked, and the
@@ -24,7 +24,7 @@ import httpcore
 import httpx
 
 from cbir.errors import ImageError
-from cbir.sources.base import MAX_FILE_BYTES
+from cbir.images.files import MAX_FILE_BYTES
 
 _ATTEMPTS = 4
 _CONNECT_SECONDS = 4.0
@@ -43,7 +43,7 @@ _pools_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one picture may cost.
+    """What one image may cost.
 
     Attributes:
         max_bytes: The most bytes of its body.
@@ -195,13 +195,6 @@ def _pool(private: bool) -> httpcore.ConnectionPool:
                 network_backend=_Checked(private),
             )
         return _pools[private]
-
-
-def close_connections() -> None:
-    """Close the connections that wait to be used again."""
-    with _pools_lock:
-        while _pools:
-            _pools.popitem()[1].close()
 
 
 class _Checked(httpcore.NetworkBackend):

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters.parser import parse_where
 from cbir.records import Item, plain
 from cbir.sources.base import (
     FileBytes,
@@ -30,14 +29,14 @@ from cbir.sources.base import (
     count_items,
     is_complete,
     refuse,
+    row_conditions,
     selection,
     unusable,
     with_version,
-    without_login,
 )
 from cbir.sources.table_rows import Row, csv_rows, json_rows, lines_of, path_rows
+from cbir.text import without_login
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 IMAGE_COLUMNS = ("image", "image_path", "file_name", "filename", "filepath", "file", "path", "image_url", "url", "uri")
 """Names of the column with the path or URL, in any case; the first that a table has is taken."""
 
@@ -53,7 +52,7 @@ class RowReader:
         image: The column with the path or URL.
         folder: What relative paths start from.
         anywhere: True if paths may lead out of the folder.
-        options: As given; `label`, `key`, `payload` and `private_urls` matter here.
+        options: As given; `label`, `key`, `payload` and `allow_private_addresses` matter here.
     """
 
     image: str
@@ -86,7 +85,7 @@ class RowReader:
         if _URL.match(place):
             from cbir.sources.remote import Limits, fetch
 
-            limits = Limits(private=self.options.private_urls)
+            limits = Limits(private=self.options.allow_private_addresses)
             return without_login(place.strip()), partial(fetch, place.strip(), limits)
         start = f"{self.folder}".rstrip("/") + "/"
         path = os.path.normpath(place if place.startswith("/") else start + place)
@@ -128,7 +127,7 @@ def open_table(text: str, options: SourceOptions) -> Source:
     return _open_rows(text, plain(path.stem), plain(str(path)), start, path.parent, options, from_file=True)
 
 
-def open_stdin(options: SourceOptions) -> Source:
+def open_stdin(_: str, options: SourceOptions) -> Source:
     """Return the source for what comes in on standard input: a path or URL a line, or JSON lines.
 
     It is copied to a temporary file first. Paths may be absolute or start from the current folder, and lead anywhere,
@@ -179,7 +178,7 @@ def _open_rows(
             f" {', '.join(columns)}"
         )
     check_columns(options, columns, text)
-    conditions = parse_where(options.where) if options.where is not None else ()
+    conditions = row_conditions(options)
     reader = RowReader(image, folder, not from_file, options)
 
     def items() -> Iterator[Item]:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters.parser import parse_where
 from cbir.images.decode import EXTENSIONS
+from cbir.images.files import MAX_FILE_BYTES
 from cbir.records import Item, plain
 from cbir.sources.base import (
-    MAX_FILE_BYTES,
     Items,
     Source,
     SourceOptions,
@@ -28,13 +27,14 @@ from cbir.sources.base import (
     file_token,
     is_complete,
     refuse,
+    row_conditions,
     select,
     unusable,
     with_version,
-    without_login,
 )
-from cbir.sources.folder import open_files, remote_token
+from cbir.sources.bucket import open_files, remote_token
 from cbir.sources.table_rows import parse_json
+from cbir.text import without_login
 
 _LOOKED_AT = 100
 _MAX_TEXT = 4 * 2**20
@@ -91,13 +91,13 @@ def open_webdataset(text: str, options: SourceOptions) -> Source:
     """
     pattern = text.removeprefix("webdataset:")
     shown = without_login(text)
-    refuse(options, ("split", "private_urls"), f"WebDataset shards ({shown})")
+    refuse(options, ("split", "allow_private_addresses"), f"WebDataset shards ({shown})")
     shards = _shards(pattern, shown)
     first = _first(shards)
     if not any(sample.image for sample in first):
         raise UsageError(f"{shown} has no image in its first {len(first)} samples")
     check_columns(options, list(dict.fromkeys(name for sample in first for name in sample.values)), shown)
-    conditions = parse_where(options.where) if options.where is not None else ()
+    conditions = row_conditions(options)
 
     def items() -> Iterator[Item]:
         for sample in _samples(shards):

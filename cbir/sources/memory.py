@@ -1,0 +1,64 @@
+"""Images that a Python program has already: paths, bytes, PIL images and arrays."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from cbir.errors import ImageError, UsageError
+from cbir.images.files import read_file
+from cbir.images.inputs import ImageInput, require_image, require_list, to_bytes
+from cbir.records import Item, Payload
+from cbir.sources.base import Source, with_version
+
+ORIGIN = "python"
+
+
+def open_images(
+    images: Sequence[ImageInput], keys: Sequence[str] | None, payloads: Sequence[Payload] | None, name: str
+) -> Source:
+    """Return a source of images in memory or files.
+
+    Args:
+        images: The images.
+        keys: A unique name for each; by default the path as given, or the SHA-256 of the bytes.
+        payloads: Fields to store with each; `label` is its class.
+        name: Name of the data set.
+
+    Raises:
+        UsageError: The lists have different lengths, or an image is of a type that cannot be one.
+    """
+    require_list(images)
+    for what, values in (("keys", keys), ("payloads", payloads)):
+        if values is not None and len(values) != len(images):
+            raise UsageError(f"{len(images)} images and {len(values)} {what}: give one for each image")
+    if not len(images):
+        raise UsageError("no images were given")
+    items = [
+        _item(image, keys[index] if keys else None, payloads[index] if payloads else {})
+        for index, image in enumerate(images)
+    ]
+    return Source(name, ORIGIN, items, total=len(items))
+
+
+def _item(image: ImageInput, key: str | None, payload: Payload | None) -> Item:
+    rest = dict(payload or {})
+    label = rest.pop("label", None)
+    label = label if label is None else str(label)
+    if key is not None and not isinstance(key, str):
+        raise UsageError(f"the key {key!r} is not a text")
+    if isinstance(image, str | os.PathLike):
+        path = os.fspath(image)
+        read = partial(read_file, Path(path).expanduser())
+        return with_version(Item(key or path, read, label, rest))
+    require_image(image)
+    data = cache(partial(_bytes, image))
+    return Item(key or hashlib.sha256(data()).hexdigest(), data, label, rest)
+
+
+def _bytes(image: ImageInput) -> bytes:
+    try:
+        return to_bytes(image)
+    except UsageError as error:
+        raise ImageError(str(error)) from None
