@@ -5,10 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from cbir.index.generation import Plan
-from cbir.models.sealed import ModelRef, find_model
+from cbir.models.card import ModelRef
+from cbir.models.sealed import find_model
+from cbir.progress import silent
 from cbir.records import Point, Vector, digest, point_id
-from cbir.stores.base import locate, parse
-from cbir.stores.embedded.writer import IndexBuilder
+from cbir.settings import Settings
+from cbir.stores.base import Catalog
+from cbir.stores.embedded.writer import LocalWriter
+from cbir.stores.qdrant.writer import QdrantWriter
+from cbir.stores.registry import connect, connect_all
+from cbir.stores.url import locate, parse
 
 DIMENSION = 8
 MODEL = ModelRef("made-up", "0" * 64, DIMENSION, 1, random_weights=True)
@@ -36,10 +42,10 @@ def plan_for(vectors: Vector, collection: str = "made") -> Plan:
     return Plan(collection, "set", "nowhere", model, None)
 
 
-def builder_for(stores: list[str], vectors: Vector, collection: str = "made") -> IndexBuilder:
+def builder_for(stores: list[str], vectors: Vector, collection: str = "made") -> LocalWriter:
     """Return a builder; all stores lie in one index folder."""
     places = locate([parse(store) for store in stores])
-    return IndexBuilder(places, plan_for(vectors, collection), find_model("efficientnet_lite0"), same_source=False)
+    return LocalWriter(places, plan_for(vectors, collection), find_model("efficientnet_lite0"), same_source=False)
 
 
 def build(stores: list[str], vectors: Vector, collection: str = "made", version: str = "1") -> None:
@@ -47,7 +53,7 @@ def build(stores: list[str], vectors: Vector, collection: str = "made", version:
     builder = builder_for(stores, vectors, collection)
     try:
         builder.write(points_of(vectors, version))
-        builder.publish(lambda name, count: lambda done: None)
+        builder.publish(silent)
     finally:
         builder.close()
 
@@ -60,3 +66,15 @@ def both(root: Path) -> list[str]:
 def store_options(urls: list[str]) -> list[str]:
     """Return the words that name stores on a command line."""
     return [word for url in urls for word in ("--store", url)]
+
+
+def catalogs(*urls: str) -> list[Catalog]:
+    """Return the catalogs of stores, as a command line without settings has them."""
+    return connect_all(urls, Settings())
+
+
+def qdrant_writer(url: str, plan: Plan, settings: Settings, same_source: bool = False) -> QdrantWriter:
+    """Return the writer of a collection on a server."""
+    writer = connect(url, settings).writer(plan, Path(), same_source)
+    assert isinstance(writer, QdrantWriter)
+    return writer

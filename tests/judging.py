@@ -5,23 +5,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from cbir.errors import CbirError
+from cbir.index.generation import Damage
 from cbir.settings import Settings
-from cbir.stores.base import open_store
-from cbir.stores.embedded.verify import verify_folder
+from cbir.stores.registry import connect, open_store
 
 from .building import both, unit_vectors
 
 VECTORS = unit_vectors(300)
 SECONDS = 30
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(
-    [
-        "cbir.stores.embedded.verify",
-        "cbir.stores.embedded.edge",
-        "cbir.stores.embedded.faiss_index",
-        "cbir.stores.embedded.writer",
-    ]
-)
+CHILDREN.set_forkserver_preload([__name__, "cbir.stores.embedded.edge", "cbir.stores.embedded.faiss_index"])
+
+
+def verify_folder(root: Path, collection: str | None = None) -> list[Damage]:
+    """Return what is damaged in an index folder."""
+    return connect(f"edge:{root}", Settings()).verify(collection)
 
 
 def answers(root: Path) -> list[object]:
@@ -40,7 +38,7 @@ def answers(root: Path) -> list[object]:
 
 def judge(root: Path, sender: Connection) -> None:
     """Send what `verify` names and what the stores answer; run in a child, as a damaged file may hang or crash it."""
-    sender.send((" ".join(str(one) for one in verify_folder(root, None)), answers(root)))
+    sender.send((" ".join(str(one) for one in verify_folder(root)), answers(root)))
 
 
 def judged(root: Path, what: str) -> tuple[str, list[object]]:

@@ -97,6 +97,8 @@ class Running:
                 httpx.get(f"{self.url}/_stats")
             except httpx.ConnectError:
                 return
+            except httpx.ReadError:  # accepted just before the listener closed
+                continue
 
     def stats(self) -> Stats:
         """Return what was asked so far."""

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.ingest.manage.catalog import compare, drop, use
+from cbir.ingest.manage.compare import compare
 from cbir.ingest.manage.reindex import reindex
 from cbir.ingest.manage.snapshot import restore, snapshot
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index.generation import open_generation
+from cbir.progress import silent
 from cbir.settings import Settings
-from cbir.stores.base import Store, open_store
-from cbir.stores.catalog import list_folder
-from cbir.stores.embedded.verify import verify_folder
+from cbir.stores.base import SearchParams, Store
+from cbir.stores.listing import CollectionInfo
+from cbir.stores.registry import connect, open_store
 
 from .building import both, build, builder_for, points_of, unit_vectors
+from .judging import verify_folder
 from .test_ingest import run
 
 VECTORS = unit_vectors(300)
@@ -37,6 +39,10 @@ def root(built: Path, tmp_path: Path) -> Path:
     """An index that the test may do with as it likes."""
     subprocess.run(["/bin/cp", "-a", built, tmp_path / "index"], check=True)  # Edge's files stay sparse
     return tmp_path / "index"
+
+
+def listed(root: Path) -> list[CollectionInfo]:
+    return list(connect(f"edge:{root}", Settings()).listing())
 
 
 def opened(root: Path, name: str = "made", kind: str = "edge") -> Store:
@@ -63,10 +69,11 @@ def test_reindex_builds_another_index_from_the_log_and_leaves_the_others(root: P
         (path.stat().st_ino, path.name) for path in (generation.folder / "edge").rglob("*") if path.is_file()
     )
     assert linked == edge, "an index that did not change was built again"
-    assert verify_folder(root, None) == []
+    assert verify_folder(root) == []
     store = opened(root, kind="coded")
-    assert store.info.access == "lists"
-    assert [hit[0].score for hit in store.search(VECTORS[:20], 1, exact=True)] == pytest.approx([1] * 20, abs=1e-5)
+    assert store.info.access == "ivf"
+    found = store.search(VECTORS[:20], 1, params=SearchParams(exact=True))
+    assert [hits[0].score for hits in found] == pytest.approx([1] * 20, abs=1e-5)
     store.close()
     before = (root / "made/000002/coded/index.faiss").stat().st_ino
     reindex([f"faiss:{root}/coded"], None, Settings())
@@ -85,7 +92,7 @@ def test_reindex_from_a_damaged_log_is_refused(root: Path) -> None:
 
 
 def test_a_snapshot_brings_back_every_point_and_a_damaged_one_nothing(photos_index: Path, tmp_path: Path) -> None:
-    (name,) = (one.collection for one in list_folder(photos_index))
+    (name,) = (one.collection for one in listed(photos_index))
     store = open_store(f"edge:{photos_index}", name, Settings())
     count = snapshot(store, tmp_path / "kept.tar")
     with pytest.raises(UsageError, match="is there already"):
@@ -95,7 +102,7 @@ def test_a_snapshot_brings_back_every_point_and_a_damaged_one_nothing(photos_ind
     assert restore(tmp_path / "kept.tar", both(new), None, Settings()) == (name, count)
     for kind in ("edge", "faiss"):
         assert everything(new, name, kind) == everything(photos_index, name)
-    assert verify_folder(new, None) == []
+    assert verify_folder(new) == []
     assert restore(tmp_path / "kept.tar", [f"faiss:{tmp_path}/other"], "second", Settings()) == ("second", count)
 
     whole = (tmp_path / "kept.tar").read_bytes()
@@ -140,7 +147,7 @@ def test_a_snapshot_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:
 def test_two_collections_are_compared_by_their_pictures(root: Path) -> None:
     builder = builder_for(both(root), VECTORS, "other")
     builder.write([*points_of(VECTORS)[:100], *points_of(np.roll(VECTORS, 1, axis=0), version="2")[100:110]])
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
     one, two = opened(root, "made"), opened(root, "other")
     found = compare(one, two)
@@ -157,20 +164,21 @@ def test_two_collections_are_compared_by_their_pictures(root: Path) -> None:
 
 def test_a_collection_is_dropped_chosen_and_listed(root: Path) -> None:
     build(both(root), VECTORS[:50], "newer")
-    assert [(one.collection, one.alias, one.points) for one in list_folder(root)] == [
+    assert [(one.collection, one.alias, one.points) for one in listed(root)] == [
         ("newer", "set", 50),
         ("made", "", 300),
     ]
     store = opened(root, "set")
     assert store.info.collection == "newer"
     store.close()
-    use(f"edge:{root}", "made", Settings())
+    catalog = connect(f"edge:{root}", Settings())
+    catalog.use("made")
     store = opened(root, "set")
     assert store.info.collection == "made"
     store.close()
     builder = builder_for(both(root), VECTORS[:50], "newer")
     with pytest.raises(CbirError, match="an ingest is filling"):
-        drop(f"edge:{root}", "newer", Settings())
+        catalog.drop("newer")
     builder.write(points_of(VECTORS)[50:60])
     builder.close()
     states = {
@@ -179,19 +187,19 @@ def test_a_collection_is_dropped_chosen_and_listed(root: Path) -> None:
     }
     assert "an unfinished run" in states["newer"]
     assert "say --yes" in run("collections", "drop", "newer", "--store", f"edge:{root}", code=2).stderr
-    drop(f"edge:{root}", "newer", Settings())
-    assert [one.collection for one in list_folder(root)] == ["made"]
+    catalog.drop("newer")
+    assert [one.collection for one in listed(root)] == ["made"]
     with pytest.raises(UsageError, match="has no collection 'newer'"):
-        drop(f"edge:{root}", "newer", Settings())
-    with pytest.raises(UsageError, match="has no collection"):
-        drop(f"edge:{root}", "../index", Settings())
+        catalog.drop("newer")
+    with pytest.raises(UsageError, match="cannot be a collection's name"):
+        catalog.drop("../index")
 
 
 def test_a_deleted_point_is_found_by_no_index(root: Path) -> None:
     builder = builder_for(both(root), VECTORS)
     gone = [point.id for point in points_of(VECTORS)[::3]]
     builder.delete(gone)
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
     for kind in ("edge", "faiss"):
         store = opened(root, kind=kind)
@@ -202,8 +210,8 @@ def test_a_deleted_point_is_found_by_no_index(root: Path) -> None:
         store.close()
     builder = builder_for(both(root), VECTORS)
     builder.write(points_of(VECTORS, version="3"))  # more dead rows than living ones now: written anew
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
     assert len(list((root / "made" / open_generation(root, "made").folder.name / "log").iterdir())) == 1
     assert len(everything(root, "made")) == 300
-    assert verify_folder(root, None) == []
+    assert verify_folder(root) == []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,14 +23,15 @@ from qdrant_client.grpc import PointStruct
 from qdrant_client.http import models
 
 from cbir.errors import CbirError, UsageError
+from cbir.progress import silent
 from cbir.records import plain
-from cbir.settings import Settings, load_settings
-from cbir.stores.base import open_store
+from cbir.settings import Settings
 from cbir.stores.qdrant.server import Server, ServerError, server_options
-from cbir.stores.qdrant.store import resolve, server_collections
-from cbir.stores.qdrant.writer import ServerSink
+from cbir.stores.qdrant.writer import QdrantWriter
+from cbir.stores.registry import connect, open_store
+from cbir.stores.url import parse
 
-from .building import plan_for, points_of, unit_vectors
+from .building import plan_for, points_of, qdrant_writer, unit_vectors
 from .grpc_server import Fault, Port, grpc_port
 from .qdrant_server import qdrant_server
 
@@ -39,7 +40,6 @@ VECTORS = unit_vectors(40)
 POINTS = points_of(VECTORS)
 PLAN = plan_for(VECTORS, "set-model")
 NOWHERE = "http://127.0.0.1:1"  # where no REST answers
-Sink = Callable[..., ServerSink]
 
 pytestmark = [
     # what the module filters, where pytest resets the filters
@@ -55,16 +55,16 @@ def port() -> Iterator[Port]:
 
 
 @pytest.fixture
-def sink(port: Port) -> ServerSink:
-    return sink_at(f"{NOWHERE}?grpc={port.number}")
+def writer(port: Port) -> QdrantWriter:
+    return writer_at(f"{NOWHERE}?grpc={port.number}")
 
 
-def sink_at(url: str, **settings: object) -> ServerSink:
-    return ServerSink(url, PLAN, Settings(**{"server_retry_seconds": 20.0, **settings}), same_source=False)  # type: ignore[arg-type]
+def writer_at(url: str, **settings: object) -> QdrantWriter:
+    return qdrant_writer(url, PLAN, Settings(**{"server_retry_seconds": 20.0, **settings}))  # type: ignore[arg-type]
 
 
 def collections(url: str, retry_seconds: float = 0.0, **settings: object) -> list[str]:
-    server = Server(url, Settings(**settings), retry_seconds)  # type: ignore[arg-type]
+    server = Server(parse(url), Settings(**settings), retry_seconds)  # type: ignore[arg-type]
     return [one.name for one in server.ask(lambda client: client.get_collections()).collections]
 
 
@@ -91,13 +91,13 @@ def collections(url: str, retry_seconds: float = 0.0, **settings: object) -> lis
     ],
 )
 def test_an_open_door_is_refused_unless_it_is_meant(url: str, key: str | None, told: str) -> None:
-    Server(url, Settings(QDRANT_API_KEY=key, insecure=True))
+    Server(parse(url), Settings(QDRANT_API_KEY=key, insecure=True))
     if told:
         with pytest.raises(UsageError, match=f"{told}.*CBIR_INSECURE=1") as caught:
-            Server(url, Settings(QDRANT_API_KEY=key))
+            Server(parse(url), Settings(QDRANT_API_KEY=key))
         assert KEY not in str(caught.value)
     else:
-        Server(url, Settings(QDRANT_API_KEY=key))
+        Server(parse(url), Settings(QDRANT_API_KEY=key))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_an_open_door_is_refused_unless_it_is_meant(url: str, key: str | None, t
 )
 def test_an_address_that_can_be_read_in_two_ways_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="is not the address of a Qdrant server|was not found") as caught:
-        Server(url, Settings(insecure=True))
+        Server(parse(url), Settings(insecure=True))
     assert "secret" not in str(caught.value)
 
 
@@ -138,7 +138,7 @@ def test_a_command_says_so_in_one_line_and_ends_with_2(tmp_path: Path, monkeypat
 
 
 def test_the_key_is_in_no_repr() -> None:
-    server = Server("http://localhost", Settings(QDRANT_API_KEY=KEY))
+    server = Server(parse("http://localhost"), Settings(QDRANT_API_KEY=KEY))
     assert KEY not in repr(vars(server))
 
 
@@ -146,11 +146,11 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("CBIR_INSECURE", "1")
     monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "7")
     monkeypatch.setenv("CBIR_SERVER_CA", str(tmp_path / "ca.pem"))
-    settings = load_settings()
+    settings = Settings()
     assert (settings.insecure, settings.server_timeout_seconds, settings.server_ca) == (True, 7, tmp_path / "ca.pem")
     monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "0")
     with pytest.raises(UsageError, match="CBIR_SERVER_TIMEOUT_SECONDS: Input should be greater"):
-        load_settings()
+        Settings()
 
 
 # Which way
@@ -171,15 +171,15 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     ],
 )
 def test_where_grpc_is_looked_for(url: str, expected: int) -> None:
-    server = Server(url, Settings(QDRANT_API_KEY=KEY))
-    assert server._way.grpc_port == expected
+    server = Server(parse(url), Settings(QDRANT_API_KEY=KEY))
+    assert server._connection.grpc_port == expected
     assert "grpc" not in server.given, "it is no property of a collection"
 
 
 @pytest.mark.parametrize("value", ["-1", "65536", "yes"])
 def test_a_port_that_cannot_be_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="grpc: Input should be"):
-        server_options(f"http://localhost?grpc={value}")
+        server_options(parse(f"http://localhost?grpc={value}"))
 
 
 def test_all_goes_through_grpc_and_comes_back_as_through_rest(port: Port) -> None:
@@ -187,13 +187,13 @@ def test_all_goes_through_grpc_and_comes_back_as_through_rest(port: Port) -> Non
     with qdrant_server() as rest:
         answers = []
         for one in (f"{rest.url}?grpc=0&m=32&quantization=scalar&shards=3", url):
-            sink = sink_at(one)
-            assert (sink.write(POINTS), sink.needs_publishing, len(sink.known)) == ([], True, 0)
-            sink.delete([POINTS[0].id])
-            sink.publish(lambda name, count: lambda done: None)
-            again = sink_at(one)
+            writer = writer_at(one)
+            assert (writer.write(POINTS), writer.needs_publishing, len(writer.stored_ids)) == ([], True, 0)
+            writer.delete([POINTS[0].id])
+            writer.publish(silent)
+            again = writer_at(one)
             assert not again.needs_publishing
-            assert all(again.known.has(point.id, point.version, point.digest) for point in POINTS[1:])
+            assert all(again.stored_ids.has(point.id, point.version, point.digest) for point in POINTS[1:])
             store = open_store(one, "set", Settings())
             points = {point.id: replace(point, vector=None) for point in store.points()}  # type: ignore[arg-type]
             assert points == {point.id: replace(point, vector=None) for point in POINTS[1:]}  # type: ignore[arg-type]
@@ -201,12 +201,12 @@ def test_all_goes_through_grpc_and_comes_back_as_through_rest(port: Port) -> Non
             hits = store.search(VECTORS[:5], 3)
             thumbnails = store.thumbnails([POINTS[3].id, POINTS[0].id])
             assert thumbnails == [POINTS[3].thumbnail, None]
-            info = store.info
-            found = (ids, hits, server_collections(one, Settings()), resolve(one, "set", Settings()))
+            info, catalog = store.info, connect(one, Settings())
+            found = (ids, hits, catalog.names(), catalog.resolve("set"))
             answers.append((*found, info.count, info.model, info.options, store.sample(5, 1)))
             assert np.allclose(matrix, [VECTORS[int(point.payload["key"])] for point in map_ids(ids)], atol=1e-6)
             assert store.vectors([POINTS[0].id]) == [None]
-            client = Server(one, Settings()).ask(lambda client: client.get_collection(PLAN.collection))
+            client = Server(parse(one), Settings()).ask(lambda client: client.get_collection(PLAN.collection))
             assert client.payload_schema["label"].data_type == models.PayloadSchemaType.KEYWORD
     assert_alike(*answers)
     used = {"Create", "Upsert", "Delete", "CreateFieldIndex", "Update", "UpdateAliases", "Scroll", "Get", "QueryBatch"}
@@ -311,49 +311,49 @@ def test_a_code_is_the_status_that_rest_would_have(code: StatusCode, status: int
     assert port.calls["List"] == (3 if passing else 2)
 
 
-def test_a_wait_that_is_asked_for_is_kept(port: Port, sink: ServerSink) -> None:
+def test_a_wait_that_is_asked_for_is_kept(port: Port, writer: QdrantWriter) -> None:
     port.faults = [Fault("Upsert", StatusCode.RESOURCE_EXHAUSTED, retry_after="1")]
     start = time.monotonic()
-    assert sink.write(POINTS) == []
+    assert writer.write(POINTS) == []
     assert time.monotonic() - start >= 1
     port.faults = [Fault("Upsert", StatusCode.RESOURCE_EXHAUSTED, retry_after="3600")]
     with pytest.raises(CbirError, match="answered 429"):
-        sink.write(POINTS)
+        writer.write(POINTS)
     assert time.monotonic() - start < 5, "it waited though the wait is longer than the budget"
 
 
-def test_a_bad_point_is_found_by_halving(port: Port, sink: ServerSink) -> None:
+def test_a_bad_point_is_found_by_halving(port: Port, writer: QdrantWriter) -> None:
     port.engine.orders = replace(port.engine.orders, poisoned=[POINTS[7].id])
-    (refused,) = sink.write(POINTS)
+    (refused,) = writer.write(POINTS)
     assert (refused.id, "is poisoned" in refused.reason) == (POINTS[7].id, True)
-    (odd,) = sink.write([replace(POINTS[7], id=POINTS[8].id, vector=np.ones(5, np.float32))])
+    (odd,) = writer.write([replace(POINTS[7], id=POINTS[8].id, vector=np.ones(5, np.float32))])
     assert odd.id == POINTS[8].id
     port.faults = [Fault("Upsert", StatusCode.OUT_OF_RANGE, "decoded message length too large")]
-    assert sink.write(POINTS[8:]) == []
+    assert writer.write(POINTS[8:]) == []
 
 
 def test_a_port_that_takes_little_gets_little_at_a_time() -> None:
     with grpc_port(receives=20_000) as port:
         big = [replace(point, thumbnail=bytes(3000)) for point in POINTS[:6]]
         big[4] = replace(big[4], thumbnail=bytes(30_000))
-        (refused,) = sink_at(f"{NOWHERE}?grpc={port.number}").write(big)
+        (refused,) = writer_at(f"{NOWHERE}?grpc={port.number}").write(big)
     assert (refused.id, "larger than max" in refused.reason) == (POINTS[4].id, True)
 
 
-def test_a_large_request_passes(sink: ServerSink) -> None:
+def test_a_large_request_passes(writer: QdrantWriter) -> None:
     large = replace(POINTS[0], thumbnail=bytes(23_000_000))
-    assert sink.write([large]) == []
-    assert [thumbnail for _, thumbnail in sink.thumbnails()] == [large.thumbnail]
+    assert writer.write([large]) == []
+    assert [thumbnail for _, thumbnail in writer.thumbnails()] == [large.thumbnail]
 
 
-def test_a_server_that_is_away_for_a_moment(port: Port, sink: ServerSink, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_away_for_a_moment(port: Port, writer: QdrantWriter, caplog: pytest.LogCaptureFixture) -> None:
     port.faults = [Fault("Upsert", StatusCode.UNAVAILABLE, "Connection refused", times=2)]
-    assert sink.write(POINTS) == []
+    assert writer.write(POINTS) == []
     assert f"{NOWHERE} cannot be reached: Connection refused; is it running?; trying again" in caplog.text
 
 
 def test_a_server_that_is_slow_is_given_up_in_time(port: Port) -> None:
-    server = Server(f"{NOWHERE}?grpc={port.number}", Settings(server_timeout_seconds=1), 0.0)
+    server = Server(parse(f"{NOWHERE}?grpc={port.number}"), Settings(server_timeout_seconds=1), 0.0)
     server.ask(lambda client: client.get_collections())
     with port.engine.lock:
         start = time.monotonic()
@@ -433,4 +433,4 @@ def test_a_file_that_is_no_authority_is_refused(content: str | None, tmp_path: P
     if content:
         path.write_text(content)
     with pytest.raises(UsageError, match=f"CBIR_SERVER_CA: {path} holds no certificate: "):
-        Server("https://localhost:6333", Settings(server_ca=path))
+        Server(parse("https://localhost:6333"), Settings(server_ca=path))

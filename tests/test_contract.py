@@ -11,19 +11,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cbir.collection import Collection
 from cbir.errors import CbirError, UsageError
-from cbir.filters.conditions import Filter, Match, Range, matches, parse_filter, values_of
-from cbir.index.stored_ids import Known
-from cbir.index.vector_log import LogWriter, VectorLog, segment_path
-from cbir.pipeline.edit import delete, update
+from cbir.filters.conditions import Filter, Match, Range, matches, values_of
+from cbir.filters.parser import parse_filter
+from cbir.index.log_format import segment_path
+from cbir.index.log_writer import LogWriter
+from cbir.index.stored_ids import StoredIds
+from cbir.index.vector_log import VectorLog
+from cbir.progress import silent
 from cbir.records import Hit, Point, Vector, changed, digest, id_bytes
-from cbir.search.query import Folded, diverse, example_query, folded, grouped, recommend
+from cbir.search.query import Folded, Query, example_query, folded, search, search_groups
 from cbir.settings import Settings
-from cbir.stores.base import ENGINE_KINDS, Store, open_store
+from cbir.stores.base import SearchParams, Store
 from cbir.stores.embedded import edge, faiss_index
-from cbir.stores.qdrant.writer import ServerSink
+from cbir.stores.engines import ENGINES
+from cbir.stores.registry import open_store
 
-from .building import builder_for, plan_for, points_of, unit_vectors
+from .building import builder_for, catalogs, plan_for, points_of, qdrant_writer, unit_vectors
 from .qdrant_server import qdrant_server
 
 COUNT = 400
@@ -34,11 +39,13 @@ INDEXES = {
     "edge": "edge:{root}",
     "edge-scalar": "edge:{root}/scalar?quantization=scalar&oversampling=10&on_disk=1",
     "faiss": "faiss:{root}/faiss",
-    "faiss-lists": "faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
+    "faiss-ivf": "faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
     "faiss-refined": "faiss:{root}/refined?index=OPQ4,IVF4,PQ4x4,RFlat&nprobe=4&oversampling=100",
 }
 """With such oversampling all of them find the best hits; `test_stores` has one that does not rescore."""
 KINDS = (*INDEXES, "server")
+EXACT = SearchParams(exact=True)
+WIDE = SearchParams(ef=COUNT)
 fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -72,7 +79,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store
     fill_folder(list(urls.values()))
     with qdrant_server() as server:
         urls["server"] = server.url
-        ServerSink(server.url, plan_for(VECTORS), Settings(), same_source=False).write(POINTS)
+        qdrant_writer(server.url, plan_for(VECTORS), Settings()).write(POINTS)
         opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
         yield opened
         for store in opened.values():
@@ -82,7 +89,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store
 def fill_folder(urls: list[str]) -> None:
     builder = builder_for(urls, VECTORS)
     builder.write(POINTS)
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
 
 
@@ -91,9 +98,9 @@ def store(request: pytest.FixtureRequest, stores: dict[str, Store]) -> Store:
     return stores[request.param]
 
 
-def scan(query: Vector, where: Filter) -> list[tuple[float, str]]:
+def scan(query: Vector, filter: Filter) -> list[tuple[float, str]]:
     """Return (-score, id) of all points that hold to a filter, in order."""
-    return sorted((-float(query @ point.vector), point.id) for point in POINTS if matches(point.payload, where))
+    return sorted((-float(query @ point.vector), point.id) for point in POINTS if matches(point.payload, filter))
 
 
 values = st.sampled_from(["Shoes", "Bags", "red", "long, wide", "1", "a 1", "", 1, 1.0, 2012, 3.0, True, False, None])
@@ -106,14 +113,14 @@ filters = st.lists(conditions, max_size=3).map(tuple)
 
 
 @fast
-@given(seed=st.integers(0, 10_000), k=st.integers(1, COUNT + 5), where=filters, exact=st.booleans())
+@given(seed=st.integers(0, 10_000), k=st.integers(1, COUNT + 5), filter=filters, exact=st.booleans())
 def test_a_filtered_search_finds_the_best_that_hold(
-    store: Store, seed: int, k: int, where: Filter, exact: bool
+    store: Store, seed: int, k: int, filter: Filter, exact: bool
 ) -> None:
     query = unit_vectors(1, seed)
-    best = scan(query[0], where)[:k]
-    found = store.search(query, k, exact=exact, effort=COUNT, where=where)[0]
-    assert all(matches(hit.payload, where) for hit in found)
+    best = scan(query[0], filter)[:k]
+    found = store.search(query, k, params=SearchParams(ef=COUNT, exact=exact), filter=filter)[0]
+    assert all(matches(hit.payload, filter) for hit in found)
     assert np.allclose([hit.score for hit in found], [-score for score, _ in best], atol=1e-4)
     assert [hit.payload for hit in found] == [BY_ID[hit.id].payload for hit in found]
 
@@ -125,28 +132,28 @@ def test_pages_and_a_lowest_score(store: Store, seed: int, k: int, offset: int, 
     good = [-score for score, _ in scan(query[0], ()) if abs(-score - low) > 1e-4]
     low = min((score for score in good if score >= low), default=1.0) - 1e-5
     expected = [score for score in good if score >= low][offset : offset + k]
-    found = store.search(query, k, exact=True, min_score=low, offset=offset)[0]
+    found = store.search(query, k, params=EXACT, min_score=low, offset=offset)[0]
     assert np.allclose([hit.score for hit in found], expected, atol=1e-4)
 
 
 def test_several_queries_have_one_filter(store: Store) -> None:
-    where = parse_filter("label=Bags and year>=2012")
+    filter = parse_filter("label=Bags and year>=2012")
     queries = unit_vectors(5, 9)
-    for query, hits in zip(queries, store.search(queries, 7, effort=COUNT, where=where), strict=True):
-        assert [hit.id for hit in hits] == [one for _, one in scan(query, where)[:7]]
+    for query, hits in zip(queries, store.search(queries, 7, params=WIDE, filter=filter), strict=True):
+        assert [hit.id for hit in hits] == [point_id for _, point_id in scan(query, filter)[:7]]
 
 
 @settings(fast, max_examples=10)
-@given(where=filters)
-def test_counts_and_facets(store: Store, where: Filter) -> None:
-    those = [point for point in POINTS if matches(point.payload, where)]
-    assert store.count(where) == len(those)
+@given(filter=filters)
+def test_counts_and_facets(store: Store, filter: Filter) -> None:
+    those = [point for point in POINTS if matches(point.payload, filter)]
+    assert store.count(filter) == len(those)
     for field in ("label", "year", "price", "tags", "new", "two words", "absent"):
         expected = Counter(value for point in those for value in set(values_of(point.payload, field)))
-        shown = store.facet(field, where, COUNT)
+        shown = store.facet(field, filter, COUNT)
         assert dict(shown) == expected
         assert shown == sorted(shown, key=lambda one: (-one[1], str(one[0])))
-        assert [n for _, n in store.facet(field, where, limit=2)] == [n for _, n in shown[:2]]
+        assert [n for _, n in store.facet(field, filter, limit=2)] == [n for _, n in shown[:2]]
 
 
 def test_fields_are_named_with_what_they_hold(store: Store) -> None:
@@ -165,14 +172,14 @@ def test_fields_are_named_with_what_they_hold(store: Store) -> None:
 
 
 @fast
-@given(where=filters, limit=st.integers(30, 150))
-def test_scrolling_meets_every_point_once_in_order(store: Store, where: Filter, limit: int) -> None:
+@given(filter=filters, limit=st.integers(30, 150))
+def test_scrolling_meets_every_point_once_in_order(store: Store, filter: Filter, limit: int) -> None:
     found, after = [], None
-    while page := store.scroll(where, after, limit):
+    while page := store.scroll(filter, after, limit):
         assert len(page) <= limit
         found += page
         after = page[-1].id
-    assert [one.id for one in found] == sorted(point.id for point in POINTS if matches(point.payload, where))
+    assert [one.id for one in found] == sorted(point.id for point in POINTS if matches(point.payload, filter))
     assert all(one.payload == BY_ID[one.id].payload for one in found)
 
 
@@ -200,7 +207,7 @@ def test_payloads_and_thumbnails_come_in_the_order_asked_for(store: Store) -> No
 
 @fast
 @given(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=4), st.lists(st.integers(0, COUNT - 1), max_size=3))
-def test_recommending_is_a_search_from_the_examples(store: Store, good: list[int], bad: list[int]) -> None:
+def test_a_query_of_examples_is_a_search_from_their_mean(store: Store, good: list[int], bad: list[int]) -> None:
     positives, negatives = [POINTS[one].id for one in good], [POINTS[one].id for one in bad]
     query = VECTORS[good].mean(axis=0)
     if bad:
@@ -208,31 +215,31 @@ def test_recommending_is_a_search_from_the_examples(store: Store, good: list[int
     if np.linalg.norm(query) < 1e-3:
         return
     query = query / np.linalg.norm(query)
-    found = recommend(store, positives, negatives, 10, exact=True)
+    found = search(store, Query(positives, negatives, 10, params=EXACT))
     expected = [one for one in scan(query, ()) if one[1] not in {*positives, *negatives}][:10]
     assert np.allclose([hit.score for hit in found], [-score for score, _ in expected], atol=1e-4)
     assert not {hit.id for hit in found} & {*positives, *negatives}
-    paged = recommend(store, positives, negatives, 4, exact=True, offset=3)
+    paged = search(store, Query(positives, negatives, 4, offset=3, params=EXACT))
     assert np.allclose([hit.score for hit in paged], [-score for score, _ in expected[3:7]], atol=1e-4)
 
 
 def test_examples_may_be_vectors_and_must_be_there(store: Store) -> None:
-    mixed = recommend(store, [POINTS[0].id, VECTORS[1]], [], 5, exact=True)
+    mixed = search(store, Query([POINTS[0].id, VECTORS[1]], limit=5, params=EXACT))
     query = example_query(store, [VECTORS[0], VECTORS[1]], [])
     assert [hit.id for hit in mixed] == [one for _, one in scan(query, ()) if one != POINTS[0].id][:5]
     with pytest.raises(UsageError, match="no point with the id"):
-        recommend(store, [NOBODY], [], 5)
+        search(store, Query([NOBODY], limit=5))
     with pytest.raises(UsageError, match="at least one example"):
-        recommend(store, [], [POINTS[0].id], 5)
+        search(store, Query([], [POINTS[0].id], 5))
     with pytest.raises(UsageError, match="cancel"):
         example_query(store, [VECTORS[0], -VECTORS[0]], [])
 
 
 def test_diversity_spreads_the_hits(store: Store) -> None:
     query = VECTORS[0]
-    plain = [hit.id for hit in store.search(query[None], 10, exact=True)[0]]
-    assert [hit.id for hit in diverse(store, query, 10, 0.0, exact=True)] == plain
-    spread = diverse(store, query, 10, 0.7, exact=True)
+    plain = [hit.id for hit in store.search(query[None], 10, params=EXACT)[0]]
+    assert [hit.id for hit in search(store, Query([query], diversity=0.0, params=EXACT))] == plain
+    spread = search(store, Query([query], diversity=0.7, params=EXACT))
     assert spread[0].id == plain[0]
     assert len({hit.id for hit in spread}) == 10
 
@@ -241,16 +248,17 @@ def test_diversity_spreads_the_hits(store: Store) -> None:
         return float((vectors @ vectors.T)[np.triu_indices(len(ids), 1)].mean())
 
     assert likeness([hit.id for hit in spread]) < likeness(plain)
-    assert len(diverse(store, query, 10, 0.5, where=parse_filter("label=Bags and year=2011"), effort=COUNT)) == min(
-        10, store.count(parse_filter("label=Bags and year=2011"))
-    )
+    bags = parse_filter("label=Bags and year=2011")
+    filtered = search(store, Query([query], diversity=0.5, filter=bags, params=WIDE))
+    assert len(filtered) == min(10, store.count(bags))
     with pytest.raises(UsageError, match="diversity"):
-        diverse(store, query, 5, 1.5)
+        search(store, Query([query], limit=5, diversity=1.5))
 
 
-def test_the_second_choice_is_the_one_of_the_formula(store: Store) -> None:
+def test_the_second_choice_is_the_one_of_the_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cbir.search.query.CANDIDATES", 50)
     query, diversity = VECTORS[3], 0.4
-    first, second = diverse(store, query, 2, diversity, candidates=50, exact=True)
+    first, second = search(store, Query([query], limit=2, diversity=diversity, params=EXACT))
     candidates = [BY_ID[one] for _, one in scan(query, ())[:50]]
     worth = {
         point.id: (1 - diversity) * float(point.vector @ query)
@@ -268,16 +276,37 @@ def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
     for score, one in scan(query, ()):
         for value in dict.fromkeys(values_of(BY_ID[one].payload, field)):
             expected.setdefault(value, []).append(-score)
-    found = grouped(store, query, field, groups=3, size=4, exact=True)
+    found = search_groups(store, Query([query], limit=3, group_by=field, group_size=4, params=EXACT))
     assert [group.value for group in found] == list(expected)[:3]
     for group in found:
         assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
 
 
+@pytest.mark.parametrize("few", [2, 32])
+@pytest.mark.parametrize("field", ["label", "year"])
+def test_groups_come_by_their_best_hit_that_is_no_example(
+    store: Store, field: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cbir.search.query.FEW_GROUPS", few)
+    rare = Counter(point.payload[field] for point in POINTS if point.payload[field]).most_common()[-1][0]
+    every = [point.id for point in POINTS if point.payload[field] == rare]
+    for examples in ([POINTS[0].id], [POINTS[0].id, POINTS[1].id, POINTS[2].id], every):
+        expected: dict[Any, list[float]] = {}
+        for score, point_id in scan(example_query(store, examples, []), ()):
+            if point_id not in examples:
+                for value in values_of(BY_ID[point_id].payload, field):
+                    expected.setdefault(value, []).append(-score)
+        query = Query(examples, limit=2, offset=1, group_by=field, group_size=3, params=EXACT)
+        found = search_groups(store, query)
+        assert [group.value for group in found] == list(expected)[1:3]
+        for group in found:
+            assert np.allclose([hit.score for hit in group.hits], expected[group.value][:3], atol=1e-4)
+
+
 @fast
 @given(seed=st.integers(0, 10_000), least=st.floats(0.5, 1.1), k=st.integers(0, 40))
 def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least: float, k: int) -> None:
-    hits = store.search(unit_vectors(1, seed), k, exact=True)[0] if k else []
+    hits = store.search(unit_vectors(1, seed), k, params=EXACT)[0] if k else []
     found = folded(store, hits, least)
     assert [one.hit for one in found] == sorted((one.hit for one in found), key=hits.index)
     assert sorted(hit.id for one in found for hit in (one.hit, *one.copies)) == sorted(hit.id for hit in hits)
@@ -291,7 +320,7 @@ def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least:
 
 
 def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
-    gone = Hit(NOBODY, 0.5, {})
+    gone = Hit(NOBODY, {}, 0.5)
     assert folded(store, [gone, gone]) == [Folded(gone, []), Folded(gone, [])]
 
 
@@ -320,7 +349,7 @@ def test_a_field_that_no_store_can_ask_for(store: Store) -> None:
         assert store.count((Match('a"b', (1,)),)) == 0
     else:
         with pytest.raises(UsageError, match="quotation mark"):
-            store.search(VECTORS[:1], 1, where=(Match('a"b', (1,)),))
+            store.search(VECTORS[:1], 1, filter=(Match('a"b', (1,)),))
 
 
 @pytest.mark.parametrize("kind", ["edge", "faiss", "server"])
@@ -329,16 +358,17 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
     with qdrant_server() as server:
         url = server.url if kind == "server" else INDEXES[kind].format(root=root)
         if kind == "server":
-            sink = ServerSink(url, plan_for(VECTORS), Settings(), same_source=False)
-            sink.write(POINTS)
-            sink.publish(lambda name, count: lambda done: None)
+            writer = qdrant_writer(url, plan_for(VECTORS), Settings())
+            writer.write(POINTS)
+            writer.publish(silent)
         else:
             fill_folder([url])
+        made = Collection(catalogs(url), "made", Settings())
         bags = parse_filter("label=Bags")
         gone = [point.id for point in POINTS if matches(point.payload, bags)]
-        assert delete([url], "made", [POINTS[0].id, NOBODY], bags, Settings()) == len({*gone, POINTS[0].id})
+        assert made.delete(ids=[POINTS[0].id, NOBODY], filter=bags) == len({*gone, POINTS[0].id})
         new = {"label": "Boots", "year": None, "fresh": 1}
-        assert update([url], "made", [POINTS[0].id], parse_filter("label=Shoes"), new, Settings()) > 0
+        assert made.update(new, ids=[POINTS[0].id], filter=parse_filter("label=Shoes")) > 0
         store = open_store(url, "made", Settings())
         left = [point for point in POINTS if point.id not in {*gone, POINTS[0].id}]
         expected = {
@@ -351,7 +381,7 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
         assert store.vectors([gone[0]]) == [None]
         assert store.count(parse_filter("label=Boots and fresh=1")) == store.count(parse_filter("fresh=1")) > 0
         for point in left[:20]:
-            hit = store.search(point.vector[None], 1, effort=COUNT)[0][0]
+            hit = store.search(point.vector[None], 1, params=WIDE)[0][0]
             assert (hit.id, hit.payload) == (point.id, expected[point.id])
         for point in store.points():
             before = BY_ID[point.id]
@@ -360,9 +390,9 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
             assert point.digest == (before.digest if same else digest(expected[point.id]))
         store.close()
         with pytest.raises(UsageError, match="say which points"):
-            delete([url], "made", [], (), Settings())
+            made.delete()
         with pytest.raises(UsageError, match="cannot be changed"):
-            update([url], "made", [left[0].id], (), {"key": "x"}, Settings())
+            made.update({"key": "x"}, ids=[left[0].id])
 
 
 @pytest.mark.parametrize(
@@ -376,6 +406,8 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
         "IVF4,PQ4x4fs,RFlat",
         "IVF4,RaBitQ,RFlat",
         "SQ8,RFlat",
+        "PQ4x4,RFlat",
+        "PQ4x4fs,RFlat",
         "RR8,Flat",
     ],
 )
@@ -385,14 +417,14 @@ def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkey
     options = {"index": factory, "ef_construct": "100", "ef": "128", "nprobe": "4", "oversampling": "100"}
     faiss_index.build(tmp_path / "index", log, options, lambda done: None)
     index = faiss_index.open_index(tmp_path / "index", log, options)
-    for where in ((), parse_filter("label=Bags"), parse_filter("year=2011 and new=true and price<2")):
+    for filter in ((), parse_filter("label=Bags"), parse_filter("year=2011 and new=true and price<2")):
         for query in unit_vectors(5, 1):
-            best = scan(query, where)[:10]
+            best = scan(query, filter)[:10]
             for exact in (False, True):
-                (found,) = index.search(query[None], 10, exact, COUNT, where)
+                (found,) = index.search(query[None], 10, SearchParams(ef=COUNT, exact=exact), filter)
                 slack = 1e-4 if exact or "SQ8" not in factory else 0.05
                 assert np.allclose(sorted(-hit.score for hit in found), [score for score, _ in best], atol=slack)
-                assert all(matches(hit.payload, where) for hit in found)
+                assert all(matches(hit.payload, filter) for hit in found)
 
 
 def written_log(folder: Path) -> Path:
@@ -402,24 +434,24 @@ def written_log(folder: Path) -> Path:
     return folder / "log"
 
 
-def test_what_a_source_had_is_known_though_its_payload_was_changed_here() -> None:
+def test_what_a_source_had_counts_as_stored_though_its_payload_was_changed_here() -> None:
     for version in ("", "7"):
         point = changed(replace(POINTS[0], version=version), {"label": "Boots"})
-        known = Known.of([(id_bytes(point.id), point.version, point.digest)])
-        assert known.has(point.id, version, POINTS[0].digest)
-        assert known.has(point.id, "", point.digest)
-        assert not known.has(point.id, "", POINTS[1].digest)
+        stored = StoredIds.of([(id_bytes(point.id), point.version, point.digest)])
+        assert stored.has(point.id, version, POINTS[0].digest)
+        assert stored.has(point.id, "", point.digest)
+        assert not stored.has(point.id, "", POINTS[1].digest)
 
 
 @pytest.mark.parametrize("quantization", ["none", "scalar", "product", "binary", "turbo"])
 def test_quantized_vectors_are_searched_and_the_whole_ones_kept(quantization: str, tmp_path: Path) -> None:
     log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
-    options = {**ENGINE_KINDS["edge"].options, "quantization": quantization, "oversampling": "40"}
+    options = {**ENGINES["edge"].options, "quantization": quantization, "oversampling": "40"}
     edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
     index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
     for query in unit_vectors(5, 4):
         best = [-score for score, _ in scan(query, ())[:10]]
         for exact in (False, True):
-            (found,) = index.search(query[None], 10, exact)
+            (found,) = index.search(query[None], 10, SearchParams(exact=exact))
             assert np.allclose(sorted((hit.score for hit in found), reverse=True), best, atol=1e-4)
     index.close()

@@ -3,7 +3,6 @@
 import multiprocessing
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +10,18 @@ import numpy as np
 import pytest
 
 from cbir.errors import CbirError, DamageError, UsageError
-from cbir.index.generation import BUILDING, MARKER, open_generation
+from cbir.index.generation import open_generation
+from cbir.index.layout import BUILDING
+from cbir.index.names import MARKER
 from cbir.models.sealed import find_model
+from cbir.progress import silent
 from cbir.settings import Settings
-from cbir.stores.base import locate, open_store, parse, served_generation
-from cbir.stores.embedded.verify import verify_folder
-from cbir.stores.embedded.writer import IndexBuilder
+from cbir.stores.embedded.writer import LocalWriter
+from cbir.stores.registry import connect, open_store
+from cbir.stores.url import locate, parse
 
 from .building import MODEL, both, build, builder_for, plan_for, points_of, unit_vectors
-from .judging import VECTORS, answers, judged
-
-
-def no_progress(name: str, count: int) -> Callable[[int], None]:
-    return lambda done: None
+from .judging import VECTORS, answers, judged, verify_folder
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +85,21 @@ def test_a_file_that_does_not_belong_is_named(root: Path) -> None:
 def test_reading_changes_nothing(root: Path) -> None:
     for _ in range(2):
         answers(root)
-    assert verify_folder(root, None) == []
+    assert verify_folder(root) == []
 
 
 def test_nothing_is_seen_of_a_generation_before_it_is_published(root: Path) -> None:
     builder = builder_for(both(root), VECTORS)
     builder.write(points_of(unit_vectors(300, seed=1), version="2"))
     before = answers(root)
-    assert served_generation(both(root)[0], "made") == "000001"
-    builder.publish(no_progress)
+    catalog = connect(both(root)[0], Settings())
+    version = catalog.version("made")
+    assert open_generation(root, "made").folder.name == "000001"
+    assert catalog.version("made") == version
+    builder.publish(silent)
     builder.close()
-    assert served_generation(both(root)[0], "made") == "000002"
+    assert open_generation(root, "made").folder.name == "000002"
+    assert catalog.version("made") != version
     assert answers(root) != before
 
 
@@ -117,7 +119,7 @@ def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.Monke
         builder = builder_for(both(root), more)
         builder.write(points_of(more)[300:])
         if step in ("_point_to", "_remove_older_than"):
-            patch.setattr(IndexBuilder, step, crash)
+            patch.setattr(LocalWriter, step, crash)
         elif step == "rename":
             patch.setattr(Path, "rename", crash)
         elif step != "write":
@@ -125,7 +127,7 @@ def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.Monke
         with pytest.raises(Crash):
             if step == "write":
                 raise Crash
-            builder.publish(no_progress)
+            builder.publish(silent)
         builder._lock.close()  # the system does this for a process that died
         if builder._writer is not None:
             builder._writer._file.close()
@@ -133,12 +135,12 @@ def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.Monke
         assert answers(root) == before
     again = builder_for(both(root), more)
     assert again.resumed == (50 if step not in ("_point_to", "_remove_older_than") else 0)
-    assert len(again.known) == 350
+    assert len(again.stored_ids) == 350
     if again.needs_publishing:
-        again.publish(no_progress)
+        again.publish(silent)
     again.close()
     assert not (root / "made" / BUILDING).exists()
-    assert verify_folder(root, None) == []
+    assert verify_folder(root) == []
     store = open_store(both(root)[0], "made", Settings())
     ids, vectors = store.matrix()
     store.close()
@@ -167,7 +169,7 @@ def test_another_model_or_source_is_refused_and_nothing_changes(root: Path, chan
     before = answers(root)
     plan = replace(plan_for(VECTORS), **change)
     with pytest.raises(UsageError, match=message):
-        IndexBuilder(locate([parse(f"edge:{root}")]), plan, find_model("efficientnet_lite0"), same_source=False)
+        LocalWriter(locate([parse(f"edge:{root}")]), plan, find_model("efficientnet_lite0"), same_source=False)
     assert answers(root) == before
     builder_for(both(root), VECTORS).close()
 
@@ -175,7 +177,7 @@ def test_another_model_or_source_is_refused_and_nothing_changes(root: Path, chan
 def test_an_index_is_added_without_embedding_again(root: Path) -> None:
     builder = builder_for([f"faiss:{root}/flat?index=Flat"], VECTORS)
     assert builder.needs_publishing
-    builder.publish(no_progress)
+    builder.publish(silent)
     builder.close()
     generation = open_generation(root, "made")
     assert {name: engine.kind for name, engine in generation.manifest.engines.items()} == {

@@ -17,27 +17,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
 
-import cbir.stores.qdrant.store
+import cbir.stores.qdrant.records
 import cbir.stores.qdrant.writer
 from cbir.errors import CbirError, UsageError
 from cbir.index.generation import Plan
 from cbir.pipeline.run import ingest
+from cbir.progress import silent
 from cbir.records import Point
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
-from cbir.stores.base import Store, open_store
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.base import Store
+from cbir.stores.qdrant.records import METADATA
 from cbir.stores.qdrant.server import server_options
-from cbir.stores.qdrant.store import (
-    METADATA,
-    drop_collection,
-    resolve,
-    server_aliases,
-    server_collections,
-    use_collection,
-)
-from cbir.stores.qdrant.writer import ServerSink
+from cbir.stores.qdrant.writer import QdrantWriter
+from cbir.stores.registry import connect, open_store
+from cbir.stores.url import parse
 
-from .building import plan_for, points_of, unit_vectors
+from .building import catalogs, plan_for, points_of, qdrant_writer, unit_vectors
 from .qdrant_server import Fault, Running, qdrant_server
 
 COUNT = 40
@@ -45,7 +42,7 @@ VECTORS = unit_vectors(COUNT)
 POINTS = points_of(VECTORS)
 UPSERT = "PUT .*/points$"
 KEY = "the-right-key"
-Fill = Callable[..., ServerSink]
+Fill = Callable[..., QdrantWriter]
 
 # What the store filters, where pytest resets the filters.
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
@@ -71,16 +68,27 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 
 
 @pytest.fixture
-def open_sink(server: Running, plan: Plan) -> Fill:
-    def opened(budget: float = 20.0, query: str = "", **changes: object) -> ServerSink:
+def open_writer(server: Running, plan: Plan) -> Fill:
+    def opened(budget: float = 20.0, query: str = "", **changes: object) -> QdrantWriter:
         options = Settings(server_retry_seconds=budget)
-        return ServerSink(f"{server.url}{query}", replace(plan, **changes), options, same_source=False)  # type: ignore[arg-type]
+        return qdrant_writer(f"{server.url}{query}", replace(plan, **changes), options)  # type: ignore[arg-type]
 
     return opened
 
 
-def publish(sink: ServerSink) -> None:
-    sink.publish(lambda name, count: lambda done: None)
+def publish(writer: QdrantWriter) -> None:
+    writer.publish(silent)
+
+
+def names(server: Running) -> list[str]:
+    return connect(server.url, Settings()).names()
+
+
+def aliases(server: Running) -> dict[str, str]:
+    client = server.client()
+    found = {alias.alias_name: alias.collection_name for alias in client.get_aliases().aliases}
+    client.close()
+    return found
 
 
 def held(server: Running, plan: Plan) -> dict[str, Point]:
@@ -110,66 +118,66 @@ def same(found: dict[str, Point], expected: list[Point]) -> bool:
     ],
     ids=lambda fault: f"{fault.times}x{fault.status or fault.update or 'reset'}{fault.retry_after}",
 )
-def test_a_fault_that_passes_loses_nothing(fault: Fault, server: Running, plan: Plan, open_sink: Fill) -> None:
-    sink = open_sink()
+def test_a_fault_that_passes_loses_nothing(fault: Fault, server: Running, plan: Plan, open_writer: Fill) -> None:
+    writer = open_writer()
     server.order(faults=[fault])
     before = server.stats().requests.get("PUT /collections/{}/points", 0)
-    assert sink.write(POINTS) == []
+    assert writer.write(POINTS) == []
     assert server.stats().requests["PUT /collections/{}/points"] == before + fault.times + 1
     assert same(held(server, plan), POINTS)
 
 
 def test_a_server_that_is_away_for_a_moment(
-    server: Running, plan: Plan, open_sink: Fill, caplog: pytest.LogCaptureFixture
+    server: Running, plan: Plan, open_writer: Fill, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sink = open_sink()
-    sink.write(POINTS[:10])
+    writer = open_writer()
+    writer.write(POINTS[:10])
     server.refuse(1.0)
-    assert sink.write(POINTS[10:]) == []
+    assert writer.write(POINTS[10:]) == []
     assert same(held(server, plan), POINTS)
     (told,) = (record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     assert f"{server.url} cannot be reached" in told
 
 
 def test_a_server_that_hangs_is_asked_again(
-    server: Running, plan: Plan, open_sink: Fill, monkeypatch: pytest.MonkeyPatch
+    server: Running, plan: Plan, open_writer: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cbir.stores.qdrant.writer, "_TIMEOUT_SECONDS", 1)
-    sink = open_sink()
+    writer = open_writer()
     server.fault(UPSERT, seconds=1.5)
-    assert sink.write(POINTS) == []
+    assert writer.write(POINTS) == []
     assert same(held(server, plan), POINTS)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_kept(status: int, server: Running, open_sink: Fill) -> None:
-    sink = open_sink()
+def test_retry_after_is_kept(status: int, server: Running, open_writer: Fill) -> None:
+    writer = open_writer()
     server.fault(UPSERT, status=status, retry_after="1")
     start = time.monotonic()
-    assert sink.write(POINTS) == []
+    assert writer.write(POINTS) == []
     assert time.monotonic() - start >= 1
     server.fault(UPSERT, status=status, retry_after="3600")
     start = time.monotonic()
     with pytest.raises(CbirError, match=f"answered {status}"):
-        sink.write(POINTS)
+        writer.write(POINTS)
     assert time.monotonic() - start < 1, "it waited though the wait is longer than the budget"
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"reset": True}], ids=str)
-def test_the_budget_ends(fault: dict[str, object], server: Running, plan: Plan, open_sink: Fill) -> None:
-    sink = open_sink(budget=1.0)
-    sink.write(POINTS[:5])
+def test_the_budget_ends(fault: dict[str, object], server: Running, plan: Plan, open_writer: Fill) -> None:
+    writer = open_writer(budget=1.0)
+    writer.write(POINTS[:5])
     server.fault(UPSERT, times=-1, **fault)
     start = time.monotonic()
     with pytest.raises(CbirError, match=f"the Qdrant server {server.url} "):
-        sink.write(POINTS[5:10])
+        writer.write(POINTS[5:10])
     assert 0.9 < time.monotonic() - start < 3
     server.order()
     assert same(held(server, plan), POINTS[: 5 if "status" in fault else 10])
 
 
-def test_a_search_does_not_wait_long(server: Running, plan: Plan, open_sink: Fill) -> None:
-    open_sink().write(POINTS)
+def test_a_search_does_not_wait_long(server: Running, plan: Plan, open_writer: Fill) -> None:
+    open_writer().write(POINTS)
     store = open_store(server.url, plan.collection, Settings())
     server.fault("query", times=2, status=503)
     assert store.search(VECTORS[:1], 1)[0][0].id == POINTS[0].id
@@ -181,42 +189,42 @@ def test_a_search_does_not_wait_long(server: Running, plan: Plan, open_sink: Fil
 
 
 def test_a_long_scroll_goes_on_where_it_was(
-    server: Running, plan: Plan, open_sink: Fill, monkeypatch: pytest.MonkeyPatch
+    server: Running, plan: Plan, open_writer: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_sink().write(POINTS)
-    monkeypatch.setattr(cbir.stores.qdrant.store, "_PAGE", 7)
+    open_writer().write(POINTS)
+    monkeypatch.setattr(cbir.stores.qdrant.records, "_PAGE", 7)
     server.order(faults=[Fault("scroll", times=1), Fault("scroll", times=2, reset=True)])
-    sink = open_sink()
-    assert len(sink.known) == COUNT
-    assert all(sink.known.has(point.id, point.version, point.digest) for point in POINTS)
-    assert dict(sink.described()) == {
+    writer = open_writer()
+    assert len(writer.stored_ids) == COUNT
+    assert all(writer.stored_ids.has(point.id, point.version, point.digest) for point in POINTS)
+    assert dict(writer.described()) == {
         point.id: {"key": point.payload["key"], "sha256": point.payload["sha256"]} for point in POINTS
     }
-    assert dict(sink.thumbnails()) == {point.payload["key"]: point.thumbnail for point in POINTS}
+    assert dict(writer.thumbnails()) == {point.payload["key"]: point.thumbnail for point in POINTS}
 
 
 # Faults that stay
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "check QDRANT_API_KEY"), (403, "check QDRANT_API_KEY"), (404, "")])
-def test_a_refusal_is_not_tried_again(status: int, hint: str, server: Running, open_sink: Fill) -> None:
-    sink = open_sink()
+def test_a_refusal_is_not_tried_again(status: int, hint: str, server: Running, open_writer: Fill) -> None:
+    writer = open_writer()
     server.fault(UPSERT, times=-1, status=status)
     before = server.stats().requests.get("PUT /collections/{}/points", 0)
     with pytest.raises(CbirError, match=f"answered {status} .*as ordered.*{hint}"):
-        sink.write(POINTS)
+        writer.write(POINTS)
     assert server.stats().requests["PUT /collections/{}/points"] == before + 1
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bad=st.sets(st.integers(0, COUNT - 1), max_size=6))
 def test_an_image_never_shares_the_fate_of_its_batch(
-    bad: set[int], server: Running, plan: Plan, open_sink: Fill
+    bad: set[int], server: Running, plan: Plan, open_writer: Fill
 ) -> None:
-    sink = open_sink()
-    sink.delete([point.id for point in POINTS])
+    writer = open_writer()
+    writer.delete([point.id for point in POINTS])
     server.order(poisoned=[POINTS[at].id for at in bad])
-    refused = sink.write(POINTS)
+    refused = writer.write(POINTS)
     assert [(one.id, one.key, one.version) for one in refused] == [
         (POINTS[at].id, POINTS[at].payload["key"], "1") for at in sorted(bad)
     ]
@@ -225,51 +233,51 @@ def test_an_image_never_shares_the_fate_of_its_batch(
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refused_batch_is_halved(status: int, server: Running, plan: Plan, open_sink: Fill) -> None:
-    sink = open_sink()
+def test_a_refused_batch_is_halved(status: int, server: Running, plan: Plan, open_writer: Fill) -> None:
+    writer = open_writer()
     server.fault(UPSERT, status=status)
-    assert sink.write(POINTS) == []
+    assert writer.write(POINTS) == []
     assert same(held(server, plan), POINTS)
 
 
-def test_a_vector_of_another_size_is_refused_alone(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_a_vector_of_another_size_is_refused_alone(server: Running, plan: Plan, open_writer: Fill) -> None:
     odd = replace(POINTS[3], vector=np.ones(5, np.float32))
-    (refused,) = open_sink().write([*POINTS[:3], odd, *POINTS[4:]])
+    (refused,) = open_writer().write([*POINTS[:3], odd, *POINTS[4:]])
     assert refused.key == odd.payload["key"]
     assert "expected dim: 8, got 5" in refused.reason
     assert same(held(server, plan), [*POINTS[:3], *POINTS[4:]])
 
 
-def test_a_server_that_takes_little_gets_little_at_a_time(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_a_server_that_takes_little_gets_little_at_a_time(server: Running, plan: Plan, open_writer: Fill) -> None:
     big = [replace(point, thumbnail=bytes(3000)) for point in POINTS]
     huge = replace(big[9], thumbnail=bytes(30_000))
-    sink = open_sink()
+    writer = open_writer()
     server.order(body_limit=20_000)
-    (refused,) = sink.write([*big[:9], huge, *big[10:]])
+    (refused,) = writer.write([*big[:9], huge, *big[10:]])
     assert refused.key == huge.payload["key"]
     assert "larger than allowed (20000)" in refused.reason
     assert same(held(server, plan), [*big[:9], *big[10:]])
 
 
-def test_what_no_server_takes_is_not_sent(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_what_no_server_takes_is_not_sent(server: Running, plan: Plan, open_writer: Fill) -> None:
     huge = replace(POINTS[0], thumbnail=bytes(26 * 10**6))
-    (refused,) = open_sink().write([huge, *POINTS[1:]])
+    (refused,) = open_writer().write([huge, *POINTS[1:]])
     assert (refused.key, refused.reason[:8]) == (huge.payload["key"], "it takes")
     assert same(held(server, plan), POINTS[1:])
 
 
 def test_a_server_that_refuses_everything_ends_the_run(
-    server: Running, open_sink: Fill, monkeypatch: pytest.MonkeyPatch
+    server: Running, open_writer: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cbir.stores.qdrant.writer, "_MOST_REFUSED", 10)
-    sink = open_sink()
+    writer = open_writer()
     server.fault(UPSERT, times=9, status=400)
-    assert len(sink.write(POINTS[:5])) == 5
-    assert sink.write(POINTS[:5]) == [], "what it takes in between begins the count anew"
+    assert len(writer.write(POINTS[:5])) == 5
+    assert writer.write(POINTS[:5]) == [], "what it takes in between begins the count anew"
     server.fault(UPSERT, times=-1, status=400)
-    assert len(sink.write(POINTS[:9])) == 9
+    assert len(writer.write(POINTS[:9])) == 9
     with pytest.raises(CbirError, match="as ordered .so it said of 10 images in a row."):
-        sink.write(POINTS[9:12])
+        writer.write(POINTS[9:12])
 
 
 def test_a_key_that_is_wrong_is_one_line(tmp_path: Path, photos: Path) -> None:
@@ -279,7 +287,7 @@ def test_a_key_that_is_wrong_is_one_line(tmp_path: Path, photos: Path) -> None:
         assert f"{guarded.url} answered 401" in wrong.err
         assert "check QDRANT_API_KEY" in wrong.err
         assert "not-this-key" not in wrong.err
-        assert server_collections(guarded.url, Settings(QDRANT_API_KEY=KEY)) == []
+        assert connect(guarded.url, Settings(QDRANT_API_KEY=KEY)).names() == []
 
 
 @pytest.mark.parametrize("text", ["<html>", "[]", '{"result": {"collections": 3}}'])
@@ -297,7 +305,7 @@ def test_what_is_no_qdrant_is_named(text: str) -> None:
         threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.02}).start()
         start = time.monotonic()
         with pytest.raises(CbirError, match="does not answer as a Qdrant server does"):
-            server_collections(f"http://127.0.0.1:{other.server_port}", Settings())
+            connect(f"http://127.0.0.1:{other.server_port}", Settings()).names()
         assert time.monotonic() - start < 1, "it was asked again"
         other.shutdown()
 
@@ -305,18 +313,18 @@ def test_what_is_no_qdrant_is_named(text: str) -> None:
 # The size of requests
 
 
-def test_requests_stay_below_five_megabytes(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_requests_stay_below_five_megabytes(server: Running, plan: Plan, open_writer: Fill) -> None:
     vectors = unit_vectors(300, dimension=1280)
     wide = replace(plan, model=replace(plan.model, dimension=1280))
     points = [replace(point, thumbnail=bytes(3000)) for point in points_of(vectors)]
     points[150] = replace(points[150], thumbnail=bytes(6_000_000))
-    sink = open_sink(model=wide.model)
+    writer = open_writer(model=wide.model)
     before = server.stats()
-    assert sink.write(points[:150]) == sink.write(points[151:]) == []
+    assert writer.write(points[:150]) == writer.write(points[151:]) == []
     after = server.stats()
     assert 3_500_000 < after.largest_body < 5_000_000
     assert after.requests["PUT /collections/{}/points"] - before.requests.get("PUT /collections/{}/points", 0) == 4
-    assert sink.write(points[150:151]) == [], "a single point that is larger goes alone"
+    assert writer.write(points[150:151]) == [], "a single point that is larger goes alone"
     assert len(held(server, plan)) == 300
 
 
@@ -335,103 +343,103 @@ def test_a_request_is_no_larger_than_was_reckoned(numbers: list[float], note: st
 # Collections, their aliases, and what readers see
 
 
-def test_readers_see_a_collection_when_it_is_complete(server: Running, plan: Plan, open_sink: Fill) -> None:
-    old = open_sink(collection=f"{plan.dataset}-old")
+def test_readers_see_a_collection_when_it_is_complete(server: Running, plan: Plan, open_writer: Fill) -> None:
+    old = open_writer(collection=f"{plan.dataset}-old")
     old.write(POINTS[:3])
     publish(old)
     newer = replace(plan.model, sha256="1" * 64)
-    new = open_sink(model=newer)
+    new = open_writer(model=newer)
     assert new.needs_publishing
     new.write(POINTS)
 
     def seen() -> tuple[str, int, str]:
-        (first, *_) = (one for one in server_collections(server.url, Settings()) if plan.dataset in one)
+        (first, *_) = (name for name in names(server) if plan.dataset in name)
         info = open_store(server.url, plan.dataset, Settings()).info
-        return first, info.count, resolve(server.url, plan.dataset, Settings())
+        return first, info.count, connect(server.url, Settings()).resolve(plan.dataset)
 
     assert seen() == (f"{plan.dataset}-old", 3, f"{plan.dataset}-old")
-    assert plan.collection not in server_collections(server.url, Settings())
-    assert plan.collection in server_collections(server.url, Settings(), unfinished=True)
+    assert plan.collection not in names(server)
+    assert plan.collection in {info.collection for info in connect(server.url, Settings()).listing()}
     assert open_store(server.url, plan.collection, Settings()).info.count == COUNT, "by its name it can be opened"
     publish(new)
     assert seen() == (plan.collection, COUNT, plan.collection)
     assert not new.needs_publishing
-    assert not open_sink(model=newer).needs_publishing
+    assert not open_writer(model=newer).needs_publishing
     assert open_store(server.url, f"{plan.dataset}-old", Settings()).info.count == 3, "the old one is still there"
     assert open_store(server.url, plan.collection, Settings()).info.model == newer
-    use_collection(server.url, f"{plan.dataset}-old", Settings())
+    connect(server.url, Settings()).use(f"{plan.dataset}-old")
     assert seen() == (f"{plan.dataset}-old", 3, f"{plan.dataset}-old")
 
 
-def test_a_collection_opened_by_default_is_the_newest(server: Running, open_sink: Fill, plan: Plan) -> None:
+def test_a_collection_opened_by_default_is_the_newest(server: Running, open_writer: Fill, plan: Plan) -> None:
     for number in ("1", "2"):
-        sink = open_sink(dataset=f"{plan.dataset}-{number}", collection=f"{plan.collection}-{number}")
-        sink.write(POINTS[:1])
-        publish(sink)
-    open_sink(collection=f"{plan.collection}-half").write(POINTS)
+        writer = open_writer(dataset=f"{plan.dataset}-{number}", collection=f"{plan.collection}-{number}")
+        writer.write(POINTS[:1])
+        publish(writer)
+    open_writer(collection=f"{plan.collection}-half").write(POINTS)
     assert open_store(server.url, None, Settings()).info.collection == f"{plan.collection}-2"
 
 
-def test_a_run_goes_on_where_one_stopped(server: Running, plan: Plan, open_sink: Fill) -> None:
-    open_sink().write(POINTS[:10])
-    again = open_sink()
-    assert (again.resumed, len(again.known), again.needs_publishing) == (10, 10, True)
+def test_a_run_goes_on_where_one_stopped(server: Running, plan: Plan, open_writer: Fill) -> None:
+    open_writer().write(POINTS[:10])
+    again = open_writer()
+    assert (again.resumed, len(again.stored_ids), again.needs_publishing) == (10, 10, True)
     again.write(POINTS[10:])
     publish(again)
-    third = open_sink()
-    assert (third.resumed, len(third.known), third.needs_publishing) == (0, COUNT, False)
+    third = open_writer()
+    assert (third.resumed, len(third.stored_ids), third.needs_publishing) == (0, COUNT, False)
 
 
-def test_deleting(server: Running, plan: Plan, open_sink: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleting(server: Running, plan: Plan, open_writer: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cbir.stores.qdrant.writer, "_IDS_AT_ONCE", 3)
-    sink = open_sink()
-    sink.write(POINTS)
+    writer = open_writer()
+    writer.write(POINTS)
     server.order(faults=[Fault("delete", status=503), Fault("delete", reset=True)])
-    sink.delete([point.id for point in POINTS[:7]])
+    writer.delete([point.id for point in POINTS[:7]])
     assert same(held(server, plan), POINTS[7:])
-    sink.delete([])
+    writer.delete([])
 
 
-def test_another_that_makes_the_collection_first_is_no_obstacle(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_another_that_makes_the_collection_first_is_no_obstacle(server: Running, plan: Plan, open_writer: Fill) -> None:
     server.fault(f"PUT /collections/{plan.collection}$", reset=True)  # made, but the answer is lost
-    assert open_sink().write(POINTS) == []
+    assert open_writer().write(POINTS) == []
     assert same(held(server, plan), POINTS)
 
 
-def test_a_name_that_is_taken(server: Running, plan: Plan, open_sink: Fill, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_is_taken(server: Running, plan: Plan, open_writer: Fill, caplog: pytest.LogCaptureFixture) -> None:
     client = server.client()
     size = models.VectorParams(size=8, distance=models.Distance.COSINE)
     client.create_collection(plan.dataset, vectors_config=size)
-    sink = open_sink()
+    writer = open_writer()
     assert f"has a collection named {plan.dataset}, so no alias can be" in caplog.text
-    sink.write(POINTS)
-    publish(sink)
-    assert plan.dataset not in server_aliases(server.url, Settings())
-    assert plan.collection in server_collections(server.url, Settings())
-    assert not open_sink().needs_publishing
+    writer.write(POINTS)
+    publish(writer)
+    assert plan.dataset not in aliases(server)
+    assert plan.collection in names(server)
+    assert not open_writer().needs_publishing
     with pytest.raises(UsageError, match="is a collection itself"):
-        use_collection(server.url, plan.collection, Settings())
+        connect(server.url, Settings()).use(plan.collection)
     with pytest.raises(UsageError, match="that cbir did not make"):
-        open_sink(collection=plan.dataset)
+        open_writer(collection=plan.dataset)
     with pytest.raises(UsageError, match="no collection .* of cbir's"):
-        drop_collection(server.url, plan.dataset, Settings())
+        connect(server.url, Settings()).drop(plan.dataset)
     assert client.collection_exists(plan.dataset)
 
 
-def test_dropping(server: Running, plan: Plan, open_sink: Fill) -> None:
-    sink = open_sink()
-    publish(sink)
+def test_dropping(server: Running, plan: Plan, open_writer: Fill) -> None:
+    writer = open_writer()
+    publish(writer)
     with pytest.raises(UsageError, match=f"is an alias of {plan.collection}"):
-        drop_collection(server.url, plan.dataset, Settings())
+        connect(server.url, Settings()).drop(plan.dataset)
     with pytest.raises(UsageError, match=f"is an alias of {plan.collection}"):
-        open_sink(collection=plan.dataset)
-    drop_collection(server.url, plan.collection, Settings())
-    assert plan.dataset not in server_aliases(server.url, Settings())
+        open_writer(collection=plan.dataset)
+    connect(server.url, Settings()).drop(plan.collection)
+    assert plan.dataset not in aliases(server)
     with pytest.raises(UsageError, match=f"has no collection {plan.collection} of cbir's; it has: "):
         open_store(server.url, plan.collection, Settings())
 
 
-def test_what_an_older_version_filled_still_works(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_what_an_older_version_filled_still_works(server: Running, plan: Plan, open_writer: Fill) -> None:
     record = {"dataset": plan.dataset, "source": plan.source, "created": "2025-01-01T00:00:00+00:00"}
     model = {"name": "made-up", "sha256": "0" * 64, "dimension": 8, "preprocessing": 1, "random_weights": True}
     server.client().create_collection(
@@ -439,27 +447,27 @@ def test_what_an_older_version_filled_still_works(server: Running, plan: Plan, o
         vectors_config=models.VectorParams(size=8, distance=models.Distance.COSINE),
         metadata={METADATA: {**record, "model": model}},
     )
-    assert plan.collection in server_collections(server.url, Settings())
-    sink = open_sink()
-    assert (sink.resumed, sink.needs_publishing) == (0, True)
-    publish(sink)
-    assert server_aliases(server.url, Settings())[plan.dataset] == plan.collection
+    assert plan.collection in names(server)
+    writer = open_writer()
+    assert (writer.resumed, writer.needs_publishing) == (0, True)
+    publish(writer)
+    assert aliases(server)[plan.dataset] == plan.collection
 
 
-def test_another_model_or_source_is_refused(open_sink: Fill, plan: Plan) -> None:
-    open_sink()
+def test_another_model_or_source_is_refused(open_writer: Fill, plan: Plan) -> None:
+    open_writer()
     with pytest.raises(UsageError, match="was made with the model"):
-        open_sink(model=replace(plan.model, sha256="2" * 64))
+        open_writer(model=replace(plan.model, sha256="2" * 64))
     with pytest.raises(UsageError, match="was filled from nowhere"):
-        open_sink(source="elsewhere")
+        open_writer(source="elsewhere")
 
 
 # Options in the URL
 
 
-def test_options_are_those_of_the_collection(server: Running, plan: Plan, open_sink: Fill) -> None:
+def test_options_are_those_of_the_collection(server: Running, plan: Plan, open_writer: Fill) -> None:
     query = "?shards=6&replicas=2&write_consistency=2&on_disk=1&quantization=scalar&m=32&ef_construct=200"
-    open_sink(query=query).write(POINTS)
+    open_writer(query=query).write(POINTS)
     made = server.client().get_collection(plan.collection)
     params, hnsw = made.config.params, made.config.hnsw_config
     assert (params.shard_number, params.replication_factor, params.write_consistency_factor) == (6, 2, 2)
@@ -467,9 +475,9 @@ def test_options_are_those_of_the_collection(server: Running, plan: Plan, open_s
     assert (hnsw.m, hnsw.ef_construct) == (32, 200)
     assert isinstance(made.config.quantization_config, models.ScalarQuantization)
     assert made.payload_schema["label"].data_type == models.PayloadSchemaType.KEYWORD
-    open_sink(), open_sink(query="?m=32&ef=64")
+    open_writer(), open_writer(query="?m=32&ef=64")
     with pytest.raises(UsageError, match="was made with shards=6; leave the option out"):
-        open_sink(query="?shards=3")
+        open_writer(query="?shards=3")
     store = open_store(f"{server.url}?ef=64", plan.collection, Settings())
     assert (store.info.options["ef"], store.info.options["shards"]) == ("64", "6")
     assert store.search(VECTORS[:1], 1)[0][0].id == POINTS[0].id
@@ -490,7 +498,7 @@ def test_options_are_those_of_the_collection(server: Running, plan: Plan, open_s
 )
 def test_a_wrong_option_is_refused(query: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        server_options(f"http://me:secret@localhost:6333{query}")
+        server_options(parse(f"http://me:secret@localhost:6333{query}"))
     assert "secret" not in str(caught.value)
 
 
@@ -512,7 +520,7 @@ def photos(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def clean(photos: Path, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """What one undisturbed run stores of them in the embedded engine."""
     root = tmp_path_factory.mktemp("clean") / "index"
-    ingest(open_source(str(photos), SourceOptions()), [f"edge:{root}"], model_file, Settings())
+    ingest(open_source(str(photos), SourceOptions()), catalogs(f"edge:{root}"), model_file, Settings())
     return open_store(f"edge:{root}", None, Settings())
 
 
@@ -541,15 +549,15 @@ def test_a_run_with_faults_stores_what_the_embedded_engine_stores(
     source, options = open_source(str(photos), SourceOptions()), Settings(cache=tmp_path)
     lost = [Fault("PUT /collections/[^/]*$", status=503), Fault("aliases", reset=True)]
     server.order(faults=[*lost, Fault(UPSERT, times=2, status=503), Fault(UPSERT, reset=True)])
-    summary = ingest(source, [server.url], model_file, options)
+    summary = ingest(source, catalogs(server.url), model_file, options)
     assert (summary.stored, summary.skipped) == (12, 0)
     store = open_store(server.url, summary.collection, options)
     points = list(clean.points())
     assert same({point.id: point for point in store.points()}, points)
-    assert resolve(server.url, "photos", options) == summary.collection
+    assert connect(server.url, options).resolve("photos") == summary.collection
     found, expected = (one.search(points[0].vector[None], 5)[0] for one in (store, clean))
     assert [hit.id for hit in found] == [hit.id for hit in expected]
-    again = ingest(source, [server.url], model_file, options)
+    again = ingest(source, catalogs(server.url), model_file, options)
     assert (again.stored, again.unchanged) == (0, 12)
 
 

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbir.errors import CbirError, UsageError
-from cbir.settings import Settings, load_settings
-from cbir.stores.base import Store, collection_names, locate, open_store, parse
-from cbir.stores.qdrant.store import drop_collection, resolve
-from cbir.stores.qdrant.writer import ServerSink
+from cbir.progress import silent
+from cbir.settings import Settings
+from cbir.stores.base import SearchParams, Store
+from cbir.stores.registry import connect, open_store
+from cbir.stores.url import locate, parse
 
-from .building import DIMENSION, both, build, builder_for, plan_for, points_of, unit_vectors
+from .building import DIMENSION, both, build, builder_for, plan_for, points_of, qdrant_writer, unit_vectors
 from .qdrant_server import qdrant_server
 
 COUNT = 500
@@ -38,7 +39,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store
     build(list(urls.values()), VECTORS)
     with qdrant_server() as server:
         urls["server"] = server.url
-        ServerSink(server.url, plan_for(VECTORS), Settings(), same_source=False).write(points_of(VECTORS))
+        qdrant_writer(server.url, plan_for(VECTORS), Settings()).write(points_of(VECTORS))
         opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
         yield opened
         for store in opened.values():
@@ -55,7 +56,7 @@ def store(request: pytest.FixtureRequest, stores: dict[str, Store]) -> Store:
 def test_hits_are_the_best_in_order(store: Store, seed: int, queries: int, k: int, exact: bool) -> None:
     query = unit_vectors(queries, seed)
     before = query.copy()
-    found = store.search(query, k, exact=exact)
+    found = store.search(query, k, params=SearchParams(exact=exact))
     assert np.array_equal(query, before), "the caller's array was changed"
     assert len(found) == queries
     by_id = {point.id: point for point in points_of(VECTORS)}
@@ -71,7 +72,7 @@ def test_hits_are_the_best_in_order(store: Store, seed: int, queries: int, k: in
 
 
 def test_copies_come_by_id(store: Store) -> None:
-    hits = store.search(VECTORS[7:8], 3, exact=True)[0]
+    hits = store.search(VECTORS[7:8], 3, params=SearchParams(exact=True))[0]
     assert [hit.id for hit in hits] == sorted(points_of(VECTORS)[number].id for number in (7, 8, 9))
 
 
@@ -115,7 +116,7 @@ def test_the_store_says_what_it_holds(store: Store) -> None:
     ],
 )
 def test_a_wrong_query_is_refused(store: Store, query: np.ndarray, k: int, message: str) -> None:
-    with pytest.raises(CbirError, match=message):
+    with pytest.raises(UsageError, match=message):
         store.search(query, k)
 
 
@@ -125,14 +126,16 @@ def test_an_unknown_collection_is_named(tmp_path: Path) -> None:
         open_store(f"edge:{tmp_path}/index", "other", Settings())
     with pytest.raises(UsageError, match="has no faiss index"):
         open_store(f"faiss:{tmp_path}/index/faiss", "made", Settings())
-    with pytest.raises(UsageError, match="no collection yet"):
+    with pytest.raises(
+        UsageError, match="No collection found at edge:.*/empty. Create one with: cbir-ingest SOURCE --store edge:"
+    ):
         open_store(f"edge:{tmp_path}/empty", None, Settings())
 
 
 def test_the_newest_collection_comes_first(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
-    assert collection_names(f"edge:{tmp_path}/index", Settings()) == ["c", "a", "b"]
+    assert connect(f"edge:{tmp_path}/index", Settings()).names() == ["c", "a", "b"]
 
 
 def test_two_programs_may_read_one_index(tmp_path: Path) -> None:
@@ -205,10 +208,10 @@ def test_paths_inside_an_index_folder_name_its_indexes(tmp_path: Path) -> None:
 
 def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBIR_STORES", "edge:i, faiss:i/a?index=IVF8,Flat,http://h:6333")
-    assert load_settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
+    assert Settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
     monkeypatch.setenv("CBIR_WORKERS", "many")
     with pytest.raises(UsageError, match="CBIR_WORKERS"):
-        load_settings()
+        Settings()
 
 
 def test_an_unreachable_server_is_one_line() -> None:
@@ -223,14 +226,14 @@ def test_a_real_server_keeps_the_contract() -> None:
     name, url = f"cbir-test-{uuid.uuid4().hex}", SERVER
     options = Settings(QDRANT_API_KEY=API_KEY)
     plan = replace(plan_for(VECTORS, f"{name}-made"), dataset=name)
-    sink = ServerSink(url, plan, options, same_source=False)
+    catalog, writer = connect(url, options), qdrant_writer(url, plan, options)
     try:
-        assert sink.write(points_of(VECTORS)) == []
-        sink.publish(lambda name, count: lambda done: None)
-        assert resolve(url, name, options) == plan.collection
+        assert writer.write(points_of(VECTORS)) == []
+        writer.publish(silent)
+        assert catalog.resolve(name) == plan.collection
         store = open_store(url, name, options)
         test_what_is_stored_comes_back(store)
         test_copies_come_by_id(store)
         test_the_matrix_holds_every_vector(store)
     finally:
-        drop_collection(url, plan.collection, options)
+        catalog.drop(plan.collection)

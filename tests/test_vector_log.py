@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir.index.vector_log import LogWriter, VectorLog, compact, regroup, segment_path
+from cbir.index.log_format import segment_path
+from cbir.index.log_writer import LogWriter, compact, regroup
+from cbir.index.vector_log import VectorLog
 from cbir.records import Point, digest, point_id
 
 DIMENSION = 5
@@ -60,12 +62,12 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
         log = VectorLog(Path(name), DIMENSION)
         last = {point.id: point for frame in versions for point in frame}
         assert same(log, list(last.values()))
-        known = log.known()
-        assert len(known) == len(last)
-        assert all(known.has(point.id, point.version, None) for point in last.values())
-        assert all(known.has(point.id, "", digest(point.payload)) for point in last.values())
-        assert not any(known.has(point.id, "other", "other") for point in last.values())
-        assert set(known.unmarked()) == set(last)
+        stored = log.stored_ids()
+        assert len(stored) == len(last)
+        assert all(stored.has(point.id, point.version, None) for point in last.values())
+        assert all(stored.has(point.id, "", digest(point.payload)) for point in last.values())
+        assert not any(stored.has(point.id, "other", "other") for point in last.values())
+        assert set(stored.unmarked()) == set(last)
         assert log.position(point_id("set", "none")) is None
         assert np.array_equal(
             log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION)

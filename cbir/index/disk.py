@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cbir.errors import DiskFullError
-from cbir.index.generation import Engine
+from cbir.index.generation import IndexRecord
 
 PAYLOAD_BYTES = 2000
 """Of a point in the log besides its vector: thumbnail, payload and digests. Sample pictures take twice as much."""
@@ -21,7 +21,7 @@ _CODED = re.compile(r"PQ|SQ|RaBitQ|LSH")
 _HINT = "what was stored is kept; free some space and run the same command again"
 
 
-def require_room(folder: Path, fresh: int, total: int, dimension: int, engines: Mapping[str, Engine]) -> None:
+def require_room(folder: Path, fresh: int, total: int, dimension: int, engines: Mapping[str, IndexRecord]) -> None:
     """Raise `DiskFullError` if the disk cannot take `fresh` more points and all engines built anew for `total`.
 
     A low estimate: it refuses what cannot fit, and cannot promise that the rest does.

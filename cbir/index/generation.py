@@ -1,58 +1,37 @@
 """An embedded index on disk: generations of a collection, a manifest each, one pointer.
 
-    ROOT/cbir.json                           marks an index folder
-    ROOT/COLLECTION/current                  the pointer: which generation is served, and its manifest's SHA-256
-    ROOT/COLLECTION/000001/manifest.json     what the generation is: counts, model, engines, hashes of all files
-    ROOT/COLLECTION/000001/model.onnx        the model that made the vectors
-    ROOT/COLLECTION/000001/log/              the vector log, from which every engine is built
-    ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
-    ROOT/COLLECTION/journal.sqlite           what became of every image; a hint, the log is the truth
-    ROOT/COLLECTION/building/                the next generation while an ingest builds it; nobody reads it
-
 A published generation never changes. Readers check what they open against the manifest, since neither engine
 notices flipped bytes or deleted files by itself.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Hashable, Iterable
+import logging
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-import cbir
 from cbir.errors import DamageError, UsageError
-from cbir.index.files import sync, write_whole
+from cbir.index import layout
+from cbir.index.files import files_below, sync, write_whole
+from cbir.index.names import alias_of
 from cbir.index.vector_log import VectorLog
-from cbir.models.sealed import ModelRef
+from cbir.models.card import ModelRef
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 _adapter = cache(TypeAdapter)  # made once: it takes ten times as long as reading a pointer
-
-FORMAT = 1
-_LONGEST_NAME = 200
-MARKER = "cbir.json"
-POINTER = "current"
-BUILDING = "building"
-PLAN = "building.json"
-VIEWS = "views"
-LOCK = "lock"
-MANIFEST = "manifest.json"
-MODEL = "model.onnx"
-LOG = "log"
-JOURNAL = "journal.sqlite"
-RESERVED = frozenset({LOG, BUILDING, VIEWS, LOCK, POINTER})
-"""Names in a collection's folder that no index may have."""
 
 
 @dataclass(frozen=True)
-class Engine:
+class IndexRecord:
     """One index in a generation: its kind (edge, faiss) and the options it was built with, as given."""
 
     kind: str
@@ -93,11 +72,11 @@ class Manifest:
     model: ModelRef
     count: int
     ids_sha256: str
-    engines: dict[str, Engine]
+    engines: dict[str, IndexRecord]
     files: dict[str, FileRecord]
     created: str
     cbir_version: str
-    format: int = FORMAT
+    format: int = layout.FORMAT
 
 
 @dataclass(frozen=True)
@@ -146,7 +125,7 @@ class Generation:
         extra = [
             Damage(path, "not in the manifest")
             for path in files_below(self.folder / part)
-            if path.relative_to(self.folder).as_posix() not in expected and path != self.folder / MANIFEST
+            if path.relative_to(self.folder).as_posix() not in expected and path != self.folder / layout.MANIFEST
         ]
         return [damage for damage in found if damage] + extra
 
@@ -167,62 +146,19 @@ class Generation:
         Raises:
             DamageError: A file is damaged, or the log does not hold the ids that the manifest counts.
         """
-        self.require_whole(LOG)
-        log = VectorLog(self.folder / LOG, self.manifest.model.dimension)
+        self.require_whole(layout.LOG)
+        log = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
         if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
-            raise DamageError(f"{self.folder / LOG} does not hold the {self.manifest.count:,} ids of its manifest")
+            raise DamageError(
+                f"{self.folder / layout.LOG} does not hold the {self.manifest.count:,} ids of its manifest"
+            )
         return log
-
-
-def check_collection(name: str) -> None:
-    """Raise `UsageError` unless a collection may be called so: it becomes a folder's name, and nothing else."""
-    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > _LONGEST_NAME or name == MARKER:
-        raise UsageError(
-            f"{name[:80]!r} cannot be a collection's name; letters, digits, '_', '-' and '.' can, up to 200"
-        )
-
-
-def collection_name(dataset: str, model: str) -> str:
-    """Return the usual name of a collection: data set and model, in characters that every store takes."""
-    name = re.sub(r"[^\w.-]+", "_", f"{dataset}-{model}").lstrip(".-")
-    return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "images"
-
-
-def alias_of(dataset: str, collection: str) -> str:
-    """Return the name under which readers find the data set's collection that was completed last; "" for none."""
-    alias = collection_name(dataset, "").rstrip("-")
-    return "" if alias == collection else alias
-
-
-def resolve(root: Path, name: str) -> str:
-    """Return the published collection that a name or an alias means; the name itself if there is none."""
-    names = collections(root)
-    if name in names:
-        return name
-    for collection in names:
-        try:
-            dataset = open_generation(root, collection).manifest.dataset
-        except DamageError:
-            continue
-        if alias_of(dataset, collection) == name:
-            return collection
-    return name
 
 
 def collections(root: Path) -> list[str]:
     """Return the names of an index folder's published collections, the last published first."""
-    pointers = sorted(root.glob(f"*/{POINTER}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    pointers = sorted(root.glob(f"*/{layout.POINTER}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent.name for path in pointers]
-
-
-def current(root: Path, collection: str) -> str:
-    """Return the name of the published generation; cheap enough to ask before every search.
-
-    Raises:
-        UsageError: The index folder has no such collection.
-        DamageError: The pointer file is damaged.
-    """
-    return _pointer(root / collection).generation
 
 
 def open_generation(root: Path, collection: str) -> Generation:
@@ -233,13 +169,13 @@ def open_generation(root: Path, collection: str) -> Generation:
         DamageError: The pointer or the manifest is damaged.
     """
     pointer = _pointer(root / collection)
-    path = root / collection / pointer.generation / MANIFEST
+    path = root / collection / pointer.generation / layout.MANIFEST
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DamageError(f"{path}: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != pointer.manifest_sha256:
-        raise DamageError(f"{path}, or the pointer {root / collection / POINTER}: not what was published")
+        raise DamageError(f"{path}, or the pointer {root / collection / layout.POINTER}: not what was published")
     return Generation(path.parent, load(path, Manifest))
 
 
@@ -248,7 +184,7 @@ def ids_digest(log: VectorLog) -> str:
     return hashlib.sha256(np.sort(log.ids.view("S16")).tobytes()).hexdigest()
 
 
-def manifest_of(folder: Path, plan: Plan, engines: dict[str, Engine], log: VectorLog) -> Manifest:
+def manifest_of(folder: Path, plan: Plan, engines: dict[str, IndexRecord], log: VectorLog) -> Manifest:
     """Return the manifest of what lies in `folder` now, the points of `log` among it."""
     return Manifest(
         collection=plan.collection,
@@ -260,13 +196,8 @@ def manifest_of(folder: Path, plan: Plan, engines: dict[str, Engine], log: Vecto
         engines=engines,
         files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        cbir_version=cbir.__version__,
+        cbir_version=version("cbir"),
     )
-
-
-def files_below(folder: Path) -> Iterable[Path]:
-    """Return the regular files below a folder, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def record_of(path: Path) -> FileRecord:
@@ -297,10 +228,10 @@ def save(path: Path, content: Any) -> str:
 
 
 def _pointer(folder: Path) -> Pointer:
-    if not (folder / POINTER).is_file():
+    if not (folder / layout.POINTER).is_file():
         known = ", ".join(collections(folder.parent)) or "none yet"
         raise UsageError(f"{folder.parent} has no collection {folder.name!r}; it has: {known}")
-    return load(folder / POINTER, Pointer)
+    return load(folder / layout.POINTER, Pointer)
 
 
 def _compare(path: Path, expected: FileRecord, hashed: bool) -> Damage | None:
@@ -312,3 +243,30 @@ def _compare(path: Path, expected: FileRecord, hashed: bool) -> Damage | None:
     if hashed and record_of(path).sha256 != expected.sha256:
         return Damage(path, "its bytes are not those that were published")
     return None
+
+
+class _Filled(Protocol):
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def model(self) -> ModelRef: ...
+
+
+def require_same(before: _Filled, plan: Plan, where: str, same_source: bool) -> None:
+    """Raise `UsageError` unless an existing collection can take what `plan` brings."""
+    if before.model.sha256 != plan.model.sha256:
+        raise UsageError(
+            f"{where} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
+            f" {plan.model.name} ({plan.model.sha256[:12]}); name another collection, or delete this one"
+        )
+    if before.source != plan.source and not same_source:
+        raise UsageError(
+            f"{where} was filled from {before.source}, not from {plan.source}; name another collection, or say"
+            f" --dataset {before.dataset} if both hold the same data set"
+        )
+    if before.source != plan.source:
+        log.warning("%s was filled from %s: what has the same key there and here is replaced", where, before.source)
+    if before.dataset != plan.dataset:
+        raise UsageError(f"{where} holds the data set {before.dataset}, not {plan.dataset}")

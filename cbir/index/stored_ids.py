@@ -13,7 +13,7 @@ _ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
 _ROWS_AT_ONCE = 100_000
 
 
-class Known:
+class StoredIds:
     """Ids with the version and payload digest that are stored under them, the last two as 64-bit fingerprints.
 
     Safe to ask from several threads; `mark` is for one.
@@ -26,7 +26,7 @@ class Known:
         self._marked = np.zeros(len(rows), bool)
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[bytes, str, str]]) -> "Known":
+    def of(cls, rows: Iterable[tuple[bytes, str, str]]) -> "StoredIds":
         """Return what these rows say: the id's 16 bytes, version ("" for none) and payload digest of each point."""
         parts = [np.empty(0, _ROW)]
         stream = iter(rows)

@@ -3,9 +3,11 @@
 import ctypes
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,19 +18,21 @@ import numpy as np
 
 from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
 from cbir.index.disk import full, is_full
-from cbir.index.memory import peak_memory
 from cbir.index.vector_log import VectorLog
-from cbir.stores.base import ENGINE_KINDS
+from cbir.stores.base import SearchParams
+from cbir.stores.engines import ENGINES
 
 _CHECKED = 50
 _PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
+_EXACT = SearchParams(exact=True)
 
 
 _CONTEXT = multiprocessing.get_context("forkserver")  # as clean as one that is spawned, and imports once for all
-_CONTEXT.set_forkserver_preload([__name__, *(kind.module for kind in ENGINE_KINDS.values())])
+_CONTEXT.set_forkserver_preload([__name__, *(engine.module for engine in ENGINES.values())])
 
 _peaks: list[int] = []
+_HIDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class _Built:
     """A child's last word; `peak` is the most bytes of memory that it had."""
 
     peak: int
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory this process has had since its program began, mapped files included."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024  # `ru_maxrss` would inherit the parent's peak
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def build_peak() -> int:
@@ -60,7 +73,7 @@ def build_engine(
     """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     child = _CONTEXT.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
-    with _without_interrupts():
+    with _without_interrupts(), _without_main():
         child.start()
     sender.close()
     try:
@@ -86,13 +99,26 @@ def build_engine(
         receiver.close()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep a child process from importing the program that calls: a script without a guard would run again."""
+    with _HIDING:
+        main = vars(sys.modules["__main__"])
+        before = {name: main.get(name) for name in ("__spec__", "__file__")}
+        main["__spec__"] = main["__file__"] = None
+        try:
+            yield
+        finally:
+            main.update(before)
+
+
 def _child(
     sender: Connection, kind: str, folder: Path, log_folder: Path, dimension: int, options: dict[str, str]
 ) -> None:
     _die_with_parent()
     try:
         log = VectorLog(log_folder, dimension)
-        engine = ENGINE_KINDS[kind].load()
+        engine = ENGINES[kind].load()
         engine.build(folder, log, options, sender.send)
         _check(kind, folder, log, options)
         sender.send(_Built(peak_memory()))
@@ -124,14 +150,14 @@ def _die_with_parent() -> None:
 
 def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> None:
     """Search for some stored vectors: a scan must find each with its score, and the index must find something."""
-    index = ENGINE_KINDS[kind].load().open_index(folder, log, options)
+    index = ENGINES[kind].load().open_index(folder, log, options)
     try:
         for position in np.random.default_rng(0).permutation(len(log))[:_CHECKED].tolist():
             vector = log.vector(position)
-            best = max((hit.score for hit in index.search(vector[None], 1, True)[0]), default=0.0)
+            best = max((hit.score for hit in index.search(vector[None], 1, _EXACT)[0]), default=0.0)
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
-            if not index.search(vector[None], 1, False)[0]:
+            if not index.search(vector[None], 1)[0]:
                 raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
     finally:
         index.close()

@@ -38,18 +38,20 @@ from qdrant_edge import (
     RangeFloat,
     ScalarQuantizationConfig,
     ScalarType,
-    SearchParams,
     TurboQuantBitSize,
     TurboQuantQuantizationConfig,
     UpdateOperation,
 )
 
 from cbir.errors import CbirError, DamageError, UsageError
-from cbir.filters.conditions import Dialect, Filter, field_path, filtered_ef, qdrant_filter
+from cbir.filters.conditions import Filter
 from cbir.filters.evaluate import Column, PayloadTable
-from cbir.index.generation import VIEWS, files_below
+from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
+from cbir.index import layout
+from cbir.index.files import files_below
 from cbir.index.vector_log import VectorLog
 from cbir.records import IDENTITY, Hit, Vector
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 
 _SEGMENTS = "segments"
 _CONFIG = "edge_config.json"
@@ -143,22 +145,21 @@ class EdgeIndex:
             info = self._shard.info()
         self._discard = weakref.finalize(self, _discard, self._shard, self._view, self._lock)
         self._ef = int(options["ef"])
-        self._quantization = QuantizationSearchParams(
-            rescore=options["rescore"] == "1", oversampling=float(options["oversampling"])
-        )
+        self._rescore = options["rescore"] == "1"
+        self._oversampling = float(options["oversampling"])
         self._folder = folder
         self.count = info.points_count
         self.indexed = info.indexed_vectors_count
         self.access = "graph" if self.indexed else "scan"
 
     def search(
-        self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
+        self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector, with payload."""
-        params = SearchParams(exact=True, quantization=_WHOLE) if exact else self._params(effort, filtered=bool(where))
-        chosen = qdrant_filter(where, _DIALECT)
+        walk = self._walk(params, filtered=bool(filter))
+        chosen = qdrant_filter(filter, _DIALECT)
         requests = [
-            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=params, filter=chosen)
+            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=walk, filter=chosen)
             for vector in vectors.tolist()
         ]
         with _plain_errors(self._folder):
@@ -166,25 +167,29 @@ class EdgeIndex:
                 answers = [self._shard.query(requests[0])]
             else:
                 answers = self._shard.query_batch(QueryBatchRequest(requests))
-        return [[Hit(str(one.id), one.score, one.payload or {}) for one in answer] for answer in answers]
+        return [[Hit(str(point.id), point.payload or {}, point.score) for point in answer] for answer in answers]
 
-    def raw(self, vector: Vector, k: int, effort: int | None = None) -> Callable[[], object]:
-        """See `cbir.stores.base.Index.raw`."""
-        shard, params = self._shard, self._params(effort)
+    def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
+        """See `EngineIndex.raw`."""
+        shard, walk = self._shard, self._walk(SearchParams(ef))
         return lambda: shard.query(
-            QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=params)
+            QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=walk)
         )
 
-    def _params(self, effort: int | None, filtered: bool = False) -> SearchParams:
+    def _walk(self, params: SearchParams, filtered: bool = False) -> qdrant_edge.SearchParams:
         """Return how to walk the graph. Filtered, a step goes on through points that are left out, to their neighbours.
 
         Otherwise it ends where the class does not hang together: of 37,000 pictures, asked for one in five of them,
         0.79 of the true neighbours came, and 0.98 so.
         """
-        ef = effort or self._ef
-        return SearchParams(
+        if params.exact:
+            return qdrant_edge.SearchParams(exact=True, quantization=_WHOLE)
+        ef = params.ef or self._ef
+        return qdrant_edge.SearchParams(
             hnsw_ef=filtered_ef(ef) if filtered else ef,
-            quantization=self._quantization,
+            quantization=QuantizationSearchParams(
+                rescore=self._rescore, oversampling=params.oversampling or self._oversampling
+            ),
             acorn=_ACORN if filtered else None,
         )
 
@@ -208,7 +213,7 @@ def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> Edge
 
 def _private_view(folder: Path) -> tuple[Path, IO[bytes]]:
     """Make a view of a built shard and return it with the lock that marks it as in use."""
-    views = folder.parent.parent / VIEWS
+    views = folder.parent.parent / layout.VIEWS
     try:
         _require_writable(folder)
         views.mkdir(exist_ok=True)

@@ -20,6 +20,8 @@ from cbir.errors import DamageError, UsageError
 from cbir.filters.conditions import Filter
 from cbir.index.vector_log import VectorLog
 from cbir.records import Hit, Vector
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+from cbir.text import one_line
 
 _FILE = "index.faiss"
 _TRAIN_ROWS = 100_000
@@ -34,6 +36,8 @@ _LIST_PARAMETERS: dict[Any, Any] = {
     faiss.IndexIVFPQ: _faiss.IVFPQSearchParameters,
     faiss.IndexIVF: _faiss.SearchParametersIVF,
 }
+_SELECTING = (faiss.IndexFlat, faiss.IndexScalarQuantizer, _faiss.IndexRaBitQ)
+"""The indexes without lists that can be told which vectors to compare; the others take no parameters at all."""
 
 
 def check_options(options: Mapping[str, str], dimension: int) -> None:
@@ -83,7 +87,7 @@ class FaissIndex:
         self._options = options
         self.indexed = int(self._index.ntotal)
         self._graph, self._lists = _inner(self._index, faiss.IndexHNSW), _inner(self._index, faiss.IndexIVF)
-        self.access = "graph" if self._graph else "lists" if self._lists else "scan"
+        self.access = "graph" if self._graph else "ivf" if self._lists else "scan"
         if self._graph:
             self._graph.hnsw.efSearch = int(options["ef"])
         if self._lists:
@@ -92,106 +96,123 @@ class FaissIndex:
             refined.k_factor = float(options["oversampling"])
 
     def search(
-        self, vectors: Vector, k: int, exact: bool = False, effort: int | None = None, where: Filter = ()
+        self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
         """Return the at most k best hits of each vector, with payload; FAISS pads with -1, which is left out."""
         queries = np.ascontiguousarray(vectors, np.float32)
-        if exact:
-            selector = _Selector(self._log.table.mask(where)) if where else None
+        if params.exact:
+            selector = _Selector(self._log.table.mask(filter)) if filter else None
             scores, positions = self._flat.search(queries, k, params=_faiss.SearchParameters(sel=selector))
-        elif not where:
-            params = self._params(self._index, effort) if effort else None
-            scores, positions = self._index.search(queries, k, params=params)
+        elif not filter:
+            default = params.ef is params.nprobe is params.oversampling is None
+            native = None if default else self._native(self._index, self._width(params), params)
+            scores, positions = self._index.search(queries, k, params=native)
         else:
-            scores, positions = self._filtered(queries, k, effort, where)
+            scores, positions = self._filtered(queries, k, params, filter)
         log = self._log
         return [
             [
-                Hit(log.id(position), score, log.payload(position))
+                Hit(log.id(position), log.payload(position), score)
                 for score, position in zip(row_scores, row_positions, strict=True)
                 if position >= 0
             ]
             for row_scores, row_positions in zip(scores.tolist(), positions.tolist(), strict=True)
         ]
 
-    def raw(self, vector: Vector, k: int, effort: int | None = None) -> Callable[[], object]:
-        """See `cbir.stores.base.Index.raw`."""
+    def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
+        """See `EngineIndex.raw`."""
         index, query = self._index, np.ascontiguousarray(vector[None], np.float32)
-        params = self._params(index, effort) if effort else None
-        return lambda: index.search(query, k, params=params)
+        native = self._native(index, ef) if ef else None
+        return lambda: index.search(query, k, params=native)
 
     def close(self) -> None:
         """Nothing to release but memory."""
 
-    def _filtered(self, queries: Vector, k: int, effort: int | None, where: Filter) -> tuple[np.ndarray, np.ndarray]:
+    def _width(self, params: SearchParams) -> int:
+        """Return the lists to search, or the candidates that a graph search keeps."""
+        if self._lists:
+            return params.nprobe or params.ef or int(self._options["nprobe"])
+        return params.ef or int(self._options["ef"])
+
+    def _filtered(self, queries: Vector, k: int, params: SearchParams, filter: Filter) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and positions (Q, k) of selected points, -1 where there are no more.
 
         A graph gives the 4 `ef` best of all points: if k of them are selected, these are the answer. Otherwise, and
         where few are selected, those are scanned. Lists are searched the more of, the fewer are wanted.
         """
-        chosen = self._log.table.mask(where)
+        chosen = self._log.table.mask(filter)
         wanted = int(chosen.sum())
         if self._lists:
-            probes = math.ceil((effort or int(self._options["nprobe"])) * self.indexed / max(wanted, 1))
-            probe = partial(self._probe, selector=_Selector(chosen))
+            probes = math.ceil(self._width(params) * self.indexed / max(wanted, 1))
+            probe = partial(self._probe, params=params, selector=_Selector(chosen))
             ask, again = partial(probe, lists=probes), partial(probe, lists=self._lists.nlist)
         elif self._graph and wanted >= _FEW * self.indexed:
-            ask, again = partial(self._walk, effort=effort, chosen=chosen), partial(self._scan, where=where)
+            ask = partial(self._walk, width=self._width(params), params=params, chosen=chosen)
+            again = partial(self._scan, params=params, chosen=chosen)
         else:
-            return self._scan(queries, k, where)
+            return self._scan(queries, k, params, chosen)
         scores, positions = ask(queries, k)
         lacking = (positions >= 0).sum(axis=1) < min(k, wanted)
         if lacking.any():
             scores[lacking], positions[lacking] = again(queries[lacking], k)
         return scores, positions
 
-    def _probe(self, queries: Vector, k: int, lists: int, selector: "_Selector") -> tuple[np.ndarray, np.ndarray]:
+    def _probe(
+        self, queries: Vector, k: int, lists: int, params: SearchParams, selector: "_Selector"
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the best of the selected in so many lists."""
-        params = self._params(self._index, lists, selector)
-        found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=params)
+        native = self._native(self._index, lists, params, selector)
+        found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=native)
         return found
 
     def _walk(
-        self, queries: Vector, k: int, effort: int | None, chosen: npt.NDArray[np.bool_]
+        self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the selected among the best of all points, (Q, k), -1 where there are no more."""
-        width = max(k, _MORE * (effort or int(self._options["ef"])))
-        scores, positions = self._index.search(queries, width, params=self._params(self._index, width))
+        width = max(k, _MORE * width)
+        scores, positions = self._index.search(queries, width, params=self._native(self._index, width, params))
         left_out = (positions < 0) | ~chosen[positions]
         order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
         positions = np.where(left_out, -1, positions)
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
 
-    def _params(self, index: Any, width: int, selector: "_Selector | None" = None) -> Any:
-        """Return the search parameters of an index, and of those within it; all are needed if one is given."""
+    def _native(
+        self, index: Any, width: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None
+    ) -> Any:
+        """Return FAISS's search parameters of an index, and of those within it; all are needed if one is given."""
         index = faiss.downcast_index(index)
         if isinstance(index, faiss.IndexPreTransform):
-            return _faiss.SearchParametersPreTransform(index_params=self._params(index.index, width, selector))
+            return _faiss.SearchParametersPreTransform(index_params=self._native(index.index, width, params, selector))
         if isinstance(index, faiss.IndexRefine):
-            inner = self._params(index.base_index, width, selector)
-            return _faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=inner)
+            inner = self._native(index.base_index, width, params, selector)
+            factor = params.oversampling or index.k_factor
+            return _faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
         if isinstance(index, faiss.IndexHNSW):
             return _faiss.SearchParametersHNSW(efSearch=width)
         if isinstance(index, faiss.IndexIVF):
             kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
             return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, width))
-        return _faiss.SearchParameters(sel=selector)
+        return _faiss.SearchParameters(sel=selector) if selector else None
 
-    def _scan(self, queries: Vector, k: int, where: Filter) -> tuple[np.ndarray, np.ndarray]:
-        """Compare with every selected vector, as the index keeps them."""
-        selector = _Selector(self._log.table.mask(where))
-        storage: Any = self._index
-        if self._graph:
-            storage = faiss.downcast_index(self._index.storage) if self._graph is self._index else self._flat
-        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=self._params(storage, k, selector))
+    def _scan(
+        self, queries: Vector, k: int, params: SearchParams, chosen: npt.NDArray[np.bool_]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compare with every selected vector, as the index keeps them if it can select, else whole."""
+        storage: Any = self._storage if _inner(self._storage, _SELECTING) else self._flat
+        native = self._native(storage, k, params, _Selector(chosen))
+        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=native)
         return found
+
+    @property
+    def _storage(self) -> faiss.Index:
+        """Return the index that holds the vectors: that of a graph, or the index itself."""
+        return faiss.downcast_index(self._index.storage) if self._graph is self._index else self._index
 
     @cached_property
     def _flat(self) -> faiss.Index:
         """Return the whole vectors as a flat index: the index's own where it keeps them, else from the log."""
-        storage = faiss.downcast_index(self._index.storage) if self._graph is self._index else self._index
-        if isinstance(storage, faiss.IndexFlat):
-            return storage
+        if isinstance(self._storage, faiss.IndexFlat):
+            return self._storage
         flat = faiss.IndexFlatIP(self._log.dimension)
         for start in range(0, len(self._log), _CHUNK):
             flat.add(self._log.vectors(start, start + _CHUNK))
@@ -227,12 +248,10 @@ def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
     try:
         index.train(sample)
     except RuntimeError as error:
-        raise UsageError(
-            f"FAISS cannot train {factory} on {len(sample):,} points: {' '.join(str(error).split())[:200]}"
-        ) from None
+        raise UsageError(f"FAISS cannot train {factory} on {len(sample):,} points: {one_line(error)[:200]}") from None
 
 
-def _inner(index: faiss.Index, kind: type[faiss.Index]) -> Any:
+def _inner(index: faiss.Index, kind: type[faiss.Index] | tuple[type[faiss.Index], ...]) -> Any:
     """Return the index of a kind that this one is or has within it, or None."""
     index = faiss.downcast_index(index)
     while not isinstance(index, kind):
@@ -253,7 +272,7 @@ def _read(path: Path) -> faiss.Index:
     try:
         return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC if size > _LARGE else 0)
     except RuntimeError as error:
-        raise DamageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        raise DamageError(f"{path} cannot be read: {one_line(error)}") from None
 
 
 def _new_index(factory: str, dimension: int) -> faiss.Index:

@@ -1,4 +1,4 @@
-"""Builds and publishes the next generation of one collection in one index folder.
+"""Fills and publishes the next generation of one collection in one index folder.
 
 What is embedded goes into the vector log of `building/` first, where a crash or Ctrl-C cannot lose it. At the end
 the engines are built from the log, everything is hashed into the manifest, the folder is renamed to its number
@@ -8,54 +8,46 @@ command goes on from there.
 
 import fcntl
 import logging
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from cbir.errors import CbirError, UsageError
+from cbir.index import layout
 from cbir.index.disk import require_room
-from cbir.index.files import sync
+from cbir.index.files import files_below, link, link_tree, remove, sync
 from cbir.index.generation import (
-    BUILDING,
-    FORMAT,
-    JOURNAL,
-    LOCK,
-    LOG,
-    MANIFEST,
-    MARKER,
-    MODEL,
-    PLAN,
-    POINTER,
-    Engine,
     Generation,
+    IndexRecord,
     Manifest,
     Plan,
     Pointer,
-    files_below,
     load,
     manifest_of,
     open_generation,
     record_of,
+    require_same,
     save,
 )
-from cbir.index.stored_ids import Known
-from cbir.index.vector_log import LogWriter, VectorLog, compact, regroup, segment_path, segments
-from cbir.models.sealed import ModelRef
-from cbir.pipeline.journal import Failure
-from cbir.records import Payload, Point, changed
-from cbir.stores.base import ENGINE_KINDS, Location
+from cbir.index.log_format import segment_path, segments
+from cbir.index.log_writer import LogWriter, compact, regroup
+from cbir.index.names import MARKER
+from cbir.index.stored_ids import StoredIds
+from cbir.index.vector_log import VectorLog
+from cbir.progress import Progress
+from cbir.records import Failure, Payload, Point, changed
+from cbir.stores.base import ReadBack
 from cbir.stores.embedded.build import build_engine
+from cbir.stores.engines import ENGINES
+from cbir.stores.url import Location
 
 _NUMBER = re.compile(r"\d{6}")
 _SEGMENT_BYTES = 256 * 2**20
 _MOST_SEGMENTS = 64
 _POINTS_AT_ONCE = 1000
-
-Advance = Callable[[int], None]
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +57,15 @@ class _Marker:
     format: int
 
 
-class IndexBuilder:
-    """The next generation of one collection, under the folder's lock.
+class LocalWriter:
+    """The next generation of one collection, under the folder's lock; see `cbir.stores.base.CollectionWriter`.
 
     Args:
-        places: The stores in this one index folder.
+        locations: The stores in this one index folder.
         plan: What the collection is to hold; its `base` is found here.
         model_file: The model that makes the vectors; the generation keeps a copy.
         same_source: True if another origin than before is known to hold the same data set.
-        anew: Build the indexes at these places again, whether or not anything changed.
+        rebuild: Build the indexes at these locations again, whether or not anything changed.
 
     Raises:
         UsageError: The collection was made with another model or from another source, or an engine cannot be
@@ -81,41 +73,52 @@ class IndexBuilder:
         CbirError: Another ingest is filling the collection.
     """
 
-    def __init__(self, places: Sequence[Location], plan: Plan, model_file: Path, same_source: bool, anew: bool = False):
-        self._root = places[0].root
+    shared = False
+
+    def __init__(
+        self,
+        locations: Sequence[Location],
+        plan: Plan,
+        model_file: Path,
+        same_source: bool,
+        rebuild: bool = False,
+    ):
+        self._root = locations[0].root
         self._folder = self._root / plan.collection
-        self._building = self._folder / BUILDING
+        self._building = self._folder / layout.BUILDING
         self.name = str(self._folder)
-        self.journal_path = self._folder / JOURNAL
-        self._anew = {place.name for place in places} if anew else set[str]()
+        self.journal_path = self._folder / layout.JOURNAL
+        self._rebuild = {location.name for location in locations} if rebuild else set[str]()
         self._model_file = model_file
         self._writer: LogWriter | None = None
-        for place in places:
-            kind = ENGINE_KINDS[place.url.kind]
-            kind.load().check_options({**kind.options, **place.url.options}, plan.model.dimension)
+        for location in locations:
+            engine = ENGINES[location.url.scheme]
+            engine.load().check_options({**engine.options, **location.url.options}, plan.model.dimension)
         self._lock = self._locked()
         try:
             self._published = self._open_published(plan)
-            plan_file = self._folder / PLAN
+            plan_file = self._folder / layout.PLAN
             unfinished = load(plan_file, Plan) if plan_file.is_file() and self._building.is_dir() else None
             for before in (self._published.manifest if self._published else None, unfinished):
                 if before is not None:
                     require_same(before, plan, str(self._folder), same_source)
-            self._engines = self._merged_engines(places)
+            self._engines = self._merged_engines(locations)
             self._plan = replace(plan, base=self._published.folder.name if self._published else None)
             self._wrote = unfinished is not None and unfinished.base == self._plan.base
-            self.known = self._known(resume=self._wrote)
+            self._log = self._stored_log(resume=self._wrote)
+            self.stored_ids = self._log.stored_ids() if self._log else StoredIds.of(())
         except BaseException:
             self._lock.close()
             raise
-        self.resumed = max(0, len(self.known) - (self._published.manifest.count if self._published else 0))
+        published = self._published.manifest.count if self._published else 0
+        self.resumed = max(0, len(self.stored_ids) - published)
 
     @property
     def needs_publishing(self) -> bool:
         """True if something was written, or an index is missing, damaged or was asked for with other options."""
         if self._wrote or self._published is None:
             return self._wrote
-        if self._anew:
+        if self._rebuild:
             return True
         if self._engines != self._published.manifest.engines:
             return True
@@ -136,80 +139,96 @@ class IndexBuilder:
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
         """Append the points with these ids with payload fields changed."""
-        log = self._log()
-        positions = [position for one in ids if log and (position := log.position(one)) is not None]
-        while log and positions:
-            points = [log.point(position) for position in positions[:_POINTS_AT_ONCE]]
+        log = self._log
+        if log is None:
+            return
+        positions = [position for point_id in ids if (position := log.position(point_id)) is not None]
+        for start in range(0, len(positions), _POINTS_AT_ONCE):
+            points = map(log.point, positions[start : start + _POINTS_AT_ONCE])
             self.write([changed(point, changes) for point in points])
-            del positions[:_POINTS_AT_ONCE]
 
     def described(self) -> Iterator[tuple[str, Payload]]:
-        """Yield (id, payload) of every point known when the run began."""
-        log = self._log()
-        return log.described() if log else iter(())
+        """Yield (id, payload) of every point that was there when the writer was opened."""
+        return self._log.described() if self._log else iter(())
 
     def thumbnails(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, thumbnail) of every point known when the run began."""
-        log = self._log()
-        return ((str(log.payload(at)["key"]), log.thumbnail(at)) for at in range(len(log))) if log else iter(())
+        """Yield (key, thumbnail) of every point that was there when the writer was opened."""
+        log = self._log
+        if log is None:
+            return iter(())
+        return ((str(log.payload(position)["key"]), log.thumbnail(position)) for position in range(len(log)))
+
+    def read_back(self) -> ReadBack:
+        """Return what the next generation is made of, or the published one if nothing is to be new."""
+        log = (
+            VectorLog(self._building / layout.LOG, self._plan.model.dimension) if self._building.is_dir() else self._log
+        )
+
+        def get(ids: Sequence[str]) -> dict[str, Point]:
+            if log is None:
+                return {}
+            positions = ((point_id, log.position(point_id)) for point_id in ids)
+            return {point_id: log.point(position) for point_id, position in positions if position is not None}
+
+        return ReadBack(log.described() if log else iter(()), get)
 
     def require_room(self, fresh: int) -> None:
         """Raise `DiskFullError` if the disk cannot take so many more points."""
-        require_room(self._folder, fresh, len(self.known) + fresh, self._plan.model.dimension, self._engines)
+        require_room(self._folder, fresh, len(self.stored_ids) + fresh, self._plan.model.dimension, self._engines)
 
     def flush(self) -> None:
         """Return when all that was written is on the disk."""
         if self._writer is not None:
             self._writer.flush()
 
-    def publish(self, progress: Callable[[str, int], "Advance"]) -> Generation:
-        """Build the engines, seal and publish the generation; return it.
-
-        Args:
-            progress: Called with an engine's name and the number of points, returns the function that advances.
+    def publish(self, progress: Progress) -> None:
+        """Build the engines, seal and publish the generation.
 
         Raises:
             CbirError: An engine could not be built; what was published before is still served.
         """
         self._log_writer()
         self._close_segment()
-        for half_written in (self._building / LOG).glob("*.tmp"):
+        for half_written in (self._building / layout.LOG).glob("*.tmp"):
             half_written.unlink()
-        points = VectorLog(self._building / LOG, self._plan.model.dimension)
-        if points.dead > len(points) or len(segments(self._building / LOG)) > _MOST_SEGMENTS:
-            compact(self._building / LOG, points.dimension)
-            points = VectorLog(self._building / LOG, points.dimension)
+        points = VectorLog(self._building / layout.LOG, self._plan.model.dimension)
+        if points.dead > len(points) or len(segments(self._building / layout.LOG)) > _MOST_SEGMENTS:
+            compact(self._building / layout.LOG, points.dimension)
+            points = VectorLog(self._building / layout.LOG, points.dimension)
         for name, engine in self._engines.items():
             shutil.rmtree(self._building / name, ignore_errors=True)
             if self._is_as_published(name):
-                _link_tree(self._published_folder / name, self._building / name)
+                link_tree(self._published_folder / name, self._building / name)
                 continue
-            advance = progress(name, len(points))
-            options = {**ENGINE_KINDS[engine.kind].options, **engine.options}
-            build_engine(engine.kind, self._building / name, self._building / LOG, points.dimension, options, advance)
+            options = {**ENGINES[engine.kind].options, **engine.options}
+            with progress(f"building {name}", len(points), "points") as advance:
+                build_engine(
+                    engine.kind, self._building / name, self._building / layout.LOG, points.dimension, options, advance
+                )
         for stray in self._building.iterdir():  # a manifest that a crash left, an index that nobody asks for now
-            if stray.name not in {LOG, MODEL, *self._engines}:
-                _remove(stray)
+            if stray.name not in {layout.LOG, layout.MODEL, *self._engines}:
+                remove(stray)
         manifest = manifest_of(self._building, self._plan, self._engines, points)
         for path in [*files_below(self._building), *self._building.rglob("*/")]:
             sync(path)
-        manifest_sha256 = save(self._building / MANIFEST, manifest)
+        manifest_sha256 = save(self._building / layout.MANIFEST, manifest)
         number = int(self._plan.base or 0) + 1
         folder = self._folder / f"{number:06d}"
         self._building.rename(folder)
         sync(self._folder)
         self._point_to(folder.name, manifest_sha256)
-        (self._folder / PLAN).unlink()
+        (self._folder / layout.PLAN).unlink()
         self._remove_older_than(number - 1)
         self._published = open_generation(self._root, self._plan.collection)
-        return self._published
 
     def close(self) -> None:
         """Flush what was written and let the next ingest in."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._lock.close()
+        try:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+        finally:
+            self._lock.close()
 
     @property
     def _published_folder(self) -> Path:
@@ -220,42 +239,44 @@ class IndexBuilder:
         return (
             not self._wrote
             and self._published is not None
-            and name not in self._anew
+            and name not in self._rebuild
             and self._published.manifest.engines.get(name) == self._engines[name]
             and not self._published.damage(name)
         )
 
     def _open_published(self, plan: Plan) -> Generation | None:
         """Return what is published, after publishing what a crash left complete but for the pointer."""
-        pointer = self._folder / POINTER
+        pointer = self._folder / layout.POINTER
         base = int(load(pointer, Pointer).generation) if pointer.is_file() else 0
         complete = self._folder / f"{base + 1:06d}"
-        if (complete / MANIFEST).is_file():
-            if Generation(complete, load(complete / MANIFEST, Manifest)).damage():
+        if (complete / layout.MANIFEST).is_file():
+            if Generation(complete, load(complete / layout.MANIFEST, Manifest)).damage():
                 shutil.rmtree(complete)
             else:
-                self._point_to(complete.name, record_of(complete / MANIFEST).sha256)
+                self._point_to(complete.name, record_of(complete / layout.MANIFEST).sha256)
         return open_generation(self._root, plan.collection) if pointer.is_file() else None
 
-    def _merged_engines(self, places: Sequence[Location]) -> dict[str, Engine]:
+    def _merged_engines(self, locations: Sequence[Location]) -> dict[str, IndexRecord]:
         """Return the engines to build: those there are, and those asked for with their options, if any were given."""
         engines = dict(self._published.manifest.engines) if self._published else {}
-        for place in places:
-            build_options = ENGINE_KINDS[place.url.kind].build_options
-            asked = {key: value for key, value in place.url.options.items() if key in build_options}
-            before = engines.get(place.name)
-            if before is not None and before.kind != place.url.kind:
+        for location in locations:
+            build_options = ENGINES[location.url.scheme].build_options
+            requested = {key: value for key, value in location.url.options.items() if key in build_options}
+            before = engines.get(location.name)
+            if before is not None and before.kind != location.url.scheme:
                 raise UsageError(
-                    f"the index {place.name!r} of {self._folder} is of kind {before.kind}, not {place.url.kind}"
+                    f"the index {location.name!r} of {self._folder} is of kind {before.kind}, not {location.url.scheme}"
                 )
-            engines[place.name] = Engine(place.url.kind, {**(before.options if before else {}), **asked})
+            engines[location.name] = IndexRecord(
+                location.url.scheme, {**(before.options if before else {}), **requested}
+            )
         return engines
 
     def _locked(self) -> IO[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not (self._root / MARKER).exists():
-            save(self._root / MARKER, _Marker(FORMAT))
-        lock = (self._folder / LOCK).open("wb")
+            save(self._root / MARKER, _Marker(layout.FORMAT))
+        lock = (self._folder / layout.LOCK).open("wb")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -265,40 +286,35 @@ class IndexBuilder:
             ) from None
         return lock
 
-    def _known(self, resume: bool) -> Known:
-        if self._published:
-            self._published.log()  # checked: whatever is built goes on from it
-        if not resume and self._building.exists():  # begun on another base, or the crash came before there was a plan
+    def _stored_log(self, resume: bool) -> VectorLog | None:
+        """Return the log to go on with, checked: that of `building/`, or else the published one."""
+        if resume:
+            if self._published:
+                self._published.require_whole(layout.LOG)  # whatever is built goes on from it
+            return VectorLog(self._building / layout.LOG, self._plan.model.dimension)
+        if self._building.exists():  # begun on another base, or the crash came before there was a plan
             shutil.rmtree(self._building)
-        log = self._log()
-        return log.known() if log else Known.of(())
-
-    def _log(self) -> VectorLog | None:
-        """Return what there is to go on with: the log of `building/`, or the published one."""
-        for folder in (self._building, self._published.folder if self._published else None):
-            if folder is not None and folder.is_dir():
-                return VectorLog(folder / LOG, self._plan.model.dimension)
-        return None
+        return self._published.log() if self._published else None
 
     def _log_writer(self) -> LogWriter:
         """Return the writer; the first call makes `building/` if there is none to go on with."""
         if self._writer is not None and self._writer.size >= _SEGMENT_BYTES:
             self._close_segment()
         if self._writer is None:
-            inherited = segments(self._published.folder / LOG) if self._published else []
+            inherited = segments(self._published.folder / layout.LOG) if self._published else []
             if not self._building.exists():
-                (self._building / LOG).mkdir(parents=True)
+                (self._building / layout.LOG).mkdir(parents=True)
                 for segment in inherited:
-                    _link(segment, self._building / LOG / segment.name)
+                    link(segment, self._building / layout.LOG / segment.name)
                 if self._published:
-                    _link(self._published.folder / MODEL, self._building / MODEL)
+                    link(self._published.folder / layout.MODEL, self._building / layout.MODEL)
                 else:
-                    shutil.copyfile(self._model_file, self._building / MODEL)  # the user's file may change
-                save(self._folder / PLAN, self._plan)  # last: without it the folder is begun anew
-            last = max([0, *(int(segment.stem) for segment in segments(self._building / LOG))])
-            own = segment_path(self._building / LOG, last)
+                    shutil.copyfile(self._model_file, self._building / layout.MODEL)  # the user's file may change
+                save(self._folder / layout.PLAN, self._plan)  # last: without it the folder is begun anew
+            last = max([0, *(int(segment.stem) for segment in segments(self._building / layout.LOG))])
+            own = segment_path(self._building / layout.LOG, last)
             if last == 0 or own.name in {segment.name for segment in inherited} or own.stat().st_size >= _SEGMENT_BYTES:
-                own = segment_path(self._building / LOG, last + 1)
+                own = segment_path(self._building / layout.LOG, last + 1)
             self._writer = LogWriter(own, self._plan.model.dimension)
         return self._writer
 
@@ -309,58 +325,10 @@ class IndexBuilder:
             regroup(writer.segment, self._plan.model.dimension)
 
     def _point_to(self, generation: str, manifest_sha256: str) -> None:
-        save(self._folder / POINTER, Pointer(generation, manifest_sha256))
+        save(self._folder / layout.POINTER, Pointer(generation, manifest_sha256))
 
     def _remove_older_than(self, number: int) -> None:
         """Remove generations before the previous one; a reader that opened one keeps its files by their links."""
         for folder in self._folder.iterdir():
             if _NUMBER.fullmatch(folder.name) and int(folder.name) < number:
                 shutil.rmtree(folder)
-
-
-class _Filled(Protocol):
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def model(self) -> ModelRef: ...
-
-
-def require_same(before: _Filled, plan: Plan, where: str, same_source: bool) -> None:
-    """Raise `UsageError` unless a collection that is there already can take what `plan` brings."""
-    if before.model.sha256 != plan.model.sha256:
-        raise UsageError(
-            f"{where} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
-            f" {plan.model.name} ({plan.model.sha256[:12]}); name another collection, or delete this one"
-        )
-    if before.source != plan.source and not same_source:
-        raise UsageError(
-            f"{where} was filled from {before.source}, not from {plan.source}; name another collection, or say"
-            f" --dataset {before.dataset} if both hold the same data set"
-        )
-    if before.source != plan.source:
-        log.warning("%s was filled from %s: what has the same key there and here is replaced", where, before.source)
-    if before.dataset != plan.dataset:
-        raise UsageError(f"{where} holds the data set {before.dataset}, not {plan.dataset}")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    for path in files_below(source):
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _link(path, place)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

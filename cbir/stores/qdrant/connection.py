@@ -19,7 +19,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 
 from cbir.errors import UsageError
 from cbir.settings import Settings
-from cbir.stores.base import redacted
+from cbir.text import one_line, redacted
 
 _ADDRESS = re.compile(
     r"https?://([^\s\\/?#@]*@)?([\w.-]+|\[[\da-f:.]+\])(:\d+)?(/[\w./~-]*)?", re.ASCII | re.IGNORECASE
@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Way:
-    """All that it takes to reach a server. Equal ones share a client."""
+class ConnectionConfig:
+    """How to reach a server. Equal configurations share a client."""
 
     address: str
     key: str | None = field(repr=False)
@@ -57,8 +57,8 @@ class Way:
         return _GRPC_PORT if (urlsplit(self.address).port or _REST_PORT) == _REST_PORT else 0
 
 
-def way_to(address: str, settings: Settings, timeout_seconds: int, grpc: int | None) -> Way:
-    """Return the way to the server at an address; nothing is sent yet.
+def connection_config(address: str, settings: Settings, timeout_seconds: int, grpc: int | None) -> ConnectionConfig:
+    """Return how to reach the server at an address; nothing is sent yet.
 
     Args:
         address: Its URL without options.
@@ -75,9 +75,11 @@ def way_to(address: str, settings: Settings, timeout_seconds: int, grpc: int | N
         raise UsageError(f"{redacted(address)} is not the address of a Qdrant server, as https://HOST:6333 is")
     if not settings.insecure:
         _require_safe(address, key)
-    way = Way(address, key, settings.server_timeout_seconds or timeout_seconds, settings.server_ca, grpc)
-    _open(way, None)
-    return way
+    config = ConnectionConfig(
+        address, key, settings.server_timeout_seconds or timeout_seconds, settings.server_ca, grpc
+    )
+    _open(config, None)
+    return config
 
 
 # The client would say it with two lines of its own source; `_require_safe` says it.
@@ -86,35 +88,35 @@ warnings.filterwarnings("ignore", message="Api key is used with an insecure conn
 _choosing = threading.Lock()
 
 
-def client_of(way: Way) -> QdrantClient:
-    """Return the client of all that go this way; the first to ask finds out whether gRPC answers."""
+def client_of(config: ConnectionConfig) -> QdrantClient:
+    """Return the client that all share who reach a server so; the first call finds out whether gRPC answers."""
     with _choosing:
-        return _chosen(way)
+        return _chosen(config)
 
 
 @lru_cache(maxsize=16)
-def _chosen(way: Way) -> QdrantClient:
-    port = way.grpc_port
+def _chosen(config: ConnectionConfig) -> QdrantClient:
+    port = config.grpc_port
     if port:
-        probe = _opened(way, port, _PROBE_SECONDS)
+        probe = _opened(config, port, _PROBE_SECONDS)
         try:
             probe.info()
-            return _open(way, port)
+            return _open(config, port)
         except (RpcError, QdrantException) as error:
-            reason = one_line(error.details() if isinstance(error, RpcError) else str(error))
+            reason = one_line(error.details() if isinstance(error, RpcError) else str(error))[:300]
             log.log(
-                logging.WARNING if way.grpc else logging.INFO,
+                logging.WARNING if config.grpc else logging.INFO,
                 "%s: no gRPC at port %d, so REST is used (%s); grpc=PORT in the URL names another port, grpc=0 none",
-                *(redacted(way.address), port, reason),
+                *(redacted(config.address), port, reason),
             )
         finally:
             probe.close()
-    return _open(way, None)
+    return _open(config, None)
 
 
 @lru_cache(maxsize=32)
-def _open(way: Way, port: int | None) -> QdrantClient:
-    return _opened(way, port, way.timeout_seconds)
+def _open(config: ConnectionConfig, port: int | None) -> QdrantClient:
+    return _opened(config, port, config.timeout_seconds)
 
 
 @atexit.register
@@ -124,17 +126,17 @@ def _forget() -> None:
     _open.cache_clear()
 
 
-def _opened(way: Way, port: int | None, timeout_seconds: int) -> QdrantClient:
+def _opened(config: ConnectionConfig, port: int | None, timeout_seconds: int) -> QdrantClient:
     """Return a client that talks gRPC to a port, or REST; nothing is sent yet."""
     try:
-        trusted = _trusted(way.ca)
-        roots = {"root_certificates": way.ca.read_bytes()} if way.ca else {}
+        trusted = _trusted(config.ca)
+        roots = {"root_certificates": config.ca.read_bytes()} if config.ca else {}
     except OSError as error:
-        raise UsageError(f"CBIR_SERVER_CA: {way.ca} holds no certificate: {error.strerror or error}") from None
+        raise UsageError(f"CBIR_SERVER_CA: {config.ca} holds no certificate: {error.strerror or error}") from None
     try:
         return QdrantClient(
-            url=way.address,
-            api_key=way.key,
+            url=config.address,
+            api_key=config.key,
             timeout=timeout_seconds,
             check_compatibility=False,
             prefer_grpc=port is not None,
@@ -143,7 +145,7 @@ def _opened(way: Way, port: int | None, timeout_seconds: int) -> QdrantClient:
             verify=trusted,
         )
     except ValueError as error:
-        raise UsageError(f"{redacted(way.address)} is not the address of a Qdrant server: {error}") from None
+        raise UsageError(f"{redacted(config.address)} is not the address of a Qdrant server: {error}") from None
 
 
 @lru_cache(maxsize=4)  # the authorities of the world take 40 ms to read
@@ -170,8 +172,3 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def one_line(text: str) -> str:
-    """Return what a server said, fit for a message."""
-    return "".join(one for one in " ".join(text.split())[:300] if one.isprintable())

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import parse_qsl
 
 from grpc import RpcError, StatusCode  # type: ignore[import-untyped]
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -23,8 +22,9 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from cbir.errors import CbirError, UsageError
 from cbir.settings import Settings
-from cbir.stores.base import redacted
-from cbir.stores.qdrant.connection import client_of, one_line, way_to
+from cbir.stores.qdrant.connection import client_of, connection_config
+from cbir.stores.url import StoreURL
+from cbir.text import one_line, redacted
 
 READ_RETRY_SECONDS = 2.0
 """How long a reader tries again: somebody is waiting for the answer."""
@@ -89,21 +89,21 @@ _SEARCHING = frozenset({"ef", "rescore", "oversampling", "grpc"})
 _OPTIONS = TypeAdapter(ServerOptions)
 
 
-def server_options(url: str) -> ServerOptions:
-    """Return the options behind a server URL's question mark.
+def server_options(url: StoreURL) -> ServerOptions:
+    """Return the options of a server's URL.
 
     Raises:
         UsageError: One of them is unknown, or has a value that it cannot have.
     """
     try:
-        return _OPTIONS.validate_python(_given(url))
+        return _OPTIONS.validate_python(url.options)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = first["loc"][0]
         known = ", ".join(one.name for one in fields(ServerOptions))
         unknown = first["type"] == "unexpected_keyword_argument"
         what = f"unknown option {name!r}; a server has {known}" if unknown else f"{name}: {first['msg']}"
-        raise UsageError(f"store {redacted(_address(url))!r}: {what}") from None
+        raise UsageError(f"store {redacted(url.path)!r}: {what}") from None
 
 
 class ServerError(CbirError):
@@ -139,15 +139,15 @@ class Server:
 
     def __init__(
         self,
-        url: str,
+        url: StoreURL,
         settings: Settings,
         retry_seconds: float = READ_RETRY_SECONDS,
         timeout_seconds: int = _TIMEOUT_SECONDS,
     ):
-        self.url = redacted(_address(url))
+        self.url = redacted(url.path)
         self.options = server_options(url)
-        self.given = {name: value for name, value in _given(url).items() if name not in _SEARCHING}
-        self._way = way_to(_address(url), settings, timeout_seconds, self.options.grpc)
+        self.given = {name: value for name, value in url.options.items() if name not in _SEARCHING}
+        self._connection = connection_config(url.path, settings, timeout_seconds, self.options.grpc)
         self._retry_seconds = retry_seconds
 
     def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
@@ -177,7 +177,7 @@ class Server:
 
     def _once(self, call: Callable[[QdrantClient], T]) -> T:
         try:
-            answer = call(client_of(self._way))
+            answer = call(client_of(self._connection))
         except (ApiException, QdrantException, RpcError, OSError, ValueError) as error:
             raise _explained(error, self.url) from None
         if isinstance(answer, models.UpdateResult) and answer.status is not models.UpdateStatus.COMPLETED:
@@ -188,7 +188,7 @@ class Server:
 def _explained(error: Exception, url: str) -> ServerError:
     """Return one line that says which server failed, how, and what to look at."""
     if isinstance(error, ResourceExhaustedResponse):
-        message = f"the Qdrant server {url} answered 429 Too Many Requests: {one_line(error.message)}"
+        message = f"the Qdrant server {url} answered 429 Too Many Requests: {one_line(error.message)[:300]}"
         return ServerError(message, 429, error.message, True, error.retry_after_s)
     if isinstance(error, UnexpectedResponse):
         status = error.status_code or 0
@@ -205,7 +205,7 @@ def _explained(error: Exception, url: str) -> ServerError:
         return ServerError(f"{url} does not answer as a Qdrant server does: {type(error).__name__}")
     if isinstance(error, QdrantException):  # a Retry-After that is a date
         return ServerError(f"the Qdrant server {url} answered 429 Too Many Requests", 429, passing=True)
-    what = one_line(str(error)) or type(error).__name__
+    what = one_line(error)[:300]
     if "CERTIFICATE_VERIFY_FAILED" in what:
         return ServerError(f"the Qdrant server {url} cannot be trusted: {what}; {_OWN_AUTHORITY}")
     return ServerError(f"the Qdrant server {url} cannot be reached: {what}; is it running?", passing=True)
@@ -215,7 +215,7 @@ _OWN_AUTHORITY = "if its certificate is of an authority of your own, name that o
 
 
 def _explained_grpc(error: RpcError, url: str) -> ServerError:
-    code, reason = error.code(), one_line(error.details() or "")
+    code, reason = error.code(), one_line(error.details() or "")[:300]
     status = _STATUS.get(code, 500)
     if "larger than max" in reason:  # gRPC's own limit has the code of a rate limit
         status = 413
@@ -229,14 +229,6 @@ def _explained_grpc(error: RpcError, url: str) -> ServerError:
 
 def _reason(content: bytes) -> str:
     try:
-        return one_line(str(json.loads(content)["status"]["error"]))
+        return one_line(str(json.loads(content)["status"]["error"]))[:300]
     except (ValueError, LookupError, TypeError):
         return ""
-
-
-def _given(url: str) -> dict[str, str]:
-    return dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
-
-
-def _address(url: str) -> str:
-    return url.partition("?")[0]

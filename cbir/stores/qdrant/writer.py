@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,16 +18,15 @@ from pydantic_core import to_json
 from qdrant_client import QdrantClient, models
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters.conditions import field_path, values_of
-from cbir.index.generation import Plan
-from cbir.index.stored_ids import Known
-from cbir.pipeline.journal import Failure, server_journal
-from cbir.pipeline.writers import Progress
-from cbir.records import IDENTITY, Payload, Point, changed
+from cbir.filters.conditions import values_of
+from cbir.filters.translate import field_path
+from cbir.index.generation import Plan, require_same
+from cbir.index.stored_ids import StoredIds
+from cbir.progress import Progress
+from cbir.records import IDENTITY, Failure, Payload, Point, changed
 from cbir.settings import Settings
-from cbir.stores.embedded.writer import require_same
-from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server, ServerError
-from cbir.stores.qdrant.store import (
+from cbir.stores.base import ReadBack
+from cbir.stores.qdrant.records import (
     DIGEST,
     THUMBNAIL,
     VERSION,
@@ -37,8 +37,11 @@ from cbir.stores.qdrant.store import (
     read_record,
     require_options,
     scroll,
+    to_point,
     write_record,
 )
+from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server, ServerError
+from cbir.stores.url import StoreURL
 
 BODY_BYTES = 4_900_000
 """Most bytes of one request; a point that is larger goes alone."""
@@ -65,27 +68,25 @@ _INDEX_KINDS = {
 log = logging.getLogger(__name__)
 
 
-class ServerSink:
-    """A collection being filled. A point counts as stored when the server has applied it (`wait=True`).
+class QdrantWriter:
+    """A collection of a server being filled; see `cbir.stores.base.CollectionWriter`.
 
-    Attributes:
-        name: The server and the collection.
-        journal_path: Where this machine keeps the journal.
-        known: What the collection had when the sink was opened.
-        resumed: How many of these an unfinished run has left.
+    A point counts as stored when the server has applied it (`wait=True`).
 
     Raises:
         UsageError: The collection is not one of cbir's, or was made with another model or from another source.
         CbirError: The server cannot be reached, or refuses.
     """
 
-    def __init__(self, url: str, plan: Plan, settings: Settings, same_source: bool):
+    shared = True
+
+    def __init__(self, url: StoreURL, plan: Plan, journal_path: Path, settings: Settings, same_source: bool):
         self._server = server = Server(url, settings, settings.server_retry_seconds, _TIMEOUT_SECONDS)
         self._collection = plan.collection
         self.name = f"{server.url} {plan.collection}"
-        self.journal_path = server_journal(settings, server.url, plan.collection)
-        there = server.ask(lambda client: client.get_collections(), READ_RETRY_SECONDS).collections
-        names = {one.name for one in there}
+        self.journal_path = journal_path
+        existing = server.ask(lambda client: client.get_collections(), READ_RETRY_SECONDS).collections
+        names = {found.name for found in existing}
         aliases = aliases_of(server)
         if plan.collection in aliases:
             raise UsageError(f"{self.name} is an alias of {aliases[plan.collection]}; name that one or another")
@@ -101,8 +102,8 @@ class ServerSink:
         self.needs_publishing = self._record.building or bool(
             self._alias and aliases.get(self._alias) != plan.collection
         )
-        self.known = Known.of(self._rows())
-        self.resumed = len(self.known) if self._record.building else 0
+        self.stored_ids = StoredIds.of(self._rows())
+        self.resumed = len(self.stored_ids) if self._record.building else 0
         self._refused_in_a_row, self._counting = 0, threading.Lock()
 
     def require_room(self, fresh: int) -> None:
@@ -162,6 +163,17 @@ class ServerSink:
         for point in scroll(self._server, self._collection, payload=["key", THUMBNAIL]):
             payload = point.payload or {}
             yield str(payload.get("key", "")), base64.b64decode(payload.get(THUMBNAIL, ""))
+
+    def read_back(self) -> ReadBack:
+        """Return what the server has in the collection, complete or not."""
+
+        def get(ids: Sequence[str]) -> dict[str, Point]:
+            found = self._server.ask(
+                lambda client: client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=True)
+            )
+            return {str(record.id): to_point(record) for record in found}
+
+        return ReadBack(self.described(), get)
 
     def flush(self) -> None:
         """Nothing waits here: every write was acknowledged."""

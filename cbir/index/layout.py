@@ -1,0 +1,24 @@
+"""The files of an embedded index, by name.
+
+ROOT/cbir.json                           marks an index folder
+ROOT/COLLECTION/current                  the pointer: which generation is served, and its manifest's SHA-256
+ROOT/COLLECTION/000001/manifest.json     what the generation is: counts, model, engines, hashes of all files
+ROOT/COLLECTION/000001/model.onnx        the model that made the vectors
+ROOT/COLLECTION/000001/log/              the vector log, from which every engine is built
+ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
+ROOT/COLLECTION/journal.sqlite           what became of every image; a hint, the log is the truth
+ROOT/COLLECTION/building/                the next generation while an ingest builds it; nobody reads it
+"""
+
+FORMAT = 1
+POINTER = "current"
+BUILDING = "building"
+PLAN = "building.json"
+VIEWS = "views"
+LOCK = "lock"
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+LOG = "log"
+JOURNAL = "journal.sqlite"
+RESERVED = frozenset({LOG, BUILDING, VIEWS, LOCK, POINTER})
+"""Names in a collection's folder that no index may have."""

@@ -1,0 +1,115 @@
+"""The format of the vector log: segments of checksummed frames, each one Arrow record batch."""
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cbir.records import Vector
+
+HEADER = struct.Struct("<4sIQ")
+MAGIC = b"CBV1"
+_SUFFIX = ".log"
+_RELEASE_BYTES = 4 * 2**20
+
+
+def schema_of(dimension: int) -> pa.Schema:
+    """Return the columns of a log of vectors with so many dimensions."""
+    return pa.schema(
+        {
+            "id": pa.binary(16),
+            "version": pa.string(),
+            "digest": pa.string(),
+            "payload": pa.string(),
+            "thumbnail": pa.binary(),
+            "vector": pa.list_(pa.float32(), dimension),
+        }
+    )
+
+
+def segments(folder: Path) -> list[Path]:
+    """Return the segments of a log in order."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """Return the path of a log's segment."""
+    return folder / f"{number:06d}{_SUFFIX}"
+
+
+def map_segment(segment: Path) -> mmap.mmap | None:
+    """Return the segment's bytes, memory-mapped, or None if it is empty."""
+    with segment.open("rb") as file:
+        empty = os.fstat(file.fileno()).st_size == 0
+        return None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
+    """Yield (body, bytes with header) of each whole frame, up to the end or the first that is not whole.
+
+    Pages read so far are given back to the system as it goes, some frames later, since they may still be in use.
+    """
+    if mapped is None:
+        return
+    everything = pa.py_buffer(mapped)
+    at = held = passed = 0
+    while at + HEADER.size <= everything.size:
+        magic, checksum, length = HEADER.unpack(everything[at : at + HEADER.size])
+        if magic != MAGIC or length > everything.size - at - HEADER.size:
+            return
+        body = everything.slice(at + HEADER.size, length)
+        if zlib.crc32(body) != checksum:
+            return
+        yield body, HEADER.size + length
+        at += HEADER.size + length
+        if at - passed >= _RELEASE_BYTES:
+            mapped.madvise(mmap.MADV_DONTNEED, held, passed - held)
+            held, passed = passed, at - at % mmap.PAGESIZE
+
+
+# `pa.array` and `to_numpy` would import pandas, for half a second in every process that opens a log.
+
+
+def text_column(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
+    """Return a column of texts or bytes from encoded values."""
+    ends = np.array([*accumulate(map(len, values), initial=0)], np.int32)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])
+
+
+def id_column(values: Sequence[bytes]) -> pa.Array:
+    """Return a column of ids, 16 bytes each."""
+    return pa.Array.from_buffers(pa.binary(16), len(values), [None, pa.py_buffer(b"".join(values))])
+
+
+def vector_column(values: Vector, size: int) -> pa.Array:
+    """Return a column of vectors of a length."""
+    inner = pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
+    return pa.FixedSizeListArray.from_arrays(inner, size)
+
+
+def absent(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Return which rows of a column are null."""
+    bits = column.buffers()[0]
+    if bits is None:
+        return np.zeros(len(column), bool)
+    present = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little").astype(bool)
+    return ~present[column.offset : column.offset + len(column)]
+
+
+def fixed_bytes(column: pa.Array, width: int) -> bytes:
+    """Return the bytes of a column whose values all have one width."""
+    data: bytes = column.buffers()[1].to_pybytes()
+    return data[column.offset * width : (column.offset + len(column)) * width]
+
+
+def matrix(column: pa.Array, dimension: int) -> Vector:
+    """Return a column of vectors as float32 (n, D), without copying."""
+    at = 4 * dimension * column.offset
+    return np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, at).reshape(-1, dimension)

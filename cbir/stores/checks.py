@@ -1,0 +1,59 @@
+"""What all stores share: queries checked, hits ordered and paged, the collection to open chosen."""
+
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+
+from cbir.errors import UsageError
+from cbir.index.names import check_collection
+from cbir.records import Hit, Vector
+from cbir.stores.base import Catalog
+from cbir.text import redacted
+
+
+def check_query(vectors: Vector, k: int, dimension: int, offset: int = 0) -> None:
+    """Raise `UsageError` unless these are finite (Q, `dimension`) vectors, k at least 1 and the offset not negative."""
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise UsageError(f"the query has shape {vectors.shape}, the collection's vectors have {dimension} dimensions")
+    if not np.isfinite(vectors).all():
+        raise UsageError("the query vector is not finite")
+    if k < 1:
+        raise UsageError(f"k must be at least 1, not {k}")
+    if offset < 0:
+        raise UsageError(f"the offset must not be negative, as {offset} is")
+
+
+def check_id(point_id: str | None) -> None:
+    """Raise `UsageError` unless this is the id of a point, or None."""
+    try:
+        uuid.UUID(point_id or "0" * 32)
+    except ValueError:
+        raise UsageError(f"{point_id!r} is not the id of a point") from None
+
+
+def page(hits: Sequence[Hit], k: int, min_score: float | None, offset: int) -> list[Hit]:
+    """Return k hits from `offset` on of those with at least `min_score`, in order."""
+    good = [hit for hit in hits if min_score is None or hit.score >= min_score]
+    return sorted(good, key=rank)[offset : offset + k]
+
+
+def rank(hit: Hit) -> tuple[float, str]:
+    """Return the sort key of hits: by score downwards, then by id."""
+    return (-hit.score, hit.id)
+
+
+def open_name(catalog: Catalog, name: str | None) -> str:
+    """Return the collection to open: what a name or an alias means, or the one published last.
+
+    Raises:
+        UsageError: There is none yet, or this cannot be a name.
+    """
+    if name is not None:
+        check_collection(name)
+        return catalog.resolve(name)
+    names = catalog.names()
+    if not names:
+        url = redacted(catalog.urls[0])
+        raise UsageError(f"No collection found at {url}. Create one with: cbir-ingest SOURCE --store {url}")
+    return names[0]

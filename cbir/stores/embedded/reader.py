@@ -1,0 +1,148 @@
+"""An embedded collection open for reading: a published generation's log and one of its indexes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cbir.errors import UsageError
+from cbir.filters.conditions import FieldKind, Filter, Value, offered
+from cbir.index import layout
+from cbir.index.generation import IndexRecord, open_generation
+from cbir.index.vector_log import VectorLog
+from cbir.records import Entry, Hit, Payload, Point, Vector
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
+from cbir.stores.checks import check_id, check_query, page
+from cbir.stores.engines import ENGINES, EngineIndex
+from cbir.stores.url import Location
+
+
+class EmbeddedStore:
+    """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`.
+
+    Raises:
+        UsageError: The collection does not have this index, or it was built with other options.
+        DamageError: A file of the index is damaged; nothing of it is served.
+    """
+
+    def __init__(self, location: Location, collection: str):
+        generation = open_generation(location.root, collection)
+        built = _built_options(location, collection, generation.manifest.engines)
+        engine = ENGINES[location.url.scheme]
+        options = {**engine.options, **built, **location.url.options}
+        self._model = generation.folder / layout.MODEL
+        self.log: VectorLog = generation.log()
+        generation.require_whole(location.name)
+        self.index: EngineIndex = engine.load().open_index(generation.folder / location.name, self.log, options)
+        self.info = StoreInfo(
+            url=location.url.text,
+            collection=collection,
+            generation=generation.folder.name,
+            model=generation.manifest.model,
+            count=len(self.log),
+            indexed=self.index.indexed,
+            access=self.index.access,
+            options=options,
+            dataset=generation.manifest.dataset,
+            source=generation.manifest.source,
+            filtering=self.index.filtering,
+        )
+
+    def search(
+        self,
+        vectors: Vector,
+        k: int,
+        *,
+        params: SearchParams = DEFAULT_PARAMS,
+        filter: Filter = (),
+        min_score: float | None = None,
+        offset: int = 0,
+    ) -> list[list[Hit]]:
+        """See `Store.search`."""
+        check_query(vectors, k, self.info.model.dimension, offset)
+        wanted = min(k + offset, self.info.count)
+        if wanted <= offset:
+            return [[] for _ in vectors]
+        found = self.index.search(vectors, wanted, params, filter)
+        return [page(hits, k, min_score, offset) for hits in found]
+
+    def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
+        """See `Store.vectors`."""
+        positions = map(self.log.position, point_ids)
+        return [None if position is None else self.log.vector(position) for position in positions]
+
+    def count(self, filter: Filter = ()) -> int:
+        """See `Store.count`."""
+        return int(self.log.table.mask(filter).sum()) if filter else self.info.count
+
+    def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
+        """See `Store.facet`."""
+        return self.log.table.facet(field, filter)[:limit]
+
+    def fields(self) -> dict[str, FieldKind]:
+        """See `Store.fields`."""
+        return offered(self.log.table.kinds())
+
+    def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
+        """See `Store.scroll`."""
+        check_id(after)
+        log = self.log
+        start = 0 if after is None else log.place(after) + (log.position(after) is not None)
+        positions = log.order[start:]
+        if filter:
+            positions = positions[log.table.mask(filter)[positions]]
+        return [Entry(log.id(position), log.payload(position)) for position in positions[:limit].tolist()]
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """See `Store.payloads`."""
+        positions = map(self.log.position, point_ids)
+        return [None if position is None else self.log.payload(position) for position in positions]
+
+    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
+        """See `Store.thumbnails`."""
+        positions = map(self.log.position, point_ids)
+        return [None if position is None else self.log.thumbnail(position) for position in positions]
+
+    def sample(self, count: int, seed: int) -> list[str]:
+        """See `Store.sample`."""
+        chosen = np.random.default_rng(seed).permutation(len(self.log))[:count]
+        return [self.log.id(int(position)) for position in chosen]
+
+    def matrix(self) -> tuple[list[str], Vector]:
+        """See `Store.matrix`."""
+        return [self.log.id(position) for position in range(len(self.log))], self.log.vectors()
+
+    def points(self) -> Iterator[Point]:
+        """See `Store.points`."""
+        return self.log.points()
+
+    def model(self) -> Path | None:
+        """See `Store.model`."""
+        return self._model
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self.index.close()
+
+
+def _built_options(location: Location, collection: str, engines: dict[str, IndexRecord]) -> dict[str, str]:
+    """Return the options an index was built with.
+
+    Raises:
+        UsageError: There is no such index, or the URL asks for other options.
+    """
+    record = engines.get(location.name)
+    if record is None or record.kind != location.url.scheme:
+        there = ", ".join(f"{name} ({other.kind})" for name, other in engines.items())
+        raise UsageError(
+            f"collection {collection} in {location.root} has no {location.url.scheme} index {location.name!r}, it has"
+            f" {there}; `cbir-ingest SOURCE --store {location.url.text}` adds it without embedding anything again"
+        )
+    built = {**ENGINES[record.kind].build_options, **record.options}
+    for name, value in location.url.options.items():
+        if built.get(name, value) != value:
+            raise UsageError(
+                f"{location.url.text}: this index was built with {name}={built[name]}; leave the option out, or"
+                f" build it anew with `cbir-ingest SOURCE --store '{location.url.text}'`"
+            )
+    return built

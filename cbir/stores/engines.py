@@ -1,0 +1,61 @@
+"""The embedded engines: one line each, with their options. Adding an engine is one file and one line here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from cbir.filters.conditions import Filter
+from cbir.records import Hit, Vector
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+
+
+class EngineIndex(Protocol):
+    """What an engine returns once opened: hits in any order, nothing checked."""
+
+    indexed: int
+    access: str
+    filtering: str
+
+    def search(
+        self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
+    ) -> list[list[Hit]]:
+        """Return the at most k best hits of each vector (see `Store.search`)."""
+
+    def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
+        """Return the bare library call for one query, against which the overhead of `Store.search` is measured."""
+
+    def close(self) -> None:
+        """Release what the index holds."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An embedded engine: its module with `check_options`, `build` and `open_index`, and its options with defaults."""
+
+    module: str
+    build_options: Mapping[str, str]
+    search_options: Mapping[str, str]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """All options with their defaults."""
+        return {**self.build_options, **self.search_options}
+
+    def load(self) -> Any:
+        """Import and return the module."""
+        return import_module(self.module)
+
+
+ENGINES: Mapping[str, Engine] = {
+    "edge": Engine(
+        "cbir.stores.embedded.edge",
+        {"m": "16", "ef_construct": "100", "quantization": "none", "on_disk": "0"},
+        {"ef": "128", "rescore": "1", "oversampling": "2"},
+    ),
+    "faiss": Engine(
+        "cbir.stores.embedded.faiss_index",
+        {"index": "HNSW16", "ef_construct": "100"},
+        {"ef": "128", "nprobe": "16", "oversampling": "4"},
+    ),
+}

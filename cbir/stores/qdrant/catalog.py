@@ -1,0 +1,188 @@
+"""The collections of a Qdrant server or cluster: listed, opened, filled, chosen and dropped."""
+
+import hashlib
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
+from operator import methodcaller
+from pathlib import Path
+
+from qdrant_client import models
+
+from cbir.errors import UsageError
+from cbir.index import layout
+from cbir.index.generation import Damage, Plan
+from cbir.index.names import alias_of
+from cbir.progress import Advance
+from cbir.settings import Settings
+from cbir.stores.base import Contents
+from cbir.stores.checks import open_name
+from cbir.stores.listing import CollectionInfo, Condition, Run
+from cbir.stores.qdrant.records import (
+    CollectionRecord,
+    aliases_of,
+    move_alias,
+    read_record,
+    require_options,
+)
+from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server
+from cbir.stores.qdrant.store import QdrantStore
+from cbir.stores.qdrant.writer import QdrantWriter
+from cbir.stores.url import StoreURL
+from cbir.text import one_line, redacted
+
+
+def connect(urls: Sequence[StoreURL], settings: Settings) -> "list[QdrantCatalog]":
+    """Return a catalog for each URL. Nothing is sent yet."""
+    return [QdrantCatalog(url, settings) for url in urls]
+
+
+class QdrantCatalog:
+    """The collections of one server; see `cbir.stores.base.Catalog`."""
+
+    files: Path | None = None
+    keeps_model = False
+    shared = True
+
+    def __init__(self, url: StoreURL, settings: Settings):
+        self._url = url
+        self._settings = settings
+        self.urls: tuple[str, ...] = (url.text,)
+        self.place = redacted(url.path).rstrip("/")
+
+    @cached_property
+    def _server(self) -> Server:
+        return Server(self._url, self._settings)
+
+    def names(self) -> list[str]:
+        """See `Catalog.names`. Those that an alias points to come first, and among these the newest."""
+        aliased = set(aliases_of(self._server).values())
+        records = self._records()
+        names = [name for name, record in records.items() if not record.building or name in aliased]
+        return sorted(names, key=lambda name: (name in aliased, records[name].created), reverse=True)
+
+    def listing(self) -> Iterator[CollectionInfo]:
+        """See `Catalog.listing`."""
+        server, records = self._server, self._records()
+        aliases = {collection: alias for alias, collection in aliases_of(server).items()}
+        for name in sorted(records, key=lambda name: (name in aliases, records[name].created), reverse=True):
+            info = server.ask(methodcaller("get_collection", name))
+            count = server.ask(methodcaller("count", name, exact=True)).count
+            yield server_listed(name, redacted(self._url.text), records[name], info, count, aliases.get(name, ""))
+
+    def resolve(self, name: str) -> str:
+        """See `Catalog.resolve`."""
+        return aliases_of(self._server).get(name, name)
+
+    def plan(self, name: str) -> Plan | None:
+        """See `Catalog.plan`."""
+        record = read_record(self._server, name)
+        return Plan(name, record.dataset, record.source, record.model, None) if record else None
+
+    def open(self, name: str | None = None) -> QdrantStore:
+        """See `Catalog.open`. What fails and may pass is tried again for two seconds: somebody waits for the answer."""
+        return self._opened(name, READ_RETRY_SECONDS)
+
+    def version(self, name: str) -> Hashable:
+        """See `Catalog.version`. A server switches by itself."""
+        return ""
+
+    def contents(self, name: str) -> Contents:
+        """See `Catalog.contents`."""
+        store = self._opened(name, self._settings.server_retry_seconds)
+        info = store.info
+        plan = Plan(name, info.dataset, info.source, info.model, None)
+        return Contents(plan, None, info.count, store.points)
+
+    def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> QdrantWriter:
+        """See `Catalog.writer`."""
+        if rebuild:
+            raise UsageError(f"{self.place} builds its index itself; reindex is for stores in a folder")
+        return QdrantWriter(self._url, plan, self.journal(plan.collection), self._settings, same_source)
+
+    def journal(self, name: str | None) -> Path:
+        """See `Catalog.journal`: on this machine, since a server takes no files."""
+        collection = name or open_name(self, None)
+        digest = hashlib.sha256(f"{self.place}\n{collection}".encode()).hexdigest()[:32]
+        return self._settings.cache / "journals" / f"{digest}-{layout.JOURNAL}"
+
+    def drop(self, name: str) -> None:
+        """See `Catalog.drop`. The aliases that point to the collection go with it."""
+        server = self._server
+        target = aliases_of(server).get(name)
+        if target is not None:
+            raise UsageError(f"{server.url}: {name} is an alias of {target}; drop that, if you mean it")
+        if read_record(server, name) is None:
+            raise UsageError(f"{server.url} has no collection {name} of cbir's")
+        server.ask(lambda client: client.delete_collection(name))
+
+    def use(self, name: str) -> None:
+        """See `Catalog.use`."""
+        server = self._server
+        record = read_record(server, name)
+        if record is None or record.building:
+            raise UsageError(f"{server.url} has no complete collection {name} of cbir's")
+        alias = alias_of(record.dataset, name)
+        names = {found.name for found in server.ask(lambda client: client.get_collections()).collections}
+        if alias == "" or alias in names:
+            raise UsageError(f"{server.url}: {alias or name} is a collection itself, and means nothing else")
+        move_alias(server, alias, name)
+
+    def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
+        """See `Catalog.verify`."""
+        raise UsageError(
+            f"`verify` works on embedded indexes only. {self.place} is a Qdrant server, which verifies its own storage."
+        )
+
+    def _records(self) -> dict[str, CollectionRecord]:
+        """Return what each of the collections that cbir made says of itself, half-built ones too."""
+        names = [found.name for found in self._server.ask(lambda client: client.get_collections()).collections]
+        records = {name: read_record(self._server, name) for name in names}
+        return {name: record for name, record in records.items() if record is not None}
+
+    def _opened(self, name: str | None, retry_seconds: float) -> QdrantStore:
+        chosen = open_name(self, name)
+        server = Server(self._url, self._settings, retry_seconds)
+        record = read_record(server, chosen)
+        if record is None:
+            names = ", ".join(self.names()) or "none"
+            raise UsageError(f"{server.url} has no collection {name} of cbir's; it has: {names}")
+        require_options(server, chosen, record)
+        return QdrantStore(redacted(self._url.text), server, chosen, record)
+
+
+def server_listed(
+    name: str, store: str, record: CollectionRecord, info: models.CollectionInfo, count: int, alias: str
+) -> CollectionInfo:
+    """Return a server's collection as its record, what the server says of it, and its alias tell it."""
+    run: Run = "interrupted" if record.building else ""
+    condition: Condition = "ready"
+    state = "ready" if alias else "ready, but not in use: no alias means it"
+    trouble = info.optimizer_status
+    if isinstance(trouble, models.OptimizersStatusOneOf1) or info.status is models.CollectionStatus.RED:
+        said = f": {one_line(trouble.error)}" if isinstance(trouble, models.OptimizersStatusOneOf1) else ""
+        condition, state = "damaged", f"damaged: the server says that an operation failed{said}"
+    elif run and not alias:
+        condition, state = "unfinished", "unfinished: run its ingest again"
+    elif run:
+        state = "ready, and an unfinished run that its ingest goes on with"
+    elif info.status is models.CollectionStatus.YELLOW:
+        condition, state = "indexing", "ready, and the server is indexing it"
+    elif info.status is models.CollectionStatus.GREY:
+        condition, state = "indexing", "ready, and the server goes on indexing it at the next ingest"
+    return CollectionInfo(
+        collection=name,
+        store=store,
+        alias=alias,
+        model=record.model.name,
+        points=count,
+        indexes=("server",),
+        state=state,
+        condition=condition,
+        run=run,
+        indexed=info.indexed_vectors_count or 0,
+        made_by=record.model,
+        dataset=record.dataset,
+        source=record.source,
+        created=record.created,
+        kinds=("server",),
+    )

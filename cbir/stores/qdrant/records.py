@@ -1,0 +1,158 @@
+"""What a collection of cbir's on a Qdrant server says of itself, and how it is made, named and read through.
+
+A collection carries in its metadata, under `cbir`, what the manifest of an embedded index holds: data set, source and
+model. Each point's payload has three fields more than the user's: its thumbnail (base64), its version and a digest.
+A collection is built under its own name; when it is complete its data set's alias is moved to it, so that nobody who
+looks for the data set meets a half-built one.
+"""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from qdrant_client import QdrantClient, models
+
+from cbir.errors import UsageError
+from cbir.models.card import ModelRef
+from cbir.records import Point
+from cbir.stores.qdrant.server import Server, ServerError
+
+METADATA = "cbir"
+THUMBNAIL, VERSION, DIGEST = "cbir_thumbnail", "cbir_version", "cbir_digest"
+_PAGE, _PAGE_WITH_VECTORS = 1000, 200
+_QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
+    None: None,
+    "scalar": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    ),
+    "product": models.ProductQuantization(
+        product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16, always_ram=True)
+    ),
+    "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
+    "turbo": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig(always_ram=True)),
+}
+
+
+@dataclass(frozen=True)
+class CollectionRecord:
+    """What a collection's metadata says of it.
+
+    Attributes:
+        dataset: The data set in it.
+        source: Where that came from.
+        model: What made the vectors.
+        created: ISO 8601 in UTC.
+        options: The options of the URL that it was made with, as given.
+        building: True until a run has stored all of its source.
+    """
+
+    dataset: str
+    source: str
+    model: ModelRef
+    created: str
+    options: dict[str, str] = field(default_factory=dict)
+    building: bool = False
+
+
+RECORD = TypeAdapter(CollectionRecord)
+
+
+def aliases_of(server: Server) -> dict[str, str]:
+    """Return the server's aliases, each with the name of the collection that it points to."""
+    found = server.ask(lambda client: client.get_aliases()).aliases
+    return {one.alias_name: one.collection_name for one in found}
+
+
+def move_alias(server: Server, alias: str, collection: str) -> None:
+    """Let an alias point to a collection, in one step if it pointed to another."""
+    made = models.CreateAlias(collection_name=collection, alias_name=alias)
+    steps: list[models.AliasOperations] = [models.CreateAliasOperation(create_alias=made)]
+    if alias in aliases_of(server):
+        steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+    server.ask(lambda client: client.update_collection_aliases(steps))
+
+
+def read_record(server: Server, collection: str) -> CollectionRecord | None:
+    """Return what a collection's metadata says, or None if there is no such collection, or cbir did not make it."""
+    try:
+        metadata = server.ask(lambda client: client.get_collection(collection)).config.metadata or {}
+        return RECORD.validate_python(metadata[METADATA])
+    except (KeyError, ValidationError):
+        return None
+    except ServerError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def write_record(server: Server, collection: str, record: CollectionRecord) -> None:
+    """Store what a collection's metadata says."""
+    server.ask(lambda client: client.update_collection(collection, metadata={METADATA: asdict(record)}))
+
+
+def create_collection(server: Server, collection: str, record: CollectionRecord) -> None:
+    """Create an empty collection for a model's vectors, by default with a graph like the embedded engine's.
+
+    Raises:
+        ServerError: There is one of that name, or the server cannot be reached, or refuses.
+    """
+    options = server.options
+    server.ask(
+        lambda client: client.create_collection(
+            collection,
+            vectors_config=models.VectorParams(
+                size=record.model.dimension, distance=models.Distance.COSINE, on_disk=options.on_disk
+            ),
+            hnsw_config=models.HnswConfigDiff(m=options.m, ef_construct=options.ef_construct, on_disk=options.on_disk),
+            shard_number=options.shards,
+            replication_factor=options.replicas,
+            write_consistency_factor=options.write_consistency,
+            quantization_config=_QUANTIZATION[options.quantization],
+            on_disk_payload=True,  # thumbnails are most of it
+            metadata={METADATA: asdict(record)},
+        )
+    )
+
+
+def require_options(server: Server, collection: str, record: CollectionRecord) -> None:
+    """Raise `UsageError` if the URL asks for options that the collection was not made with."""
+    for name, value in server.given.items():
+        if record.options.get(name) != value:
+            made = f"with {name}={record.options[name]}" if name in record.options else f"without {name}"
+            raise UsageError(
+                f"{server.url}: {collection} was made {made}; leave the option out, or ingest into another --collection"
+            )
+
+
+def to_point(record: models.Record) -> Point:
+    """Return a whole point as cbir stored it, from a record with payload and vector."""
+    payload = dict(record.payload or {})
+    version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
+    thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
+    return Point(str(record.id), np.asarray(record.vector, np.float32), payload, version, thumbnail, digest)
+
+
+def scroll(
+    server: Server,
+    collection: str,
+    payload: list[str] | bool = False,
+    vectors: bool = False,
+    filter: models.Filter | None = None,
+) -> Iterator[models.Record]:
+    """Yield every point of a collection, with the payload fields named, or all (True) or none of them."""
+    limit = _PAGE_WITH_VECTORS if vectors else _PAGE
+    offset: Any = None
+    while True:
+
+        def page(client: QdrantClient, start: Any = offset) -> tuple[list[models.Record], Any]:
+            return client.scroll(
+                collection, filter, limit=limit, offset=start, with_payload=payload, with_vectors=vectors
+            )
+
+        points, offset = server.ask(page)
+        yield from points
+        if offset is None:
+            return

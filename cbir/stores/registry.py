@@ -1,0 +1,61 @@
+"""From store URLs to the backend behind them, asked once; from there on a `Catalog` answers."""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import cast
+
+from cbir.errors import UsageError
+from cbir.settings import Settings
+from cbir.stores.base import Catalog, Store
+from cbir.stores.engines import ENGINES
+from cbir.stores.url import SERVER_SCHEMES, StoreURL, as_url, parse
+from cbir.text import redacted
+
+_EMBEDDED = "cbir.stores.embedded.catalog"
+_QDRANT = "cbir.stores.qdrant.catalog"
+BACKENDS: Mapping[str, str] = {**dict.fromkeys(ENGINES, _EMBEDDED), **dict.fromkeys(SERVER_SCHEMES, _QDRANT)}
+"""The module behind each scheme; its `connect` takes the parsed URLs and returns a catalog for each place."""
+
+
+StoreInput = str | os.PathLike[str]
+"""A store URL, or the path of an index folder."""
+
+
+def connect_all(stores: Sequence[StoreInput], settings: Settings) -> list[Catalog]:
+    """Return a catalog for each index folder and each server that the URLs name, in the order of the URLs.
+
+    URLs of one index folder share a catalog. Nothing is opened or created yet.
+
+    Raises:
+        UsageError: A URL is not that of a store, or two name the same index or server.
+    """
+    urls = [as_url(store) for store in stores]
+    by_backend: dict[str, list[StoreURL]] = {}
+    for url in map(parse, urls):
+        by_backend.setdefault(BACKENDS[url.scheme], []).append(url)
+    catalogs = [
+        catalog
+        for module, parsed in by_backend.items()
+        for catalog in cast(list[Catalog], import_module(module).connect(parsed, settings))
+    ]
+    if len({catalog.place for catalog in catalogs}) < len(catalogs):
+        raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
+    return sorted(catalogs, key=lambda catalog: urls.index(catalog.urls[0]))
+
+
+def connect(store: StoreInput, settings: Settings) -> Catalog:
+    """Return the catalog of one store (see `connect_all`)."""
+    (catalog,) = connect_all([store], settings)
+    return catalog
+
+
+def open_store(url: str, collection: str | None, settings: Settings) -> Store:
+    """Open a collection for reading, by its name or its data set's; by default the one published last.
+
+    Raises:
+        UsageError: There is no such store, collection or index.
+        DamageError: A file of the index is damaged; nothing of it is served.
+        CbirError: A server cannot be reached, or refuses.
+    """
+    return connect(url, settings).open(collection)

@@ -1,0 +1,129 @@
+"""Store URLs: the one place that parses them.
+
+    edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
+         quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0
+    faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
+    http://HOST:6333?grpc=6334, https://HOST:6333    a Qdrant server or cluster
+
+A PATH is an index folder. A path right inside an index folder names one index of it, so `edge:./index` and
+`faiss:./index/faiss` live in one folder, are built from one vector log and are published together.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from cbir.errors import UsageError
+from cbir.index import layout
+from cbir.index.names import MARKER
+from cbir.stores.engines import ENGINES
+from cbir.text import redacted
+
+DEFAULT_ENGINE = "edge"
+SERVER_SCHEMES = ("http", "https")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_CHOICES = {
+    "quantization": ("none", "scalar", "product", "binary", "turbo"),
+    "on_disk": ("0", "1"),
+    "rescore": ("0", "1"),
+}
+_MAX_NUMBER = 1_000_000
+
+
+@dataclass(frozen=True)
+class StoreURL:
+    """A parsed store URL.
+
+    Attributes:
+        text: As given.
+        scheme: What stands before the colon.
+        path: The path of an embedded index, or the address of a server without options.
+        options: What stands behind the question mark, as given.
+    """
+
+    text: str
+    scheme: str
+    path: str
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an embedded store lives: its index folder and the name of its index there."""
+
+    url: StoreURL
+    root: Path
+    name: str
+
+
+def as_url(store: str | os.PathLike[str]) -> str:
+    """Return the store URL for a URL or a path; a bare path is an index folder, searched with Qdrant Edge."""
+    text = os.fspath(store)
+    return text if _SCHEME.match(text) else f"{DEFAULT_ENGINE}:{text}"
+
+
+def split(text: str) -> tuple[str, str, str]:
+    """Return scheme, path and options of a store URL as they stand there, unchecked."""
+    scheme, _, rest = text.partition(":")
+    path, _, options = rest.partition("?")
+    return scheme, path, options
+
+
+def parse(text: str) -> StoreURL:
+    """Parse a store URL.
+
+    Raises:
+        UsageError: The scheme or an option is unknown, or an option has a value that it cannot have.
+    """
+    scheme, path, query = split(text)
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if scheme in SERVER_SCHEMES:
+        return StoreURL(text, scheme, f"{scheme}:{path}", options)
+    if scheme not in ENGINES or not path:
+        embedded = ", ".join(f"{engine}:PATH" for engine in ENGINES)
+        raise UsageError(
+            f"unknown store {redacted(text)!r}; a store is {embedded}, http://HOST:PORT or https://HOST:PORT"
+        )
+    known = ENGINES[scheme].options
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(f"store {text!r}: unknown option {name!r}; {scheme} has {', '.join(known)}")
+        if name in _CHOICES:
+            if value not in _CHOICES[name]:
+                raise UsageError(f"store {text!r}: {name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+        elif name != "index" and not (value.isdecimal() and 0 < int(value) <= _MAX_NUMBER):
+            raise UsageError(f"store {text!r}: {name} must be a whole number from 1 to {_MAX_NUMBER:,}, not {value!r}")
+    return StoreURL(text, scheme, path, options)
+
+
+def locate(urls: Sequence[StoreURL]) -> list[Location]:
+    """Return where each embedded store lives, given that they are used together.
+
+    Raises:
+        UsageError: Two of them are the same index, or a path cannot be one.
+    """
+    paths = [_resolved(url) for url in urls]
+    locations = []
+    for url, path in zip(urls, paths, strict=True):
+        inside = not (path / MARKER).is_file() and (path.parent in paths or (path.parent / MARKER).is_file())
+        if inside and (path.name in layout.RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", path.name)):
+            raise UsageError(
+                f"store {url.text!r}: {path.name!r} cannot be an index's name; letters, digits, - and _ can"
+            )
+        locations.append(Location(url, path.parent, path.name) if inside else Location(url, path, url.scheme))
+    if len({(location.root, location.name) for location in locations}) < len(locations):
+        raise UsageError(f"the same index twice: {', '.join(url.text for url in urls)}")
+    return locations
+
+
+def _resolved(url: StoreURL) -> Path:
+    try:
+        path = Path(url.path).expanduser().resolve()
+    except RuntimeError as error:  # there is no such user
+        raise UsageError(f"store {url.text!r}: {error}") from None
+    if not str(path).isprintable():
+        raise UsageError(f"store {url.text!r}: a path of an index must be printable text")
+    return path
