@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cbir.progress import silent
 from cbir.records import Vector, digest
 from cbir.search.score_calibration import Background, background, of_pairs
 from cbir.settings import Settings
-from cbir.stores.base import open_store
+from cbir.stores.registry import open_store
 
 from .building import builder_for, points_of, unit_vectors
 
@@ -124,6 +125,6 @@ def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> Backgro
         points.append(replace(point, payload=payload, digest=digest(payload)))
     builder = builder_for([f"faiss:{root}"], vectors)
     builder.write(points)
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
     return background(open_store(f"faiss:{root}", "made", Settings()))

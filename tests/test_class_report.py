@@ -11,9 +11,11 @@ import pytest
 
 from cbir.evaluation import class_report as module
 from cbir.evaluation.class_report import ClassReport, class_report
+from cbir.progress import silent
 from cbir.records import Point, Vector, digest
 from cbir.settings import Settings
-from cbir.stores.base import Store, open_store
+from cbir.stores.base import Store
+from cbir.stores.registry import open_store
 
 from .building import both, builder_for, points_of, unit_vectors
 
@@ -46,7 +48,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     stores = dict(zip(("edge", "faiss"), both(tmp_path_factory.mktemp("classes") / "index"), strict=True))
     builder = builder_for([stores[request.param]] if request.param == "edge" else list(stores.values()), VECTORS)
     builder.write(POINTS)
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
     opened = open_store(stores[request.param], "made", Settings())
     yield opened
@@ -123,7 +125,7 @@ def test_more_is_asked_for_where_copies_take_the_places(tmp_path: Path) -> None:
     url = f"faiss:{tmp_path}?index=Flat"
     builder = builder_for([url], vectors)
     builder.write(points)
-    builder.publish(lambda name, count: lambda done: None)
+    builder.publish(silent)
     builder.close()
     store = open_store(url, "made", Settings())
     report = class_report(store)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cbir.errors import UsageError
 from cbir.evaluation.embeddings import embed_labelled, open_labelled
 from cbir.evaluation.retrieval import accuracy, neighbours, score, split
-from cbir.models.sealed import Embedder
+from cbir.models.embedder import Embedder
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cbir.bench.core.significance import bootstrap, holm, interval, mcnemar, ranks, sign_flip
+from cbir.bench.accuracy.significance import bootstrap, holm, interval, mcnemar, ranks, sign_flip
 from hypothesis import given
 from hypothesis import strategies as st
 

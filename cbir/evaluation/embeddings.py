@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir import terminal
 from cbir.errors import ImageError, UsageError
-from cbir.models.sealed import Embedder, cores
+from cbir.models.embedder import Embedder
+from cbir.models.runtime import cores
+from cbir.progress import Progress, silent
 from cbir.records import Item, Vector
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
 
 log = logging.getLogger(__name__)
 _BATCH = 8
@@ -61,6 +63,7 @@ def embed_labelled(
     embedder: Embedder,
     settings: Settings,
     digests_by_key: Mapping[str, bytes] | None = None,
+    progress: Progress = silent,
 ) -> Labelled:
     """Return the vectors of the items that can be decoded, in order; the others are counted in one log line.
 
@@ -96,7 +99,7 @@ def embed_labelled(
     chunks = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
     digests: list[bytes] = []
     try:
-        with ThreadPoolExecutor(workers) as pool, terminal.progress(f"embedding {name}", len(items)) as advance:
+        with ThreadPoolExecutor(workers) as pool, progress(f"embedding {name}", len(items)) as advance:
             for part in pool.map(embed, chunks):
                 digests += part
                 advance(len(part))

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
-import cbir
 from cbir.errors import CbirError
 from cbir.index.files import write_whole
-from cbir.stores.base import redacted
+from cbir.text import redacted
 
 SCHEMA = 1
 MAX_BYTES = 16 * 2**20
@@ -80,7 +80,7 @@ def keep(result: dict[str, Any], folder: Path, arguments: Sequence[str] | None =
     kind = str(result["benchmark"])
     words = ["cbir-bench", *(sys.argv[1:] if arguments is None else arguments)]
     now = datetime.now(UTC).replace(microsecond=0)
-    report = Report(kind, now, cbir.__version__, redacted(shlex.join(words)), machine() | _processor(), result)
+    report = Report(kind, now, version("cbir"), redacted(shlex.join(words)), machine() | _processor(), result)
     content = {**asdict(report), "created": now.isoformat()}
     data = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
     if len(data) > MAX_BYTES:

@@ -6,22 +6,17 @@ which is the truth. It is used for what a store cannot tell: failures, which are
 changed, and copies of a picture that are stored already.
 """
 
-import hashlib
 import sqlite3
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError
-from cbir.index.generation import JOURNAL
-from cbir.index.stored_ids import Known
-from cbir.records import Payload, Point, id_bytes, plain
-from cbir.settings import Settings
-from cbir.stores.base import redacted
+from cbir.index.stored_ids import StoredIds
+from cbir.records import Failure, Payload, Point, id_bytes, plain
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stored (id BLOB PRIMARY KEY, key TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
@@ -33,27 +28,6 @@ CREATE TABLE IF NOT EXISTS failed (
 """
 _FAILURES = "SELECT id, key, reason, version, sha256, at FROM failed"
 _SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that could not be stored.
-
-    Attributes:
-        id: `point_id(data set, key)`.
-        key: Its key.
-        reason: Why.
-        version: The item's version when it was tried, "" if it has none.
-        sha256: Of its bytes, "" if they could not be read.
-        at: When (ISO 8601, UTC); "" for one of this run.
-    """
-
-    id: str
-    key: str
-    reason: str
-    version: str = ""
-    sha256: str = ""
-    at: str = ""
 
 
 class Journal:
@@ -81,7 +55,7 @@ class Journal:
         rows = self._db.execute(f"{_FAILURES} WHERE megapixels = ?", (max_megapixels,))
         self.failures = {one.id: one for one in map(_failure, rows)}
 
-    def reconcile(self, known: Known, described: Iterable[tuple[str, Payload]]) -> None:
+    def reconcile(self, known: StoredIds, described: Iterable[tuple[str, Payload]]) -> None:
         """Make the journal say of stored points what the store says; `described` is read only if they differ."""
         (count,) = self._db.execute("SELECT count(*) FROM stored").fetchone()
         if count == len(known) and all(_text(row[0]) in known for row in self._db.execute("SELECT id FROM stored")):
@@ -160,12 +134,6 @@ def read_failures(path: Path) -> list[Failure]:
             return [_failure(row) for row in db.execute(f"{_FAILURES} ORDER BY key")]
     except sqlite3.DatabaseError as error:
         raise CbirError(f"{path} is damaged ({error}); the next ingest begins it anew") from None
-
-
-def server_journal(settings: Settings, url: str, collection: str) -> Path:
-    """Return the path of the journal of a server's collection: on this machine, since a server takes no files."""
-    name = hashlib.sha256(f"{redacted(url).partition('?')[0].rstrip('/')}\n{collection}".encode()).hexdigest()[:32]
-    return settings.cache / "journals" / f"{name}-{JOURNAL}"
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from cbir.index.memory import peak_memory
-from cbir.pipeline.journal import Failure
 from cbir.pipeline.workers import ChunkResult
-from cbir.stores.embedded.build import build_peak
-from cbir.terminal import printable
+from cbir.records import Failure
+from cbir.stores.embedded.build import build_peak, peak_memory
 
-_SHOWN = 20
 _STAGES = ("open", "read", "decode", "embed", "store", "build", "total", "core")
 
 
 @dataclass
-class Summary:
+class IngestReport:
     """What came of a run.
+
+    Example:
+        >>> report = cbir.open("./fresh", create=True).add(["query.png", "broken.jpg"])
+        >>> report.read, report.stored, report.skipped
+        (2, 1, 1)
+        >>> report.failures
+        [{'key': 'broken.jpg', 'reason': 'not an image of a known format'}]
 
     Attributes:
         read: Images the source gave; read = stored + unchanged + skipped.
@@ -90,56 +91,3 @@ class Summary:
         """Return plain values for `--json`."""
         rounded = {stage: round(spent, 3) for stage, spent in self.seconds.items()}
         return {**asdict(self), "images_per_second": round(self.images_per_second, 2), "seconds": rounded}
-
-
-def show(summary: Summary, notes: Sequence[str]) -> None:
-    """Print what was read, stored, removed and skipped, how fast, and where the time went."""
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("collection", summary.collection)
-    table.add_row("stores", ", ".join(summary.stores))
-    table.add_row("read", f"{summary.read:,}")
-    table.add_row(
-        "stored", f"{summary.stored:,}" + (f", {summary.changed:,} of them changed" if summary.changed else "")
-    )
-    table.add_row("unchanged", f"{summary.unchanged:,}")
-    if summary.removed:
-        table.add_row("removed", f"{summary.removed:,}")
-    if summary.duplicates:
-        table.add_row("copies", f"{summary.duplicates:,} of other images")
-    remembered = f", {summary.remembered:,} as before and not tried again" if summary.remembered else ""
-    table.add_row("skipped", f"{summary.skipped:,}{remembered}")
-    table.add_row(
-        "images/s",
-        f"{summary.images_per_second:,.1f} ({summary.workers} workers, {summary.threads} model threads each, batches of"
-        f" {summary.batch_size}, on {summary.provider})",
-    )
-    table.add_row("seconds", ", ".join(f"{stage} {spent:,.1f}" for stage, spent in summary.seconds.items()))
-    peak = summary.peak_megabytes
-    table.add_row("peak memory", f"{peak['ingest']:,} MB embedding, {peak['build']:,} MB building")
-    console.print(table)
-    for reason, count in summary.reasons.items():
-        console.print(f"skipped {count:,}: {printable(reason)}", markup=False)
-    _show_some(console, [f"{one['key']}: {one['reason']}" for one in summary.failures])
-    _show_some(console, [f"removed {key}" for key in summary.removed_keys])
-    for note in notes:
-        console.print(note, markup=False)
-    if summary.remembered:
-        console.print("--retry-failed tries again what failed before")
-    if summary.gone > summary.removed:
-        console.print(
-            f"{summary.gone - summary.removed:,} stored images are not in the source any more, and are still found;"
-            " `cbir-ingest sync` removes such"
-        )
-    if summary.interrupted:
-        console.print(
-            f"interrupted: {summary.resumed + summary.stored:,} embedded images wait to be published; nothing is lost,"
-            " the same command finishes the rest"
-        )
-
-
-def _show_some(console: Console, lines: Sequence[str]) -> None:
-    for line in lines[:_SHOWN]:
-        console.print(f"  {printable(line)}", markup=False)
-    if len(lines) > _SHOWN:
-        console.print(f"  and {len(lines) - _SHOWN:,} more; --json names all")

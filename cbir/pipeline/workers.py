@@ -19,9 +19,8 @@ from PIL import Image
 
 from cbir.errors import CbirError, ImageError
 from cbir.images.decode import thumbnail
-from cbir.models.sealed import Embedder
-from cbir.pipeline.journal import Failure
-from cbir.records import Item, Point, digest, full_payload, plain, point_id
+from cbir.models.embedder import Embedder
+from cbir.records import Failure, Item, Point, digest, full_payload, plain, point_id
 
 LOOK_AHEAD = 2
 """Chunks that wait, finished or not started, for each worker."""

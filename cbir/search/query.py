@@ -1,24 +1,64 @@
-"""What can be asked of any store besides its own search: like these and unlike those, with variety, by groups.
+"""Queries by example on any store: like these and unlike those, with diversity, by groups, near-duplicates folded.
 
 All of it is made of what every store can do, so that all of them answer alike.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from cbir.errors import UsageError
 from cbir.filters.conditions import Filter, Match, Value, values_of
 from cbir.records import Entry, Hit, Vector
-from cbir.stores.base import Store, rank
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
+from cbir.stores.checks import rank
 
 CANDIDATES = 100
+"""Of at least so many best hits a diverse answer is chosen."""
+
 FEW_GROUPS = 32
+_AT_ONCE = 1000
 
 NEAR = 0.97
-"""Cosine from which two pictures count as one picture twice (see `folded`)."""
+"""Cosine from which two images count as one image twice (see `folded`)."""
+
+Example = str | Vector
+"""The id of a stored point, or a vector (D,) of length 1."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for, and how.
+
+    Attributes:
+        positives: Examples that hits are to be like; at least one.
+        negatives: Examples that hits are to be unlike; may be none.
+        limit: At most how many hits, or groups.
+        offset: How many of the best to leave out.
+        filter: Only among the points whose payload holds to this.
+        min_score: Only hits with at least this score.
+        diversity: Above 0 and up to 1, hits that are unlike each other are preferred (see `_diverse`).
+        group_by: Group the hits by the values of this payload field; "" for no groups.
+        group_size: At most how many hits in a group.
+        params: How widely to search.
+    """
+
+    positives: Sequence[Example]
+    negatives: Sequence[Example] = ()
+    limit: int = 10
+    offset: int = 0
+    filter: Filter = ()
+    min_score: float | None = None
+    diversity: float = 0.0
+    group_by: str = ""
+    group_size: int = 1
+    params: SearchParams = DEFAULT_PARAMS
 
 
 @dataclass(frozen=True)
@@ -29,41 +69,77 @@ class Group:
     hits: list[Hit]
 
 
+class HasId(Protocol):
+    """A hit, of a store or of a collection."""
+
+    @property
+    def id(self) -> str:
+        """The id of its point."""
+
+
+AnyHit = TypeVar("AnyHit", bound=HasId)
+
+
 @dataclass(frozen=True)
-class Folded:
-    """A hit that is shown, and worse ones that are nearly the same picture."""
+class Folded(Generic[AnyHit]):
+    """A hit that is shown, and worse ones that are nearly the same image."""
 
-    hit: Hit
-    copies: list[Hit]
+    hit: AnyHit
+    copies: list[AnyHit]
 
 
-def recommend(
-    store: Store, positives: Sequence[str | Vector], negatives: Sequence[str | Vector], k: int, **how: Any
-) -> list[Hit]:
-    """Return the k best hits that are like some examples and unlike others, none of the examples among them.
+def search(store: Store, query: Query) -> list[Hit]:
+    """Return the best hits, best first, none of the stored examples among them.
 
-    With one positive example alone this is the search by an image that is stored. The query is the mean of the
-    positives, moved as far from the mean of the negatives as that is away from it: 2 p - n, Qdrant's "average vector".
-
-    Args:
-        store: Where to look.
-        positives: Ids of stored points, or vectors (D,); at least one.
-        negatives: The same; may be none.
-        k: How many hits.
-        how: As for `Store.search`; `offset` counts behind the examples.
+    With one positive example alone this is the search by a stored image. With a diversity the hits come in the order
+    in which they were chosen.
 
     Raises:
-        UsageError: There is no positive example, or no point with one of the ids.
+        UsageError: There is no positive example, no point with one of the ids, or an option is out of range.
+        CbirError: The store failed.
     """
-    query = example_query(store, positives, negatives)
-    examples = {one for one in (*positives, *negatives) if isinstance(one, str)}
-    offset = how.pop("offset", 0)
-    found = store.search(query[None], k + offset + len(examples), **how)[0]
-    return [hit for hit in found if hit.id not in examples][offset : offset + k]
+    _check(query)
+    vector = example_query(store, query.positives, query.negatives)
+    if query.diversity:
+        return _diverse(store, vector, query)
+    examples = _stored(query)
+    end = query.offset + query.limit
+    hits = _nearest(store, vector, query, end + len(examples))
+    return [hit for hit in hits if hit.id not in examples][query.offset : end]
 
 
-def example_query(store: Store, positives: Sequence[str | Vector], negatives: Sequence[str | Vector]) -> Vector:
-    """Return the query (D,), of length 1, that stands for examples (see `recommend`)."""
+def search_groups(store: Store, query: Query) -> list[Group]:
+    """Return the best hits by the values of `query.group_by`: the group with the best hit first.
+
+    A point without a value is in no group, one with a list in the group of each of its values.
+
+    Raises:
+        UsageError: As for `search`.
+        CbirError: The store failed.
+    """
+    _check(query)
+    vector = example_query(store, query.positives, query.negatives)
+    examples = _stored(query)
+    end = query.offset + query.limit
+    more = len(examples)
+    larger = replace(query, offset=0, limit=end + more, group_size=query.group_size + more)
+    groups = []
+    for group in _grouped(store, vector, larger):
+        hits = [hit for hit in group.hits if hit.id not in examples][: query.group_size]
+        if hits:
+            groups.append(Group(group.value, hits))
+    return sorted(groups, key=lambda group: rank(group.hits[0]))[query.offset : end]
+
+
+def example_query(store: Store, positives: Sequence[Example], negatives: Sequence[Example]) -> Vector:
+    """Return the query (D,), of length 1, that stands for examples.
+
+    The mean of the positives, moved as far from the mean of the negatives as that is away from it: 2 p - n, Qdrant's
+    "average vector".
+
+    Raises:
+        UsageError: There is no positive example, no point with one of the ids, or the examples cancel each other out.
+    """
     if not positives:
         raise UsageError("give at least one example of what the hits should be like")
     vectors = _vectors(store, [*positives, *negatives])
@@ -75,87 +151,7 @@ def example_query(store: Store, positives: Sequence[str | Vector], negatives: Se
     return np.asarray(query / length, np.float32)
 
 
-def diverse(
-    store: Store,
-    vector: Vector,
-    k: int,
-    diversity: float = 0.5,
-    candidates: int = CANDIDATES,
-    without: Collection[str] = (),
-    **how: Any,
-) -> list[Hit]:
-    """Return k of the best hits, each chosen for being near the query and far from those chosen before it.
-
-    Maximal marginal relevance (Carbonell and Goldstein, 1998): the next hit is the one with the highest
-    (1 - diversity) * cosine to the query - diversity * highest cosine to a hit before it. In the order of choice.
-
-    Args:
-        store: Where to look.
-        vector: The query, (D,).
-        k: How many hits.
-        diversity: 0 for the plain best hits, up to 1.
-        candidates: Of how many best hits to choose, at least k.
-        without: Ids of points that are not to be chosen, an example of the query, say.
-        how: As for `Store.search`.
-
-    Raises:
-        UsageError: The diversity is not from 0 to 1.
-    """
-    if not 0 <= diversity <= 1:
-        raise UsageError(f"the diversity must be from 0 to 1, not {diversity}")
-    found = store.search(vector[None], max(k, candidates) + len(without), **how)[0]
-    hits = [hit for hit in found if hit.id not in without]
-    if not hits:
-        return []
-    vectors = _vectors(store, [hit.id for hit in hits])
-    relevance = vectors @ vector
-    nearest = np.full(len(hits), -np.inf)
-    chosen: list[int] = []
-    while len(chosen) < min(k, len(hits)):
-        penalty = nearest if chosen else np.zeros(len(hits))
-        worth = (1 - diversity) * relevance - diversity * penalty
-        worth[chosen] = -np.inf
-        chosen.append(int(worth.argmax()))
-        nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
-    return [hits[at] for at in chosen]
-
-
-def grouped(store: Store, vector: Vector, field: str, groups: int, size: int = 1, **how: Any) -> list[Group]:
-    """Return the best hits by the value of a field: at most `groups` values, the one with the best hit first.
-
-    A point without a value is in no group, one with a list in each of its values'.
-
-    Args:
-        store: Where to look.
-        vector: The query, (D,).
-        field: Of the payload.
-        groups: How many groups.
-        size: At most how many hits in one.
-        how: As for `Store.search`.
-    """
-    where: Filter = how.pop("where", ())
-    values = [value for value, _ in store.facet(field, where, FEW_GROUPS + 1)]
-    if len(values) <= FEW_GROUPS:  # each asked for by itself: a rare one may be far from the query
-        asked = ((value, (*where, Match(field, (value,)))) for value in values)
-        every = [Group(value, store.search(vector[None], size, where=one, **how)[0]) for value, one in asked]
-        return sorted((group for group in every if group.hits), key=lambda group: rank(group.hits[0]))[:groups]
-    count = store.count(where)
-    wanted = 4 * groups * size
-    while True:
-        hits = store.search(vector[None], wanted, where=where, **how)[0]
-        found: dict[tuple[bool, Value], list[Hit]] = {}
-        for hit in hits:
-            for value in values_of(hit.payload, field):
-                if isinstance(value, str | int | float):
-                    found.setdefault((isinstance(value, bool), value), []).append(hit)
-        best = [Group(value, some[:size]) for (_, value), some in list(found.items())[:groups]]
-        full = len(best) == groups and all(len(group.hits) == size for group in best)
-        if full or wanted >= count or len(hits) < wanted:
-            return best
-        wanted *= 4
-
-
-def folded(store: Store, hits: Sequence[Hit], least: float = NEAR) -> list[Folded]:
+def folded(store: Store, hits: Sequence[AnyHit], least: float = NEAR) -> list[Folded[AnyHit]]:
     """Return the hits in their order, near-duplicates below the better hit that they are most like.
 
     The default was measured with EfficientNet-Lite0 on the 40 best hits of 6,000 photos of products: all of 264 pairs
@@ -168,7 +164,7 @@ def folded(store: Store, hits: Sequence[Hit], least: float = NEAR) -> list[Folde
         least: Hits whose vectors have at least this cosine are nearly the same.
     """
     vectors = store.vectors([hit.id for hit in hits])
-    shown: list[tuple[Folded, Vector | None]] = []
+    shown: list[tuple[Folded[AnyHit], Vector | None]] = []
     for hit, vector in zip(hits, vectors, strict=True):
         alike = [(float(vector @ other), one) for one, other in shown if vector is not None and other is not None]
         score, nearest = max(alike, key=lambda one: one[0], default=(-1.0, None))
@@ -179,20 +175,118 @@ def folded(store: Store, hits: Sequence[Hit], least: float = NEAR) -> list[Folde
     return [one for one, _ in shown]
 
 
-def entries(store: Store, where: Filter = ()) -> Iterator[Entry]:
-    """Yield every point whose payload holds to `where`, in the order of ids."""
+def entries(store: Store, filter: Filter = ()) -> Iterator[Entry]:
+    """Yield every point whose payload holds to the filter, in the order of ids."""
     after: str | None = None
-    while page := store.scroll(where, after):
+    while page := store.scroll(filter, after):
         yield from page
         after = page[-1].id
 
 
-def _vectors(store: Store, examples: Sequence[str | Vector]) -> Vector:
+def mapped_vectors(store: Store) -> npt.NDArray[np.float32]:
+    """Return all vectors of a store, float32 (n, D), read-only, in the order of ids.
+
+    They are written to a temporary file that goes with the array, so that a large collection needs little memory.
+    """
+    info = store.info
+    shape = (info.count, info.model.dimension)
+    if not info.count:
+        return np.empty(shape, np.float32)
+    ids = (entry.id for entry in entries(store))
+    with tempfile.TemporaryFile() as file:
+        written = 0
+        while batch := list(islice(ids, _AT_ONCE)):
+            rows = [vector for vector in store.vectors(batch) if vector is not None]
+            file.write(np.stack(rows).tobytes())
+            written += len(rows)
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(written, shape[1]))
+
+
+def _check(query: Query) -> None:
+    if not 0 <= query.diversity <= 1:
+        raise UsageError(f"the diversity must be from 0 to 1, not {query.diversity}")
+    for what, value in (("limit", query.limit), ("group size", query.group_size)):
+        if value < 1:
+            raise UsageError(f"the {what} must be at least 1, not {value}")
+    if query.offset < 0:
+        raise UsageError(f"the offset must not be negative, as {query.offset} is")
+    if query.min_score is not None and math.isnan(query.min_score):
+        raise UsageError("the minimum score must be a number, not nan")
+    for name in ("ef", "nprobe"):
+        value = getattr(query.params, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, not {value}")
+
+
+def _stored(query: Query) -> set[str]:
+    """Return the ids of the examples that are stored points."""
+    return {example for example in (*query.positives, *query.negatives) if isinstance(example, str)}
+
+
+def _nearest(store: Store, vector: Vector, query: Query, k: int) -> list[Hit]:
+    return store.search(vector[None], k, params=query.params, filter=query.filter, min_score=query.min_score)[0]
+
+
+def _diverse(store: Store, vector: Vector, query: Query) -> list[Hit]:
+    """Return some of the best hits, each chosen for being near the query and far from those chosen before it.
+
+    Maximal marginal relevance (Carbonell and Goldstein, 1998): the next hit is the one with the highest
+    (1 - diversity) * cosine to the query - diversity * highest cosine to a hit before it. In the order of choice.
+    """
+    examples = _stored(query)
+    end = query.offset + query.limit
+    found = _nearest(store, vector, query, max(end, CANDIDATES) + len(examples))
+    hits = [hit for hit in found if hit.id not in examples]
+    if not hits:
+        return []
+    vectors = _vectors(store, [hit.id for hit in hits])
+    relevance = vectors @ vector
+    nearest = np.full(len(hits), -np.inf)
+    chosen: list[int] = []
+    while len(chosen) < min(end, len(hits)):
+        penalty = nearest if chosen else np.zeros(len(hits))
+        worth = (1 - query.diversity) * relevance - query.diversity * penalty
+        worth[chosen] = -np.inf
+        chosen.append(int(worth.argmax()))
+        nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
+    return [hits[index] for index in chosen[query.offset :]]
+
+
+def _grouped(store: Store, vector: Vector, query: Query) -> list[Group]:
+    field, size, filter = query.group_by, query.group_size, query.filter
+    values = [value for value, _ in store.facet(field, filter, FEW_GROUPS + 1)]
+    wanted_groups = query.offset + query.limit
+    if len(values) <= FEW_GROUPS:  # each is searched by itself: a rare one may be far from the query
+        every = []
+        for value in values:
+            narrowed = replace(query, filter=(*filter, Match(field, (value,))))
+            every.append(Group(value, _nearest(store, vector, narrowed, size)))
+        ranked = sorted((group for group in every if group.hits), key=lambda group: rank(group.hits[0]))
+        return ranked[query.offset : wanted_groups]
+    count = store.count(filter)
+    wanted = 4 * wanted_groups * size
+    while True:
+        hits = _nearest(store, vector, query, wanted)
+        found: dict[tuple[bool, Value], list[Hit]] = {}
+        for hit in hits:
+            for value in values_of(hit.payload, field):
+                if isinstance(value, str | int | float):
+                    found.setdefault((isinstance(value, bool), value), []).append(hit)
+        best = [Group(value, some[:size]) for (_, value), some in list(found.items())[:wanted_groups]]
+        full = len(best) == wanted_groups and all(len(group.hits) == size for group in best)
+        if full or wanted >= count or len(hits) < wanted:
+            return best[query.offset :]
+        wanted *= 4
+
+
+def _vectors(store: Store, examples: Sequence[Example]) -> Vector:
     """Return the vectors (n, D) of examples, which are vectors already or ids."""
-    ids = [one for one in examples if isinstance(one, str)]
+    ids = [example for example in examples if isinstance(example, str)]
     stored: dict[str, Vector] = {}
-    for one, vector in zip(ids, store.vectors(ids), strict=True):
+    for point_id, vector in zip(ids, store.vectors(ids), strict=True):
         if vector is None:
-            raise UsageError(f"{store.info.collection} has no point with the id {one}")
-        stored[one] = vector
-    return np.stack([stored[one] if isinstance(one, str) else one for one in examples]).astype(np.float32)
+            raise UsageError(f"{store.info.collection} has no point with the id {point_id}")
+        stored[point_id] = vector
+    rows = [stored[example] if isinstance(example, str) else example for example in examples]
+    return np.stack(rows).astype(np.float32)

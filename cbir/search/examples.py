@@ -1,0 +1,148 @@
+"""From what a user brings (an id, a key, a file, a URL, an image or a vector) to an example of a query."""
+
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from cbir.errors import ImageError, UsageError
+from cbir.images.crop import Crop
+from cbir.images.inputs import ImageInput, to_rgb
+from cbir.models.embedder import Embedder, load_embedder
+from cbir.models.sealed import find_model
+from cbir.records import Vector, point_id
+from cbir.search.query import Example
+from cbir.settings import Settings
+from cbir.sources.remote import Limits, fetch
+from cbir.stores.base import Store, StoreInfo
+
+QueryImage = ImageInput | npt.NDArray[np.floating]
+"""The id or key of a stored image, a path, an http(s) URL, bytes, a PIL image, uint8 pixels, or a vector (D,)."""
+
+_embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
+@dataclass
+class Clock:
+    """Milliseconds by stage."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage."""
+        start = time.perf_counter()
+        yield
+        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + (time.perf_counter() - start) * 1000
+
+
+def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedder:
+    """Return the embedder of the model file that the collection carries, or else of the packaged one.
+
+    It is released when the last user lets go of it.
+
+    Raises:
+        UsageError: There is no such model file, or it is not the one that made the collection's vectors.
+        CbirError: The model file is damaged.
+    """
+    wanted = info.model
+    with _loading:
+        embedder = _embedders.get(wanted.sha256)
+        if embedder is None:
+            embedder = load_embedder(store.model() or find_model(wanted.name), settings)
+            if embedder.sha256 != wanted.sha256:
+                raise UsageError(
+                    f"collection {info.collection} was made by another {wanted.name} (SHA-256"
+                    f" {wanted.sha256[:12]}) than {embedder.path} ({embedder.sha256[:12]}): ingest it again"
+                )
+            _embedders[wanted.sha256] = embedder
+        return embedder
+
+
+def is_id(value: object) -> bool:
+    """Return True if this is a point's id as cbir writes it; what comes from a browser may be anything."""
+    try:
+        return isinstance(value, str) and str(uuid.UUID(value)) == value
+    except ValueError:
+        return False
+
+
+def embed(
+    image: ImageInput, embedder: Embedder, max_megapixels: float, clock: Clock, crop: Crop | None = None
+) -> Vector:
+    """Return the vector (D,) of an image, or of a part of it.
+
+    Raises:
+        UsageError: There is no such file.
+        ImageError: The image cannot be used.
+    """
+    with clock.stage("decode"):
+        if crop is None:
+            rgb = to_rgb(image, embedder.shortest, max_megapixels)
+        else:  # at full size: what is left may be small
+            rgb = crop.of(to_rgb(image, max_megapixels=max_megapixels))
+    with clock.stage("preprocess"):
+        pixels = embedder.pixels(rgb)[None]
+    with clock.stage("model"):
+        vector: Vector = embedder.run(pixels)[0]
+    if not np.isfinite(vector).all():
+        raise ImageError("the model gave no finite vector")
+    return vector
+
+
+def to_example(
+    image: QueryImage, store: Store, info: StoreInfo, load: Callable[[], Embedder], settings: Settings, clock: Clock
+) -> Example:
+    """Return the id of a stored image, or the vector of any other.
+
+    A text is taken for an id, a URL, the path of a file or the key of a stored image, in this order.
+
+    Raises:
+        UsageError: There is no such file or stored image, or the vector does not fit the collection.
+        ImageError: The image cannot be used.
+    """
+    if isinstance(image, np.ndarray) and image.dtype != np.uint8:
+        if image.dtype.kind != "f":
+            raise UsageError(f"an array of {image.dtype} is neither an image (uint8) nor a vector (float32)")
+        return _unit(image, info.model.dimension)
+    if isinstance(image, str):
+        if is_id(image):
+            return image
+        if image.lower().startswith(("http://", "https://")):
+            with clock.stage("fetch"):
+                image = fetch(image, Limits(private=settings.allow_private_addresses))
+        elif not _is_file(image):
+            return _stored_id(image, store, info)
+    return embed(cast(ImageInput, image), load(), settings.max_image_megapixels, clock)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # no path can be so long, have such a character, or such a user
+        return False
+
+
+def _stored_id(key: str, store: Store, info: StoreInfo) -> str:
+    found = point_id(info.dataset, key)
+    if store.payloads([found]) == [None]:
+        raise UsageError(f"{key!r} is not a file, and collection {info.collection} has no image with this key")
+    return found
+
+
+def _unit(vector: npt.NDArray[np.floating] | npt.NDArray[np.uint8], dimension: int) -> Vector:
+    if vector.shape != (dimension,):
+        raise UsageError(f"the query has shape {vector.shape}, the collection's vectors have {dimension} dimensions")
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or not length:
+        raise UsageError("the query vector is zero, or has values that are not finite")
+    return np.asarray(vector / length, np.float32)
