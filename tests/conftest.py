@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cbir.models.sealed import Embedder, find_model
+import cbir
+from cbir.models.embedder import Embedder
+from cbir.models.sealed import find_model
 from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import connect_all
+
+from .examples import make_example_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -74,8 +80,21 @@ def index(photo_folder: Path, model_file: Path, tmp_path_factory: pytest.TempPat
     """An index folder with those pictures in Edge and FAISS; tests only read it."""
     root = tmp_path_factory.mktemp("served") / "index"
     source = open_source(str(photo_folder), SourceOptions())
-    ingest(source, [f"edge:{root}", f"faiss:{root}/faiss"], model_file, Settings())
+    catalogs = connect_all([f"edge:{root}", f"faiss:{root}/faiss"], Settings())
+    ingest(source, catalogs, model_file, Settings())
     yield root
+
+
+@pytest.fixture(scope="session")
+def example_folder(
+    pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The folder of the examples in docstrings and documentation (see `tests.examples`); tests work on copies."""
+    root = tmp_path_factory.mktemp("examples")
+    make_example_folder(root, pictures)
+    with cbir.open(root / "index") as photos:
+        photos.embedder  # noqa: B018  all that is opened while it lives shares it
+        yield root
 
 
 @pytest.fixture(scope="module")

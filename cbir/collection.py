@@ -1,0 +1,198 @@
+"""A collection of images: filled, searched and changed. The command lines, the page and the bench call it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from cbir.errors import UsageError
+from cbir.images.inputs import ImageInput
+from cbir.models.sealed import DEFAULT_MODEL, find_model
+from cbir.pipeline.edit import Change, change_points
+from cbir.pipeline.report import IngestReport
+from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
+from cbir.pipeline.writers import Target
+from cbir.progress import Progress, silent
+from cbir.reading import CollectionReader, FilterInput
+from cbir.records import IDENTITY, Payload, plain
+from cbir.search.fields import checked_filter
+from cbir.sources.base import ALL_IMAGES, Source, SourceOptions
+from cbir.sources.memory import open_images
+from cbir.sources.registry import open_source
+
+
+class Collection(CollectionReader):
+    """A collection of images in one or more stores. Safe to share between threads.
+
+    `cbir.open` returns one. What is added, changed or deleted goes to every store; the first one is searched.
+
+    Example:
+        >>> with cbir.open("./index") as photos:
+        ...     hits = photos.search("query.png", limit=3)
+        >>> hits[0].key
+        '1F600'
+    """
+
+    def __enter__(self) -> "Collection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(
+        self,
+        images: str | os.PathLike[str] | Source | Sequence[ImageInput],
+        *,
+        keys: Sequence[str] | None = None,
+        payloads: Sequence[Payload] | None = None,
+        options: SourceOptions = ALL_IMAGES,
+        dataset: str | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        progress: Progress = silent,
+    ) -> IngestReport:
+        """Embed and store images, and publish them. What is stored already is not embedded again.
+
+        A run that was interrupted (Ctrl-C, a crash, a full disk) keeps what it stored; the same call finishes the rest.
+        Ctrl-C raises `KeyboardInterrupt` as soon as that is written down. An image that cannot be used is skipped and
+        named in the report.
+
+        Example:
+            >>> new = cbir.open("./fresh", "few", create=True)
+            >>> report = new.add(["query.png"], keys=["grin"], payloads=[{"label": "Smileys", "year": 2015}])
+            >>> report.stored, new.count("year >= 2015")
+            (1, 1)
+
+        Args:
+            images: A source as `cbir-ingest` takes it (folder, Parquet or CSV file, s3://, hf://, sample://openmoji),
+                or a list of paths, bytes, PIL images and uint8 arrays.
+            keys: A unique name for each image of a list; by default its path, or the SHA-256 of its bytes.
+            payloads: Fields to store with each image of a list; `label` is its class.
+            options: How to read a source: label column, limit, filter of rows and the like.
+            dataset: Name of the data set; by default the collection's, or the source's.
+            policy: What to do with images that are not simply new.
+            progress: Shows the progress; `cbir.terminal.progress` prints it.
+
+        Raises:
+            UsageError: There is no such source, or it does not fit the collection; nothing was changed.
+            DiskFullError: A disk has no room; what was stored is kept.
+            CbirError: The source or a store failed; what was stored is kept.
+        """
+        name, catalogs = self._handle.name, self._open_catalogs()
+        from_source = isinstance(images, str | os.PathLike | Source)
+        if from_source and (keys is not None or payloads is not None):
+            raise UsageError("keys and payloads go with a list of images; a source has its own")
+        if not from_source and options != ALL_IMAGES:
+            raise UsageError("options go with a source; choose the images of a list yourself")
+        before = catalogs[0].plan(name) if name else None
+        if isinstance(images, Source):
+            source = images
+        elif isinstance(images, str | os.PathLike):
+            source = open_source(os.fspath(images), options)
+        else:
+            source = open_images(images, keys, payloads, name or "images")
+            source = replace(source, origin=before.source) if before else source  # so that `sync` goes on as before
+        if dataset is None and before is not None and source.origin == before.source:
+            dataset = before.dataset
+        model: str | Path = self._model or DEFAULT_MODEL
+        if self._model is None and before is not None:
+            model = self.store.model() or before.model.name
+        model_file = model if isinstance(model, Path) else find_model(model)
+        report = ingest(source, catalogs, model_file, self.settings, name, dataset, policy, progress)
+        if report.interrupted:
+            raise Interrupted(report)
+        self._handle.name = report.collection
+        return report
+
+    def sync(
+        self,
+        source: str | os.PathLike[str] | Source,
+        *,
+        options: SourceOptions = ALL_IMAGES,
+        dataset: str | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        progress: Progress = silent,
+    ) -> IngestReport:
+        """Make the collection hold what a source has now: add what is new or changed, remove what is gone.
+
+        Example:
+            >>> few = cbir.open("./few", create=True)
+            >>> few.add("./photos").stored
+            6
+            >>> import shutil
+            >>> shutil.rmtree("./photos/food")
+            >>> report = few.sync("./photos")
+            >>> report.unchanged, report.removed
+            (3, 3)
+
+        Raises:
+            UsageError: There is no such source, the collection was filled from another one, or the options keep only
+                a part of it; nothing was changed.
+            CbirError: As for `add`.
+        """
+        opened = source if isinstance(source, Source) else open_source(os.fspath(source), options)
+        if not opened.complete:
+            raise UsageError("`sync` needs the whole source. Remove the options that keep only a part of it.")
+        return self.add(opened, dataset=dataset, policy=replace(policy, remove_gone=True), progress=progress)
+
+    def update(
+        self,
+        changes: Mapping[str, Any],
+        *,
+        ids: Sequence[str] = (),
+        filter: FilterInput = None,
+        progress: Progress = silent,
+    ) -> int:
+        """Set payload fields of some images, None removes a field; return how many images there were.
+
+        Example:
+            >>> photos.update({"seen": True}, ids=["1F600"])
+            1
+            >>> photos.count("seen=true")
+            1
+
+        Args:
+            changes: The fields.
+            ids: Ids or keys of images.
+            filter: The images that match it as well.
+            progress: Shows the progress.
+
+        Raises:
+            UsageError: Neither ids nor a filter were given, or the field says which image it is.
+            CbirError: A store failed, or is being filled; what was there is still served.
+        """
+        values: Payload = plain(changes)
+        if not values:
+            raise UsageError("say what to change: give the fields and their values")
+        for name in IDENTITY:
+            if name in values:
+                raise UsageError(f"the field {name} cannot be changed: it says which image the point is of")
+        return self._change(ids, filter, progress, lambda target, chosen: target.writer.update(chosen, values))
+
+    def delete(self, *, ids: Sequence[str] = (), filter: FilterInput = None, progress: Progress = silent) -> int:
+        """Remove some images; return how many there were.
+
+        Example:
+            >>> photos.delete(ids=["1F600"])
+            1
+            >>> photos.get("1F600") is None
+            True
+
+        Args:
+            ids: Ids or keys of images.
+            filter: The images that match it as well.
+            progress: Shows the progress.
+
+        Raises:
+            UsageError: Neither ids nor a filter were given.
+            CbirError: A store failed, or is being filled; what was there is still served.
+        """
+        return self._change(ids, filter, progress, Target.delete)
+
+    def _change(self, ids: Sequence[str], filter: FilterInput, progress: Progress, change: Change) -> int:
+        chosen, matching = self._ids(ids), checked_filter(filter, self.store)
+        name, catalogs = self._handle.name, self._open_catalogs()
+        return change_points(catalogs, name, chosen, matching, self.settings, progress, change)

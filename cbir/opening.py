@@ -1,0 +1,120 @@
+"""Opening, listing and dropping collections."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cbir.collection import Collection
+from cbir.errors import UsageError
+from cbir.index.names import check_collection
+from cbir.models.sealed import find_model, read_sealed, seal_of
+from cbir.settings import Settings
+from cbir.stores.base import Catalog
+from cbir.stores.listing import CollectionInfo
+from cbir.stores.registry import StoreInput, connect, connect_all
+from cbir.text import redacted
+
+
+def open(
+    store: StoreInput | Sequence[StoreInput],
+    collection: str | None = None,
+    *,
+    create: bool = False,
+    model: str | Path | None = None,
+    settings: Settings | None = None,
+) -> Collection:
+    """Open a collection.
+
+    Example:
+        >>> photos = cbir.open("./index")
+        >>> photos.count()
+        300
+        >>> new = cbir.open("./new", create=True, model="efficientnet_lite0")
+        >>> new.count()
+        0
+
+    Args:
+        store: A path (`./index`), a store URL (`edge:./index`, `faiss:./index/faiss`, `https://qdrant.example:6333`),
+            or several: what is added is written to all of them, and the first is searched.
+        collection: Name of the collection or of its data set; the one published last if None.
+        create: Return an empty collection if there is none; the first `add` makes it.
+        model: A packaged model's name or a model file, for a new collection; an existing one must have been made
+            with it. The packaged default if None.
+        settings: Settings for this collection; those of the environment if None.
+
+    Raises:
+        UsageError: There is no such store or collection, or it was made with another model.
+        DamageError: A file of the index is damaged; nothing of it is served.
+        CbirError: A server cannot be reached, or refuses.
+    """
+    settings = settings or Settings()
+    stores = [store] if isinstance(store, str | os.PathLike) else store
+    catalogs = connect_all(stores, settings)
+    if not catalogs:
+        raise UsageError("name a store: a path such as ./index, or a store URL")
+    name = _find(catalogs[0], collection, model, create)
+    opened = Collection(catalogs, name or collection, settings, model)
+    if name is not None:
+        opened.store  # noqa: B018  a damaged index, or one that does not exist, is an error now
+    return opened
+
+
+def collections(store: StoreInput, *, settings: Settings | None = None) -> list[CollectionInfo]:
+    """Return what collections a store has, unfinished and damaged ones too, the one opened by default first.
+
+    Example:
+        >>> [(found.collection, found.points, found.condition) for found in cbir.collections("./index")]
+        [('photos', 300, 'ready')]
+
+    Raises:
+        UsageError: This is not a store, or there is no such folder.
+        CbirError: The store cannot be read.
+    """
+    catalog = connect(store, settings or Settings())
+    if catalog.files is not None and not catalog.files.is_dir():
+        raise UsageError(f"there is no index folder {catalog.place}")
+    return list(catalog.listing())
+
+
+def drop(store: StoreInput, collection: str, *, settings: Settings | None = None) -> None:
+    """Remove a collection, its indexes and its journal for good.
+
+    Example:
+        >>> cbir.drop("./old", "photos")
+        >>> cbir.collections("./old")
+        []
+
+    Raises:
+        UsageError: There is no collection of that name.
+        CbirError: An ingest is filling it, or the server refuses.
+    """
+    check_collection(collection)
+    connect(store, settings or Settings()).drop(collection)
+
+
+def _find(catalog: Catalog, collection: str | None, model: str | Path | None, create: bool) -> str | None:
+    """Return the name of the collection to open, None for one that is to be made."""
+    seal = seal_of(read_sealed(find_model(str(model)))) if model is not None else None
+    if collection is not None:
+        check_collection(collection)
+        name = catalog.resolve(collection)
+        plan = catalog.plan(name)
+        if plan is None:
+            return None if create else collection
+        if seal is not None and plan.model.sha256 != seal:
+            raise UsageError(
+                f"collection {name} in {catalog.place} was made with another model than {model}: {plan.model.name}"
+                f" ({plan.model.sha256[:12]}); leave the model out, or name another collection"
+            )
+        return name
+    for name in catalog.names():
+        plan = catalog.plan(name)
+        if seal is None or (plan is not None and plan.model.sha256 == seal):
+            return name
+    if create:
+        return None
+    with_model = f" made with {model}" if model is not None and catalog.names() else ""
+    raise UsageError(
+        f"No collection{with_model} found at {catalog.place}. Create one with: cbir-ingest SOURCE --store"
+        f" {redacted(catalog.urls[0])}, or cbir.open(..., create=True)"
+    )

@@ -1,0 +1,318 @@
+"""The reading half of a collection: search, count, list, compare and verify its images."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cbir.errors import UsageError
+from cbir.filters.conditions import Filter, Value
+from cbir.images.crop import Crop
+from cbir.images.inputs import ImageInput
+from cbir.index.generation import Damage
+from cbir.models.embedder import Embedder
+from cbir.records import Hit as StoreHit
+from cbir.records import Vector, point_id
+from cbir.results import Hit, HitGroup, Hits, StoredImage
+from cbir.search.duplicates import HASH_BITS
+from cbir.search.duplicates import groups as copies
+from cbir.search.examples import Clock, QueryImage, embed, is_id, shared_embedder, to_example
+from cbir.search.fields import checked_filter, require_fields
+from cbir.search.query import Example, Query, entries, mapped_vectors, search, search_groups
+from cbir.settings import Settings
+from cbir.stores.base import Catalog, SearchParams, Store, StoreInfo
+from cbir.stores.handle import StoreHandle
+from cbir.text import redacted
+
+Examples = QueryImage | StoredImage | Sequence[QueryImage | StoredImage]
+"""One example or several: ids, keys, paths, URLs, bytes, PIL images, arrays, vectors, or hits."""
+
+FilterInput = str | Filter | None
+"""A filter as text, such as `label=Shoes|Boots and year>=2015`, or a parsed one."""
+
+
+class CollectionReader:
+    """What can be asked of a collection. Safe to share between threads."""
+
+    def __init__(
+        self, catalogs: Sequence[Catalog], name: str | None, settings: Settings, model: str | Path | None = None
+    ):
+        """Prepare a collection; nothing is opened or made yet.
+
+        Args:
+            catalogs: The stores; the first one is searched.
+            name: Its name; None: data set and model of what is added first.
+            settings: The settings.
+            model: What makes the vectors of a new collection.
+        """
+        self.settings = settings
+        self._catalogs = tuple(catalogs)
+        self._model = model
+        self._handle = StoreHandle(self._catalogs[0], name)
+        self._embedder: Embedder | None = None
+
+    def __repr__(self) -> str:
+        return f"<cbir.Collection {self._handle.name or '(empty)'} in {redacted(self._catalogs[0].urls[0])}>"
+
+    def close(self) -> None:
+        """Release what the collection holds open; a second call does nothing.
+
+        Example:
+            >>> photos.close()
+            >>> photos.count()
+            Traceback (most recent call last):
+            ...
+            cbir.errors.UsageError: this collection is closed; open it again with cbir.open
+        """
+        self._handle.close()
+
+    @property
+    def store(self) -> Store:
+        """The open store, that of the generation published last."""
+        return self._handle.get()
+
+    @property
+    def info(self) -> StoreInfo:
+        """What the first store says of the collection: its model, count, options and where its images came from.
+
+        Example:
+            >>> photos.info.model.name, photos.info.count, photos.info.dataset
+            ('efficientnet_lite0', 300, 'photos')
+        """
+        return self.store.info
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model that made the vectors; collections of one model share it."""
+        info = self._handle.opened()
+        if self._embedder is None or self._embedder.sha256 != info.model.sha256:
+            self._embedder = shared_embedder(self.store, info, self.settings)
+        return self._embedder
+
+    def search(
+        self,
+        image: QueryImage | StoredImage | None = None,
+        *,
+        like: Examples = (),
+        unlike: Examples = (),
+        limit: int = 10,
+        offset: int = 0,
+        filter: FilterInput = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+        group_by: str | None = None,
+        group_size: int = 3,
+        exact: bool = False,
+        ef: int | None = None,
+        nprobe: int | None = None,
+    ) -> Hits:
+        """Return the stored images most similar to an image, or to examples; stored examples are not among them.
+
+        Example:
+            >>> hits = photos.search("query.png", limit=2, filter="label=Smileys & Emotion")
+            >>> [hit.label for hit in hits]
+            ['Smileys & Emotion', 'Smileys & Emotion']
+            >>> more = photos.search(like=[hits[0], hits[1]], unlike=["1F349"], diversity=0.3, limit=4)
+            >>> len(more)
+            4
+
+        Args:
+            image: What hits are to be like: the id or key of a stored image, a path, an http(s) URL, bytes, a PIL
+                image, a uint8 array, a vector, or a hit.
+            like: More of these.
+            unlike: What hits are to be unlike.
+            limit: At most how many hits, or groups.
+            offset: How many of the best to leave out: page n has the offset n * limit.
+            filter: Only images whose payload matches, such as `"label=Shoes|Boots and year>=2015"`.
+            min_score: Only hits with at least this score.
+            diversity: From 0 to 1; above 0, hits that are unlike each other are preferred.
+            group_by: A payload field; the hits come in groups by its values.
+            group_size: At most how many hits in a group.
+            exact: Compare with every vector instead of using the graph or index.
+            ef: How many candidates a graph search keeps.
+            nprobe: How many inverted lists are searched.
+
+        Raises:
+            UsageError: There is no such image, field or option value, or the vector has another dimension.
+            ImageError: The image cannot be used.
+            CbirError: The store failed.
+        """
+        clock = Clock()
+        store = self.store
+        if group_by:
+            require_fields([group_by], store)
+        first = [image] if image is not None else []
+        query = Query(
+            [self._example(example, store, clock) for example in (*first, *_listed(like))],
+            [self._example(example, store, clock) for example in _listed(unlike)],
+            limit,
+            offset,
+            checked_filter(filter, store),
+            min_score,
+            diversity,
+            group_by or "",
+            group_size,
+            SearchParams(ef, nprobe, exact),
+        )
+        with clock.stage("store"):
+            found = search_groups(store, query) if group_by else []
+            best = [hit for group in found for hit in group.hits] if group_by else search(store, query)
+        groups = [HitGroup(group.value, [_hit(hit, store) for hit in group.hits]) for group in found]
+        return Hits([_hit(hit, store) for hit in best], groups, clock.milliseconds, store.thumbnails)
+
+    def embed(self, image: ImageInput, crop: Crop | None = None, clock: Clock | None = None) -> Vector:
+        """Return the vector (D,), float32, of an image or of a part of it, made by the collection's model.
+
+        Example:
+            >>> vector = photos.embed("query.png")
+            >>> vector.shape, vector.dtype
+            ((1280,), dtype('float32'))
+            >>> photos.search(vector, limit=1)[0].key
+            '1F600'
+
+        Raises:
+            UsageError: There is no such file.
+            ImageError: The image cannot be used.
+        """
+        return embed(image, self.embedder, self.settings.max_image_megapixels, clock or Clock(), crop)
+
+    def get(self, id_or_key: str) -> StoredImage | None:
+        """Return the image with an id or a key, or None.
+
+        Example:
+            >>> photos.get("1F600").label
+            'Smileys & Emotion'
+            >>> photos.get("nothing") is None
+            True
+        """
+        if not self._handle.is_filled():
+            return None
+        store = self.store
+        found = self._ids([id_or_key])[0]
+        (payload,) = store.payloads([found])
+        return None if payload is None else StoredImage(found, payload, _load=store.thumbnails)
+
+    def count(self, filter: FilterInput = None) -> int:
+        """Return how many images there are, or how many match a filter.
+
+        Example:
+            >>> photos.count(), photos.count("label=Symbols") < 300
+            (300, True)
+
+        Raises:
+            UsageError: The filter cannot be understood, or names a field that no image has.
+        """
+        return self.store.count(checked_filter(filter, self.store)) if self._handle.is_filled() else 0
+
+    def facet(self, field: str, filter: FilterInput = None, limit: int = 100) -> list[tuple[Value, int]]:
+        """Return the values of a payload field with their numbers of images, the most frequent first.
+
+        Example:
+            >>> value, count = photos.facet("label")[0]
+            >>> count == photos.count(f"label={value}")
+            True
+
+        Raises:
+            UsageError: No image has this field, or the filter cannot be used.
+        """
+        store = self.store
+        require_fields([field], store)
+        return store.facet(field, checked_filter(filter, store), limit)
+
+    def fields(self) -> dict[str, str]:
+        """Return the payload fields that can be filtered by, each with its kind: "text", "number" or "truth".
+
+        Example:
+            >>> photos.fields()["label"]
+            'text'
+        """
+        return {name: kind.value for name, kind in self.store.fields().items()} if self._handle.is_filled() else {}
+
+    def scroll(self, filter: FilterInput = None) -> Iterator[StoredImage]:
+        """Iterate over every image, or those that match a filter, in the order of ids.
+
+        Example:
+            >>> sum(1 for image in photos.scroll())
+            300
+
+        Raises:
+            UsageError: The filter cannot be understood, or names a field that no image has.
+        """
+        if not self._handle.is_filled():
+            return iter(())
+        store = self.store
+        found = entries(store, checked_filter(filter, store))
+        return (StoredImage(entry.id, entry.payload, _load=store.thumbnails) for entry in found)
+
+    def duplicates(self, near: int | None = None) -> list[list[str]]:
+        """Return the keys of images that are copies of each other, a list for each group.
+
+        Example:
+            >>> photos.add(["query.png"], keys=["copy"]).stored
+            1
+            >>> photos.duplicates()
+            [['1F600', 'copy']]
+
+        Args:
+            near: Count as copies, too, what differs in at most so many of 64 bits of the perceptual hash; None: only
+                the same bytes.
+
+        Raises:
+            UsageError: `near` is out of range.
+        """
+        if near is not None and not 0 <= near <= HASH_BITS:
+            raise UsageError(f"near must be from 0 to {HASH_BITS} bits, not {near}")
+        return copies(self.store.points(), near) if self._handle.is_filled() else []
+
+    def verify(self) -> list[Damage]:
+        """Return what is damaged: every file is compared with what was published.
+
+        Example:
+            >>> photos.verify()
+            []
+
+        Raises:
+            UsageError: The only stores are Qdrant servers, which verify their own storage.
+        """
+        catalogs, name = self._open_catalogs(), self._handle.name
+        embedded = [catalog for catalog in catalogs if catalog.files is not None]
+        return [damage for catalog in embedded or catalogs for damage in catalog.verify(name)] if name else []
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """Return all vectors, float32 (n, D), read-only and memory-mapped; the rows are in the order of `scroll`.
+
+        Example:
+            >>> photos.vectors().shape
+            (300, 1280)
+        """
+        return mapped_vectors(self.store)
+
+    def _open_catalogs(self) -> tuple[Catalog, ...]:
+        self._handle.require_open()
+        return self._catalogs
+
+    def _ids(self, ids: Sequence[str]) -> list[str]:
+        """Return the ids for ids or keys."""
+        if isinstance(ids, str):
+            raise UsageError("give a list of ids or keys, not a single text")
+        for name in ids:
+            if not isinstance(name, str):
+                raise UsageError(f"{type(name).__name__} is not an id or key; that of a hit is hit.id")
+        dataset = self._handle.opened().dataset if ids else ""
+        return [name if is_id(name) else point_id(dataset, name) for name in ids]
+
+    def _example(self, image: QueryImage | StoredImage, store: Store, clock: Clock) -> Example:
+        if isinstance(image, StoredImage):
+            return image.id
+        return to_example(image, store, self._handle.opened(), lambda: self.embedder, self.settings, clock)
+
+
+def _hit(hit: StoreHit, store: Store) -> Hit:
+    return Hit(hit.id, hit.payload, hit.score, _load=store.thumbnails)
+
+
+def _listed(examples: Examples) -> list[QueryImage | StoredImage]:
+    if isinstance(examples, Sequence) and not isinstance(examples, str | bytes):
+        return list(examples)
+    return [examples]
