@@ -3,16 +3,20 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
+from cbir.text import printable
 
 from .manage.collections_command import app as collections_app
 from .manage.edit_command import delete, update
 from .options import Collection, Stores
+
+if TYPE_CHECKING:
+    from cbir.pipeline.report import IngestReport
 
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
 app.add_typer(collections_app, name="collections")
@@ -96,23 +100,24 @@ def add(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Embed the images of SOURCE and store them. A second run stores only what is new or changed."""
+    from cbir.collection import Collection as OpenCollection
     from cbir.models.sealed import find_model
-    from cbir.pipeline.report import Summary, show
-    from cbir.pipeline.run import Policy, ingest
-    from cbir.settings import load_settings
-    from cbir.sources.base import SourceOptions, open_source, parse_shard
-    from cbir.stores.base import locate, parse
+    from cbir.pipeline.run import Interrupted, Policy
+    from cbir.settings import Settings
+    from cbir.sources.base import SourceOptions, parse_shard
+    from cbir.sources.registry import open_source
+    from cbir.stores.registry import connect_all
 
-    settings = load_settings()
+    from .report_view import show
+
     given = {
         "workers": workers,
         "threads": threads,
         "batch_size": batch_size,
         "max_image_megapixels": max_image_megapixels,
     }
-    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
-    stores = list(store or settings.store_urls)
-    locate([url for url in map(parse, stores) if url.embedded])
+    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    catalogs = connect_all(list(store or settings.store_urls), settings)
     model_file = find_model(model)
     options = SourceOptions(
         label,
@@ -123,49 +128,51 @@ def add(
         payload=tuple(payload) if payload else None,
         where=where,
         shard=parse_shard(shard) if shard else None,
-        private_urls=allow_private_addresses,
+        allow_private_addresses=allow_private_addresses,
         streaming=streaming,
     )
     syncing = context.info_name == "sync"
     policy = Policy(syncing, retry_failed, skip_duplicates, near_duplicates, partial=shard is not None)
     if watch and not syncing:
         raise UsageError("--watch goes with sync: cbir-ingest sync SOURCE --watch")
-
     if ray_address and runner != "ray":
         raise UsageError("--ray-address goes with --runner ray")
 
-    def once() -> Summary:
+    def once() -> "IngestReport":
         if runner == "ray":
             from .ray_runner import ingest_on_ray
 
-            summary, opened = ingest_on_ray(
-                source, options, stores, model_file, settings, collection, dataset, policy, ray_address
+            report, opened = ingest_on_ray(
+                source, options, catalogs, model_file, settings, collection, dataset, policy, ray_address
             )
         else:
             opened = open_source(source, options)
-            if syncing and not opened.complete:
-                raise UsageError("sync compares with all of a source; leave out what keeps only a part of it")
-            summary = ingest(opened, stores, model_file, settings, collection, dataset, policy)
+            filled = OpenCollection(catalogs, collection, settings, model_file)
+            write = filled.sync if syncing else filled.add
+            try:
+                report = write(opened, dataset=dataset, policy=policy, progress=terminal.progress)
+            except Interrupted as stopped:
+                report = stopped.report
         if as_json:
-            sys.stdout.write(json.dumps(summary.as_json()) + "\n")
+            sys.stdout.write(json.dumps(report.as_json()) + "\n")
             sys.stdout.flush()
         else:
-            show(summary, opened.notes)
-        return summary
+            show(report, opened.notes)
+        return report
 
     if watch:
         from .watch import keep_in_step
 
         keep_in_step(source, once)
         terminal.leave(130)
-    summary = once()
-    if summary.interrupted:
+    report = once()
+    if report.interrupted:
         terminal.leave(130)
-    if shard and any(not parse(one).embedded for one in stores):
+    if shard and any(catalog.shared for catalog in catalogs):
         typer.echo("when all shares are stored, the same command without --shard completes the collection", err=True)
-    if summary.read and not summary.stored and not summary.unchanged:
+    if report.read and not report.stored and not report.unchanged:
         raise CbirError("no image could be stored")
-    if strict and summary.skipped:
+    if strict and report.skipped:
         raise typer.Exit(1)
 
 
@@ -180,11 +187,11 @@ app.command()(update)
 @app.command()
 def reindex(store: Stores = None, collection: Collection = None) -> None:
     """Build the named indexes of a collection again from its vector log, without embedding anything."""
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
 
     from .manage.reindex import reindex as build_again
 
-    settings = load_settings()
+    settings = Settings()
     build_again(list(store or settings.store_urls), collection, settings)
 
 
@@ -210,11 +217,11 @@ def copy(
     ] = False,
 ) -> None:
     """Copy collections into other stores, and check what is there. The same command goes on after an interruption."""
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
 
     from .manage.transfer import copy as copy_collections
 
-    for moved in copy_collections(source, to, collection or (), rename, load_settings(), model, delete_extra):
+    for moved in copy_collections(source, to, collection or (), rename, Settings(), model, delete_extra):
         typer.echo(
             f"{moved.collection}: {moved.points:,} points, {moved.written:,} written, {moved.removed:,} removed,"
             f" {moved.compared:,} compared whole"
@@ -231,21 +238,20 @@ def failures(
     from dataclasses import asdict
 
     from cbir.pipeline.journal import read_failures
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
+    from cbir.stores.registry import connect_all
 
-    from .manage.catalog import journals
-
-    settings = load_settings()
+    settings = Settings()
     found = {
-        one.key: one
-        for path in journals(list(store or settings.store_urls), collection, settings)
-        for one in read_failures(path)
+        failure.key: failure
+        for catalog in connect_all(list(store or settings.store_urls), settings)
+        for failure in read_failures(catalog.journal(collection))
     }
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in found.values()]) + "\n")
+        sys.stdout.write(json.dumps([asdict(failure) for failure in found.values()]) + "\n")
         return
-    for one in found.values():
-        typer.echo(f"{terminal.printable(one.key)}: {terminal.printable(one.reason)} ({one.at})")
+    for failure in found.values():
+        typer.echo(f"{printable(failure.key)}: {printable(failure.reason)} ({failure.at})")
     typer.echo(f"{len(found):,} failed", err=True)
 
 
@@ -260,38 +266,29 @@ def duplicates(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Name the stored images that are copies of others: the same bytes or, with --near, the same look."""
-    from cbir.search.duplicates import groups
-    from cbir.settings import load_settings
-    from cbir.stores.base import open_store
+    import cbir
+    from cbir.settings import Settings
 
-    settings = load_settings()
-    opened = open_store((store or settings.store_urls)[0], collection, settings)
-    try:
-        found = groups(opened.points(), near)
-    finally:
-        opened.close()
+    settings = Settings()
+    with cbir.open((store or settings.store_urls)[0], collection, settings=settings) as opened:
+        found = opened.duplicates(near)
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     for group in found:
-        typer.echo("  ".join(map(terminal.printable, group)))
+        typer.echo("  ".join(map(printable, group)))
     typer.echo(f"{len(found):,} groups, {sum(len(group) - 1 for group in found):,} copies", err=True)
 
 
 @app.command()
 def verify(store: Stores = None, collection: Collection = None) -> None:
     """Check every file of the stored collections against its manifest, and name those that are damaged."""
-    from cbir.settings import load_settings
-    from cbir.stores.base import locate, parse
-    from cbir.stores.embedded.verify import verify_folder
+    from cbir.settings import Settings
+    from cbir.stores.registry import connect_all
 
-    stores = list(store or load_settings().store_urls)
-    roots: dict[Path, None] = {}
-    for url in map(parse, stores):
-        if not url.embedded:
-            raise UsageError(f"verify checks files; {url.text} is a server, which checks its own")
-        roots[locate([url])[0].root] = None
-    damaged = [damage for root in roots for damage in verify_folder(root, collection)]
+    settings = Settings()
+    catalogs = connect_all(list(store or settings.store_urls), settings)
+    damaged = [damage for catalog in catalogs for damage in catalog.verify(collection)]
     for damage in damaged:
         typer.echo(str(damage))
     if damaged:

@@ -21,14 +21,18 @@ from pydantic import TypeAdapter
 
 from cbir import terminal
 from cbir.errors import CbirError, DiskFullError, UsageError
-from cbir.models.sealed import cores, read_sealed
-from cbir.pipeline.journal import Failure, Journal, server_journal
-from cbir.pipeline.report import Summary
-from cbir.pipeline.run import AS_IT_COMES, Policy, ingest, stop_signals
+from cbir.models.runtime import cores
+from cbir.models.sealed import read_sealed
+from cbir.pipeline.journal import Journal
+from cbir.pipeline.report import IngestReport
+from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest, stop_signals
+from cbir.records import Failure
 from cbir.settings import Settings
-from cbir.sources.base import Source, SourceOptions, in_shard, open_source
-from cbir.stores.base import parse
-from cbir.terminal import one_line
+from cbir.sources.base import Source, SourceOptions, in_shard
+from cbir.sources.registry import open_source
+from cbir.stores.base import Catalog
+from cbir.stores.registry import connect_all
+from cbir.text import one_line
 
 SHARES_A_WORKER = 2
 """More would spread better, but every share asks the server for all ids that it has."""
@@ -66,10 +70,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Share:
-    """What became of one share: its summary and the failures that the next run has to know, or else an error."""
+    """What became of one share: its report and the failures that the next run has to know, or else an error."""
 
     shard: tuple[int, int]
-    summary: Summary | None = None
+    report: IngestReport | None = None
     failures: Sequence[Failure] = ()
     error: str = ""
     exit_code: int = 0
@@ -81,20 +85,20 @@ _SHARE = TypeAdapter(Share)
 def ingest_on_ray(
     source: str,
     options: SourceOptions,
-    stores: Sequence[str],
+    catalogs: Sequence[Catalog],
     model_file: Path,
     settings: Settings,
     collection: str | None = None,
     dataset: str | None = None,
-    policy: Policy = AS_IT_COMES,
+    policy: Policy = DEFAULT_POLICY,
     address: str | None = None,
-) -> tuple[Summary, Source]:
+) -> tuple[IngestReport, Source]:
     """Ingest on a Ray cluster, or on one that is started on this machine and ends with this call.
 
     Args:
         source: As for `open_source`; every node must be able to read it.
         options: How to read it.
-        stores: URLs of Qdrant servers that every node reaches.
+        catalogs: Qdrant servers that every node reaches.
         model_file: The model; it travels to the nodes.
         settings: `workers` counts for a cluster that is started here, the others for all nodes.
         collection: As for `ingest`.
@@ -103,49 +107,51 @@ def ingest_on_ray(
         address: HOST:PORT of the cluster's head; None starts one.
 
     Returns:
-        The summary of all shares, and the source. What a share had stored before its worker died counts as unchanged.
+        The report of all shares, and the source. What a share had stored before its worker died counts as unchanged.
 
     Raises:
         UsageError: As for `ingest`, or Ray is not installed, or cannot do this; nothing was changed.
         CbirError: As for `ingest`, or the cluster cannot be reached, or failed; what was stored is kept.
     """
     started = time.perf_counter()
-    _check(stores, source, options, policy)
+    _check(catalogs, source, options, policy)
     if address is not None:
         _require_answer(address)
     opened = open_source(source, options)
     nothing = replace(opened, items=(), total=0, complete=False)
     model = read_sealed(model_file)
     unfinished = replace(policy, partial=True)
-    summary = ingest(nothing, stores, model_file, settings, collection, dataset, unfinished)
+    report = ingest(nothing, catalogs, model_file, settings, collection, dataset, unfinished)
     one_worker = settings.model_copy(update={"workers": 1})
-    failed = _failures(stores, summary.collection, settings)
-    job = Job(source, options, stores, summary.collection, dataset, unfinished, one_worker, failed)
+    stores = [url for catalog in catalogs for url in catalog.urls]
+    failed = _failures(catalogs, report.collection, settings)
+    job = Job(source, options, stores, report.collection, dataset, unfinished, one_worker, failed)
     try:
         with _cluster(settings, address) as workers, stop_signals():
-            summary.workers = workers
+            report.workers = workers
             with terminal.progress("embedding", opened.total) as advance:
                 for share in _shares(job, model, workers):
-                    if share.summary is None:
+                    if share.report is None:
                         raise _ERRORS.get(share.exit_code, CbirError)(share.error)
                     _remember(job, share)
-                    _add(summary, share.summary)
-                    advance(share.summary.read)
+                    _add(report, share.report)
+                    advance(share.report.read)
     except KeyboardInterrupt:
-        summary.interrupted = True
+        report.interrupted = True
     else:
-        completed = ingest(nothing, stores, model_file, settings, summary.collection, dataset, policy)
-        summary.seconds["build"] += completed.seconds["build"]
-    summary.finish(started)
-    return summary, opened
+        completed = ingest(nothing, catalogs, model_file, settings, report.collection, dataset, policy)
+        report.seconds["build"] += completed.seconds["build"]
+    report.finish(started)
+    return report, opened
 
 
-def _check(stores: Sequence[str], source: str, options: SourceOptions, policy: Policy) -> None:
+def _check(catalogs: Sequence[Catalog], source: str, options: SourceOptions, policy: Policy) -> None:
     """Raise `UsageError` unless this can be done on Ray."""
-    for store in stores:
-        if parse(store).embedded:
+    for catalog in catalogs:
+        if not catalog.shared:
             raise UsageError(
-                f"--runner ray fills servers, and {store} is one process's files; name --store http://HOST:6333"
+                f"--runner ray fills servers, and {catalog.urls[0]} is one process's files; name --store"
+                " http://HOST:6333"
             )
     if source == "-":
         raise UsageError("--runner ray needs a source that every node can read, which standard input is not")
@@ -153,7 +159,7 @@ def _check(stores: Sequence[str], source: str, options: SourceOptions, policy: P
         raise UsageError("--runner ray divides the source itself; leave out --shard")
     if policy.remove_gone:
         raise UsageError("sync does not run on Ray; add with --runner ray, and then sync without it")
-    if policy.skip_duplicates or policy.near_bits is not None:
+    if policy.skip_duplicates or policy.near_duplicates is not None:
         raise UsageError("with --runner ray copies are not left out; `cbir-ingest duplicates` names them afterwards")
     if find_spec("ray") is None:
         raise UsageError("--runner ray needs Ray on this machine and on every node: pip install 'cbir[ray]'")
@@ -243,40 +249,41 @@ def ingest_share(job: Job, shard: tuple[int, int], model: bytes) -> Share:
         model_file.write_bytes(model)
         settings = job.settings.model_copy(update={"cache": Path(folder)})
         before = [one for one in job.failed.values() if in_shard(one.key, shard)]
-        for store in job.stores:
-            with closing(_journal(store, job.collection, settings)) as journal:
+        catalogs = connect_all(job.stores, settings)
+        for catalog in catalogs:
+            with closing(_journal(catalog, job.collection, settings)) as journal:
                 journal.record([], before)
                 journal.commit()
         source = open_source(job.source, replace(job.options, shard=shard))
-        summary = ingest(source, job.stores, model_file, settings, job.collection, job.dataset, job.policy)
-        if summary.interrupted:
+        report = ingest(source, catalogs, model_file, settings, job.collection, job.dataset, job.policy)
+        if report.interrupted:
             terminal.leave(1)  # Ray ends this worker, and does its share again elsewhere
-        return Share(shard, summary, list(_failures(job.stores, job.collection, settings).values()))
+        return Share(shard, report, list(_failures(catalogs, job.collection, settings).values()))
 
 
-def _journal(store: str, collection: str, settings: Settings) -> Journal:
-    return Journal(server_journal(settings, store, collection), settings.max_image_megapixels)
+def _journal(catalog: Catalog, collection: str, settings: Settings) -> Journal:
+    return Journal(catalog.journal(collection), settings.max_image_megapixels)
 
 
-def _failures(stores: Sequence[str], collection: str, settings: Settings) -> dict[str, Failure]:
+def _failures(catalogs: Sequence[Catalog], collection: str, settings: Settings) -> dict[str, Failure]:
     """Return the failures that the journals of this machine know."""
     found: dict[str, Failure] = {}
-    for store in stores:
-        with closing(_journal(store, collection, settings)) as journal:
+    for catalog in catalogs:
+        with closing(_journal(catalog, collection, settings)) as journal:
             found |= journal.failures
     return found
 
 
 def _remember(job: Job, share: Share) -> None:
     """Note in the journals of this machine what failed in a share, instead of what had failed before."""
-    before = [one.id for one in job.failed.values() if in_shard(one.key, share.shard)]
-    for store in job.stores:
-        with closing(_journal(store, job.collection, job.settings)) as journal:
+    before = [failure.id for failure in job.failed.values() if in_shard(failure.key, share.shard)]
+    for catalog in connect_all(job.stores, job.settings):
+        with closing(_journal(catalog, job.collection, job.settings)) as journal:
             journal.record([], share.failures)
             journal.commit(forgotten=before)
 
 
-def _add(total: Summary, share: Summary) -> None:
+def _add(total: IngestReport, share: IngestReport) -> None:
     """Count in a share; the seconds of a stage are those of all workers divided by their number."""
     for name in ("read", "stored", "changed", "unchanged", "duplicates", "skipped", "remembered"):
         setattr(total, name, getattr(total, name) + getattr(share, name))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
-from cbir.pipeline.report import Summary
+from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import stop_signals
 
 log = logging.getLogger(__name__)
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 _QUIET_MILLISECONDS = 1000
 
 
-def keep_in_step(folder: str, sync: Callable[[], Summary]) -> None:
+def keep_in_step(folder: str, sync: Callable[[], IngestReport]) -> None:
     """Call `sync` at once and then whenever something below `folder` has changed, until a signal ends it.
 
     A sync that fails (a disk that is full, a server that is away) is told and tried again with the next change.

@@ -9,9 +9,11 @@ those that the harness has to find.
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,11 @@ from cbir.ingest import command
 import cbir.pipeline.workers
 import cbir.stores.embedded.build
 import cbir.stores.embedded.writer
-from cbir.index.stored_ids import Known
-from cbir.index.vector_log import LogWriter
-from cbir.models.sealed import Embedder
+from cbir.index.log_writer import LogWriter
+from cbir.index.stored_ids import StoredIds
+from cbir.models.embedder import Embedder
 from cbir.pipeline.writers import Target
-from cbir.stores.qdrant.writer import ServerSink
+from cbir.stores.qdrant.writer import QdrantWriter
 
 from .moment import Moment, interrupted
 
@@ -39,9 +41,9 @@ PHASES = {
         (cbir.stores.embedded.writer, "regroup"),
         (cbir.stores.embedded.writer, "manifest_of"),
         (cbir.stores.embedded.writer, "save"),
-        (cbir.stores.embedded.writer.IndexBuilder, "_point_to"),
-        (cbir.stores.embedded.writer.IndexBuilder, "_remove_older_than"),
-        (ServerSink, "publish"),
+        (cbir.stores.embedded.writer.LocalWriter, "_point_to"),
+        (cbir.stores.embedded.writer.LocalWriter, "_remove_older_than"),
+        (QdrantWriter, "publish"),
     ],
 }
 """The functions in which the signal may come; `_child` runs in the process that builds an engine."""
@@ -117,7 +119,7 @@ def plant(bug: str, folder: Path) -> None:
     """Make the ingest wrong in one of the ways that a journal or an index can be wrong."""
     if bug == "journal ahead":  # what is about to be written counts as written
         done = folder / "done"
-        write, has = Target.write, Known.has
+        write, has = Target.write, StoredIds.has
 
         def early(self: Target, points: Any, failures: Any) -> Any:
             with done.open("a") as file:
@@ -127,7 +129,7 @@ def plant(bug: str, folder: Path) -> None:
 
         known = set(done.read_text().split()) if done.exists() else set()
         Target.write = early  # type: ignore[method-assign]
-        Known.has = lambda self, one, *rest: one in known or has(self, one, *rest)  # type: ignore[method-assign]
+        StoredIds.has = lambda self, one, *rest: one in known or has(self, one, *rest)  # type: ignore[method-assign]
     elif bug == "random ids":
         cbir.pipeline.workers.point_id = lambda dataset, key: str(uuid.uuid4())  # type: ignore[attr-defined]
     elif bug == "kept in memory":  # written out at the end alone
@@ -153,10 +155,14 @@ def witness() -> None:
     note_synced(folder / "synced")
     plant(told["bug"], folder)
     if told["moment"]:
+        cbir.stores.embedded.build._without_main = nullcontext  # the processes that build engines run this, too
         watch(Moment(**told["moment"]), folder / "passed")
 
 
 if __name__ in ("__main__", "__mp_main__"):  # the second in a process that builds an engine
     witness()
 if __name__ == "__main__":
+    # Tests that run in the background or under nohup ignore these, and a child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     command.main()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir.index.generation import BUILDING, LOG
+from cbir.index.layout import BUILDING, LOG
 from cbir.index.vector_log import VectorLog
 
 from .building import DIMENSION, both, builder_for, points_of, unit_vectors
@@ -33,7 +33,7 @@ POINTS = points_of(VECTORS)
 def store(root: Path, acknowledged: int, count: int, lines: int) -> None:
     """Store points that are not stored yet, saying after each how many there are; die while storing one more."""
     builder = builder_for(both(root), VECTORS)
-    todo = [point for point in POINTS if point.id not in builder.known]
+    todo = [point for point in POINTS if point.id not in builder.stored_ids]
     done = COUNT - len(todo)
     for point in todo[:count]:
         builder.write([point])

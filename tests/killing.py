@@ -19,7 +19,8 @@ import numpy as np
 
 from cbir.records import Point
 from cbir.settings import Settings
-from cbir.stores.base import open_store
+from cbir.stores.base import SearchParams
+from cbir.stores.registry import open_store
 
 from .moment import Moment, random_lines
 
@@ -150,7 +151,7 @@ def contents(url: str, collection: str) -> dict[str, Point]:
         found = {point.id: point for point in points}
         assert len(found) == len(points), "a point is there twice"
         for point in points[:: max(1, len(points) // 10)]:
-            (hit,) = store.search(point.vector[None], 1, exact=True)[0]
+            (hit,) = store.search(point.vector[None], 1, params=SearchParams(exact=True))[0]
             assert hit.score > 0.9999, "a stored vector is not found in the index"
         return found
     finally:

@@ -12,23 +12,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.ingest.manage.catalog import drop, use
 from cbir.ingest.manage.snapshot import restore, snapshot
 from cbir.ingest.manage.transfer import Moved, copy
 
 import cbir.stores.embedded.writer
 from cbir.errors import CbirError, UsageError
-from cbir.index.generation import Plan, alias_of, open_generation
+from cbir.index.generation import Plan, open_generation
+from cbir.index.names import alias_of
 from cbir.index.vector_log import VectorLog
-from cbir.models.sealed import ModelRef, find_model, read_sealed, seal_of
+from cbir.models.card import ModelRef
+from cbir.models.sealed import find_model, read_sealed, seal_of
 from cbir.pipeline.writers import open_targets, publish_all
+from cbir.progress import silent
 from cbir.records import Point, digest
-from cbir.settings import Settings
-from cbir.stores.base import ENGINE_KINDS, open_store
-from cbir.stores.catalog import list_store
-from cbir.stores.qdrant.store import server_aliases, server_collections
+from cbir.settings import MAX_MEGAPIXELS, Settings
+from cbir.stores.engines import ENGINES
+from cbir.stores.listing import CollectionInfo
+from cbir.stores.registry import connect, open_store
 
-from .building import DIMENSION, both, points_of, unit_vectors
+from .building import DIMENSION, both, catalogs, points_of, unit_vectors
 from .killing import Trial, contents
 from .qdrant_server import Fault, Running, qdrant_server
 from .test_ingest import COMMAND, run
@@ -49,7 +51,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def build(
         kind: str, folder: Path, log: Path, size: int, options: Mapping[str, str], advance: Callable[[int], None]
     ) -> None:
-        ENGINE_KINDS[kind].load().build(folder, VectorLog(log, size), options, advance)
+        ENGINES[kind].load().build(folder, VectorLog(log, size), options, advance)
 
     monkeypatch.setattr(cbir.stores.embedded.writer, "build_engine", build)
 
@@ -91,13 +93,13 @@ def store(
 ) -> None:
     """What an ingest does with embedded points."""
     plan = Plan(collection, dataset, "nowhere", model, None)
-    with open_targets(stores, plan, FILE, Settings(), same_source=False) as targets:
+    with open_targets(catalogs(*stores), plan, FILE, MAX_MEGAPIXELS) as targets:
         for target in targets:
             target.write(points, [])
             target.delete(gone)
             target.flush()
         if complete:
-            publish_all(targets)
+            publish_all(targets, silent)
 
 
 def copied(
@@ -109,6 +111,21 @@ def copied(
     delete_extra: bool = False,
 ) -> list[Moved]:
     return list(copy(source, stores, names, rename, Settings(), model, delete_extra))
+
+
+def listed(url: str) -> list[CollectionInfo]:
+    return list(connect(url, Settings()).listing())
+
+
+def server_aliases(server: Running) -> dict[str, str]:
+    client = server.client()
+    found = {alias.alias_name: alias.collection_name for alias in client.get_aliases().aliases}
+    client.close()
+    return found
+
+
+def server_collections(server: Running) -> list[str]:
+    return connect(server.url, Settings()).names()
 
 
 def require(url: str, points: Sequence[Point], collection: str = "made") -> None:
@@ -140,7 +157,7 @@ def test_a_folder_goes_to_a_server_and_comes_back_into_both_engines(
     (there,) = copied(index, server.url)
     assert there == Moved("made", COUNT, COUNT, 0, 1000)
     require(server.url, POINTS)
-    assert server_aliases(server.url, Settings()) == {"set": "made"}
+    assert server_aliases(server) == {"set": "made"}
     (back,) = copied(server.url, *both(tmp_path / "back"))
     assert back == there
     for url in both(tmp_path / "back"):
@@ -162,7 +179,7 @@ def test_a_server_goes_to_a_server_without_its_model_file(server: Running, other
     require(other.url, FEW)
     assert open_store(other.url, "set", Settings()).info.model == theirs
     assert copied(server.url, server.url, rename="second") == [Moved("second", 50, 50, 0, 50)]
-    assert server_aliases(server.url, Settings()) == {"set": "second"}, "what is completed last has the name"
+    assert server_aliases(server) == {"set": "second"}, "what is completed last has the name"
 
 
 def test_a_folder_goes_to_a_folder_by_the_log_alone(tmp_path: Path) -> None:
@@ -181,23 +198,23 @@ def test_all_collections_go_and_names_mean_what_they_meant(server: Running, tmp_
     index = f"edge:{tmp_path}/index"
     for name, dataset, count in (("old", "set", 10), ("made", "set", 20), ("third", "others", 30)):
         store([index], POINTS[:count], name, dataset)
-    use(index, "old", Settings())
+    connect(index, Settings()).use("old")
     moved = copied(index, server.url)
     assert [(one.collection, one.points) for one in moved] == [("made", 20), ("third", 30), ("old", 10)]
-    assert server_aliases(server.url, Settings()) == {"set": "old", "others": "third"}
+    assert server_aliases(server) == {"set": "old", "others": "third"}
     copied(server.url, *both(tmp_path / "back"))
-    listed = list_store(f"edge:{tmp_path}/back", Settings())
-    assert {one.alias: one.collection for one in listed if one.alias} == {"set": "old", "others": "third"}
+    listing = listed(f"edge:{tmp_path}/back")
+    assert {one.alias: one.collection for one in listing if one.alias} == {"set": "old", "others": "third"}
 
-    use(index, "made", Settings())
+    connect(index, Settings()).use("made")
     assert [one.written for one in copied(index, server.url, f"edge:{tmp_path}/back", names=["made"])] == [0]
-    assert server_aliases(server.url, Settings())["set"] == "made"
+    assert server_aliases(server)["set"] == "made"
     assert alias_of("set", "made") == "set"
     opened = open_store(f"edge:{tmp_path}/back", "set", Settings())
     assert opened.info.collection == "made"
     opened.close()
     copied(index, server.url, names=["old"])
-    assert server_aliases(server.url, Settings())["set"] == "made", "the older collection took the name"
+    assert server_aliases(server)["set"] == "made", "the older collection took the name"
 
 
 # Again, after something changed
@@ -261,14 +278,14 @@ def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Runni
     assert time.monotonic() - moment < 5
     assert process.returncode == (-how if how == signal.SIGKILL else 130), errors
     server.order()
-    assert server_collections(server.url, Settings()) == []
-    assert server_aliases(server.url, Settings()) == {}
+    assert server_collections(server) == []
+    assert server_aliases(server) == {}
     assert server.stats().written - written == 1000
     (moved,) = copied(index, server.url)
     assert moved.written == COUNT - 1000
     assert server.stats().written - written == COUNT, "a point was written twice"
     require(server.url, POINTS)
-    assert server_aliases(server.url, Settings()) == {"set": "made"}
+    assert server_aliases(server) == {"set": "made"}
 
 
 # What is there is not what was copied
@@ -285,8 +302,8 @@ def test_a_damaged_target_is_found_and_not_published(kind: str, what: str, serve
     with pytest.raises(CbirError, match=f"7 has another {what}") as caught:
         copied(index, target)
     assert (caught.value.exit_code, type(caught.value)) == (1, CbirError)
-    assert [one.state.split(":")[0].split(",")[0] for one in list_store(target, Settings())] == ["unfinished"]
-    drop(target, "made", Settings())
+    assert [one.state.split(":")[0].split(",")[0] for one in listed(target)] == ["unfinished"]
+    connect(target, Settings()).drop("made")
     copied(index, target)
     require(target, FEW)
 
@@ -301,7 +318,7 @@ def test_a_server_that_loses_points_or_has_other_pictures_is_found(server: Runni
     store([f"edge:{tmp_path}/new"], POINTS[50:51], "new")
     with pytest.raises(CbirError, match="refused 50: the server refused it: as ordered"):
         copied(f"edge:{tmp_path}/new", server.url)
-    assert server_collections(server.url, Settings()) == []
+    assert server_collections(server) == []
 
 
 def test_a_point_that_cbir_did_not_store_is_named(server: Running, tmp_path: Path) -> None:
@@ -332,7 +349,7 @@ def test_a_restored_snapshot_is_compared_too_and_stays_in_its_folder(index: str,
     store([target], [replace(one, vector=-one.vector) for one in FEW], complete=False)
     with pytest.raises(CbirError, match="has another vector"):
         restore(tmp_path / "kept.tar", [target], None, Settings())
-    drop(target, "made", Settings())
+    connect(target, Settings()).drop("made")
     assert restore(tmp_path / "kept.tar", [target], None, Settings()) == ("made", COUNT)
     require(target, POINTS)
 
@@ -370,8 +387,8 @@ def test_wrong_use_is_one_line_and_changes_nothing(server: Running, other: Runni
     assert line.startswith("error: ")
     assert not (tmp_path / "new").exists()
     assert server.stats().written == before
-    assert server_collections(server.url, Settings()) == ["made"]
-    assert [one.collection for one in list_store(f"edge:{tmp_path}/elsewhere", Settings())] == ["made"]
+    assert server_collections(server) == ["made"]
+    assert [one.collection for one in listed(f"edge:{tmp_path}/elsewhere")] == ["made"]
 
 
 def test_a_model_that_is_not_packaged_comes_from_its_file(server: Running, tmp_path: Path) -> None:

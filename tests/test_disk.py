@@ -12,15 +12,17 @@ import pytest
 
 from cbir.errors import DiskFullError
 from cbir.index import disk
-from cbir.index.generation import Engine
+from cbir.index.generation import IndexRecord
 from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
-from cbir.stores.base import open_store
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import open_store
 
+from .building import catalogs
 from .killing import watched
 from .moment import Moment
-from .test_ingest import COMMAND, heed_signals
+from .test_ingest import COMMAND
 
 SMALL_DISK = """
 set -u
@@ -74,13 +76,13 @@ def test_what_cannot_fit_is_refused_beforehand(
     with monkeypatch.context() as patch:
         patch.setattr(disk.shutil, "disk_usage", lambda folder: free)
         with pytest.raises(DiskFullError, match="317 points take about .* GB more and 0.00 GB are free") as caught:
-            ingest(source, [f"edge:{tmp_path}/index"], model_file, Settings())
+            ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
     assert caught.value.exit_code == 3
     assert not list(tmp_path.rglob("*.log"))
 
 
 def test_the_forecast_counts_log_and_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = {"edge": Engine("edge"), "coded": Engine("faiss", {"index": "IVF64,PQ32"})}
+    engines = {"edge": IndexRecord("edge"), "coded": IndexRecord("faiss", {"index": "IVF64,PQ32"})}
     needed = 1000 * (4 * 1280 + disk.PAYLOAD_BYTES) + 3000 * (300 + 5120) + 3000 * (300 + 320)
     for free, fits in ((needed, True), (needed - 1, False)):
         monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder, free=free: type("Usage", (), {"free": free}))
@@ -99,9 +101,7 @@ def test_a_signal_ends_a_run_within_five_seconds_whatever_it_does(
     arguments = [str(photo_folder), "--store", f"edge:{tmp_path}/index", "--batch-size", "1024", "--json"]
     witness, moment = tmp_path / "witness", Moment("embed", 1, signal=getattr(signal, name))
     command, environment = watched(arguments, witness, moment)
-    process = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, preexec_fn=heed_signals
-    )
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     seconds = time.time() - (witness / "passed").stat().st_mtime
     assert process.returncode == 130, process.stderr
     assert seconds < 5

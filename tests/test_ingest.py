@@ -19,21 +19,27 @@ from cbir.ingest import command
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.index.generation import check_collection, collection_name
-from cbir.models.sealed import Embedder, seal
+from cbir.index.names import check_collection, collection_name
+from cbir.models.embedder import Embedder
+from cbir.models.sealed import seal
 from cbir.pipeline.run import ingest
 from cbir.pipeline.workers import Embedding, embed_all
 from cbir.records import Item, Point
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
-from cbir.stores.base import ENGINE_KINDS, open_store
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.base import SearchParams
 from cbir.stores.embedded.build import build_engine
+from cbir.stores.engines import ENGINES
+from cbir.stores.registry import open_store
 
+from .building import catalogs
 from .killing import watched
 from .moment import Moment
 from .running import run_here
 
 COMMAND = [sys.executable, "-m", "cbir.ingest.command"]
+EXACT = SearchParams(exact=True)
 
 
 def run(*arguments: object, code: int = 0, own_process: bool = False) -> "subprocess.CompletedProcess[str]":
@@ -53,9 +59,9 @@ def stored(root: Path, collection: str | None = None) -> dict[str, tuple[dict[st
     ids, vectors = edge.matrix()
     found = {}
     for identity, vector in zip(ids, vectors, strict=True):
-        hits = [store.search(vector[None], 1, exact=True)[0][0] for store in (edge, flat)]
+        hits = [store.search(vector[None], 1, params=EXACT)[0][0] for store in (edge, flat)]
         assert abs(hits[0].score - hits[1].score) < 1e-4
-        hit = next(hit for hit in edge.search(vector[None], 5, exact=True)[0] if hit.id == identity)
+        hit = next(hit for hit in edge.search(vector[None], 5, params=EXACT)[0] if hit.id == identity)
         found[hit.key] = (dict(hit.payload), vector)
     edge.close()
     flat.close()
@@ -211,21 +217,13 @@ def test_two_folders_of_one_name_do_not_mix(photos: Path, tmp_path: Path) -> Non
     assert moved["unchanged"] == 24
 
 
-def heed_signals() -> None:
-    """Tests that run in the background or under nohup ignore these, and a child inherits that."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
     """It is, while it stores the eightieth image."""
     arguments = [str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
     moment = Moment("upsert", 80, lines=100, signal=getattr(signal, name))
     command, environment = watched(arguments, tmp_path / "witness", moment)
-    process = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, preexec_fn=heed_signals
-    )
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in process.stderr
     done = 0
     if name == "SIGKILL":
@@ -260,8 +258,8 @@ def test_verify_names_a_flipped_file_and_it_is_not_served(photos: Path, tmp_path
 def test_two_index_folders_are_filled_in_one_pass(photos: Path, tmp_path: Path, model_file: Path) -> None:
     urls = [f"edge:{tmp_path}/a", f"faiss:{tmp_path}/b?index=Flat"]
     source = open_source(str(photos), SourceOptions())
-    assert ingest(source, urls[:1], model_file, Settings()).stored == 24
-    summary = ingest(source, urls, model_file, Settings())
+    assert ingest(source, catalogs(*urls[:1]), model_file, Settings()).stored == 24
+    summary = ingest(source, catalogs(*urls), model_file, Settings())
     assert (summary.stored, summary.unchanged) == (24, 0)
     first, second = (open_store(url, None, Settings()) for url in urls)
     assert first.info.generation == "000001", "what the first store had was not written again"
@@ -324,16 +322,15 @@ def test_a_source_that_breaks_off_keeps_what_came_before(photos: Path, tmp_path:
         raise ValueError("bad shard")
 
     with pytest.raises(CbirError, match="broke off after 10 images: bad shard"):
-        ingest(replace(source, items=broken()), [f"edge:{tmp_path}/index"], model_file, Settings())
-    summary = ingest(source, [f"edge:{tmp_path}/index"], model_file, Settings())
+        ingest(replace(source, items=broken()), catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
+    summary = ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
     assert (summary.resumed, summary.stored) == (10, 14)
 
 
 def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, model_file: Path) -> None:
     with pytest.raises(UsageError, match="cannot train"):
-        ingest(
-            open_source(str(photos), SourceOptions()), [f"faiss:{tmp_path}/i?index=IVF512,Flat"], model_file, Settings()
-        )
+        lists = catalogs(f"faiss:{tmp_path}/i?index=IVF512,Flat")
+        ingest(open_source(str(photos), SourceOptions()), lists, model_file, Settings())
     log = next(tmp_path.rglob("building")) / "log"
 
     def die(count: int) -> None:
@@ -341,7 +338,7 @@ def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, 
             child.kill()
 
     with pytest.raises(CbirError, match="ended by SIGKILL; memory may have run out"):
-        build_engine("edge", tmp_path / "e", log, 1280, ENGINE_KINDS["edge"].options, die)
+        build_engine("edge", tmp_path / "e", log, 1280, ENGINES["edge"].options, die)
 
 
 def test_a_label_or_column_given_later_is_stored(tmp_path: Path) -> None:

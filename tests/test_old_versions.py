@@ -35,7 +35,7 @@ FACETS = ("label", "season", "in_stock", "tags", "color")
 def points_of(url: str, collection: str) -> dict[str, Any]:
     """Return a collection's points by id: payload, SHA-256 of the thumbnail, vector."""
     from cbir.settings import Settings
-    from cbir.stores.base import open_store
+    from cbir.stores.registry import open_store
 
     store = open_store(url, collection, Settings())
     points = list(store.points())
@@ -52,19 +52,21 @@ def points_of(url: str, collection: str) -> dict[str, Any]:
 
 def answers_of(url: str, collection: str, vectors: Any) -> dict[str, Any]:
     """Return what a store says of a collection: counts, facets, fields and the hits of searches."""
-    from cbir.filters.conditions import parse_filter
+    from cbir.filters.parser import parse_filter
     from cbir.settings import Settings
-    from cbir.stores.base import open_store
+    from cbir.stores.base import SearchParams
+    from cbir.stores.registry import open_store
 
+    exact = SearchParams(exact=True)
     store = open_store(url, collection, Settings())
     queries = np.asarray(vectors, np.float32)
     red = parse_filter("label=red")
     searches = {
         "ordinary": store.search(queries, 5),
-        "exact": store.search(queries, 5, exact=True),
-        "filtered": store.search(queries, 5, where=red),
-        "above": store.search(queries, 24, exact=True, min_score=0.5),
-        "second page": store.search(queries, 5, exact=True, offset=5),
+        "exact": store.search(queries, 5, params=exact),
+        "filtered": store.search(queries, 5, filter=red),
+        "above": store.search(queries, 24, params=exact, min_score=0.5),
+        "second page": store.search(queries, 5, params=exact, offset=5),
     }
     answers = {
         "dataset": store.info.dataset,
@@ -84,7 +86,7 @@ def answers_of(url: str, collection: str, vectors: Any) -> dict[str, Any]:
 
 def vectors_of(model: Path, images: list[bytes]) -> Any:
     """Return the vectors that a model file gives for image files."""
-    from cbir.models.sealed import Embedder
+    from cbir.models.embedder import Embedder
 
     embedder = Embedder(model, threads=1)
     return embedder.embed([embedder.decode(data, 40) for data in images])
@@ -92,7 +94,7 @@ def vectors_of(model: Path, images: list[bytes]) -> Any:
 
 def card_of(model: Path) -> dict[str, Any]:
     """Return what a model file says of itself, nested parts too."""
-    from cbir.models.sealed import Embedder
+    from cbir.models.embedder import Embedder
 
     card = Embedder(model, threads=1).card
     assert card.to_torch and card.training

@@ -18,14 +18,15 @@ import pytest
 from cbir.ingest.ray_runner import Job, ingest_on_ray, ingest_share
 
 from cbir.errors import CbirError, UsageError
-from cbir.pipeline.journal import read_failures, server_journal
-from cbir.pipeline.run import AS_IT_COMES, Policy, ingest
+from cbir.pipeline.journal import read_failures
+from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest
 from cbir.records import Point
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
-from cbir.stores.base import open_store
-from cbir.stores.qdrant.store import resolve, server_collections
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import connect, open_store
 
+from .building import catalogs
 from .qdrant_server import Running, qdrant_server
 
 UPSERT = "PUT .*/points$"
@@ -58,7 +59,7 @@ def photos(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pyte
 def expected(photos: Path, server: Running, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
     """What one process makes of them."""
     settings = Settings(cache=tmp_path_factory.mktemp("cache"))
-    ingest(open_source(str(photos), SourceOptions()), [server.url], model_file, settings, "plain")
+    ingest(open_source(str(photos), SourceOptions()), catalogs(server.url), model_file, settings, "plain")
     return held(server, "plain")
 
 
@@ -141,15 +142,15 @@ def test_a_killed_worker_changes_nothing(photos: Path, server: Running, expected
     with started(*on_ray(photos, server, "--workers", "2"), cache=tmp_path) as process:
         wait_until_written(server, 10, process, tmp_path)
         worker, _ = wait_for("two workers", lambda: sharing(process) if len(sharing(process)) == 2 else None)
-        assert NAME not in server_collections(server.url, Settings()), "published before it was complete"
+        assert NAME not in connect(server.url, Settings()).names(), "published before it was complete"
         worker.kill()
         server.order()
         summary = summary_of(process, tmp_path)
     assert same(held(server, NAME), expected)
-    assert resolve(server.url, "photos", Settings()) == NAME
+    assert connect(server.url, Settings()).resolve("photos") == NAME
     assert (summary["read"], summary["skipped"], summary["workers"]) == (PICTURES + 1, 1, 2)
     assert summary["stored"] + summary["unchanged"] == PICTURES
-    (failure,) = read_failures(server_journal(Settings(cache=tmp_path), server.url, NAME))
+    (failure,) = read_failures(connect(server.url, Settings(cache=tmp_path)).journal(NAME))
     assert (failure.key, failure.version == "") == ("0/broken.jpg", False)
 
 
@@ -179,13 +180,13 @@ def test_a_lost_node_changes_nothing_and_a_second_run_finds_all_done(
         first = running("first", *command)
         wait_until_written(server, 10, first, tmp_path / "first")
         wait_for("a share on the node", lambda: sharing(nodes[0]))
-        assert resolve(server.url, "photos", Settings()) != "lost"
+        assert connect(server.url, Settings()).resolve("photos") != "lost"
         kill_all(nodes[0])
         server.order()
         summary = summary_of(first, tmp_path / "first")
         assert (summary["read"], summary["skipped"], summary["workers"]) == (PICTURES + 1, 1, 2)
         assert same(held(server, "lost"), expected)
-        assert resolve(server.url, "photos", Settings()) == "lost"
+        assert connect(server.url, Settings()).resolve("photos") == "lost"
 
         written = server.stats().written
         (tmp_path / "first").rename(tmp_path / "second")  # the journal of failures is there
@@ -207,9 +208,11 @@ def answers(port: int) -> bool:
 
 
 def test_what_ray_cannot_do_is_refused_in_one_line(photos: Path, model_file: Path) -> None:
-    def refused(match: str, store: str = SERVER, source: str = str(photos), policy: Policy = AS_IT_COMES, **given: Any):
+    def refused(
+        match: str, store: str = SERVER, source: str = str(photos), policy: Policy = DEFAULT_POLICY, **given: Any
+    ):
         with pytest.raises(UsageError, match=match) as told:
-            ingest_on_ray(source, SourceOptions(**given), [store], model_file, Settings(), policy=policy)
+            ingest_on_ray(source, SourceOptions(**given), catalogs(store), model_file, Settings(), policy=policy)
         assert "\n" not in str(told.value)
 
     refused("edge:./index is one process's files", store="edge:./index")
@@ -217,7 +220,7 @@ def test_what_ray_cannot_do_is_refused_in_one_line(photos: Path, model_file: Pat
     refused("--shard", shard=(1, 2))
     refused("sync", policy=Policy(remove_gone=True))
     refused("copies", policy=Policy(skip_duplicates=True))
-    refused("copies", policy=Policy(near_bits=3))
+    refused("copies", policy=Policy(near_duplicates=3))
     if find_spec("ray") is None:
         refused(r"pip install 'cbir\[ray\]'")
 
@@ -232,8 +235,10 @@ def test_a_cluster_that_is_not_there_is_one_line_and_nothing_is_made(
     address: str, told: str, photos: Path, server: Running, model_file: Path
 ) -> None:
     with pytest.raises(CbirError, match=told):
-        ingest_on_ray(str(photos), SourceOptions(), [server.url], model_file, Settings(), "unmade", address=address)
-    assert "unmade" not in server_collections(server.url, Settings(), unfinished=True)
+        ingest_on_ray(
+            str(photos), SourceOptions(), catalogs(server.url), model_file, Settings(), "unmade", address=address
+        )
+    assert "unmade" not in [one.collection for one in connect(server.url, Settings()).listing()]
 
 
 def test_a_share_is_an_ordinary_ingest(
@@ -242,15 +247,15 @@ def test_a_share_is_an_ordinary_ingest(
     """What a worker does, without Ray around it: three shares make the whole, and a second time nothing is left."""
     job = Job(str(photos), SourceOptions(), [server.url], "shares", None, Policy(partial=True), Settings(), {})
     shares = [ingest_share(job, (number, 3), model_file.read_bytes()) for number in (1, 2, 3)]
-    read = [share.summary.read for share in shares if share.summary]
+    read = [share.report.read for share in shares if share.report]
     assert sum(read) == PICTURES + 1
     assert all(read)
-    assert "shares" not in server_collections(server.url, Settings())
+    assert "shares" not in connect(server.url, Settings()).names()
     assert same(held(server, "shares"), expected)
     (failure,) = (one for share in shares for one in share.failures)
     assert failure.key == "0/broken.jpg"
     again = replace(job, failed={failure.id: failure})
     shares = [ingest_share(again, (number, 3), model_file.read_bytes()) for number in (1, 2, 3)]
-    assert [share.summary.stored for share in shares if share.summary] == [0, 0, 0]
-    assert sum(share.summary.remembered for share in shares if share.summary) == 1
+    assert [share.report.stored for share in shares if share.report] == [0, 0, 0]
+    assert sum(share.report.remembered for share in shares if share.report) == 1
     assert [one.key for share in shares for one in share.failures] == ["0/broken.jpg"]

@@ -15,18 +15,19 @@ import pytest
 from PIL import Image
 
 from cbir.errors import ImageError
-from cbir.index.generation import JOURNAL
-from cbir.index.stored_ids import Known
-from cbir.models.sealed import Embedder
-from cbir.pipeline.journal import Failure, Journal, read_failures
-from cbir.pipeline.report import Summary
+from cbir.index.layout import JOURNAL
+from cbir.index.stored_ids import StoredIds
+from cbir.models.embedder import Embedder
+from cbir.pipeline.journal import Journal, read_failures
+from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import Policy, ingest
-from cbir.records import Item
+from cbir.records import Failure, Item
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
-from cbir.stores.base import open_store
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import open_store
 
-from .building import points_of, unit_vectors
+from .building import catalogs, points_of, unit_vectors
 from .test_ingest import COMMAND, run
 
 SYNC = Policy(remove_gone=True)
@@ -42,9 +43,9 @@ def photos(photo_folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def sync(photos: Path, model_file: Path, policy: Policy = SYNC, **settings: Any) -> Summary:
+def sync(photos: Path, model_file: Path, policy: Policy = SYNC, **settings: Any) -> IngestReport:
     source = open_source(str(photos), SourceOptions())
-    return ingest(source, [f"faiss:{photos.parent}/index"], model_file, Settings(**settings), policy=policy)
+    return ingest(source, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings(**settings), policy=policy)
 
 
 def keys(photos: Path) -> set[str]:
@@ -127,7 +128,7 @@ def test_an_unlisted_folder_keeps_its_pictures(photos: Path, model_file: Path) -
         raise ImageError("cannot list this folder: Permission denied")
 
     broken = replace(source, items=[*rest[1:], Item(folder.name, closed)])
-    summary = ingest(broken, [f"faiss:{photos.parent}/index"], model_file, Settings(), policy=SYNC)
+    summary = ingest(broken, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings(), policy=SYNC)
     assert summary.removed_keys == [rest[0].key]
 
 
@@ -170,7 +171,7 @@ def test_copies_are_counted_and_left_out_if_asked(photos: Path, model_file: Path
     exact = sync(photos, model_file)
     assert (exact.stored, exact.duplicates) == (14, 1)
     shutil.rmtree(photos.parent / "index")
-    summary = sync(photos, model_file, Policy(skip_duplicates=True, near_bits=4))
+    summary = sync(photos, model_file, Policy(skip_duplicates=True, near_duplicates=4))
     name = original.relative_to(photos).as_posix()
     assert summary.duplicates == 2
     assert {(one["key"], one["original"]) for one in summary.copies} == {
@@ -178,7 +179,7 @@ def test_copies_are_counted_and_left_out_if_asked(photos: Path, model_file: Path
         ("zz/like it.jpg", name),
     }
     assert (summary.stored, summary.skipped) == (12, 2)
-    again = sync(photos, model_file, Policy(skip_duplicates=True, near_bits=4))
+    again = sync(photos, model_file, Policy(skip_duplicates=True, near_duplicates=4))
     assert (again.stored, again.skipped, again.unchanged) == (0, 2, 12)
     groups = json.loads(run("duplicates", "--store", f"faiss:{photos.parent}/index", "--near", 4, "--json").stdout)
     assert groups == []
@@ -222,9 +223,23 @@ def test_the_journal_counts_from_its_commit_on(tmp_path: Path) -> None:
     again = Journal(path, 40)
     assert set(again.failures) == {points[1].id}
     assert again.keys([points[0].id, points[2].id]) == {points[0].id: "0", points[2].id: points[2].id}
-    again.reconcile(Known.of([]), iter([]))
+    again.reconcile(StoredIds.of([]), iter([]))
     assert again.keys([points[0].id]) == {points[0].id: points[0].id}
     again.close()
+
+
+def test_points_are_changed_and_deleted_by_key_and_filter(photos: Path, model_file: Path) -> None:
+    sync(photos, model_file)
+    store = ("--store", f"faiss:{photos.parent}/index")
+    first, second, *_ = sorted(names(photos))
+    assert run("update", "season=Winter", "--id", first, "--id", second, *store).stdout == "2 points changed\n"
+    for command in (["delete"], ["update", "season=Summer"]):
+        refused = run(*command, "--filter", "seasn=Winter", *store, code=2).stderr
+        assert "no image has a field 'seasn'. Nearest: season" in refused
+        assert "say which points" in run(*command, *store, code=2).stderr
+    assert keys(photos) == names(photos)
+    assert run("delete", "--filter", "season=Winter", *store).stdout == "2 points removed\n"
+    assert keys(photos) == names(photos) - {first, second}
 
 
 @pytest.mark.slow
@@ -253,7 +268,7 @@ def test_watch_follows_what_happens_in_the_folder(photos: Path) -> None:
 
 
 def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
-    assert "sync compares with all of a source" in run("sync", photos, "--limit", 3, code=2).stderr
+    assert "`sync` needs the whole source" in run("sync", photos, "--limit", 3, code=2).stderr
     assert "--watch goes with sync" in run(photos, "--watch", code=2).stderr
 
 

@@ -10,6 +10,7 @@ import typer
 
 from cbir import terminal
 from cbir.errors import UsageError
+from cbir.text import printable, redacted
 
 from ..options import Stores
 
@@ -31,20 +32,20 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    from cbir.settings import load_settings
-    from cbir.stores.catalog import list_store
+    from cbir.settings import Settings
+    from cbir.stores.registry import connect_all
 
-    settings = load_settings()
-    found = {}
-    for url in store or settings.store_urls:
-        found.update({(one.store, one.collection): one for one in list_store(url, settings)})
+    settings = Settings()
+    found = [
+        info for catalog in connect_all(list(store or settings.store_urls), settings) for info in catalog.listing()
+    ]
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in found.values()]) + "\n")
+        sys.stdout.write(json.dumps([asdict(info) for info in found]) + "\n")
         return
     table = Table("collection", "means", "model", "points", "indexes", "MB", "state", box=None, pad_edge=False)
-    for one in found.values():
-        points, size = (f"{value:,}" if value is not None else "?" for value in (one.points, one.megabytes))
-        table.add_row(one.collection, one.alias, one.model, points, ", ".join(one.indexes), size, one.state)
+    for info in found:
+        points, size = (f"{value:,}" if value is not None else "?" for value in (info.points, info.megabytes))
+        table.add_row(info.collection, info.alias, info.model, points, ", ".join(info.indexes), size, info.state)
     Console(highlight=False, markup=False).print(table if found else "no collection yet")
 
 
@@ -58,12 +59,12 @@ def compare(
     ] = None,
 ) -> None:
     """Compare two collections: which pictures are in one only, which have changed, how alike the vectors are."""
-    from cbir.settings import load_settings
-    from cbir.stores.base import open_store
+    from cbir.settings import Settings
+    from cbir.stores.registry import open_store
 
-    from .catalog import compare as compare_stores
+    from .compare import compare as compare_stores
 
-    settings = load_settings()
+    settings = Settings()
     url = store or settings.store_urls[0]
     one, two = open_store(url, first, settings), open_store(other or url, second, settings)
     try:
@@ -80,7 +81,7 @@ def compare(
         ("changed", found.changed),
     )
     for what, keys in parts:
-        shown = [*map(terminal.printable, keys[:5]), *(["..."] if len(keys) > 5 else [])]
+        shown = [*map(printable, keys[:5]), *(["..."] if len(keys) > 5 else [])]
         typer.echo(f"{what}: {len(keys):,}" + (f" ({', '.join(shown)})" if keys else ""))
 
 
@@ -89,26 +90,24 @@ def drop(
     name: Name, store: OneStore = None, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Remove a collection, its indexes and its journal."""
-    from cbir.settings import load_settings
+    import cbir
+    from cbir.settings import Settings
 
-    from .catalog import drop as drop_collection
-
-    settings = load_settings()
+    settings = Settings()
     url = store or settings.store_urls[0]
-    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Remove {name} from {url} for good?")):
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Remove {name} from {redacted(url)} for good?")):
         raise UsageError(f"{name} was not removed; say --yes")
-    drop_collection(url, name, settings)
+    cbir.drop(url, name, settings=settings)
 
 
 @app.command()
 def use(name: Name, store: OneStore = None) -> None:
     """Make a collection the one that searches open by default, and that the data set's name means."""
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
+    from cbir.stores.registry import connect
 
-    from .catalog import use as use_collection
-
-    settings = load_settings()
-    use_collection(store or settings.store_urls[0], name, settings)
+    settings = Settings()
+    connect(store or settings.store_urls[0], settings).use(name)
 
 
 @app.command()
@@ -121,12 +120,12 @@ def snapshot(
     ] = None,
 ) -> None:
     """Write a collection (points and model, without indexes) into one file."""
-    from cbir.settings import load_settings
-    from cbir.stores.base import open_store
+    from cbir.settings import Settings
+    from cbir.stores.registry import open_store
 
     from .snapshot import snapshot as write_snapshot
 
-    settings = load_settings()
+    settings = Settings()
     opened = open_store(store or settings.store_urls[0], name, settings)
     try:
         count = write_snapshot(opened, file, model)
@@ -142,10 +141,10 @@ def restore(
     collection: Annotated[str | None, typer.Option(help="Name to restore it under. (default: its own)")] = None,
 ) -> None:
     """Store what a snapshot holds, and build the indexes."""
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
 
     from .snapshot import restore as restore_snapshot
 
-    settings = load_settings()
+    settings = Settings()
     name, count = restore_snapshot(file, list(store or settings.store_urls), collection, settings)
     typer.echo(f"{name}: {count:,} points")

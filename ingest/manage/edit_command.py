@@ -1,28 +1,32 @@
 """`cbir-ingest delete` and `cbir-ingest update`."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cbir import terminal
+
 from ..options import Collection, Stores
 
+if TYPE_CHECKING:
+    from cbir.collection import Collection as OpenCollection
+
+_WORDS = {"null": None, "true": True, "false": False}
+
 Ids = Annotated[
-    list[str] | None, typer.Option("--id", help="Id of a point; may be given several times.", show_default=False)
+    list[str] | None,
+    typer.Option("--id", help="Id or key of an image; may be given several times.", show_default=False),
 ]
-Where = Annotated[
-    str, typer.Option("--filter", metavar="CONDITIONS", help="Points whose payload holds to 'label=A|B and year>2015'.")
+Filter = Annotated[
+    str, typer.Option("--filter", metavar="CONDITIONS", help="Images whose payload matches 'label=A|B and year>2015'.")
 ]
 
 
-def delete(ids: Ids = None, where: Where = "", store: Stores = None, collection: Collection = None) -> None:
+def delete(ids: Ids = None, filter: Filter = "", store: Stores = None, collection: Collection = None) -> None:
     """Remove points from a collection; the next ingest of a source that still has them stores them again."""
-    from cbir.filters.conditions import parse_filter
-    from cbir.pipeline.edit import delete as remove
-    from cbir.settings import load_settings
-
-    settings = load_settings()
-    chosen = parse_filter(where) if where else ()
-    count = remove(list(store or settings.store_urls), collection, ids or [], chosen, settings)
+    with _opened(store, collection) as opened:
+        count = opened.delete(ids=ids or [], filter=filter, progress=terminal.progress)
     typer.echo(f"{count:,} points removed")
 
 
@@ -31,18 +35,39 @@ def update(
         list[str], typer.Argument(metavar="NAME=VALUE...", help="Payload fields to set; null removes one.")
     ],
     ids: Ids = None,
-    where: Where = "",
+    filter: Filter = "",
     store: Stores = None,
     collection: Collection = None,
 ) -> None:
-    """Set payload fields of points, their vectors stay; an ingest that finds the picture unchanged leaves them so."""
-    from cbir.filters.conditions import parse_filter
-    from cbir.pipeline.edit import parse_changes
-    from cbir.pipeline.edit import update as change
-    from cbir.settings import load_settings
-
-    settings = load_settings()
-    chosen = parse_filter(where) if where else ()
-    stores = list(store or settings.store_urls)
-    count = change(stores, collection, ids or [], chosen, parse_changes(changes), settings)
+    """Set payload fields of points, their vectors stay; an ingest that finds the image unchanged leaves them so."""
+    wanted = parse_changes(changes)
+    with _opened(store, collection) as opened:
+        count = opened.update(wanted, ids=ids or [], filter=filter, progress=terminal.progress)
     typer.echo(f"{count:,} points changed")
+
+
+def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that texts such as `label=Boots`, `year=2016` and `season=null` set.
+
+    Raises:
+        UsageError: One of them is not NAME=VALUE.
+    """
+    from cbir.errors import UsageError
+    from cbir.filters.parser import number
+
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not name or not sign:
+            raise UsageError(f"{text!r} does not say what to set; give NAME=VALUE")
+        found = number(value)
+        changes[name] = _WORDS.get(value, value if found is None else found)
+    return changes
+
+
+def _opened(stores: list[str] | None, collection: str | None) -> "OpenCollection":
+    import cbir
+    from cbir.settings import Settings
+
+    settings = Settings()
+    return cbir.open(stores or settings.store_urls, collection, settings=settings)

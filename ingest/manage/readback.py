@@ -2,21 +2,17 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cbir import terminal
 from cbir.errors import CbirError
-from cbir.index.generation import BUILDING, LOG, Plan, open_generation
-from cbir.index.stored_ids import Known
-from cbir.index.vector_log import VectorLog
-from cbir.pipeline.writers import Sink
-from cbir.records import Payload, Point
-from cbir.settings import Settings
+from cbir.index.stored_ids import StoredIds
+from cbir.records import Point
+from cbir.stores.base import ReadBack
+from cbir.text import printable
 
 _ASKED_AT_ONCE = 100
 _LOWEST_COSINE = 1 - 1e-5
@@ -25,15 +21,7 @@ _CLOSE = 1e-12  # a server may read the last digit of a number otherwise
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A target read back: id and payload of every point, and what gets the points with these ids whole."""
-
-    described: Iterator[tuple[str, Payload]]
-    get: Callable[[Sequence[str]], dict[str, Point]]
-
-
-def require_same(name: str, stored: Stored, read: Known, sample: Sequence[Point], alone: bool) -> None:
+def require_same(name: str, stored: ReadBack, read: StoredIds, sample: Sequence[Point], alone: bool) -> None:
     """Raise `CbirError` unless a target holds what was read: every id with its picture's hash, and a sample whole.
 
     Args:
@@ -61,37 +49,7 @@ def require_same(name: str, stored: Stored, read: Known, sample: Sequence[Point]
         for point in part:
             what = _difference(point, found.get(point.id))
             if what:
-                raise _differs(name, f"{terminal.printable(str(point.payload['key']))} has {what}")
-
-
-def of_folder(folder: Path, plan: Plan) -> Stored:
-    """Return what a collection's next generation is built of, or the published one if nothing is to be new."""
-    building = folder / BUILDING / LOG
-    if building.is_dir():
-        held = VectorLog(building, plan.model.dimension)
-    else:
-        held = open_generation(folder.parent, folder.name).log()
-
-    def get(ids: Sequence[str]) -> dict[str, Point]:
-        return {one: held.point(at) for one in ids if (at := held.position(one)) is not None}
-
-    return Stored(((one.id, one.payload) for one in held.points()), get)
-
-
-def of_server(sink: Sink, url: str, plan: Plan, settings: Settings) -> Stored:
-    """Return what a server has in a collection, complete or not."""
-    from cbir.stores.qdrant.server import Server
-    from cbir.stores.qdrant.store import to_point
-
-    server = Server(url, settings, settings.server_retry_seconds)
-
-    def get(ids: Sequence[str]) -> dict[str, Point]:
-        found = server.ask(
-            lambda client: client.retrieve(plan.collection, list(ids), with_payload=True, with_vectors=True)
-        )
-        return {str(one.id): to_point(one) for one in found}
-
-    return Stored(sink.described(), get)
+                raise _differs(name, f"{printable(str(point.payload['key']))} has {what}")
 
 
 def _difference(point: Point, other: Point | None) -> str:

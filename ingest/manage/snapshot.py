@@ -14,27 +14,21 @@ from pathlib import Path, PurePosixPath
 
 from cbir import terminal
 from cbir.errors import DamageError, UsageError
+from cbir.index import layout
 from cbir.index.disk import full_disk_is_one_line
-from cbir.index.generation import (
-    LOG,
-    MANIFEST,
-    MODEL,
-    Generation,
-    Manifest,
-    Plan,
-    check_collection,
-    load,
-    manifest_of,
-    save,
-)
-from cbir.index.vector_log import LogWriter, VectorLog, segment_path
+from cbir.index.generation import Generation, Manifest, Plan, load, manifest_of, save
+from cbir.index.log_format import segment_path
+from cbir.index.log_writer import LogWriter
+from cbir.index.names import check_collection
+from cbir.index.vector_log import VectorLog
 from cbir.models.sealed import read_sealed, seal_of
 from cbir.settings import Settings
 from cbir.stores.base import Store
+from cbir.stores.registry import connect_all
 
 from .transfer import AT_ONCE, fill, model_file
 
-_INSIDE = (MANIFEST, MODEL, LOG)
+_INSIDE = (layout.MANIFEST, layout.MODEL, layout.LOG)
 
 
 def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
@@ -49,18 +43,18 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
         raise UsageError(f"{target} is there already; name another file")
     info = store.info
     with full_disk_is_one_line(), _workplace(target.resolve().parent) as folder:
-        shutil.copyfile(model_file(info.model, store.model(), model), folder / MODEL)
-        writer = LogWriter(segment_path(folder / LOG, 1), info.model.dimension)
+        shutil.copyfile(model_file(info.model, store.model(), model), folder / layout.MODEL)
+        writer = LogWriter(segment_path(folder / layout.LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
             stream = store.points()
             while points := list(islice(stream, AT_ONCE)):
                 writer.append(points)
                 advance(len(points))
         writer.close()
-        log = VectorLog(folder / LOG, info.model.dimension)
+        log = VectorLog(folder / layout.LOG, info.model.dimension)
         plan = Plan(info.collection, info.dataset, info.source, info.model, None)
         manifest = manifest_of(folder, plan, {}, log)
-        save(folder / MANIFEST, manifest)
+        save(folder / layout.MANIFEST, manifest)
         beside = folder.with_suffix(".tar")
         try:
             with tarfile.open(beside, "x") as tar:
@@ -84,15 +78,16 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
     """
     with full_disk_is_one_line(), _workplace(file.resolve().parent) as folder:
         _extract(file, folder)
-        held = Generation(folder, load(folder / MANIFEST, Manifest))
+        held = Generation(folder, load(folder / layout.MANIFEST, Manifest))
         for damage in held.damage():
             raise DamageError(f"{file}: {damage.path.relative_to(folder)} is damaged: {damage.what}")
         log, manifest = held.log(), held.manifest
-        if seal_of(read_sealed(folder / MODEL)) != manifest.model.sha256:
+        if seal_of(read_sealed(folder / layout.MODEL)) != manifest.model.sha256:
             raise DamageError(f"{file}: its model is not the one that its vectors were made with")
         plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
         check_collection(plan.collection)
-        moved = fill(plan, log.points, len(log), folder / MODEL, stores, settings, "restoring")
+        catalogs = connect_all(stores, settings)
+        moved = fill(plan, log.points, len(log), folder / layout.MODEL, catalogs, settings, "restoring")
         return moved.collection, moved.points
 
 
@@ -116,12 +111,12 @@ def _extract(file: Path, folder: Path) -> None:
             for member in tar:
                 path = PurePosixPath(member.name)
                 if (
-                    path.parts[:1] == (LOG,) and len(path.parts) == 2 and path.suffix == ".log"
+                    path.parts[:1] == (layout.LOG,) and len(path.parts) == 2 and path.suffix == ".log"
                 ) or member.name in _INSIDE[:2]:
                     tar.extract(member, folder, filter="data")
     except (OSError, tarfile.TarError) as error:
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:
             raise
         raise UsageError(f"{file} is not a snapshot that can be read: {error}") from None
-    if not (folder / MANIFEST).is_file() or not (folder / MODEL).is_file():
+    if not (folder / layout.MANIFEST).is_file() or not (folder / layout.MODEL).is_file():
         raise UsageError(f"{file} is not a snapshot of cbir; `cbir-ingest collections snapshot` makes one")

@@ -15,19 +15,21 @@ from pathlib import Path
 
 from cbir import terminal
 from cbir.errors import CbirError, UsageError
-from cbir.index.disk import full_disk_is_one_line
-from cbir.index.generation import MODEL, Plan, check_collection, open_generation, resolve
-from cbir.index.stored_ids import Known
-from cbir.models.sealed import ModelRef, find_model, read_sealed, seal_of
+from cbir.index.generation import Plan
+from cbir.index.names import check_collection
+from cbir.index.stored_ids import StoredIds
+from cbir.models.card import ModelRef
+from cbir.models.sealed import find_model, read_sealed, seal_of
 from cbir.pipeline.run import FLUSH_SECONDS, stop_signals
-from cbir.pipeline.writers import Target, filled, open_targets, publish_all, stored_in_all
+from cbir.pipeline.writers import Target, open_targets, publish_all, stored_in_all
+from cbir.progress import Advance
 from cbir.records import Point, id_bytes
 from cbir.settings import Settings
-from cbir.stores.base import collection_names, locate, parse, redacted
-from cbir.stores.embedded.writer import IndexBuilder
+from cbir.stores.base import Catalog
+from cbir.stores.registry import connect, connect_all
+from cbir.text import printable, redacted
 
-from .catalog import use
-from .readback import of_folder, of_server, require_same
+from .readback import require_same
 
 AT_ONCE = 1000
 """Points in a lot."""
@@ -54,16 +56,6 @@ class Moved:
     written: int
     removed: int
     compared: int
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A collection where it is: what it is, its model file if there is one, how many points, and how to read them."""
-
-    plan: Plan
-    model: Path | None
-    count: int
-    points: Callable[[], Iterator[Point]]
 
 
 @dataclass
@@ -110,12 +102,13 @@ def copy(
         UsageError: The call does not fit; nothing was changed.
         CbirError: A store failed, or does not hold what was written; what was stored is kept.
     """
-    complete = collection_names(source, settings)
-    names = {_means(source, name, settings) for name in chosen} or set(complete)
+    origin, catalogs = connect(source, settings), connect_all(stores, settings)
+    complete = origin.names()
+    names = {origin.resolve(name) for name in chosen} or set(complete)
     for name in names:
         if name not in complete:
-            there = ", ".join(complete) or "none"
-            raise UsageError(f"{redacted(source)} has no complete collection {name!r}; it has: {there}")
+            existing = ", ".join(complete) or "none"
+            raise UsageError(f"{redacted(source)} has no complete collection {name!r}; it has: {existing}")
     if not names:
         raise UsageError(f"{redacted(source)} has no collection to copy")
     if rename is not None and len(names) > 1:
@@ -124,20 +117,20 @@ def copy(
     jobs = []
     for name, target in called.items():
         check_collection(target)
-        held = _held(source, name, settings)
+        held = origin.contents(name)
         if not held.count:
             log.warning("%s is empty; it is not copied", name)
             continue
         plan = replace(held.plan, collection=target)
-        _require_fit(source, name, stores, plan, settings)
-        into_folder = any(parse(store).embedded for store in stores)
-        file = model_file(plan.model, held.model, model) if into_folder else Path()  # servers keep none
-        jobs.append((held, plan, file))
+        _require_fit(origin, name, catalogs, plan)
+        needs_model = any(catalog.keeps_model for catalog in catalogs)
+        jobs.append((held, plan, model_file(plan.model, held.model, model) if needs_model else Path()))
     for held, plan, file in jobs:
-        yield fill(plan, held.points, held.count, file, stores, settings, f"copying {plan.collection}", delete_extra)
+        what = f"copying {plan.collection}"
+        yield fill(plan, held.points, held.count, file, catalogs, settings, what, delete_extra)
     for held, _, _ in jobs:
-        for store in stores:
-            _mean_the_same(source, store, held.plan, called, settings)
+        for catalog in catalogs:
+            _mean_the_same(origin, catalog, held.plan, called)
 
 
 def fill(
@@ -145,7 +138,7 @@ def fill(
     points: Callable[[], Iterator[Point]],
     count: int,
     model: Path,
-    stores: Sequence[str],
+    catalogs: Sequence[Catalog],
     settings: Settings,
     what: str,
     delete_extra: bool = False,
@@ -159,7 +152,7 @@ def fill(
         points: Returns the points, each once.
         count: About how many there are.
         model: Its model file.
-        stores: Where to store it.
+        catalogs: Where to store it.
         settings: As for `copy`.
         what: The name of the progress bar.
         delete_extra: As for `copy`.
@@ -170,33 +163,25 @@ def fill(
     """
     if not count:
         raise UsageError(f"{plan.collection} is empty; there is nothing to store")
-    with (
-        full_disk_is_one_line(),
-        open_targets(stores, plan, model, settings, same_source=False) as targets,
-    ):
+    with open_targets(catalogs, plan, model, settings.max_image_megapixels) as targets:
         for target in targets:
-            target.sink.require_room(max(0, count - len(target.sink.known)))
+            target.writer.require_room(max(0, count - len(target.writer.stored_ids)))
         with stop_signals():
             pouring, removed = _Pouring(), 0
-            done = min(count, *(len(target.sink.known) for target in targets))
+            done = min(count, *(len(target.writer.stored_ids) for target in targets))
             try:
                 with terminal.progress(what, count, "points", done=done) as advance:
-                    read = Known.of(_pour(points(), targets, pouring, done, advance))
+                    read = StoredIds.of(_pour(points(), targets, pouring, done, advance))
                 for target in targets:
-                    extra = target.sink.known.unmarked() if delete_extra else []
+                    extra = target.writer.stored_ids.unmarked() if delete_extra else []
                     target.delete(extra)
                     removed = max(removed, len(extra))
             finally:
                 for target in targets:
                     target.flush()
-            servers = iter([store for store in stores if not parse(store).embedded])
             for target in targets:
-                if isinstance(target.sink, IndexBuilder):
-                    stored = of_folder(target.sink.journal_path.parent, plan)
-                else:
-                    stored = of_server(target.sink, next(servers), plan, settings)
-                require_same(target.sink.name, stored, read, pouring.sample, delete_extra)
-            publish_all(targets)
+                require_same(target.writer.name, target.writer.read_back(), read, pouring.sample, delete_extra)
+            publish_all(targets, terminal.progress)
     return Moved(plan.collection, len(read), pouring.written, removed, len(pouring.sample))
 
 
@@ -219,30 +204,15 @@ def model_file(model: ModelRef, own: Path | None, given: Path | None = None) -> 
     return path
 
 
-def _held(url: str, name: str, settings: Settings) -> _Held:
-    parsed = parse(url)
-    if parsed.embedded:  # its log is read, whatever indexes it has
-        generation = open_generation(locate([parsed])[0].root, name)
-        manifest = generation.manifest
-        plan = Plan(name, manifest.dataset, manifest.source, manifest.model, None)
-        return _Held(plan, generation.folder / MODEL, manifest.count, lambda: generation.log().points())
-    from cbir.stores.qdrant.store import open_server_store
-
-    store = open_server_store(url, name, settings, settings.server_retry_seconds)
-    info = store.info
-    return _Held(Plan(name, info.dataset, info.source, info.model, None), None, info.count, store.points)
-
-
-def _require_fit(source: str, name: str, stores: Sequence[str], plan: Plan, settings: Settings) -> None:
+def _require_fit(origin: Catalog, name: str, catalogs: Sequence[Catalog], plan: Plan) -> None:
     """Raise `UsageError` if a target is the source, or has a collection of that name that holds something else."""
-    (here,), there = _places([source]), _places(stores)
-    if name == plan.collection and here in there:
-        raise UsageError(f"{redacted(source)} is the source and a target; name another store, or --as another name")
-    for store in stores:
-        before = filled(store, plan.collection, settings)
+    if name == plan.collection and origin.place in {catalog.place for catalog in catalogs}:
+        raise UsageError(f"{origin.place} is the source and a target; name another store, or --as another name")
+    for catalog in catalogs:
+        before = catalog.plan(plan.collection)
         if before is None:
             continue
-        models = [f"{one.name} ({one.sha256[:12]})" for one in (before.model, plan.model)]
+        models = [f"{model.name} ({model.sha256[:12]})" for model in (before.model, plan.model)]
         compared = (
             ("made with the model", *models),
             ("of the data set", before.dataset, plan.dataset),
@@ -251,20 +221,13 @@ def _require_fit(source: str, name: str, stores: Sequence[str], plan: Plan, sett
         for what, held, wanted in compared:
             if held != wanted:
                 raise UsageError(
-                    f"{redacted(store)} has a collection {plan.collection} {what} {held}, not {wanted};"
+                    f"{catalog.place} has a collection {plan.collection} {what} {held}, not {wanted};"
                     " give the copy another name with --as"
                 )
 
 
-def _places(stores: Sequence[str]) -> list[str]:
-    """Return what two URLs of the same index folder or server have in common."""
-    urls = [parse(store) for store in stores]
-    servers = [redacted(url.text).partition("?")[0].rstrip("/") for url in urls if not url.embedded]
-    return [*servers, *(str(place.root) for place in locate([url for url in urls if url.embedded]))]
-
-
 def _pour(
-    points: Iterator[Point], targets: Sequence[Target], pouring: _Pouring, done: int, advance: terminal.Advance
+    points: Iterator[Point], targets: Sequence[Target], pouring: _Pouring, done: int, advance: Advance
 ) -> Iterator[tuple[bytes, str, str]]:
     """Write the points into the targets, and yield the id and digest of each that they have; `done` are there."""
     stored = stored_in_all(targets)
@@ -277,9 +240,9 @@ def _pour(
         fresh = [point for point in lot if not stored(point.id, "", point.digest)]
         for target in targets:
             for refused in target.write(fresh, []):
-                raise CbirError(f"{target.sink.name} refused {terminal.printable(refused.key)}: {refused.reason}")
+                raise CbirError(f"{target.writer.name} refused {printable(refused.key)}: {refused.reason}")
             for point in lot:
-                target.sink.known.mark(point.id)
+                target.writer.stored_ids.mark(point.id)
         if time.monotonic() - last_flush >= FLUSH_SECONDS:
             for target in targets:
                 target.flush()
@@ -291,21 +254,11 @@ def _pour(
         yield from ((id_bytes(point.id), "", str(point.payload["sha256"])) for point in lot)
 
 
-def _means(store: str, name: str, settings: Settings) -> str:
-    """Return the collection that a name or an alias means in a store; the name itself if there is none."""
-    parsed = parse(store)
-    if parsed.embedded:
-        return resolve(locate([parsed])[0].root, name)
-    from cbir.stores.qdrant.store import resolve as resolve_alias
-
-    return resolve_alias(store, name, settings)
-
-
-def _mean_the_same(source: str, store: str, plan: Plan, called: Mapping[str, str], settings: Settings) -> None:
+def _mean_the_same(origin: Catalog, catalog: Catalog, plan: Plan, called: Mapping[str, str]) -> None:
     """Let a data set's name mean in a store what it means at the source, if that collection is there."""
     if not plan.alias:
         return
-    meant = _means(source, plan.alias, settings)
-    wanted, now = called.get(meant, meant), _means(store, plan.alias, settings)
-    if now not in (wanted, plan.alias) and wanted in collection_names(store, settings):
-        use(store, wanted, settings)
+    meant = origin.resolve(plan.alias)
+    wanted, now = called.get(meant, meant), catalog.resolve(plan.alias)
+    if now not in (wanted, plan.alias) and wanted in catalog.names():
+        catalog.use(wanted)
