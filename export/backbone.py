@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import timm
@@ -19,7 +19,7 @@ from cbir.images.preprocessing import Crop, InputRule
 from cbir.records import Vector
 
 from .weights import RANDOM_SEED, State, Weights, find_weights, load_by_name, load_in_order
-from .zoo import TIMM_PREFIX, Backbone, Figures
+from .zoo import Backbone, Figures, InputChoice
 
 MAX_SIZE = 1024
 _BATCH = 16
@@ -29,19 +29,11 @@ _TIMM_CROPS = {ours: theirs for theirs, ours in _CROPS.items()}
 
 _CLASSIFIERS = ("head.weight", "head.fc.weight", "fc.weight", "classifier.weight")
 
-# What stands in for the classifier in torchvision's models; after it come flattened features.
+# What replaces the classifier in torchvision's models, which flatten the features after it.
 _TAILS: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
     "squeezenet1_1": ("classifier", lambda: torch.nn.AdaptiveAvgPool2d(1)),
     "shufflenet_v2_x1_0": ("fc", torch.nn.Identity),
 }
-
-
-@dataclass(frozen=True)
-class InputChoice:
-    """What a user may choose of the input rule; None is what the backbone was published with."""
-
-    crop: Crop | None = None
-    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,19 +48,19 @@ class Loaded:
 
     @property
     def rule(self) -> InputRule:
-        """How pictures are resized and cropped for it."""
+        """How images are resized and cropped for it."""
         size, crop = int(self.config["input_size"][-1]), _CROPS[self.config["crop_mode"]]
         return InputRule(
             size=size,
             resize=int(size / self.config["crop_pct"]),
             interpolation=self.config["interpolation"],
             crop=crop,
-            fill=tuple(round(255 * one) for one in self.config["mean"]) if crop == "pad" else None,
+            fill=tuple(round(255 * mean) for mean in self.config["mean"]) if crop == "pad" else None,
         )
 
 
 def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputChoice | None = None) -> Loaded:
-    """Return the backbone with its weights (see `find_weights`), without its classifier.
+    """Return a backbone with its weights (see `find_weights`), without its classifier.
 
     Raises:
         UsageError: There are no such weights, they do not fit, or it cannot take such an input.
@@ -89,40 +81,23 @@ def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputC
 
 
 def torch_vectors(loaded: Loaded, files: Sequence[bytes]) -> Vector:
-    """Return the (N, D) unit vectors that torch gives behind timm's evaluation transform."""
+    """Return the (N, D) unit vectors that torch gives after timm's evaluation transform."""
     transform = create_transform(**loaded.config, is_training=False)
-    found = []
+    batches = []
     with torch.inference_mode(), terminal.progress("torch", len(files)) as advance:
         for start in range(0, len(files), _BATCH):
             planes = torch.stack([transform(decode(data)) for data in files[start : start + _BATCH]])
-            found.append(torch.nn.functional.normalize(loaded.module(planes), dim=1).numpy())
+            batches.append(torch.nn.functional.normalize(loaded.module(planes), dim=1).numpy())
             advance(len(planes))
-    return np.concatenate(found)
-
-
-def row_of_timm(architecture: str) -> Backbone:
-    """Return a row for any of timm's models.
-
-    Raises:
-        UsageError: timm has none of that name.
-    """
-    name, _, tag = architecture.partition(".")
-    if not timm.is_model(name):
-        alike = timm.list_models(f"*{name[:12]}*")[:5] or ["timm.list_models() has the names"]
-        raise UsageError(f"timm has no model {architecture!r}; alike: {', '.join(alike)}")
-    known = timm.list_pretrained(f"{name}.*")
-    if "." in architecture and architecture not in known:
-        raise UsageError(f"timm has no weights {tag!r} of {name}; there are: {', '.join(known) or 'none'}")
-    config = timm.models.get_pretrained_cfg(architecture)
-    return Backbone(f"{TIMM_PREFIX}{architecture}", architecture, (config and config.license) or "unknown")
+    return np.concatenate(batches)
 
 
 def figures_of(loaded: Loaded) -> Figures:
-    """Return what the backbone takes and gives, measured on the module."""
+    """Return the backbone's figures, measured on the module."""
     size = loaded.rule.size
     with FlopCounterMode(display=False) as counter:
         loaded.module(torch.zeros(1, 3, size, size))
-    parameters = sum(one.numel() for one in loaded.module.parameters()) / 1e6
+    parameters = sum(parameter.numel() for parameter in loaded.module.parameters()) / 1e6
     return Figures(loaded.dimension, size, round(parameters, 2), round(counter.get_total_flops() / 2e9, 3))
 
 
@@ -134,7 +109,7 @@ def _timm_module(backbone: Backbone, weights: Weights, choice: InputChoice) -> t
         options["img_size"] = size
     if weights.state is not None and not weights.in_order:
         classes = _classes_in(weights.state, published)
-        if classes != published.num_classes:  # the user's own; told of other classes alone, timm would load leniently
+        if classes != published.num_classes:  # the user's own; without the overlay timm would load leniently
             options["num_classes"] = classes
             options["pretrained_cfg_overlay"] = {"num_classes": classes}
     made: list[torch.nn.Module] = []
@@ -163,7 +138,7 @@ def _classes_in(state: State, published: Any) -> int:
     final = state.get(f"{name}.weight")
     if final is not None:
         return int(final.shape[0])
-    elsewhere = any(key.startswith(_CLASSIFIERS) for key in state)  # as others name it, and timm's filters rename it
+    elsewhere = any(key.startswith(_CLASSIFIERS) for key in state)  # a foreign name, which timm's filters convert
     return int(published.num_classes) if elsewhere else 0
 
 
@@ -197,7 +172,7 @@ class _MeanPool(torch.nn.Module):  # type: ignore[misc]
 
 
 def _pool_simply(module: torch.nn.Module) -> None:
-    """Put a mean where an adaptive pooling makes one, which would export as a gather over shapes."""
+    """Replace adaptive pooling to one value by a mean; it would be exported as a gather over shapes."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, torch.nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
@@ -205,13 +180,11 @@ def _pool_simply(module: torch.nn.Module) -> None:
 
 
 def _chosen(config: dict[str, Any], choice: InputChoice) -> dict[str, Any]:
-    """Return the configuration with the user's choice in it; a crop that they choose leaves nothing out."""
+    """Return the configuration with the user's choice in it; `pad` and `squash` keep the whole image."""
     changed = dict(config)
     if choice.size:
         changed["input_size"] = (3, choice.size, choice.size)
     if choice.crop:
-        if choice.crop not in get_args(Crop):
-            raise UsageError(f"no crop {choice.crop!r}; there are {', '.join(get_args(Crop))}")
         changed["crop_mode"] = _TIMM_CROPS[choice.crop]
         if choice.crop != "center":
             changed["crop_pct"] = 1.0
@@ -225,8 +198,8 @@ def _dimension(module: torch.nn.Module, name: str, size: int) -> int:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             vectors = module(torch.zeros(1, 3, size, size))
-    except Exception as error:  # each architecture has its own way to refuse a size
+    except Exception as error:  # each architecture refuses a size with its own error
         raise UsageError(f"{name} cannot take an input of {size} pixels: {error}") from None
     if vectors.ndim != 2:
-        raise UsageError(f"{name} gives {tuple(vectors.shape)} for a picture, not a vector")
+        raise UsageError(f"{name} gives {tuple(vectors.shape)} for an image, not a vector")
     return int(vectors.shape[1])

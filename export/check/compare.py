@@ -1,4 +1,4 @@
-"""Model files side by side: time, size, agreement with the first, and how well they find a data set's classes."""
+"""Compare model files: time, size, agreement with the first, and how well they find a data set's classes."""
 
 import logging
 import statistics
@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from cbir.evaluation.embeddings import Labelled
 from cbir.evaluation.retrieval import Accuracy, score, split, split_name
 from cbir.images.decode import decode
-from cbir.models.sealed import Agreement, Embedder, Training
+from cbir.models.card import Agreement, ModelCard, Training
+from cbir.models.embedder import Embedder
 
-from .parity import Pictures, agree, file_vectors
+from ..convert.parity import SampleImages, agree, file_vectors
 
 log = logging.getLogger(__name__)
 
@@ -29,47 +29,38 @@ class Compared:
     """One model file beside the others.
 
     Attributes:
-        path: The file.
-        name: The model's name.
-        precision: fp32, fp16 or int8.
+        card: Its model card.
         provider: What ran it.
-        dimension: Length of its vectors.
         megabytes: Size of the file.
-        milliseconds: Median time of one picture by batch size, model alone.
+        milliseconds: Median time of one image by batch size, model alone.
         to_first: How its vectors agree with those of the first file. The cosines are NaN if their dimension differs.
     """
 
-    path: Path
-    name: str
-    precision: str
+    card: ModelCard
     provider: str
-    dimension: int
     megabytes: float
     milliseconds: dict[int, float]
     to_first: Agreement
 
 
-def compare_models(embedders: Sequence[Embedder], pictures: Pictures) -> list[Compared]:
-    """Return the models' figures, timed in turns, so that whatever else the machine does falls on all alike."""
-    vectors = [file_vectors(embedder, pictures.files) for embedder in embedders]
-    images = [decode(data) for data in pictures.files[: max(BATCHES)]]
+def compare_models(embedders: Sequence[Embedder], sample: SampleImages) -> list[Compared]:
+    """Return the models' figures. They are timed in turns, so that other load on the machine affects all alike."""
+    vectors = [file_vectors(embedder, sample.files) for embedder in embedders]
+    images = [decode(data) for data in sample.files[: max(BATCHES)]]
     inputs = [np.stack([embedder.pixels(image) for image in images]) for embedder in embedders]
-    times = {
-        size: in_turns([partial(one.run, pixels[:size]) for one, pixels in zip(embedders, inputs, strict=True)])
-        for size in BATCHES
-    }
+    times = {}
+    for size in BATCHES:
+        runs = [partial(embedder.run, pixels[:size]) for embedder, pixels in zip(embedders, inputs, strict=True)]
+        times[size] = in_turns(runs)
     return [
         Compared(
-            path=embedder.path,
-            name=embedder.card.name,
-            precision=embedder.card.precision,
+            card=embedder.card,
             provider=embedder.provider,
-            dimension=embedder.card.dimension,
             megabytes=embedder.path.stat().st_size / 1e6,
-            milliseconds={size: found[at] / size for size, found in times.items()},
-            to_first=agree(vectors[0], vectors[at], pictures.labels),
+            milliseconds={size: spent[i] / size for size, spent in times.items()},
+            to_first=agree(vectors[0], vectors[i], sample.labels),
         )
-        for at, embedder in enumerate(embedders)
+        for i, embedder in enumerate(embedders)
     ]
 
 
@@ -92,16 +83,16 @@ def in_turns(calls: Sequence[Callable[[], object]]) -> list[float]:
 
 
 def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) -> Accuracy:
-    """Return the metrics of the protocol of `cbir.evaluation.retrieval`: training part indexed, test part asked for.
+    """Return the metrics of the protocol of `cbir.evaluation.retrieval`: training part indexed, test part as queries.
 
-    Warns if a model was trained on another split of the same data, and so on pictures that are asked for.
+    Warn if the model was trained on another split of the same data, and so on images that are now queries.
     """
     parts = split(labelled.labels, seed)
-    ours = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
-    theirs = training and (training.split, training.pictures, training.classes)
-    if training and training.data == labelled.name and theirs != ours:
+    here = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
+    trained = training and (training.split, training.pictures, training.classes)
+    if training and training.data == labelled.name and trained != here:
         log.warning(
-            "it was trained on %s pictures of %s (%s), so on some that are asked for: its figures are too good",
+            "it was trained on %s images of %s (%s), so on some that are asked for: its figures are too good",
             f"{training.pictures:,}",
             training.data,
             training.split,

@@ -1,23 +1,25 @@
-"""The table of all backbones: built, measured beside each other in one run, as Markdown."""
+"""Build backbones, measure them in one run, and describe them as a Markdown table."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cbir.images.decode import decode
-from cbir.models.sealed import Embedder
-from cbir.terminal import one_line
+from cbir.models.card import Agreement
+from cbir.models.embedder import Embedder
+from cbir.text import one_line
 
 from ..backbone import figures_of, load_backbone
-from ..convert.build import BuildOptions, default_name, write_verified
+from ..convert.build import BuildOptions, build_model, default_name
+from ..convert.parity import sample_images
 from ..weights import available
 from ..zoo import Backbone, Figures
 from .compare import BATCHES, in_turns
-from .parity import sample_pictures
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +35,9 @@ class Row:
         weights: Where they come from.
         figures: Dimension, input, parameters, GFLOPs.
         megabytes: Size of the file in fp32 and in int8.
-        milliseconds: Of one picture, by form (torch, fp32, int8) and batch size.
-        cosine_min: The lowest cosine between the fp32 file and torch.
-        int8_cosine: The median cosine between the int8 file and torch.
-        int8_overlap: Share of ten neighbours that are torch's, for the int8 file.
+        milliseconds: Of one image, by form (torch, fp32, int8) and batch size.
+        fp32: How the fp32 file agrees with torch.
+        int8: How the int8 file agrees with torch.
         int8_refused: True if `build` would refuse the int8 file without `--force`.
     """
 
@@ -45,16 +46,13 @@ class Row:
     figures: Figures
     megabytes: tuple[float, float]
     milliseconds: dict[tuple[str, int], float]
-    cosine_min: float
-    int8_cosine: float
-    int8_overlap: float
+    fp32: Agreement
+    int8: Agreement
     int8_refused: bool
 
 
 def measure_row(backbone: Backbone, folder: Path) -> Row:
-    """Build a backbone in fp32 and int8 into `folder`, and time both beside torch.
-
-    With random weights where no others can be had.
+    """Build a backbone in fp32 and int8 into `folder`, with random weights if no others can be had, and time both.
 
     Raises:
         CbirError: It cannot be built.
@@ -65,32 +63,25 @@ def measure_row(backbone: Backbone, folder: Path) -> Row:
         BuildOptions(weights=weights, precision="fp32"),
         BuildOptions(weights=weights, precision="int8", force=True),
     ]
-    paths = [folder / f"{default_name(backbone, one)}.onnx" for one in options]
-    records = [write_verified(loaded, path, path.stem, one) for path, one in zip(paths, options, strict=True)]
-    pixels = [loaded.rule.pixels(decode(data)) for data in sample_pictures(max(BATCHES)).files]
+    paths = [folder / f"{default_name(backbone, build)}.onnx" for build in options]
+    records = [build_model(loaded, path, path.stem, build) for path, build in zip(paths, options, strict=True)]
+    pixels = np.stack([loaded.rule.pixels(decode(data)) for data in sample_images(max(BATCHES)).files])
     embedders = [Embedder(path, provider="cpu") for path in paths]
-    planes = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     times = {}
     for size in BATCHES:
-        batch = np.stack(pixels[:size])
-
-        def eager(count: int = size) -> None:
-            with torch.inference_mode():
-                loaded.module(planes[:count])
-
-        calls = [eager, *(lambda one=one, batch=batch: one.run(batch) for one in embedders)]
-        for form, spent in zip(_FORMS, in_turns(calls), strict=True):
-            times[form, size] = spent / size
-    plain, small = (record.links[-1].agreement for record in records)
+        calls = [partial(loaded.module, planes[:size]), *(partial(model.run, pixels[:size]) for model in embedders)]
+        with torch.inference_mode():
+            for form, spent in zip(_FORMS, in_turns(calls), strict=True):
+                times[form, size] = spent / size
     return Row(
         name=backbone.name,
         weights=loaded.weights.origin.partition(":")[0],
         figures=figures_of(loaded),
         megabytes=(paths[0].stat().st_size / 1e6, paths[1].stat().st_size / 1e6),
         milliseconds=times,
-        cosine_min=plain.cosine_min,
-        int8_cosine=small.cosine_p50,
-        int8_overlap=small.neighbour_overlap,
+        fp32=records[0].links[-1].agreement,
+        int8=records[1].links[-1].agreement,
         int8_refused=records[1].forced,
     )
 
@@ -120,10 +111,10 @@ def _line(row: Row) -> str:
         str(row.figures.dimension),
         str(row.figures.size),
         f"{row.figures.parameters:.1f} M",
-        " / ".join(_short(one) for one in row.megabytes),
+        " / ".join(map(_short, row.megabytes)),
         *spent,
-        f"{row.cosine_min:.6f}",
-        f"{row.int8_cosine:.3f}, {row.int8_overlap:.2f}{' (refused)' if row.int8_refused else ''}",
+        f"{row.fp32.cosine_min:.6f}",
+        f"{row.int8.cosine_p50:.3f}, {row.int8.neighbour_overlap:.2f}{' (refused)' if row.int8_refused else ''}",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -1,40 +1,39 @@
-"""Is a model file what it says it is: its seal, its card, its weights, and its vectors beside those of torch."""
+"""Verify a model file: its checksum, its card, its weights, and its vectors beside those of torch."""
 
 from pathlib import Path
 
 import onnx
 
 from cbir.errors import CbirError, UsageError
-from cbir.models.sealed import Agreement, Embedder, ModelCard
+from cbir.models.card import Agreement, ModelCard
+from cbir.models.embedder import Embedder
 
-from ..backbone import InputChoice, Loaded, load_backbone, torch_vectors
+from ..backbone import Loaded, load_backbone, torch_vectors
 from ..convert.head_graph import apply_head, read_head
-from ..zoo import BACKBONES, TIMM_PREFIX, find_backbone
-from .parity import LIMITS, Pictures, agree, file_vectors, require, sample_pictures, shortfall
-
-PICTURES = 64
+from ..convert.parity import LIMITS, agree, file_vectors, require, sample_images, shortfall
+from ..zoo import BACKBONES, TIMM_PREFIX, InputChoice, find_backbone
 
 
 def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]:
-    """Return a model file's card and how its vectors agree with torch's, on 64 pictures of the sample.
+    """Return a model file's card and how its vectors agree with torch's, on 64 images of the sample.
 
     Args:
         path: The file.
-        weights: Where its weights are; None is where its card says they come from.
+        weights: Where its weights are; None is the origin that its card names.
 
     Raises:
-        UsageError: It is no model file, or its weights cannot be had.
+        UsageError: It is not a model file, or its weights cannot be had.
         CbirError: It is damaged, is not what its card says, or differs from torch.
     """
     embedder = Embedder(path, provider="cpu")
     card = embedder.card
     loaded = _in_torch(path, card, weights)
-    pictures: Pictures = sample_pictures(PICTURES)
-    expected = torch_vectors(loaded, pictures.files)
+    images = sample_images(64)
+    expected = torch_vectors(loaded, images.files)
     head = read_head(onnx.load(path))
     if head is not None:
         expected = apply_head(head, expected)
-    agreement = agree(expected, file_vectors(embedder, pictures.files), pictures.labels)
+    agreement = agree(expected, file_vectors(embedder, images.files), images.labels)
     forced = card.to_torch is not None and shortfall(card.to_torch, LIMITS[card.precision])
     why = "its card says so, it was forced" if forced else f"{path} is not the {card.backbone} that it says it is"
     require(agreement, card.precision, why)
@@ -42,7 +41,7 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
 
 
 def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
-    """Return the backbone that a card names, after holding what the card says against it."""
+    """Return the backbone that a card names, after checking the card against it."""
     name = card.backbone or card.name
     backbone = find_backbone(name if name in BACKBONES else TIMM_PREFIX + name.removeprefix(TIMM_PREFIX))
     origin = card.weights.partition(":")[0]
@@ -60,12 +59,12 @@ def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
             f"{path} was made of weights with SHA-256 {card.weights_sha256 or 'none'}, those of"
             f" {loaded.weights.origin} have {loaded.weights.sha256 or 'none'}"
         )
-    told = {
+    claims = {
         "input rule": (card.input, loaded.rule),
         "mean": (card.mean, tuple(loaded.config["mean"])),
         "deviation": (card.std, tuple(loaded.config["std"])),
     }
-    for what, (ours, theirs) in told.items():
-        if ours != theirs:
-            raise CbirError(f"{path}: its {what} is {ours}, that of {backbone.name} is {theirs}")
+    for name, (claimed, actual) in claims.items():
+        if claimed != actual:
+            raise CbirError(f"{path}: its {name} is {claimed}, that of {backbone.name} is {actual}")
     return loaded

