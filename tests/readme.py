@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cbir.bench.core.comparable_metrics import store_name
-from cbir.bench.report.document import Table, table_as_markdown
-from cbir.bench.report.model_sections import model_names
+from cbir.bench.accuracy.view import model_names
+from cbir.bench.core.document import Table
+from cbir.bench.core.stores import store_name
+from cbir.bench.report.render import table_as_markdown
 from cbir.bench.report.report_file import FullReport, read_report
 
 from cbir.evaluation.result_files import model_name

@@ -11,17 +11,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from cbir.bench import command
-from cbir.bench.core import exchange_files, nearest
-from cbir.bench.core.nearest import angular, exact_neighbours
-from cbir.bench.core.workload import subject_of
-from cbir.bench.parity.ranking import EPSILON, recall
-from cbir.bench.report import exchange
-from cbir.bench.report.exchange import ANN_EPSILON, cases, mean_recall
+from cbir.bench.core import ground_truth
+from cbir.bench.core.ground_truth import angular, exact_neighbours
+from cbir.bench.core.ranking import EPSILON, recall
+from cbir.bench.core.workload import workload_of
+from cbir.bench.exchange import files, measure
+from cbir.bench.exchange.measure import ANN_EPSILON, cases, mean_recall
 
 from cbir.errors import CbirError
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
-from cbir.stores.base import EmbeddedStore, open_store
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+from cbir.stores.embedded.reader import EmbeddedStore
+from cbir.stores.registry import open_store
 
 from .building import both, build, unit_vectors
 from .running import Program, runner
@@ -43,10 +45,10 @@ class Short:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def search(self, vectors: Vector, k: int, *, effort: int | None = None) -> list[list[Hit]]:
-        if effort == self._fails_at:
+    def search(self, vectors: Vector, k: int, *, params: SearchParams = DEFAULT_PARAMS) -> list[list[Hit]]:
+        if params.ef == self._fails_at:
             raise CbirError("out of order")
-        return self._store.search(vectors, min(k, self._most), effort=effort)
+        return self._store.search(vectors, min(k, self._most), params=params)
 
 
 def advance(done: int) -> None:
@@ -149,8 +151,8 @@ def test_the_results_of_ann_benchmarks(written: tuple[Path, dict[str, Any]], mad
             for row, limit in zip(distances, true_distances[:, -1], strict=True)
         ]
         assert ann_recall(true_distances, distances, K, ANN_EPSILON) == pytest.approx(np.mean(ours))
-    lists = ("cbir-faiss-2", "lists_nprobe_1")
-    assert set(found) == {("cbir-faiss-1", f"graph_ef_{K}"), lists, ("cbir-faiss-2", "lists_nprobe_2")}
+    lists = ("cbir-faiss-2", "ivf_nprobe_1")
+    assert set(found) == {("cbir-faiss-1", f"graph_ef_{K}"), lists, ("cbir-faiss-2", "ivf_nprobe_2")}
     assert found[lists]["cbir_recall"] < 1, "one list of sixteen misses neighbours"
     by_name = {(one["algorithm"], one["parameters"]): one for one in result["runs"]}
     for name, attributes in found.items():
@@ -161,19 +163,19 @@ def test_the_results_of_ann_benchmarks(written: tuple[Path, dict[str, Any]], mad
 
 
 def test_recall_is_cbirs_own_on_the_same_hits(store: EmbeddedStore) -> None:
-    subject = subject_of([store], K - 1, QUERIES, 3)
-    truth = exact_neighbours(subject, advance)
-    (found,), failed = exchange.measure(subject, cases(subject, [1]), 1, advance)
+    workload = workload_of([store], K - 1, QUERIES, 3)
+    truth = exact_neighbours(workload.truth, advance)
+    (found,), failed = measure.measure(workload, cases(workload, [1]), 1, advance)
     assert failed == []
     ours = []
-    for number, vector in enumerate(subject.vectors):
-        (hits,) = store.search(vector[None], K, effort=1)
-        (exact,) = store.search(vector[None], K, exact=True)
-        scores = subject.truth.scores(number, [hit.id for hit in hits])
-        (last,) = subject.truth.scores(number, [exact[-1].id])
+    for number, vector in enumerate(workload.vectors):
+        (hits,) = store.search(vector[None], K, params=SearchParams(ef=1))
+        (exact,) = store.search(vector[None], K, params=SearchParams(exact=True))
+        scores = workload.truth.scores(number, [hit.id for hit in hits])
+        (last,) = workload.truth.scores(number, [exact[-1].id])
         ours.append([recall(scores, last, K, epsilon) for epsilon in (ANN_EPSILON, EPSILON)])
-    theirs = ann_recall(truth.distances, found.found.distances, K, ANN_EPSILON)
-    assert [theirs, mean_recall(truth, found.found, EPSILON)] == pytest.approx(np.mean(ours, axis=0))
+    theirs = ann_recall(truth.distances, found.found(workload).distances, K, ANN_EPSILON)
+    assert [theirs, mean_recall(truth, found.found(workload), EPSILON)] == pytest.approx(np.mean(ours, axis=0))
     assert mean_recall(truth, truth, EPSILON) == 1
 
 
@@ -200,28 +202,30 @@ def test_the_files_of_vectordbbench(written: tuple[Path, dict[str, Any]]) -> Non
 
 
 def test_hits_that_are_missing_are_padded(store: EmbeddedStore) -> None:
-    subject = subject_of([Short(store, 5)], K - 1, 10, 1)
-    (found,), _ = exchange.measure(subject, cases(subject, [16]), 1, advance)
-    assert (found.found.rows[:, 5:] == -1).all()
-    assert np.isinf(found.found.distances[:, 5:]).all()
-    assert (found.found.rows[:, :5] >= 0).all()
-    assert mean_recall(exact_neighbours(subject, advance), found.found, ANN_EPSILON) == pytest.approx(5 / K)
+    workload = workload_of([Short(store, 5)], K - 1, 10, 1)
+    (found,), _ = measure.measure(workload, cases(workload, [16]), 1, advance)
+    assert (found.found(workload).rows[:, 5:] == -1).all()
+    assert np.isinf(found.found(workload).distances[:, 5:]).all()
+    assert (found.found(workload).rows[:, :5] >= 0).all()
+    assert mean_recall(exact_neighbours(workload.truth, advance), found.found(workload), ANN_EPSILON) == pytest.approx(
+        5 / K
+    )
 
 
 def test_a_failed_width_says_why_and_has_no_figures(store: EmbeddedStore) -> None:
-    subject = subject_of([Short(store, K, fails_at=2)], K - 1, 10, 1)
-    found, failed = exchange.measure(subject, cases(subject, [1, 2, 4]), 1, advance)
-    assert [one.parameters for one in found] == ["lists_nprobe_1", "lists_nprobe_4"]
-    assert [(one.parameters, one.failed) for one in failed] == [("lists_nprobe_2", "out of order")]
+    workload = workload_of([Short(store, K, fails_at=2)], K - 1, 10, 1)
+    found, failed = measure.measure(workload, cases(workload, [1, 2, 4]), 1, advance)
+    assert [one.parameters for one in found] == ["ivf_nprobe_1", "ivf_nprobe_4"]
+    assert [(one.parameters, one.failed) for one in failed] == [("ivf_nprobe_2", "out of order")]
 
 
 def test_exact_neighbours_in_blocks(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = subject_of([store], K - 1, QUERIES, 1)
-    whole = exact_neighbours(subject, advance)
-    monkeypatch.setattr(nearest, "_CELLS", 3 * COUNT)
-    parts = exact_neighbours(subject, advance)
+    workload = workload_of([store], K - 1, QUERIES, 1)
+    whole = exact_neighbours(workload.truth, advance)
+    monkeypatch.setattr(ground_truth, "_CELLS", 3 * COUNT)
+    parts = exact_neighbours(workload.truth, advance)
     assert (parts.rows == whole.rows).all()
-    everything = replace(subject, truth=replace(subject.truth, k=COUNT - 1))
+    everything = replace(workload.truth, k=COUNT - 1)
     assert np.sort(exact_neighbours(everything, advance).rows, axis=1).tolist() == [list(range(COUNT))] * QUERIES
 
 
@@ -249,7 +253,7 @@ def test_a_disk_that_fails_leaves_no_half_file(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exchange_files, "sync", full)
+    monkeypatch.setattr(files, "sync", full)
     for format_, name in (("hdf5", "made.hdf5"), ("parquet", "train.parquet")):
         code, _, err = run("exchange", tmp_path / format_, "--store", both(made)[1], *ASKED, "--format", format_)
         assert (code, err.count("\n")) == (1, 1)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from cbir.bench import command
-from cbir.bench.baselines.peer_fastembed import refit
+from cbir.bench.baselines.fastembed_worker import refit
 from cbir.bench.core.measured_process import run_child
-from cbir.bench.ingest import workload
+from cbir.bench.ingest import sample
 from cbir.bench.ingest.measure import BOUND, DURABLE, MODEL, PUBLISHED
 from PIL import Image
 
 from cbir.errors import CbirError
-from cbir.models.sealed import Embedder
+from cbir.models.embedder import Embedder
 from cbir.sources.base import SourceOptions
 
 from .running import Program, runner
@@ -164,8 +164,8 @@ def test_a_childs_memory_and_time_are_its_own() -> None:
 
 
 def test_photos_are_made_once_and_linked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(workload, "_PHOTO_SIZE", (80, 60))
-    workload._make_photos(tmp_path / "photos", 11)
+    monkeypatch.setattr(sample, "_PHOTO_SIZE", (80, 60))
+    sample._make_photos(tmp_path / "photos", 11)
     files = sorted((tmp_path / "photos").iterdir())
     assert len(files) == 11
     assert len({path.stat().st_ino for path in files}) == 8
@@ -174,8 +174,8 @@ def test_photos_are_made_once_and_linked(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_the_sample_is_spread_over_the_source(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(workload, "_SAMPLE", 10)
-    prepared = workload._prepare(tmp_path, str(folder), SourceOptions(), None, ["efficientnet_lite0"])
+    monkeypatch.setattr(sample, "_SAMPLE", 10)
+    prepared = sample.prepare(tmp_path, str(folder), SourceOptions(), None, ["efficientnet_lite0"])
     names = sorted(path.name for path in folder.iterdir() if path.stem != "broken")
     written = sorted((tmp_path / "pictures").iterdir())
     assert prepared.sample == len(written) == 10

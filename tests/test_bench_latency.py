@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cbir.bench import command
-from cbir.bench.accuracy.classes import choose_classes
-from cbir.bench.core.workload import Subject, open_subject
-from cbir.bench.ingest import stages
-from cbir.bench.latency import cold, open_loop, sweep
+from cbir.bench.core.metrics import Summary
+from cbir.bench.core.stores import efforts_of
+from cbir.bench.core.timing import times
+from cbir.bench.core.workload import Workload, open_workload
+from cbir.bench.latency import cold, open_loop, stages, sweep
+from cbir.bench.latency.measure import choose_classes
 from cbir.bench.latency.sweep import Point, front
-from cbir.bench.report.summary import Summary
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.errors import CbirError
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
-from cbir.stores.base import Store
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
 
 from .building import both, store_options, unit_vectors
 from .running import Program, runner
@@ -38,8 +39,8 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def subject(urls: list[str]) -> Iterator[Subject]:
-    with open_subject(urls, "made", 5, 30, 1, Settings()) as opened:
+def workload(urls: list[str]) -> Iterator[Workload]:
+    with open_workload(urls, "made", 5, 30, 1, Settings()) as opened:
         yield opened
 
 
@@ -67,23 +68,25 @@ class Stalling:
 class Failing(Stalling):
     """A store that fails at one width of search."""
 
-    def search(self, vectors: Vector, k: int, **how: object) -> list[list[Hit]]:
-        if how.get("effort") == 40:
+    def search(
+        self, vectors: Vector, k: int, *, params: SearchParams = DEFAULT_PARAMS, **how: object
+    ) -> list[list[Hit]]:
+        if params.ef == 40:
             raise CbirError("the server has gone")
-        return self._store.search(vectors, k, **how)  # type: ignore[arg-type]
+        return self._store.search(vectors, k, params=params, **how)  # type: ignore[arg-type]
 
 
-def measured(subject: Subject, efforts: Sequence[int], rounds: int = 2) -> list[sweep.Curve]:
+def measured(workload: Workload, efforts: Sequence[int], rounds: int = 2) -> list[sweep.Curve]:
     heard: list[int] = []
-    classes = choose_classes(subject, "kind")
-    curves, noise = sweep.measure(subject, efforts, classes, [1, 2], rounds, heard.append)
-    assert sum(heard) <= sweep.steps(subject, efforts, len(classes), [1, 2], rounds)
+    classes = choose_classes(workload, "kind")
+    curves, noise = sweep.measure(workload, efforts, classes, [1, 2], rounds, heard.append)
+    assert sum(heard) <= sweep.steps(workload, efforts, len(classes), [1, 2], rounds)
     assert 0 < noise.kernel_ms.lowest <= noise.kernel_ms.median <= noise.kernel_ms.highest
     return curves
 
 
-def test_a_wider_search_finds_more(subject: Subject) -> None:
-    for curve in measured(subject, [6, 24, 200]):
+def test_a_wider_search_finds_more(workload: Workload) -> None:
+    for curve in measured(workload, [6, 24, 200]):
         narrow, middle, wide = curve.points
         assert (curve.knob, [one.effort for one in curve.points]) == ("ef", [6, 24, 200])
         means = [one.ann_recall_at_k.mean for one in (narrow, middle, wide) if one.ann_recall_at_k]
@@ -96,22 +99,22 @@ def test_a_wider_search_finds_more(subject: Subject) -> None:
         assert wide.raw_ms and wide.ratio
 
 
-def test_widths_that_cannot_hold_the_hits_are_widened(subject: Subject) -> None:
-    assert sweep.efforts_of(subject.infos[0], [1, 2, 50], 5) == [6, 50]
-    assert sweep.efforts_of(subject.infos[0], [], 20)[:2] == [21, 24]
+def test_widths_that_cannot_hold_the_hits_are_widened(workload: Workload) -> None:
+    assert efforts_of(workload.infos[0], [1, 2, 50], 5) == [6, 50]
+    assert efforts_of(workload.infos[0], [], 20)[:2] == [21, 24]
 
 
-def test_a_case_that_fails_says_why_and_has_no_figures(subject: Subject) -> None:
-    stores = [Failing(subject.stores[0], 0, 0), subject.stores[1]]
-    broken = Subject(**{**{name: getattr(subject, name) for name in Subject.__dataclass_fields__}, "stores": stores})
+def test_a_case_that_fails_says_why_and_has_no_figures(workload: Workload) -> None:
+    stores = [Failing(workload.stores[0], 0, 0), workload.stores[1]]
+    broken = Workload(**{**{name: getattr(workload, name) for name in Workload.__dataclass_fields__}, "stores": stores})
     first, second = measured(broken, [20, 40])
     assert first.points[1] == Point(40, "the server has gone")
     assert not first.points[0].failed and not any(one.failed for one in second.points)
 
 
 def point(recall: float, milliseconds: float) -> Point:
-    times = sweep.times([milliseconds])
-    return Point(1, ann_recall_at_k=Summary(recall, recall, recall, None, 0), search_ms=times)
+    spent = times([milliseconds])
+    return Point(1, ann_recall_at_k=Summary(recall, recall, recall, None, 0), search_ms=spent)
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.8, 0.9, 1.0]), st.sampled_from([1.0, 2.0, 4.0])), min_size=1))
@@ -128,9 +131,9 @@ def test_what_failed_is_on_no_front() -> None:
     assert (failed.on_front, good.on_front) == (False, True)
 
 
-def test_an_open_loop_counts_a_stall_for_all_who_came_meanwhile(subject: Subject) -> None:
+def test_an_open_loop_counts_a_stall_for_all_who_came_meanwhile(workload: Workload) -> None:
     due = open_loop.arrivals(100, 1.0, 1)
-    began, ended = open_loop.run(Stalling(subject.stores[1], 20, 0.4), subject, due, 1)  # type: ignore[arg-type]
+    began, ended = open_loop.run(Stalling(workload.stores[1], 20, 0.4), workload, due, 1)  # type: ignore[arg-type]
     response, service = ended - due, ended - began
     assert (response > 0.1).sum() >= 20, "some 40 were due in 0.4 seconds"
     assert (service > 0.1).sum() <= 3, "a closed loop hears of one"
@@ -138,9 +141,9 @@ def test_an_open_loop_counts_a_stall_for_all_who_came_meanwhile(subject: Subject
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_every_arrival_is_answered_once_and_never_early(subject: Subject, threads: int) -> None:
+def test_every_arrival_is_answered_once_and_never_early(workload: Workload, threads: int) -> None:
     due = open_loop.arrivals(200, 0.5, 3)
-    began, ended = open_loop.run(subject.stores[1], subject, due, threads)
+    began, ended = open_loop.run(workload.stores[1], workload, due, threads)
     assert len(due) == 100 and due[-1] == pytest.approx(0.5)
     assert (began >= due).all() and (ended > began).all()
 
@@ -152,13 +155,13 @@ def test_arrivals_are_random_and_repeatable() -> None:
     assert (gaps > 0).all() and 0.7 < gaps.std() / gaps.mean() < 1.3, "those of a Poisson process vary as their mean"
 
 
-def test_a_store_that_fails_in_the_open_loop_says_why(subject: Subject) -> None:
+def test_a_store_that_fails_in_the_open_loop_says_why(workload: Workload) -> None:
     class Gone(Stalling):
         def search(self, vectors: Vector, k: int, **how: object) -> list[list[Hit]]:
             raise CbirError("the server has gone")
 
-    stores = [Gone(subject.stores[0], 0, 0)]
-    broken = Subject(**{**{name: getattr(subject, name) for name in Subject.__dataclass_fields__}, "stores": stores})
+    stores = [Gone(workload.stores[0], 0, 0)]
+    broken = Workload(**{**{name: getattr(workload, name) for name in Workload.__dataclass_fields__}, "stores": stores})
     rates = open_loop.measure(broken, 0, 100, 2, 0.1, lambda done: None)
     assert {one.failed for one in rates} == {"the server has gone"}
     assert all(one.response_ms is None for one in rates)
@@ -173,8 +176,8 @@ def test_the_first_searches_are_those_of_a_process_of_its_own(urls: list[str]) -
 
 
 def test_stages_add_up(index: Path) -> None:
-    with open_subject(both(index), None, 5, 8, 1, Settings()) as subject:
-        found = stages.measure(subject, Settings())
+    with open_workload(both(index), None, 5, 8, 1, Settings()) as workload:
+        found = stages.measure(workload, Settings())
     for one in found:
         assert sum(one.shares.values()) == pytest.approx(1)
         assert one.embedding_ms == pytest.approx(sum(one.parts_ms.values()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cbir.bench import command
-from cbir.bench.report.models import measure
+from cbir.bench.models.measure import measure
 
 from .running import Program, runner
 

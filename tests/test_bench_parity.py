@@ -12,20 +12,23 @@ from typing import Any
 
 import pytest
 from cbir.bench import command
+from cbir.bench.core import console
 from cbir.bench.core.ground_truth import answer
-from cbir.bench.core.workload import EXACT, ORDINARY, Subject, ask, how, notes, open_subject, subject_of
+from cbir.bench.core.ranking import recall
+from cbir.bench.core.results import write_json
+from cbir.bench.core.stores import labels
+from cbir.bench.core.workload import EXACT, ORDINARY, Workload, ask, how, notes, open_workload, workload_of
 from cbir.bench.parity import measure
-from cbir.bench.parity.ranking import recall
 from cbir.bench.parity.view import parity_json, worst_pictures
-from cbir.bench.report import report
-from cbir.bench.report.report import labels, write_json
 from PIL import Image
 
 from cbir.errors import CbirError, UsageError
-from cbir.models.sealed import ModelRef
+from cbir.models.card import ModelRef
 from cbir.records import Hit, Vector, point_id
 from cbir.settings import Settings
-from cbir.stores.base import EmbeddedStore, StoreInfo, open_store
+from cbir.stores.base import StoreInfo
+from cbir.stores.embedded.reader import EmbeddedStore
+from cbir.stores.registry import open_store
 
 from .building import both, build, store_options, unit_vectors
 from .running import Program, runner
@@ -44,8 +47,8 @@ class Altered:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def search(self, vectors: Vector, k: int, *, exact: bool = False, **how: Any) -> list[list[Hit]]:
-        return [self._alter(hits) for hits in self._store.search(vectors, k, exact=exact, **how)]
+    def search(self, vectors: Vector, k: int, **how: Any) -> list[list[Hit]]:
+        return [self._alter(hits) for hits in self._store.search(vectors, k, **how)]
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +72,18 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return runner(monkeypatch, capsys, command.main, "cbir-bench")
 
 
-def measured(subject: Subject) -> measure.Parity:
-    return measure.measure(subject, lambda done: None)
+def measured(workload: Workload) -> measure.Parity:
+    return measure.measure(workload, lambda done: None)
 
 
 def altered(store: EmbeddedStore, alter: Callable[[list[Hit]], list[Hit]], k: int = 5) -> measure.Parity:
     """The result for a store beside its altered self."""
-    return measured(subject_of([store, Altered(store, alter)], k, 40, 1))
+    return measured(workload_of([store, Altered(store, alter)], k, 40, 1))
 
 
 def test_real_stores_agree(index: Path) -> None:
-    with open_subject(both(index), None, 10, 50, 42, Settings()) as subject:
-        found = measured(subject)
+    with open_workload(both(index), None, 10, 50, 42, Settings()) as workload:
+        found = measured(workload)
     assert [(one.store, one.mode) for one in found.oracle] == [
         (url, mode) for url in both(index) for mode in (ORDINARY, EXACT)
     ]
@@ -97,31 +100,31 @@ def test_real_stores_agree(index: Path) -> None:
 
 
 def test_queries_do_not_depend_on_the_order_of_stores(made: Path) -> None:
-    with open_subject(both(made), "made", 5, 30, 3, Settings()) as subject:
-        first = list(subject.queries)
-    with open_subject(both(made)[::-1], "made", 5, 30, 3, Settings()) as subject:
-        assert list(subject.queries) == first
-    with open_subject(both(made), "made", 5, 30, 4, Settings()) as subject:
-        assert list(subject.queries) != first
-    with open_subject(both(made), "made", 5, 10 * COUNT, 4, Settings()) as subject:
-        assert len(set(subject.queries)) == len(subject.queries) == COUNT
+    with open_workload(both(made), "made", 5, 30, 3, Settings()) as workload:
+        first = list(workload.queries)
+    with open_workload(both(made)[::-1], "made", 5, 30, 3, Settings()) as workload:
+        assert list(workload.queries) == first
+    with open_workload(both(made), "made", 5, 30, 4, Settings()) as workload:
+        assert list(workload.queries) != first
+    with open_workload(both(made), "made", 5, 10 * COUNT, 4, Settings()) as workload:
+        assert len(set(workload.queries)) == len(workload.queries) == COUNT
 
 
 def test_a_query_is_no_hit_of_itself(store: EmbeddedStore) -> None:
-    subject = subject_of([store], 1, COUNT, 0)
-    ordinary, exact = measured(subject).oracle
+    workload = workload_of([store], 1, COUNT, 0)
+    ordinary, exact = measured(workload).oracle
     assert exact.ann_recall_at_k.worst == 1, "its own score would not pass for the neighbour's"
     assert exact.score_difference.worst is not None
     assert exact.score_difference.worst < 1e-5
     assert exact.self_missing == ordinary.self_missing == 1, "one of three copies is not among two hits"
-    tied = dict(zip(subject.queries, subject.truth.tied, strict=True))
+    tied = dict(zip(workload.queries, workload.truth.tied, strict=True))
     assert all(tied[point_id("set", copy)] for copy in ("7", "8", "9")), "two others are equally good"
     assert sum(tied.values()) < 20
 
 
 def test_lists_that_are_not_all_searched_miss(made: Path) -> None:
-    with open_subject([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 100, 1, Settings()) as subject:
-        found = measured(subject)
+    with open_workload([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 100, 1, Settings()) as workload:
+        found = measured(workload)
     lists, exact = found.oracle[:2]
     assert lists.searched == "lists (nprobe=1)"
     assert lists.ann_recall_at_k.mean is not None
@@ -207,7 +210,7 @@ class OtherIds(Altered):
 )
 def test_stores_with_other_points_are_refused(store: EmbeddedStore, kind: type[Altered], reason: str) -> None:
     with pytest.raises(UsageError, match=f"do not hold the same points of made: .*{reason}"):
-        subject_of([store, kind(store, lambda hits: hits)], 5, 40, 1)
+        workload_of([store, kind(store, lambda hits: hits)], 5, 40, 1)
 
 
 def test_other_counts_end_in_one_line(made: Path, tmp_path: Path, run: Program) -> None:
@@ -254,9 +257,9 @@ def test_too_few_points(tmp_path: Path, run: Program) -> None:
 
 def test_more_hits_than_points(tmp_path: Path) -> None:
     build(both(tmp_path / "index"), VECTORS[:12])
-    with open_subject(both(tmp_path / "index"), None, 50, 20, 1, Settings()) as subject:
-        found = measured(subject)
-    assert (subject.k, len(subject.queries)) == (11, 12)
+    with open_workload(both(tmp_path / "index"), None, 50, 20, 1, Settings()) as workload:
+        found = measured(workload)
+    assert (workload.k, len(workload.queries)) == (11, 12)
     assert {one.ann_recall_at_k.worst for one in found.oracle} == {1.0}
 
 
@@ -340,9 +343,9 @@ def test_the_help_names_the_defaults(run: Program) -> None:
 def test_a_narrow_terminal_gets_the_tables_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    assert report.new_console().width == report.WIDTH
+    assert console.new_console().width == console.WIDTH
     monkeypatch.setenv("COLUMNS", "180")
-    assert report.new_console().width == 180
+    assert console.new_console().width == 180
 
 
 def test_how_and_labels(store: EmbeddedStore) -> None:
@@ -352,17 +355,17 @@ def test_how_and_labels(store: EmbeddedStore) -> None:
     assert how(other, ORDINARY) == "graph (1,500 of 2,000 points indexed)"
     assert how(info, EXACT) == how(replace(info, access="scan"), ORDINARY) == "scan"
     assert labels([info, server, other]) == {"edge:a": "edge 1", "http://localhost:6333": "server", "edge:b": "edge 2"}
-    subject = replace(subject_of([store], 5, 10, 1), infos=[info])
-    assert any("WARNING: edge:a has 1,500 of 2,000 points in its graph" in note for note in notes(subject))
+    workload = replace(workload_of([store], 5, 10, 1), infos=[info])
+    assert any("WARNING: edge:a has 1,500 of 2,000 points in its graph" in note for note in notes(workload))
 
 
 def test_every_depth_is_measured_against_its_own_exact_answer(made: Path) -> None:
-    with open_subject([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 20, 40, 1, Settings()) as subject:
-        found = measured(subject)
-        ids, vectors = list(subject.truth.position), subject.truth.vectors
-        (rankings, _) = (ask(subject, one, ORDINARY, lambda done: None).rankings for one in subject.stores)
+    with open_workload([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 20, 40, 1, Settings()) as workload:
+        found = measured(workload)
+        ids, vectors = list(workload.truth.position), workload.truth.vectors
+        (rankings, _) = (ask(workload, one, ORDINARY, lambda done: None).rankings for one in workload.stores)
         for at in found.oracle[0].by_k:
-            truth = answer(ids, vectors, subject.truth.queries, at.k)
+            truth = answer(ids, vectors, workload.truth.queries, at.k)
             recalls = [
                 recall(truth.scores(number, one.ids[: at.k]), float(truth.threshold[number]), at.k)
                 for number, one in enumerate(rankings)
@@ -382,8 +385,8 @@ def test_every_depth_is_measured_against_its_own_exact_answer(made: Path) -> Non
 
 
 def test_the_queries_that_differ_most(made: Path) -> None:
-    with open_subject([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 40, 1, Settings()) as subject:
-        found = measured(subject)
+    with open_workload([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 40, 1, Settings()) as workload:
+        found = measured(workload)
     worst = found.oracle[0].worst
     assert [one.rbo for one in worst] == sorted(one.rbo for one in worst if one.rbo is not None)
     assert (len(worst), worst[0].rbo) == (5, found.oracle[0].by_k[-1].rbo.worst)
@@ -399,10 +402,10 @@ def test_the_queries_that_differ_most(made: Path) -> None:
 
 
 def test_pictures_of_the_queries_that_differ_most(index: Path) -> None:
-    with open_subject(both(index)[:1], None, 15, 10, 42, Settings()) as subject:
-        opened = subject.stores[0]
+    with open_workload(both(index)[:1], None, 15, 10, 42, Settings()) as workload:
+        opened = workload.stores[0]
         assert isinstance(opened, EmbeddedStore)
-        turned = subject_of([opened, Altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 15, 10, 42)
+        turned = workload_of([opened, Altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 15, 10, 42)
         found = measured(turned)
         pictures = worst_pictures(turned, found)
         plain, shown = parity_json(turned, found), parity_json(turned, found, pictures)

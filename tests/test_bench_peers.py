@@ -10,9 +10,8 @@ from cbir.bench import command
 from cbir.bench.baselines import search
 from cbir.bench.baselines.search import Candidate, Width
 from cbir.bench.baselines.view import behind, fastest
-from cbir.bench.ingest.measure import Spread
-from cbir.bench.latency.measure import times
-from cbir.bench.latency.probe import clustered
+from cbir.bench.core.synthetic import clustered
+from cbir.bench.core.timing import Spread, times
 
 from .building import both, store_options
 from .running import Program, runner

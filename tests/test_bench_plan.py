@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cbir.bench import command
 from cbir.bench.capacity import predict
+from cbir.bench.capacity.pictures import Pictures, time_pictures
 from cbir.bench.capacity.plan import (
     LAYOUTS,
     Asked,
@@ -23,28 +24,32 @@ from cbir.bench.capacity.plan import (
     shard_count,
     size,
 )
-from cbir.bench.capacity.plan_report import amount, duration, number, short
-from cbir.bench.capacity.predict import Engine, Probe, check_engines, name_of, parse_engines
+from cbir.bench.capacity.predict import Probe, Probed, check_engines
 from cbir.bench.capacity.predict import predict as predicted
-from cbir.bench.latency.probe import Costs, Run, apart, clustered, write_log
-from cbir.bench.parity.images import Pictures, made_up_pictures, time_pictures
+from cbir.bench.capacity.probe import Costs, Run, write_log
+from cbir.bench.capacity.view import amount, duration, number, short
+from cbir.bench.core.measured_process import apart
+from cbir.bench.core.stores import engine_of
+from cbir.bench.core.synthetic import clustered, made_up_images
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.errors import CbirError, UsageError
-from cbir.index.memory import peak_memory
 from cbir.index.vector_log import VectorLog
-from cbir.models.sealed import Embedder, cores
+from cbir.models.embedder import Embedder
+from cbir.models.runtime import cores
 from cbir.settings import Settings
 from cbir.stores.embedded import faiss_index
+from cbir.stores.embedded.build import peak_memory
 from cbir.stores.qdrant.server import server_options
+from cbir.stores.url import parse
 
 from .running import Program, runner
 
 PICTURES = Pictures(100, "made up", 0.01, 50_000.0, 6_000.0, 150.0, 8.0)
 HALF = Run(20_000, Costs(10.0, 25e6, 270e6, 200e6, 1.0), 2.0, 6.0, "graph", 1.0)
 WHOLE = Run(40_000, Costs(24.0, 50e6, 345e6, 225e6, 1.2), 4.0, 13.0, "graph", 1.0)
-EDGE, FAISS = Engine("edge", "edge", 256, HALF, WHOLE), Engine("faiss HNSW16", "faiss", 256, HALF, WHOLE)
+EDGE, FAISS = Probed("edge", "edge", 256, HALF, WHOLE), Probed("faiss HNSW16", "faiss", 256, HALF, WHOLE)
 PROBE = Probe(1300.0, [EDGE, FAISS])
 ASKED = Asked(256, None, 128e9, 2)
 COUNTS = st.integers(1, 10**10)
@@ -120,7 +125,7 @@ def test_faiss_needs_twice_its_last_full_vector() -> None:
 
 
 @pytest.mark.parametrize("engine", [EDGE, FAISS], ids=lambda one: one.kind)
-def test_what_was_measured_is_predicted_of_itself(engine: Engine) -> None:
+def test_what_was_measured_is_predicted_of_itself(engine: Probed) -> None:
     assert predicted(engine, WHOLE.points) == WHOLE.costs
 
 
@@ -167,7 +172,7 @@ def test_the_log_and_the_number_of_cores_count() -> None:
 @given(COUNTS, st.none() | st.integers(1, 5), st.integers(32, 4096), st.floats(8e9, 2e12))
 def test_a_recommendation_can_be_made(images: int, replicas: int | None, dimension: int, node_bytes: float) -> None:
     planned = sizing(images, Asked(dimension, replicas, node_bytes, 2))
-    options = server_options(planned.url)
+    options = server_options(parse(planned.url))
     chosen = next(one for one in LAYOUTS if one.name == planned.recommended.layout)
     assert (options.shards or 1, options.replicas or 1) == (planned.shards, planned.replicas)
     assert (options.on_disk, options.quantization) == ("on_disk" in chosen.options, chosen.options.get("quantization"))
@@ -197,7 +202,7 @@ def test_another_dimension_than_the_models_is_said(embedder: Embedder) -> None:
 
 
 def test_pictures_are_measured(embedder: Embedder, photo_folder: Path) -> None:
-    items = made_up_pictures(8, 64, 48)
+    items = made_up_images(8, 64, 48)
     broken = replace(items[0], read=lambda: b"no picture")
     pictures, payload = time_pictures([*items, broken], "here", embedder, Settings())
     assert pictures.count == 8
@@ -300,7 +305,7 @@ def test_misuse_is_one_line(arguments: list[str], told: str, run: Program) -> No
 
 def test_a_check_that_no_disk_holds_is_refused() -> None:
     with pytest.raises(UsageError, match="set TMPDIR to a larger disk"):
-        check_engines(parse_engines(["edge:.", "faiss:."], 256), PROBE, 10**12, lambda done: None)
+        check_engines([engine_of(url, 256) for url in ("edge:.", "faiss:.")], PROBE, 10**12, lambda done: None)
 
 
 def test_texts() -> None:
@@ -309,5 +314,5 @@ def test_texts() -> None:
     assert [duration(one) for one in (0.01, 0.5, 5.0, 1000.0)] == ["36 s", "30 min", "5 h", "42 days"]
     assert [number(one) for one in (0.26789, 4.4561, 4456.1)] == ["0.268", "4.46", "4,456"]
     assert [amount(one) for one in (10, 1234, 5.12e9, 999.9e9)] == ["10 B", "1.23 kB", "5.12 GB", "1 TB"]
-    urls = parse_engines(["edge:.?m=32", "faiss:.?index=Flat&ef=9", "faiss:."], 64)
-    assert [name_of(url) for url in urls] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16"]
+    engines = [engine_of(url, 64) for url in ("edge:.?m=32", "faiss:.?index=Flat&ef=9", "faiss:.")]
+    assert [one.name for one in engines] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16"]

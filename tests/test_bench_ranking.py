@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 from cbir.bench.core.ground_truth import answer, copies
-from cbir.bench.parity.ranking import (
+from cbir.bench.core.metrics import Query, Summary, summarise
+from cbir.bench.core.ranking import (
     EPSILON,
     RBO_P,
     Difference,
@@ -20,7 +21,6 @@ from cbir.bench.parity.ranking import (
     recall,
     score_difference,
 )
-from cbir.bench.report.summary import Query, Summary, summarise
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cbir.bench import command
-from cbir.bench.accuracy.classes import choose_classes
 from cbir.bench.core.options import MOST_THREADS, numbers
-from cbir.bench.core.workload import Subject, open_subject, subject_of
-from cbir.bench.ingest import footprint
-from cbir.bench.latency import measure, search_during_ingest
-from cbir.bench.latency.probe import clustered
+from cbir.bench.core.synthetic import clustered
+from cbir.bench.core.timing import Times, times
+from cbir.bench.core.workload import Workload, open_workload, workload_of
+from cbir.bench.latency import footprint, measure, search_during_ingest
+from cbir.bench.latency.measure import choose_classes
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter, Match
+from cbir.progress import silent
 from cbir.records import Hit, Vector, digest
 from cbir.settings import Settings
-from cbir.stores.base import EmbeddedStore, open_store
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+from cbir.stores.embedded.reader import EmbeddedStore
+from cbir.stores.handle import StoreHandle
+from cbir.stores.registry import connect, open_store
 
 from .building import both, builder_for, points_of, store_options, unit_vectors
 from .running import Program, runner
@@ -41,7 +45,7 @@ def build_kinds(urls: list[str], vectors: Vector, kinds: Sequence[str]) -> None:
                 for point, payload in zip(points_of(vectors), payloads, strict=True)
             ]
         )
-        builder.publish(lambda name, count: lambda done: None)
+        builder.publish(silent)
     finally:
         builder.close()
 
@@ -82,39 +86,41 @@ class Wrong:
         return getattr(self._store, name)
 
     def search(
-        self, vectors: Vector, k: int, *, exact: bool = False, effort: int | None = None, where: Filter = ()
+        self, vectors: Vector, k: int, *, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
-        return self._search(self._store, vectors, k, where)
+        return self._search(self._store, vectors, k, filter)
 
 
-def measured(subject: Subject) -> list[measure.Latency]:
-    return measure.measure(subject, choose_classes(subject, "kind"), [1, 2], 2, lambda done: None)
+def measured(workload: Workload) -> list[measure.Latency]:
+    return measure.measure(workload, choose_classes(workload, "kind"), [1, 2], 2, lambda done: None)
 
 
 def test_the_classes_are_those_nearest_to_the_shares(store: EmbeddedStore) -> None:
-    subject = subject_of([store], 5, 40, 1)
-    rare, common = choose_classes(subject, "kind")
+    workload = workload_of([store], 5, 40, 1)
+    rare, common = choose_classes(workload, "kind")
     assert (rare.value, rare.points, rare.share) == ("rare", 15, 0.025)
     assert (common.value, common.points) == ("common", 245)
-    assert rare.subject.where == (Match("kind", ("rare",)),)
-    assert [one.value for one in choose_classes(subject_of([store], 20, 40, 1), "kind")] == ["common"], "15 are too few"
-    assert choose_classes(subject, "nothing") == []
+    assert rare.workload.where == (Match("kind", ("rare",)),)
+    assert [one.value for one in choose_classes(workload_of([store], 20, 40, 1), "kind")] == ["common"], (
+        "15 are too few"
+    )
+    assert choose_classes(workload, "nothing") == []
 
 
 def test_the_exact_filtered_answer(store: EmbeddedStore) -> None:
-    subject = subject_of([store], 5, 40, 1)
-    for one in choose_classes(subject, "kind"):
-        ids = [point.id for point in store.scroll(one.subject.where)]
-        assert set(one.subject.truth.position) == set(ids)
-        for number, query in enumerate(subject.queries):
+    workload = workload_of([store], 5, 40, 1)
+    for one in choose_classes(workload, "kind"):
+        ids = [point.id for point in store.scroll(one.workload.where)]
+        assert set(one.workload.truth.position) == set(ids)
+        for number, query in enumerate(workload.queries):
             others = [id_ for id_ in ids if id_ != query]
-            scores = np.sort([float(store.vectors([id_])[0] @ subject.vectors[number]) for id_ in others])[::-1]  # type: ignore[operator]
-            assert one.subject.truth.threshold[number] == pytest.approx(scores[4], abs=1e-6)
+            scores = np.sort([float(store.vectors([id_])[0] @ workload.vectors[number]) for id_ in others])[::-1]  # type: ignore[operator]
+            assert one.workload.truth.threshold[number] == pytest.approx(scores[4], abs=1e-6)
 
 
 def test_real_stores(made: Path) -> None:
-    with open_subject(both(made), None, 5, 40, 1, Settings()) as subject:
-        found = measured(subject)
+    with open_workload(both(made), None, 5, 40, 1, Settings()) as workload:
+        found = measured(workload)
     for one in found:
         assert [load.threads for load in one.loads] == [1, 2]
         for load in one.loads:
@@ -134,15 +140,15 @@ def test_real_stores(made: Path) -> None:
 def test_a_filter_that_is_ignored_is_an_error(store: EmbeddedStore) -> None:
     wrong = Wrong(store, lambda store, vectors, k, where: store.search(vectors, k))
     with pytest.raises(CbirError, match="returned a point twice, or one that was filtered out"):
-        measured(subject_of([wrong], 5, 40, 1))  # type: ignore[list-item]
+        measured(workload_of([wrong], 5, 40, 1))  # type: ignore[list-item]
 
 
 def test_a_filtered_hit_that_is_lost_is_seen(store: EmbeddedStore) -> None:
     def lossy(store: EmbeddedStore, vectors: Vector, k: int, where: Filter) -> list[list[Hit]]:
-        found = store.search(vectors, k + 1, where=where, exact=True)
+        found = store.search(vectors, k + 1, filter=where, params=SearchParams(exact=True))
         return [hits[2:] if where else hits[:k] for hits in found]
 
-    (found,) = measured(subject_of([Wrong(store, lossy)], 5, 40, 1))  # type: ignore[list-item]
+    (found,) = measured(workload_of([Wrong(store, lossy)], 5, 40, 1))  # type: ignore[list-item]
     assert found.ann_recall_at_k.mean == 1
     for part in found.filtered:
         assert part.ann_recall_at_k.mean is not None
@@ -155,18 +161,18 @@ def test_every_client_searches_its_share(store: EmbeddedStore) -> None:
 
     def noted(store: EmbeddedStore, vectors: Vector, k: int, where: Filter) -> list[list[Hit]]:
         asked.extend(vector.tobytes() for vector in vectors)
-        return store.search(vectors, k, where=where)
+        return store.search(vectors, k, filter=where)
 
-    subject = subject_of([Wrong(store, noted)], 5, 40, 1)  # type: ignore[list-item]
-    measure.measure(subject, [], [1, 3], 1, lambda done: None)
+    workload = workload_of([Wrong(store, noted)], 5, 40, 1)  # type: ignore[list-item]
+    measure.measure(workload, [], [1, 3], 1, lambda done: None)
     assert len(asked) == 4 * 40, "the recall, alone, and two loads"
-    assert {asked.count(vector.tobytes()) for vector in subject.vectors} == {4}
+    assert {asked.count(vector.tobytes()) for vector in workload.vectors} == {4}
 
 
 def test_times() -> None:
-    expected = measure.Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96), None, 5)
-    assert measure.times([4.0, 1.0, 2.0, 3.0, 5.0]) == expected
-    assert measure.times([float(one) for one in range(1001)]).p999 == pytest.approx(999)
+    expected = Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96), None, 5)
+    assert times([4.0, 1.0, 2.0, 3.0, 5.0]) == expected
+    assert times([float(one) for one in range(1001)]).p999 == pytest.approx(999)
 
 
 @pytest.fixture(scope="module")
@@ -186,17 +192,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
     """With so small an ef, a walk among the points of the class alone ends early: 0.9 of them."""
-    with open_subject([f"{large[0]}&ef=16"], None, 10, 150, 1, Settings()) as subject:
-        (common,) = choose_classes(subject, "kind")
-        found = measure.measure(subject, [common], [1], 1, lambda done: None)[0].filtered[0]
+    with open_workload([f"{large[0]}&ef=16"], None, 10, 150, 1, Settings()) as workload:
+        (common,) = choose_classes(workload, "kind")
+        found = measure.measure(workload, [common], [1], 1, lambda done: None)[0].filtered[0]
     assert (found.value, found.points) == ("common", 360)
     assert found.ann_recall_at_k.mean is not None
     assert found.ann_recall_at_k.mean > 0.97
 
 
 def test_what_memory_an_index_takes(large: list[str]) -> None:
-    with open_subject(large, None, 5, 20, 1, Settings()) as subject:
-        edge, flat = (footprint.measure(info, subject.queries, 5) for info in subject.infos)
+    with open_workload(large, None, 5, 20, 1, Settings()) as workload:
+        edge, flat = (footprint.measure(info, workload.queries, 5) for info in workload.infos)
     assert edge is not None
     assert flat is not None
     assert (edge.share, flat.share) == (pytest.approx(1, abs=0.1), pytest.approx(1, abs=0.1))
@@ -270,9 +276,9 @@ def test_beside_an_ingest(
 
 def test_a_search_that_fails_meanwhile_is_counted(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_during_ingest, "_TURN_SECONDS", 0.01)
-    stores = [search_during_ingest._Live(url, "made", Settings()) for url in both(made)]
-    wrong = Wrong(stores[1].store, lambda store, vectors, k, where: [hits[1:] for hits in store.search(vectors, k)])  # type: ignore[arg-type]
-    stores[1].store = wrong  # type: ignore[assignment]
+    stores = [StoreHandle(connect(url, Settings()), "made") for url in both(made)]
+    wrong = Wrong(stores[1].get(), lambda store, vectors, k, where: [hits[1:] for hits in store.search(vectors, k)])  # type: ignore[arg-type]
+    stores[1]._store = wrong  # type: ignore[assignment]
     clients = search_during_ingest._Clients(stores, VECTORS[:20], 5)
     with clients.running(2):
         while not all(clients.found):

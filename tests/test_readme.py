@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from cbir.bench.core.report_writer import document
-from cbir.bench.report.document import as_html, as_markdown
+from cbir.bench.report.render import as_html, as_markdown
 from cbir.bench.report.report_file import read_report
+from cbir.bench.report.report_writer import document
 
 from .readme import BLOCKS, README, REPORT, names_of_blocks, outside_of_blocks, rewritten
 

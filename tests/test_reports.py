@@ -71,7 +71,7 @@ def test_a_report_that_cannot_be_kept_costs_a_line_and_not_the_result(
     code, out, err = run("parity", "--store", both(tmp_path / "index")[0], "-k", "5", "--queries", "5", "--json", "-")
     assert code == 0
     assert json.loads(out)["benchmark"] == "parity"
-    (told,) = (record for record in caplog.records if record.name == "cbir.bench.report.report")
+    (told,) = (record for record in caplog.records if record.name == "cbir.bench.core.results")
     assert "was not kept for the page" in told.getMessage()
     assert "see CBIR_REPORTS" in told.getMessage()
     assert "Traceback" not in err

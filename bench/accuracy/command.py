@@ -24,20 +24,17 @@ def accuracy(
 ) -> None:
     """Measure how well models find pictures of the query's class: metrics, intervals, paired tests, classes."""
     from cbir.models.sealed import DEFAULT_MODEL, find_model
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
     from cbir.sources.base import SourceOptions
 
-    from ..report.report import STDOUT, check_target, deliver
+    from ..core.console import finish
     from .run import Asked, measure
-    from .view import accuracy_json, show_accuracy
+    from .view import accuracy_json, accuracy_section
 
-    check_target(as_json)
-    settings = load_settings()
+    settings = Settings()
     files = [find_model(one) for one in dict.fromkeys(model or [DEFAULT_MODEL])]
     asked = Asked(
         source, SourceOptions(label=label, top_classes=top_classes, limit=limit), k, seed, protocol, resamples
     )
-    found = measure(files, asked, settings)
-    deliver(as_json, accuracy_json(asked, found), settings)
-    if as_json != STDOUT:
-        show_accuracy(asked, found)
+    result = accuracy_json(asked, measure(files, asked, settings))
+    finish(as_json, result, accuracy_section)

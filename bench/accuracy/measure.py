@@ -13,11 +13,11 @@ import numpy.typing as npt
 from cbir.errors import UsageError
 from cbir.evaluation.embeddings import Labelled
 from cbir.evaluation.retrieval import Rows, neighbours, split
-from cbir.models.sealed import ModelCard
+from cbir.models.card import ModelCard
 from cbir.records import Vector
 
 from ..core.metrics import means, per_query
-from ..core.significance import bootstrap, holm, interval, mcnemar, ranks, sign_flip
+from .significance import bootstrap, holm, interval, mcnemar, ranks, sign_flip
 
 SPLIT, LEAVE_ONE_OUT = "split", "leave-one-out"
 FAILING = 20
@@ -29,14 +29,8 @@ class Task:
     """Which pictures are asked for, and among which.
 
     Attributes:
-        keys: Of all pictures.
-        labels: Their classes.
-        classes: (N,) the classes as numbers, in the order of `names`.
-        names: Of the classes.
-        digests: SHA-256 of each file.
-        indexed: Rows that may be hits.
-        queries: Rows that are asked for.
-        k: Hits of each.
+        labels: The class of each image; `keys` and `digests` (SHA-256 of its file) likewise.
+        classes: (N,) the same as numbers, in the order of `names`.
     """
 
     keys: Sequence[str]
@@ -50,44 +44,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class ClassAccuracy:
-    """One class: its numbers of queries and of indexed pictures, its metrics, and what its hits are labelled."""
-
-    label: str
-    queries: int
-    indexed: int
-    metrics: dict[str, float]
-    retrieved_as: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Failing:
-    """A query whose hits are of other classes: its key and label, and those of its hits."""
-
-    key: str
-    label: str
-    hits: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
 class ModelAccuracy:
     """One model.
 
     Attributes:
-        name: Of the model.
-        precision: fp32, fp16 or int8.
-        dimension: Length of a vector.
-        megabytes: Of the file.
-        weights: Where they come from.
         training: What it was trained on besides, None for the backbone as published.
-        random_weights: Whether its figures mean nothing.
-        sha256: The file's seal.
         metrics: Means over the queries; the query itself and its exact copies are no hits.
-        intervals: 95 % of each.
         with_copies: The same means with exact copies among the hits.
         rank: 1 and the number of models that are better beyond chance.
-        classes: By number of queries.
-        failing: The worst queries.
     """
 
     name: str
@@ -102,8 +66,8 @@ class ModelAccuracy:
     intervals: dict[str, tuple[float, float]]
     with_copies: dict[str, float]
     rank: int
-    classes: list[ClassAccuracy]
-    failing: list[Failing]
+    classes: list[dict[str, Any]]
+    failing: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -111,13 +75,10 @@ class Pair:
     """Two models, by number, on the same queries.
 
     Attributes:
-        models: Their numbers.
         difference: Of their Precision@k.
         interval: 95 % of it, paired.
         p: That there is none, by flipping signs.
-        p_holm: Corrected for the number of pairs.
         p_top1: That they are right equally often with their first hit (McNemar).
-        p_top1_holm: Corrected in the same way.
         better: The number of the model that is better beyond chance, None if neither is.
     """
 
@@ -140,11 +101,7 @@ class Judged:
 
 
 def make_task(labelled: Labelled, protocol: str, seed: int, k: int) -> Task:
-    """Return the task of a set of pictures.
-
-    Raises:
-        UsageError: The pictures are too few, or of one class, or cannot be split.
-    """
+    """Return the task of a set of pictures."""
     labels = labelled.labels
     names, classes = np.unique(np.asarray(labels), return_inverse=True)
     rows = np.arange(len(labels))
@@ -163,13 +120,8 @@ def make_task(labelled: Labelled, protocol: str, seed: int, k: int) -> Task:
 def same_pictures(one: Labelled, digests: set[bytes]) -> Labelled:
     """Return the pictures of a set whose files have one of the digests."""
     kept = [at for at, digest in enumerate(one.digests) if digest in digests]
-    return Labelled(
-        one.name,
-        one.vectors[kept],
-        [one.labels[at] for at in kept],
-        [one.digests[at] for at in kept],
-        [one.keys[at] for at in kept],
-    )
+    labels, keys = ([row[at] for at in kept] for row in (one.labels, one.keys))
+    return Labelled(one.name, one.vectors[kept], labels, [one.digests[at] for at in kept], keys)
 
 
 def judge(vectors: Vector, task: Task) -> Judged:
@@ -186,7 +138,6 @@ def judge(vectors: Vector, task: Task) -> Judged:
 
 
 def _first(found: Rows, allowed: npt.NDArray[np.bool_], k: int) -> Rows:
-    """Return the first k allowed of each row, -1 where there are no more."""
     order = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
     chosen = np.take_along_axis(found, order, axis=1)
     return np.where(np.take_along_axis(allowed, order, axis=1), chosen, -1)
@@ -214,41 +165,39 @@ def values_of(judged: Judged, task: Task) -> tuple[dict[str, Any], dict[str, flo
     return values, means(kept, task.classes[task.queries], task.k)
 
 
-def by_class(judged: Judged, values: dict[str, Any], task: Task) -> list[ClassAccuracy]:
-    """Return the classes of the queries, those with most queries first."""
+def by_class(judged: Judged, values: dict[str, Any], task: Task) -> list[dict[str, Any]]:
+    """Return the classes of the queries, those with most queries first: metrics, and what their hits are labelled."""
     asked = task.classes[task.queries]
     indexed = np.bincount(task.classes[task.indexed], minlength=len(task.names))
     found = []
-    for number, name in enumerate(task.names):
+    for number in np.unique(asked).tolist():
         mine = asked == number
-        if not mine.any():
-            continue
         hits = judged.hits[mine]
         counts = np.bincount(task.classes[hits[hits >= 0]], minlength=len(task.names))
         shares = counts / max(1, counts.sum())
         order = np.argsort(-shares, kind="stable").tolist()
         found.append(
-            ClassAccuracy(
-                name,
-                int(mine.sum()),
-                int(indexed[number]),
-                {metric: float(value[mine].mean()) for metric, value in values.items()},
-                {task.names[at]: float(shares[at]) for at in order if counts[at]},
-            )
+            {
+                "label": task.names[number],
+                "queries": int(mine.sum()),
+                "indexed": int(indexed[number]),
+                "metrics": {metric: float(value[mine].mean()) for metric, value in values.items()},
+                "retrieved_as": {task.names[at]: float(shares[at]) for at in order if counts[at]},
+            }
         )
-    return sorted(found, key=lambda one: -one.queries)
+    return sorted(found, key=lambda one: -one["queries"])
 
 
-def failing(judged: Judged, values: dict[str, Any], task: Task) -> list[Failing]:
-    """Return the worst queries: the fewest hits of their class, and these the furthest down."""
+def failing(judged: Judged, values: dict[str, Any], task: Task) -> list[dict[str, Any]]:
+    """Return the worst queries (fewest hits of their class, these the furthest down), and the keys and labels found."""
     precision, first = values[f"precision_at_{task.k}"], values[f"mrr_at_{task.k}"]
     worst = [at for at in np.lexsort((task.queries, first, precision))[:FAILING].tolist() if precision[at] < 1]
     return [
-        Failing(
-            task.keys[task.queries[at]],
-            task.labels[task.queries[at]],
-            [(task.keys[hit], task.labels[hit]) for hit in judged.hits[at].tolist() if hit >= 0],
-        )
+        {
+            "key": task.keys[task.queries[at]],
+            "label": task.labels[task.queries[at]],
+            "hits": [(task.keys[hit], task.labels[hit]) for hit in judged.hits[at].tolist() if hit >= 0],
+        }
         for at in worst
     ]
 
@@ -259,43 +208,28 @@ def sure(
     """Return each model's intervals, all pairs of models, and each model's rank."""
     metrics = list(all_values[0])
     columns = np.stack([values[name] for values in all_values for name in metrics], axis=1)
-    drawn = bootstrap(columns, resamples, seed)
-    at = {
-        (model, name): model * len(metrics) + place
-        for model in range(len(all_values))
-        for place, name in enumerate(metrics)
-    }
+    drawn = bootstrap(columns, resamples, seed).reshape(resamples, len(all_values), len(metrics))
     main = f"precision_at_{task.k}"
     intervals = []
     for model in range(len(all_values)):
-        mine = {name: interval(drawn[:, at[model, name]]) for name in metrics}
+        mine = {name: interval(drawn[:, model, place]) for place, name in enumerate(metrics)}
         # weighted by the classes' shares of the queries, the mean over classes is the mean over queries
         intervals.append({**mine, f"weighted_{main}": mine[main], "main_score": mine[main]})
     numbers = list(combinations(range(len(all_values)), 2))
     if not numbers:
         return intervals, [], [1]
-    differences = np.stack([columns[:, at[a, main]] - columns[:, at[b, main]] for a, b in numbers], axis=1)
+    differences = np.stack([all_values[a][main] - all_values[b][main] for a, b in numbers], axis=1)
+    drawn_main = drawn[:, :, metrics.index(main)]
     p_values = sign_flip(differences, seed).tolist()
     top1 = [mcnemar(all_values[a]["hit_rate_at_1"] > 0, all_values[b]["hit_rate_at_1"] > 0) for a, b in numbers]
-    corrected, corrected_top1 = holm(p_values), holm(top1)
+    tested = zip(p_values, holm(p_values), top1, holm(top1), strict=True)
     pairs = []
-    for place, (a, b) in enumerate(numbers):
+    for place, ((first, second), found) in enumerate(zip(numbers, tested, strict=True)):
         difference = float(differences[:, place].mean())
-        low, high = interval(drawn[:, at[a, main]] - drawn[:, at[b, main]])
-        told = corrected[place] < _ALPHA and (low > 0 or high < 0)
-        better = (a if difference > 0 else b) if told else None
-        pairs.append(
-            Pair(
-                (a, b),
-                difference,
-                (low, high),
-                p_values[place],
-                corrected[place],
-                top1[place],
-                corrected_top1[place],
-                better,
-            )
-        )
+        low, high = interval(drawn_main[:, first] - drawn_main[:, second])
+        told = found[1] < _ALPHA and (low > 0 or high < 0)
+        better = (first if difference > 0 else second) if told else None
+        pairs.append(Pair((first, second), difference, (low, high), *found, better))
     beaten = [(pair.better, pair.models[pair.models[0] == pair.better]) for pair in pairs if pair.better is not None]
     return intervals, pairs, ranks(len(all_values), beaten)
 

@@ -1,38 +1,22 @@
 """All models of an accuracy measurement, one after the other: one model's vectors in memory at a time."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cbir import terminal
 from cbir.errors import UsageError
-from cbir.evaluation.embeddings import Labelled, embed_labelled, open_labelled
+from cbir.evaluation.embeddings import embed_labelled, open_labelled
 from cbir.evaluation.retrieval import split_name
-from cbir.models.sealed import Embedder, ModelCard
+from cbir.models.card import ModelCard
+from cbir.models.embedder import Embedder, load_embedder
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 
 from ..core.metrics import means
-from .measure import (
-    SPLIT,
-    ClassAccuracy,
-    Failing,
-    ModelAccuracy,
-    Pair,
-    Task,
-    by_class,
-    describe,
-    failing,
-    judge,
-    make_task,
-    pictures_digest,
-    same_pictures,
-    sure,
-    values_of,
-)
-
-log = logging.getLogger(__name__)
+from . import measure as judging
+from .measure import SPLIT, Judged, ModelAccuracy, Pair, Task
 
 
 @dataclass(frozen=True)
@@ -52,16 +36,10 @@ class Found:
     """What was measured.
 
     Attributes:
-        name: Of the data set.
         pictures: That all models could embed.
         left_out: Pictures with a label that one of them could not.
         copies: Pictures whose file is exactly that of an earlier one.
         digest: What tells this set of pictures, classes and roles from another.
-        indexed: Pictures that may be hits.
-        queries: Pictures that were asked for.
-        models: In the order they were given.
-        pairs: Of models.
-        warnings: What a reader must know of a model.
     """
 
     name: str
@@ -76,100 +54,73 @@ class Found:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
-class _One:
-    """What is kept of a model when its vectors are let go."""
-
-    card: ModelCard
-    sha256: str
-    megabytes: float
-    values: dict[str, Any]
-    with_copies: dict[str, float]
-    classes: list[ClassAccuracy]
-    failing: list[Failing]
-
-
 def measure(files: Sequence[Path], asked: Asked, settings: Settings) -> Found:
-    """Judge every model on the pictures that all of them could embed.
-
-    Raises:
-        UsageError: A file is no model, or the source has no labels, one class, or too few pictures.
-    """
-    embedders = [Embedder(path, threads=1) for path in files]
+    """Judge every model on the pictures that all of them could embed."""
+    embedders = [load_embedder(path, settings, threads=1) for path in files]
     twice = [one.path for at, one in enumerate(embedders) if one.sha256 in {other.sha256 for other in embedders[:at]}]
     if twice:
         raise UsageError(f"the same model twice: {twice[0]}")
     name, items = open_labelled(asked.source, asked.options)
     common: set[bytes] | None = None
-    ones: list[_One] = []
+    models: list[ModelAccuracy] = []
+    values: list[dict[str, Any]] = []
     task: Task | None = None
     digests: dict[str, bytes] = {}
-    while len(ones) < len(embedders):
-        embedder = embedders[len(ones)]
-        labelled = embed_labelled(name, items, embedder, settings, digests)
+    while len(models) < len(embedders):
+        embedder = embedders[len(models)]
+        labelled = embed_labelled(name, items, embedder, settings, digests, terminal.progress)
         digests |= zip(labelled.keys, labelled.digests, strict=True)
         there = set(labelled.digests)
-        if common is not None and not common <= there:
-            common, ones, task = common & there, [], None  # all over again, without those that this one cannot embed
+        if common is not None and not common <= there:  # all over again, without those that this one cannot embed
+            common, models, values, task = common & there, [], [], None
             continue
         common = there if common is None else common
-        labelled = same_pictures(labelled, common)
+        labelled = judging.same_pictures(labelled, common)
         if task is None:
-            task = make_task(labelled, asked.protocol, asked.seed, asked.k)
-        ones.append(_judge(labelled, task, embedder))
-    if task is None or common is None:
+            task = judging.make_task(labelled, asked.protocol, asked.seed, asked.k)
+        model, per_query = _model(judging.judge(labelled.vectors, task), task, embedder)
+        models.append(model)
+        values.append(per_query)
+    if task is None:
         raise UsageError("name a model")
-    intervals, pairs, ranked = sure([one.values for one in ones], task, asked.resamples, asked.seed)
-    asked_for = task.classes[task.queries]
+    intervals, pairs, ranked = judging.sure(values, task, asked.resamples, asked.seed)
     models = [
-        ModelAccuracy(
-            name=one.card.name,
-            precision=one.card.precision,
-            dimension=one.card.dimension,
-            megabytes=one.megabytes,
-            weights=one.card.weights,
-            training=describe(one.card),
-            random_weights=one.card.random_weights,
-            sha256=one.sha256,
-            metrics=means(one.values, asked_for, asked.k),
-            intervals=bounds,
-            with_copies=one.with_copies,
-            rank=rank,
-            classes=one.classes,
-            failing=one.failing,
-        )
-        for one, bounds, rank in zip(ones, intervals, ranked, strict=True)
+        replace(model, intervals=bounds, rank=rank)
+        for model, bounds, rank in zip(models, intervals, ranked, strict=True)
     ]
     return Found(
         name=name,
         pictures=len(task.labels),
         left_out=len(items) - len(task.labels),
         copies=len(task.digests) - len(set(task.digests)),
-        digest=pictures_digest(task),
+        digest=judging.pictures_digest(task),
         indexed=len(task.indexed),
         queries=len(task.queries),
         models=models,
         pairs=pairs,
-        warnings=[warning for one in ones for warning in _warnings(one.card, name, asked)],
+        warnings=[warning for one in embedders for warning in _warnings(one.card, name, asked)],
     )
 
 
-def _judge(labelled: Labelled, task: Task, embedder: Embedder) -> _One:
-    judged = judge(labelled.vectors, task)
-    values, with_copies = values_of(judged, task)
-    return _One(
-        card=embedder.card,
-        sha256=embedder.sha256,
+def _model(judged: Judged, task: Task, embedder: Embedder) -> tuple[ModelAccuracy, dict[str, Any]]:
+    card = embedder.card
+    values, with_copies = judging.values_of(judged, task)
+    found = ModelAccuracy(
+        **{name: getattr(card, name) for name in ("name", "precision", "dimension", "weights", "random_weights")},
         megabytes=embedder.path.stat().st_size / 1e6,
-        values=values,
+        training=judging.describe(card),
+        sha256=embedder.sha256,
+        metrics=means(values, task.classes[task.queries], task.k),
+        intervals={},
         with_copies=with_copies,
-        classes=by_class(judged, values, task),
-        failing=failing(judged, values, task),
+        rank=0,
+        classes=judging.by_class(judged, values, task),
+        failing=judging.failing(judged, values, task),
     )
+    return found, values
 
 
 def _warnings(card: ModelCard, data: str, asked: Asked) -> list[str]:
-    """Return why a model's figures are not what they seem."""
     found = []
     if card.random_weights:
         found.append(f"WARNING: {card.name} has random weights; its figures mean nothing.")

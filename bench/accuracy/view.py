@@ -1,25 +1,29 @@
-"""What `accuracy` measured, as tables for people and as JSON for programs."""
+"""What `accuracy` measured, as JSON for programs and as a section for people."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-from rich.table import Table
+from cbir.evaluation.result_files import model_name
 
-from cbir.evaluation.result_files import machine
-
-from ..core.metrics import definitions
-from ..core.significance import FLIPS, LEVEL
-from ..report.model_sections import model_names
-from ..report.report import FORMAT, new_console, new_table
-from .measure import SPLIT, ModelAccuracy
+from ..core.document import Part, Ranges, Result, Section, Table, share
+from ..core.metrics import definitions, table_columns
+from ..core.results import envelope
+from .measure import SPLIT
 from .run import Asked, Found
+from .significance import FLIPS, LEVEL
 
-_MOST_PAIRS = 40
-_MOST_CLASSES = 30
-_MOST_CONFUSED = 8
+_PUBLISHED = (
+    ("ResNet-18", 0.9651, 0.9778, 0.9651, 0.9848),
+    ("ShuffleNet-V2", 0.9666, 0.9796, 0.9666, 0.9862),
+    ("EfficientNet-B0", 0.9695, 0.9794, 0.9695, 0.9865),
+    ("MobileNetV3", 0.9701, 0.9805, 0.9700, 0.9867),
+    ("SqueezeNet", 0.9610, 0.9767, 0.9610, 0.9837),
+    ("ConvNeXt-Tiny", 0.9739, 0.9816, 0.9739, 0.9873),
+)
+"""Precision@5, retrieval accuracy, weighted Precision@5 and MRR of the published comparison whose protocol this is."""
+_DATA, _K = "fashion-product-images-small", 5
+_MOST_CLASSES = 20
 
 
 def accuracy_json(asked: Asked, found: Found) -> dict[str, Any]:
@@ -30,15 +34,11 @@ def accuracy_json(asked: Asked, found: Found) -> dict[str, Any]:
         **{name: getattr(asked, name) for name in ("k", "seed", "protocol", "resamples")},
     }
     return {
-        "benchmark": "accuracy",
-        "format": FORMAT,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **envelope("accuracy", ("cbir", "onnxruntime", "numpy", "pillow")),
         "settings": settings,
         "definitions": definitions(asked.k),
         **asdict(found),
         "notes": accuracy_notes(asked, found),
-        "versions": {name: version(name) for name in ("cbir", "onnxruntime", "numpy", "pillow")},
-        "machine": machine(),
     }
 
 
@@ -63,77 +63,104 @@ def accuracy_notes(asked: Asked, found: Found) -> list[str]:
     ]
 
 
-def show_accuracy(asked: Asked, found: Found) -> None:
-    """Print the tables."""
-    console, names, k = new_console(), model_names([asdict(one) for one in found.models]), asked.k
-    console.print(f"{found.name}: {found.pictures:,} pictures")
-    for note in accuracy_notes(asked, found):
-        console.print(note)
-    shown = {
-        f"P@{k}": f"precision_at_{k}",
-        "weighted": f"weighted_precision_at_{k}",
-        "top-1": "hit_rate_at_1",
-        f"hit@{k}": f"hit_rate_at_{k}",
-        "majority": f"majority_at_{k}",
-        f"MRR@{k}": f"mrr_at_{k}",
-    }
-    if k == 1:
-        shown.pop(f"hit@{k}")
-    table = new_table("", ["rank", "model", *shown])
-    order = sorted(range(len(names)), key=lambda at: -found.models[at].metrics["main_score"])
-    for at in order:
-        one = found.models[at]
-        table.add_row(str(one.rank), names[at], *(_with_width(one, metric) for metric in shown.values()))
-    console.print(table)
-    if found.pairs:
-        console.print(_pair_table(found, names, k))
-    best = found.models[order[0]]
-    console.print(_class_table(best, names[order[0]], k))
-    for label, other, share in confused(best)[:_MOST_CONFUSED]:
-        console.print(f"  {label} is taken for {other}: {share:.1%} of its hits")
-
-
-def _with_width(one: ModelAccuracy, metric: str) -> str:
-    """Return a mean with how far its interval reaches at most."""
-    mean, (low, high) = one.metrics[metric], one.intervals[metric]
-    return f"{mean:.4f} ±{max(mean - low, high - mean):.3f}"
-
-
-def _pair_table(found: Found, names: Sequence[str], k: int) -> Table:
-    table = new_table(
-        f"Pairs, by P@{k}", ["model", "and", "difference", "95 %", "p, corrected", "top-1: p, corrected", "better"]
-    )
-    for pair in sorted(found.pairs, key=lambda one: one.p_holm)[:_MOST_PAIRS]:
-        first, second = (names[at] for at in pair.models)
-        low, high = pair.interval
-        better = "-" if pair.better is None else names[pair.better]
-        cells = (
-            f"{pair.difference:+.4f}",
-            f"{low:+.4f} - {high:+.4f}",
-            f"{pair.p_holm:.4f}",
-            f"{pair.p_top1_holm:.4f}",
-        )
-        table.add_row(first, second, *cells, better)
-    return table
-
-
-def _class_table(model: ModelAccuracy, name: str, k: int) -> Table:
-    columns = ["class", "queries", "indexed", f"P@{k}", "top-1", f"MRR@{k}", "most often taken for"]
-    table = new_table(f"Classes, by {name}", columns)
-    for one in model.classes[:_MOST_CLASSES]:
-        other = next(((label, share) for label, share in one.retrieved_as.items() if label != one.label), None)
-        figures = (one.metrics[metric] for metric in (f"precision_at_{k}", "hit_rate_at_1", f"mrr_at_{k}"))
-        taken = f"{other[0]} ({other[1]:.1%})" if other else "-"
-        table.add_row(one.label, f"{one.queries:,}", f"{one.indexed:,}", *(f"{value:.4f}" for value in figures), taken)
-    return table
-
-
-def confused(model: ModelAccuracy) -> list[tuple[str, str, float]]:
-    """Return the pairs (class, what its hits are labelled instead, share of its hits), the largest share first."""
-    found = [
-        (one.label, other, share)
-        for one in model.classes
-        for other, share in one.retrieved_as.items()
-        if other != one.label
+def accuracy_section(result: Result, command: str = "") -> Section:
+    """Return the section of a result of `accuracy`: the published table beside ours, and what is sure of it."""
+    k, models = result["settings"]["k"], result["models"]
+    names = model_names(models)
+    order = sorted(range(len(models)), key=lambda at: -models[at]["metrics"]["main_score"])
+    parts: list[Part] = []
+    if _DATA in result["name"] and k == _K:
+        parts += _published_tables(models, names, order)
+    titles = table_columns(k)
+    rows = [
+        [names[at], str(models[at]["rank"]), *(share(models[at]["metrics"].get(name)) for name in titles.values())]
+        for at in order
     ]
-    return sorted(found, key=lambda one: -one[2])
+    parts.append(Table("All metrics, exact copies of the query left out", ["model", "rank", *titles], rows))
+    bars = [(names[at], models[at]["metrics"]["main_score"], *models[at]["intervals"]["main_score"]) for at in order]
+    words = f"Precision@{k} by model with its 95 % interval"
+    parts.append(Ranges("accuracy", words, f"Precision@{k}", bars))
+    if result["pairs"]:
+        parts.append(_pairs(result["pairs"], names, k))
+    parts += _classes(models[order[0]], names[order[0]], k)
+    meaning = [f"{name}: {text}." for name, text in result["definitions"].items()]
+    question = f"{result['name']}: {result['pictures']:,} pictures, {result['queries']:,} of them asked for."
+    return Section("Which model finds best?", question, command, parts, [*result["notes"], *meaning])
+
+
+def _published_tables(models: Sequence[Result], names: Sequence[str], order: Sequence[int]) -> list[Part]:
+    published = [[f"{name} (published)", *map(share, figures)] for name, *figures in _PUBLISHED]
+    kept = [(names[at], models[at]["with_copies"]) for at in order]
+    four = (f"precision_at_{_K}", f"majority_at_{_K}", f"weighted_precision_at_{_K}", f"mrr_at_{_K}")
+    ours = [[name, *(share(figures[one]) for one in four)] for name, figures in kept]
+    readings = [
+        [name, *(share(figures[one]) for one in (f"majority_at_{_K}", "hit_rate_at_1", f"hit_rate_at_{_K}"))]
+        for name, figures in kept
+    ]
+    return [
+        Table(
+            "Beside the published comparison, by its protocol (exact copies stay among the hits)",
+            ["model", "Precision@5", "accuracy", "weighted Precision@5", "MRR"],
+            [*published, *ours],
+        ),
+        Table(
+            "What accuracy may mean. The published column is lower than a hit rate can be beside its MRR, so that it is"
+            " compared with the majority of the five hits.",
+            ["model", "majority of 5", "top-1", "hit@5"],
+            readings,
+        ),
+    ]
+
+
+def _pairs(pairs: Sequence[Result], names: Sequence[str], k: int) -> Table:
+    rows = [
+        [
+            f"{names[pair['models'][0]]} and {names[pair['models'][1]]}",
+            f"{pair['difference']:+.4f}",
+            f"{pair['interval'][0]:+.4f} to {pair['interval'][1]:+.4f}",
+            f"{pair['p_holm']:.4f}",
+            f"{pair['p_top1_holm']:.4f}",
+            "neither" if pair["better"] is None else names[pair["better"]],
+        ]
+        for pair in sorted(pairs, key=lambda one: float(one["p_holm"]))
+    ]
+    columns = ["models", "difference", "95 %", "p, corrected", "top-1: p, corrected", "better beyond chance"]
+    return Table(f"Each pair of models on the same queries, by Precision@{k}", columns, rows)
+
+
+def _classes(model: Result, name: str, k: int) -> list[Part]:
+    classes = model["classes"][:_MOST_CLASSES]
+    labels = [one["label"] for one in classes]
+    metrics = (f"precision_at_{k}", "hit_rate_at_1", f"hit_rate_at_{k}", f"mrr_at_{k}")
+    rows = [
+        [
+            one["label"],
+            *(f"{one[name]:,}" for name in ("queries", "indexed")),
+            *(share(one["metrics"].get(name)) for name in metrics),
+            next(
+                (f"{other} ({part:.1%})" for other, part in one["retrieved_as"].items() if other != one["label"]), "-"
+            ),
+        ]
+        for one in classes
+    ]
+    shares = [
+        [
+            one["label"],
+            *(f"{one['retrieved_as'][label]:.1%}" if label in one["retrieved_as"] else "·" for label in labels),
+        ]
+        for one in classes
+    ]
+    columns = ["class", "queries", "indexed", f"P@{k}", "top-1", f"hit@{k}", f"MRR@{k}", "most often taken for"]
+    return [
+        Table(f"Classes, by {name}", columns, rows),
+        Table(f"Retrieved as, by {name}: share of a class's hits by their label", ["class", *labels], shares, []),
+    ]
+
+
+def model_names(models: Sequence[Result]) -> list[str]:
+    """Return a name for each model that tells it from the others."""
+    names = [model_name(str(one["name"]), str(one["precision"])) for one in models]
+    return [
+        name if names.count(name) == 1 else f"{name} {one['sha256'][:6]}"
+        for name, one in zip(names, models, strict=True)
+    ]

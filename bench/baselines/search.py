@@ -9,23 +9,22 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from cbir.terminal import Advance
+from cbir import terminal
 
-from ..core.comparable_metrics import store_name
-from ..core.workload import Subject
-from ..ingest.measure import Spread, spread
-from ..latency.measure import Times, times
-from ..parity.ranking import recall
-from .search_loop import LIBRARIES
+from ..core.ranking import recall
+from ..core.stores import store_name
+from ..core.timing import Spread, Times, spread, times
+from ..core.workload import Workload
+from .search_worker import LIBRARIES
 
 WIDTHS = (11, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192)
 M, EF_CONSTRUCT = 16, 100
@@ -49,11 +48,8 @@ class Width:
     """One candidate at one width of search.
 
     Attributes:
-        effort: The ef of its graph or the nprobe of its lists; None for a scan.
         recall: Mean over the queries, against the exact answer.
         recall_p5: What 5 in 100 queries are worse than.
-        recall_min: Of the worst query.
-        search_ms: Of all single searches.
         median_ms: Their median in each round.
     """
 
@@ -70,15 +66,10 @@ class Candidate:
     """One store or library.
 
     Attributes:
-        name: Of the library, or "cbir" and the store.
-        what: How it is used.
         ours: Whether it is a store of cbir.
         missing: Why there are no figures, "" if there are.
-        version: Of its package.
-        build_seconds: Of building its index; None for a server.
         build_megabytes: Most memory of its process meanwhile, with the vectors that it was given.
         megabytes: Memory of its process that searches.
-        curve: By width, upwards.
         at_recall: The first width that reaches the recall that was asked for; None if none does.
     """
 
@@ -95,29 +86,25 @@ class Candidate:
 
 
 def measure(
-    subject: Subject, peers: Sequence[str], python: str, target: float, rounds: int, seconds: float, advance: Advance
+    workload: Workload, libraries: Sequence[str], python: str, target: float, rounds: int, seconds: float
 ) -> list[Candidate]:
-    """Return what was measured of each store of the subject and of each library.
+    """Return what was measured of each store of the workload and of each library, which `python` has.
 
-    Args:
-        subject: The collection, the queries and the exact answers.
-        peers: Names in `LIBRARIES`.
-        python: The Python that has them.
-        target: The recall to compare at.
-        rounds: Turns of each candidate at each width.
-        seconds: After which a turn asks no further query, for those that are slow.
-        advance: Called after each step of `steps`.
+    A turn asks no further query after so many `seconds`; `target` is the recall to compare at.
     """
     with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder, ExitStack() as stack:
-        runners = [stack.enter_context(one) for one in _runners(subject, peers, python, Path(folder))]
+        runners = _runners(workload, libraries, python, Path(folder))
+        cases = [(one, effort) for one in runners for effort in one.efforts]
+        total = len(runners) + (1 + rounds) * len(cases)
+        advance = stack.enter_context(terminal.progress("searching", total, "turns"))
         for one in runners:
+            stack.callback(one.close)
             one.build()
             advance(1)
-        cases = [(one, effort) for one in runners for effort in one.efforts]
         for runner, effort in cases:
             runner.find(effort)
             advance(1)
-        rng = np.random.default_rng(subject.seed)
+        rng = np.random.default_rng(workload.seed)
         for _ in range(rounds):
             for at in rng.permutation(len(cases)).tolist():
                 runner, effort = cases[at]
@@ -126,130 +113,116 @@ def measure(
         return [one.candidate(target) for one in runners]
 
 
-def steps(subject: Subject, peers: Sequence[str], rounds: int) -> int:
-    """Return how often `measure` will call `advance`."""
-    kinds = [info.access == "scan" for info in subject.infos] + [name in _SCANS for name in peers]
-    return len(kinds) + (1 + rounds) * sum(1 if scan else len(_widths(subject.k)) for scan in kinds)
-
-
-def _widths(k: int) -> list[int]:
-    """Return the widths of search: a graph gives at most ef hits, and the query itself is among them."""
-    return sorted({max(one, k + 1) for one in WIDTHS})
-
-
-def _runners(subject: Subject, peers: Sequence[str], python: str, folder: Path) -> list["_Runner"]:
+def _runners(workload: Workload, libraries: Sequence[str], python: str, folder: Path) -> list["_Runner"]:
     files = {name: folder / name for name in ("vectors.npy", "queries.npy", "ids.json")}
-    np.save(files["vectors.npy"], subject.truth.vectors)
-    np.save(files["queries.npy"], subject.vectors)
-    files["ids.json"].write_text(json.dumps(list(subject.truth.position)))
+    np.save(files["vectors.npy"], workload.truth.vectors)
+    np.save(files["queries.npy"], workload.vectors)
+    files["ids.json"].write_text(json.dumps(list(workload.truth.position)))
     common = {
         "vectors": str(files["vectors.npy"]),
         "queries": str(files["queries.npy"]),
-        "k": subject.k + 1,
+        "k": workload.k + 1,
         "m": M,
         "ef_construct": EF_CONSTRUCT,
     }
-    widths = _widths(subject.k)
+    widths = sorted({max(one, workload.k + 1) for one in WIDTHS})  # a graph gives at most ef hits
     made = []
-    for at, info in enumerate(subject.infos):
+    for at, info in enumerate(workload.infos):
         own = folder / f"store-{at}"
         job = {**common, "url": info.url, "collection": info.collection, "ids": str(files["ids.json"])}
-        command = [sys.executable, "-m", "cbir.bench.baselines.peer_cbir"]
+        command = [sys.executable, "-m", "cbir.bench.baselines.cbir_worker"]
         efforts = [None] if info.access == "scan" else widths
         what = "through the store protocol, with ids and payloads"
         name = f"cbir {store_name(info.url)}"
-        made.append(_Runner(name, what, subject, command, {**job, "package": "cbir", "folder": str(own)}, efforts))
-    for name in peers:
+        made.append(_Runner(name, what, workload, command, {**job, "package": "cbir", "folder": str(own)}, efforts))
+    for name in libraries:
         job = {**common, "name": name, "package": LIBRARIES[name][1], "folder": str(folder / name)}
-        command = [python, str(Path(__file__).with_name("peer_search.py"))]
-        made.append(_Runner(name, _WHAT[name], subject, command, job, [None] if name in _SCANS else widths))
+        command = [python, str(Path(__file__).with_name("search_worker.py"))]
+        made.append(_Runner(name, _WHAT[name], workload, command, job, [None] if name in _SCANS else widths))
     return made
 
 
+@dataclass
 class _Runner:
     """A candidate's process, and what it has said so far; once it failed, it is asked no more."""
 
-    def __init__(
-        self,
-        name: str,
-        what: str,
-        subject: Subject,
-        command: Sequence[str],
-        job: Mapping[str, Any],
-        efforts: Sequence[int | None],
-    ):
-        self.name, self._what, self._subject, self.efforts = name, what, subject, efforts
-        self._command, self._job = command, job
-        self._missing = ""
-        self._built: dict[str, Any] = {}
-        self._megabytes: float | None = None
-        self._recalls: dict[int | None, list[float]] = {}
-        self._spent: dict[int | None, list[list[float]]] = {effort: [] for effort in efforts}
+    name: str
+    what: str
+    workload: Workload
+    command: Sequence[str]
+    job: Mapping[str, Any]
+    efforts: Sequence[int | None]
+    child: subprocess.Popen[bytes] | None = None
+    missing: str = ""
+    built: dict[str, Any] = field(default_factory=dict)
+    megabytes: float | None = None
+    recalls: dict[int | None, list[float]] = field(default_factory=dict)
+    spent: dict[int | None, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
 
-    def __enter__(self) -> "_Runner":
-        self._complaints = tempfile.TemporaryFile()
-        self._child: subprocess.Popen[bytes] | None = None
-        return self
+    @property
+    def _errors(self) -> Path:
+        return Path(f"{self.job['folder']}.stderr")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            for pipe in (self._child.stdin, self._child.stdout):
+    def close(self) -> None:
+        """End the process."""
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait()
+            for pipe in (self.child.stdin, self.child.stdout):
                 with suppress(BrokenPipeError):
                     pipe.close()  # type: ignore[union-attr]
-        self._complaints.close()
 
     def build(self) -> None:
         """Start the process and wait until its index is there."""
-        Path(self._job["folder"]).mkdir()
-        self._child = subprocess.Popen(
-            [*self._command, json.dumps(self._job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-        )
-        self._built = self._answer(_BUILD_SECONDS)
+        Path(self.job["folder"]).mkdir()
+        with self._errors.open("wb") as complaints:
+            self.child = subprocess.Popen(
+                [*self.command, json.dumps(self.job)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+            )
+        self.built = self._answer(_BUILD_SECONDS)
 
     def find(self, effort: int | None) -> None:
         """Ask the queries, untimed, for their recall; a scan in Python does not come to all of them."""
         found = self._ask(effort, _FIND_SECONDS, hits=True)
         if not found:
             return
-        subject, truth = self._subject, self._subject.truth
-        self._megabytes = found["megabytes"]
-        self._recalls[effort] = []
+        workload, truth = self.workload, self.workload.truth
+        self.megabytes = found["megabytes"]
+        self.recalls[effort] = []
         for row, hits in enumerate(found["hits"]):
             query = int(truth.queries[row])
-            others = [one for one in dict.fromkeys(hits) if one != query][: subject.k]
+            others = [one for one in dict.fromkeys(hits) if one != query][: workload.k]
             scores = truth.vectors[others].astype(np.float64) @ truth.vectors[query].astype(np.float64)
-            self._recalls[effort].append(recall(scores.tolist(), float(truth.threshold[row]), subject.k))
+            self.recalls[effort].append(recall(scores.tolist(), float(truth.threshold[row]), workload.k))
 
     def time(self, effort: int | None, seconds: float) -> None:
         """Time the queries once."""
         if found := self._ask(effort, seconds):
-            self._spent[effort].append(found["ms"])
+            self.spent[effort].append(found["ms"])
 
     def candidate(self, target: float) -> Candidate:
         """Return what was measured."""
-        ours = "url" in self._job
-        if self._missing:
-            return Candidate(self.name, self._what, ours, self._missing)
+        ours = "url" in self.job
+        if self.missing:
+            return Candidate(self.name, self.what, ours, self.missing)
         curve = [self._width(effort) for effort in self.efforts]
         return Candidate(
             name=self.name,
-            what=self._what,
+            what=self.what,
             ours=ours,
-            version=self._built["version"],
-            build_seconds=self._built["build_seconds"],
-            build_megabytes=self._built["build_megabytes"],
-            megabytes=self._megabytes,
+            version=self.built["version"],
+            build_seconds=self.built["build_seconds"],
+            build_megabytes=self.built["build_megabytes"],
+            megabytes=self.megabytes,
             curve=curve,
             at_recall=next((one for one in curve if one.recall >= target), None),
         )
 
     def _width(self, effort: int | None) -> Width:
-        recalls, rounds = np.array(self._recalls[effort]), self._spent[effort]
+        recalls, rounds = np.array(self.recalls[effort]), self.spent[effort]
         return Width(
             effort=effort,
             recall=float(recalls.mean()),
@@ -260,16 +233,16 @@ class _Runner:
         )
 
     def _ask(self, effort: int | None, seconds: float, hits: bool = False) -> dict[str, Any]:
-        if self._missing or self._child is None or self._child.stdin is None:
+        if self.missing or self.child is None or self.child.stdin is None:
             return {}
         with suppress(BrokenPipeError):  # it has ended, which its answer will say
-            self._child.stdin.write(json.dumps({"effort": effort, "seconds": seconds, "hits": hits}).encode() + b"\n")
-            self._child.stdin.flush()
+            self.child.stdin.write(json.dumps({"effort": effort, "seconds": seconds, "hits": hits}).encode() + b"\n")
+            self.child.stdin.flush()
         return self._answer(_TURN_SECONDS)
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         """Return the next line; nothing if the process ended or takes too long, and then it says why."""
-        child = self._child
+        child = self.child
         assert child is not None and child.stdout is not None  # noqa: S101 - `build` has started it
         late = threading.Timer(seconds, child.kill)
         late.start()
@@ -281,12 +254,11 @@ class _Runner:
         try:
             return dict(json.loads(line))
         except ValueError:
-            self._missing = f"took more than {seconds:.0f} s" if overdue else self._complaint(child.wait())
+            self.missing = f"took more than {seconds:.0f} s" if overdue else self._complaint(child.wait())
             return {}
 
     def _complaint(self, code: int) -> str:
-        self._complaints.seek(0)
-        lines = [one for one in self._complaints.read().decode(errors="replace").splitlines() if one.strip()]
+        lines = [one for one in self._errors.read_text(errors="replace").splitlines() if one.strip()]
         last = lines[-1] if lines else f"exit code {code}"
         missing = last.startswith("ModuleNotFoundError")
         return f"not installed: {last.partition(': ')[2]}" if missing else f"failed: {last}"

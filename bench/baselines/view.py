@@ -1,4 +1,4 @@
-"""What `peers` measured, as tables for people and as JSON for programs."""
+"""What `peers` measured, as JSON for programs and as a section for people."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -6,64 +6,67 @@ from typing import Any
 
 from cbir.models.runtime import int8_overflows
 
-from ..core.workload import Subject
-from ..ingest.measure import DURABLE, Measured
-from ..report.report import header, new_console, new_table, share
+from ..core.document import Curves, Part, Result, Section, Table, between, known, share
+from ..core.results import INT8_NOTE, header
+from ..core.workload import Workload
 from .search import EF_CONSTRUCT, Candidate, M
 
+_LEAST_SHOWN = 0.8
+_COLUMNS = (
+    "candidate", "ef", "recall", "p5", "min", "median ms", "lowest - highest", "p95", "p99", "build s", "MB",
+    "MB building", "what it is",
+)  # fmt: skip
 
-def peers_json(
-    subject: Subject,
+
+def baselines_json(
+    workload: Workload,
     candidates: Sequence[Candidate],
     target: float,
     rounds: int,
     seconds: float,
-    measured: Sequence[Measured],
+    embedding: Sequence[Mapping[str, Any]],
     source: str | None,
 ) -> dict[str, Any]:
     """Return the result as plain JSON values; what was not measured says why, and has null for figures."""
-    result = header(subject, "peers")
+    result = header(workload, "peers")
     result["settings"] |= {"rounds": rounds, "seconds": seconds, "recall": target, "source": source}
     versions = {one.name: one.version for one in candidates if one.version and not one.ours}
-    for one in measured:
-        for packages in one.versions.values():
+    for one in embedding:
+        for packages in one["versions"].values():
             versions |= packages
     result["versions"] |= {name: number for name, number in versions.items() if name not in result["versions"]}
     result["search"] = {
-        "k": subject.k,
+        "k": workload.k,
         "recall": target,
-        "points": subject.infos[0].count,
-        "dimension": subject.infos[0].model.dimension,
+        "points": workload.infos[0].count,
+        "dimension": workload.infos[0].model.dimension,
         "candidates": [asdict(one) for one in candidates],
         "fastest": fastest(candidates),
         "behind_fastest": behind(candidates),
     }
-    result["embedding"] = [asdict(one) for one in measured] or None
-    result["notes"] += peers_notes(candidates, bool(measured))
+    result["embedding"] = list(embedding) or None
+    result["notes"] += baselines_notes(candidates, bool(embedding))
     return result
 
 
 def fastest(candidates: Sequence[Candidate]) -> str | None:
     """Return the name of the fastest library, cbir's own stores apart, at the recall; None if none reaches it."""
-    reached = [one for one in candidates if not one.ours and one.at_recall]
-    if not reached:
-        return None
-    return min(reached, key=lambda one: one.at_recall.median_ms.median if one.at_recall else 0.0).name
+    medians = _medians([one for one in candidates if not one.ours])
+    return min(medians, key=lambda name: medians[name], default=None)
 
 
 def behind(candidates: Sequence[Candidate]) -> dict[str, float]:
     """Return by store of cbir its median by that of the fastest library, both at the recall; empty without them."""
-    best = next((one.at_recall for one in candidates if one.name == fastest(candidates)), None)
-    if best is None:
-        return {}
-    return {
-        one.name: one.at_recall.median_ms.median / best.median_ms.median
-        for one in candidates
-        if one.ours and one.at_recall
-    }
+    medians, best = _medians(candidates), fastest(candidates)
+    ours = [one.name for one in candidates if one.ours and one.at_recall]
+    return {name: medians[name] / medians[best] for name in ours} if best else {}
 
 
-def peers_notes(candidates: Sequence[Candidate], embedded: bool) -> list[str]:
+def _medians(candidates: Sequence[Candidate]) -> dict[str, float]:
+    return {one.name: one.at_recall.median_ms.median for one in candidates if one.at_recall}
+
+
+def baselines_notes(candidates: Sequence[Candidate], embedded: bool) -> list[str]:
     """Return what one has to know to read the figures."""
     notes = [
         f"Every candidate is a process of its own with the same vectors; graphs have m = {M} and ef_construct ="
@@ -78,27 +81,9 @@ def peers_notes(candidates: Sequence[Candidate], embedded: bool) -> list[str]:
             " runs another, larger model than the others: it is what one gets there for images."
         )
         if int8_overflows():
-            notes.append(
-                "This processor has no VNNI: cbir runs int8 in an exact and slower way here, a peer in the ordinary"
-                " one, whose sums overflow."
-            )
+            notes.append(INT8_NOTE)
     notes += [f"{one.name}: not measured: {one.missing}" for one in candidates if one.missing]
     return notes
-
-
-def search_rows(search: Mapping[str, Any]) -> list[list[str]]:
-    """Return a row of figures for each candidate: those that reach the recall first, the fastest on top."""
-    ordered = sorted(
-        search["candidates"],
-        key=lambda one: one["at_recall"]["median_ms"]["median"] if one["at_recall"] else float("inf"),
-    )
-    return [_row(one, search["recall"]) for one in ordered]
-
-
-SEARCH_COLUMNS = (
-    "candidate", "ef", "recall", "p5", "min", "median ms", "lowest - highest", "p95", "p99", "build s", "MB",
-    "MB building", "what it is",
-)  # fmt: skip
 
 
 def _row(one: Mapping[str, Any], target: float) -> list[str]:
@@ -114,7 +99,7 @@ def _row(one: Mapping[str, Any], target: float) -> list[str]:
         str(at["effort"] or "-"),
         *(share(at[name]) for name in ("recall", "recall_p5", "recall_min")),
         f"{spread['median']:.3f}",
-        f"{spread['lowest']:.3f} - {spread['highest']:.3f}",
+        between(spread, ".3f"),
         *(f"{at['search_ms'][name]:.3f}" for name in ("p95", "p99")),
         *_costs(one),
         one["what"],
@@ -122,60 +107,41 @@ def _row(one: Mapping[str, Any], target: float) -> list[str]:
 
 
 def _costs(one: Mapping[str, Any]) -> list[str]:
-    values = (one["build_seconds"], one["megabytes"], one["build_megabytes"])
     return [
-        "-" if value is None else f"{value:,.1f}" if at == 0 else f"{value:,.0f}" for at, value in enumerate(values)
+        known(one[name], digits)
+        for name, digits in (("build_seconds", ",.1f"), ("megabytes", ",.0f"), ("build_megabytes", ",.0f"))
     ]
 
 
-def ahead_rows(embedding: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return rows of how many times as fast as each peer the ingest is, by model."""
-    return [
-        [
-            one["model"],
-            ratio["to"],
-            f"{ratio['by_clock']['median']:.2f}",
-            f"{ratio['by_clock']['lowest']:.2f} - {ratio['by_clock']['highest']:.2f}",
-        ]
-        for one in embedding
-        for ratio in one["ratios"]
-        if ratio["of"] == DURABLE
-    ]
-
-
-def show_peers(result: Mapping[str, Any]) -> None:
-    """Print the tables."""
-    console = new_console()
+def search_section(result: Result, command: str = "") -> Section:
+    """Return the section of a result of `peers` without its ways from image files to vectors."""
     search = result["search"]
-    table = new_table(f"Searching {search['points']:,} points at recall@{search['k']} {search['recall']}", _SHOWN)
-    for row in search_rows(search):
-        table.add_row(*row[:3], *row[5:7], row[8], *row[9:12])
-    console.print(table)
-    for name, ratio in search["behind_fastest"].items():
-        console.print(f"{name}: {ratio:.2f} times the median of {search['fastest']}, the fastest library")
-    for one in result["embedding"] or ():
-        table = new_table(f"{one['model']}, {one['stored']:,} pictures", ["model", "images/s", "low - high", "MB", ""])
-        for part in one["parts"]:
-            rate = part["images_per_second"]
-            if rate is None:
-                table.add_row(part["name"], "-", "-", "-", f"not measured: {part['missing']}")
-                continue
-            memory = part["peak_megabytes"]
-            table.add_row(
-                part["name"],
-                f"{rate['median']:,.1f}",
-                f"{rate['lowest']:,.1f} - {rate['highest']:,.1f}",
-                "-" if memory is None else f"{memory:,.0f}",
-                "",
-            )
-        console.print(table)
-    if result["embedding"]:
-        table = new_table("Images/s of the ingest by those of", ["model", "and", "times", "low - high"])
-        for row in ahead_rows(result["embedding"]):
-            table.add_row(*row)
-        console.print(table)
-    for note in result["notes"]:
-        console.print(note)
-
-
-_SHOWN = ("candidate", "ef", "recall", "median ms", "low - high", "p99", "build s", "MB", "MB building")
+    k, target = search["k"], search["recall"]
+    curves = {
+        one["name"]: [
+            ((point["recall"], 1000 / point["median_ms"]["median"]), True)
+            for point in one["curve"]
+            if point["recall"] >= _LEAST_SHOWN
+        ]
+        for one in search["candidates"]
+        if not one["missing"]
+    }
+    ordered = sorted(
+        search["candidates"],
+        key=lambda one: one["at_recall"]["median_ms"]["median"] if one["at_recall"] else float("inf"),
+    )
+    rows = [_row(one, target) for one in ordered]
+    words = f"Recall@{k} against searches a second, by candidate, at every width of search"
+    shown = [name for name in _COLUMNS if name not in ("p5", "min", "p95", "what it is")]
+    parts: list[Part] = [
+        Table(f"Searching at recall@{k} of at least {target}", _COLUMNS, rows, shown),
+        Curves("peers", words, f"recall@{k}", "searches a second, one client", curves, target),
+    ]
+    if search["behind_fastest"]:
+        rows = [[name, f"{ratio:.2f}"] for name, ratio in search["behind_fastest"].items()]
+        parts.append(
+            Table(f"How many times the median of {search['fastest']}, the fastest library", ["store", "times"], rows)
+        )
+    title = f"What else could one take? {result['collection']}, {search['points']:,} points"
+    question = f"Other libraries with the same {search['dimension']:,}-dimensional vectors and the same files."
+    return Section(title, question, command, parts, result["notes"])

@@ -1,7 +1,7 @@
 """Sizes and costs of a number of images, worked out from what was measured here.
 
-The formulas for a Qdrant server are those of Qdrant's guide (https://qdrant.tech/documentation/capacity-planning,
-read in 2026): each structure by itself, times the replicas, and a fifth more on top.
+Formulas and numbers for a Qdrant server are those of Qdrant's guide, read in 2026
+(https://qdrant.tech/documentation/capacity-planning): each structure by itself, times the replicas, and a fifth more.
 """
 
 import math
@@ -10,40 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cbir.errors import UsageError
-from cbir.models.sealed import ModelCard
+from cbir.models.card import ModelCard
 
-from ..latency.probe import Costs
-from ..parity.images import Pictures
+from .pictures import Pictures
 from .predict import Probe, predict
+from .probe import Costs
 
 USUAL_IMAGES = (10**6, 10**8, 10**9)
-CORES = (16, 64)
-"""For how many cores a time is told, besides those of this machine."""
+CORES = (16, 64)  # for which a time is told, besides those of this machine
 
-HEADROOM = 1.2
-"""Qdrant's guide: a fifth more RAM for the page cache and the optimizer, a fifth more disk for log and snapshots."""
-NODE_SHARE = 0.8
-"""Qdrant's guide: of a node's RAM, so much may be planned with."""
-NODE_POINTS = 10**8
-"""Qdrant's guide: a node typically tops out around so many vectors."""
-SHARDS = 12
-"""Qdrant's guide: a common choice, since it divides evenly by 1, 2, 3, 4, 6 and 12 nodes."""
-ONE_SHARD_POINTS = 10**7
-"""One shard is enough for so many, says Qdrant's author (https://github.com/qdrant/qdrant/issues/3636)."""
-LEAST_NODES = 3
-"""With fewer nodes a cluster with replicas stands still when one is down (Qdrant's guide to distributed deployment)."""
-ID_BYTES = 52
-"""Of a point in Qdrant's ID tracker, always in RAM (Qdrant's guide)."""
-M = 16
-"""Links of a point in the graph, where nobody asks for more."""
-GRAPH_BYTES = M * 2 * 4 * 1.2
-"""Of a point: 2m links of 4 bytes in the lowest layer, and a fifth for the layers above (Qdrant's guide)."""
+HEADROOM = 1.2  # a fifth more RAM for page cache and optimizer, a fifth more disk for log and snapshots
+NODE_SHARE = 0.8  # of a node's RAM, so much may be planned with
+NODE_POINTS = 10**8  # a node typically tops out around so many vectors
+SHARDS = 12  # a common choice, since it divides evenly by 1, 2, 3, 4, 6 and 12 nodes
+ONE_SHARD_POINTS = 10**7  # one shard is enough (Qdrant's author, https://github.com/qdrant/qdrant/issues/3636)
+LEAST_NODES = 3  # with fewer, a cluster with replicas stands still when one is down
+ID_BYTES = 52  # of a point in the ID tracker, always in RAM
+GRAPH_BYTES = 16 * 2 * 4 * 1.2  # of a point: 2m links of 4 bytes (m = 16), and a fifth for the upper layers
 PAYLOAD_EXTRA = 1.5
-RULE_OF_THUMB = 1.5
-_BASE64 = 4 / 3
-_OWN_PAYLOAD_BYTES = 160
-"""Of what cbir stores beside the user's payload: a version and a SHA-256, with their names."""
-
+_OWN_PAYLOAD_BYTES = 160  # what cbir stores beside the user's payload: a version and a SHA-256, with their names
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 
 
@@ -52,7 +37,6 @@ class Layout:
     """How a server may hold a collection.
 
     Attributes:
-        name: What it is called in tables.
         options: What it takes behind the question mark of the server's URL.
         ram_dimension_bytes: Of one dimension of a vector in RAM: 4 for float32, 1 for int8, 0 if it is on disk.
         quantized_dimension_bytes: Of one dimension of the quantized copy, which the disk holds too.
@@ -60,7 +44,7 @@ class Layout:
     """
 
     name: str
-    options: Mapping[str, str]
+    options: dict[str, str]
     ram_dimension_bytes: float
     quantized_dimension_bytes: float
     graph_in_ram: bool
@@ -75,14 +59,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Server:
-    """A collection on a Qdrant server or cluster, in one layout, all replicas together.
-
-    Attributes:
-        layout: Name of the layout.
-        ram_bytes: To plan for.
-        disk_bytes: To plan for.
-        nodes: Servers of the size asked for that this takes.
-    """
+    """What a collection takes on a Qdrant cluster of so many nodes in one layout, all replicas together."""
 
     layout: str
     ram_bytes: float
@@ -95,19 +72,10 @@ class Sizing:
     """What a number of images takes.
 
     Attributes:
-        images: How many.
-        vector_bytes: All vectors as float32.
         rule_of_thumb_bytes: RAM by Qdrant's rule, vectors x dimension x 4 bytes x 1.5.
         log_bytes: The vector log of an embedded index, with thumbnails and payload.
-        thumbnail_bytes: Of these, the thumbnails.
-        embedding_core_hours: From files to vectors.
         hours: By number of cores, for embedding and one graph (the first engine's); work that spreads evenly.
-        engines: By name, what an embedded index costs.
         servers: One for each of `LAYOUTS`.
-        replicas: Of each shard.
-        shards: Of the collection.
-        recommended: The server to take.
-        url: The store to ingest into.
     """
 
     images: int
@@ -127,14 +95,7 @@ class Sizing:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user decides.
-
-    Attributes:
-        dimension: Of the vectors.
-        replicas: Copies of the collection; None leaves it to its size.
-        node_bytes: RAM of one server.
-        cores: Of this machine.
-    """
+    """What the user decides (`replicas` None leaves it to the size, `node_bytes` is the RAM of a server), and cores."""
 
     dimension: int
     replicas: int | None
@@ -143,11 +104,7 @@ class Asked:
 
 
 def parse_count(text: str) -> int:
-    """Return the number that a text like 250000, 100M or 1.5B means.
-
-    Raises:
-        UsageError: It means none, or less than one.
-    """
+    """Return the number that a text like 250000, 100M or 1.5B means."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMB]?)", text.replace(",", "").replace("_", "").upper())
     count = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if count < 1:
@@ -160,9 +117,8 @@ def ram_bytes(layout: Layout, asked: Asked, pictures: Pictures) -> float:
 
     Of the label's index Qdrant's guide says twice the size of what is indexed.
     """
-    vector = layout.ram_dimension_bytes * asked.dimension
     graph = GRAPH_BYTES if layout.graph_in_ram else 0.0
-    return (vector + graph + ID_BYTES + 2 * pictures.label_bytes) * HEADROOM
+    return (layout.ram_dimension_bytes * asked.dimension + graph + ID_BYTES + 2 * pictures.label_bytes) * HEADROOM
 
 
 def disk_bytes(layout: Layout, asked: Asked, pictures: Pictures) -> float:
@@ -171,7 +127,7 @@ def disk_bytes(layout: Layout, asked: Asked, pictures: Pictures) -> float:
     Payload counts one and a half times; thumbnails are part of it, as base64.
     """
     vector = (4 + layout.quantized_dimension_bytes) * asked.dimension
-    payload = pictures.payload_bytes + _OWN_PAYLOAD_BYTES + _BASE64 * pictures.thumbnail_bytes
+    payload = pictures.payload_bytes + _OWN_PAYLOAD_BYTES + 4 / 3 * pictures.thumbnail_bytes
     rest = GRAPH_BYTES + ID_BYTES + 2 * pictures.label_bytes
     return (vector + rest + PAYLOAD_EXTRA * payload) * HEADROOM
 
@@ -190,23 +146,16 @@ def size(images: int, asked: Asked, pictures: Pictures, probe: Probe) -> Sizing:
     least = max(math.ceil(base / NODE_POINTS), LEAST_NODES if replicas > 1 else 1, replicas)
     servers = []
     for layout in LAYOUTS:
-        ram = base * ram_bytes(layout, asked, pictures)
-        disk = base * disk_bytes(layout, asked, pictures)
-        nodes = max(least, math.ceil(ram / (NODE_SHARE * asked.node_bytes)))
-        servers.append(Server(layout.name, ram, disk, nodes))
+        ram, disk = (base * of_a_point(layout, asked, pictures) for of_a_point in (ram_bytes, disk_bytes))
+        servers.append(Server(layout.name, ram, disk, max(least, math.ceil(ram / (NODE_SHARE * asked.node_bytes)))))
     chosen = 0 if servers[0].nodes == least else 1
-    nodes = servers[chosen].nodes
-    shards = shard_count(images, nodes)
-    options = {
-        **({"shards": str(shards)} if shards > 1 else {}),
-        **({"replicas": str(replicas)} if replicas > 1 else {}),
-        **LAYOUTS[chosen].options,
-    }
-    query = "&".join(f"{name}={value}" for name, value in options.items())
+    shards = shard_count(images, servers[chosen].nodes)
+    counts = {name: str(count) for name, count in (("shards", shards), ("replicas", replicas)) if count > 1}
+    query = "&".join(f"{name}={value}" for name, value in (counts | LAYOUTS[chosen].options).items())
     return Sizing(
         images=images,
         vector_bytes=images * 4.0 * asked.dimension,
-        rule_of_thumb_bytes=images * 4 * asked.dimension * RULE_OF_THUMB,
+        rule_of_thumb_bytes=images * 4 * asked.dimension * 1.5,
         log_bytes=images * (probe.log_bytes + pictures.thumbnail_bytes),
         thumbnail_bytes=images * pictures.thumbnail_bytes,
         embedding_core_hours=embedding,
@@ -236,7 +185,7 @@ def plan_notes(asked: Asked, card: ModelCard, plans: Sequence[Sizing]) -> list[s
     notes = [
         "Core-hours are processor time, embedding and building alike; by cores they are told as if both spread evenly."
         " Embedded indexes are predicted as if their memory were there. RAM and disk of servers count all replicas and"
-        " a fifth more.",
+        " a fifth more."
     ]
     if asked.dimension != card.dimension:
         notes.append(

@@ -8,48 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbir.errors import UsageError
+from cbir.progress import Advance
 from cbir.records import Payload
-from cbir.stores.base import ENGINE_KINDS, StoreURL, parse
-from cbir.terminal import Advance
 
-from ..latency.probe import Costs, Run, run_engine, write_log
+from ..core.stores import Engine
+from .probe import Costs, Run, run_engine, write_log
 
-GRAPH_BYTES = 10_000 * 1024
-"""Qdrant builds no graph for less than so many bytes of vectors (its `indexing_threshold`, 10,000 KB)."""
-
-PROBE_BYTES = 4 * GRAPH_BYTES
-"""Vectors of the probe; half of them are enough for a graph too, and all are more than most processors cache."""
-
-PROBE_POINTS = 200_000
-"""At most so many, short as they may be."""
-
-FAISS_CHUNK = 10_000
-"""Vectors that `cbir.stores.embedded.faiss_index` adds at a time."""
-
-LOG_BYTES = 32
-"""Of a point in an open vector log: its id, row and rank, from `cbir.index.vector_log`."""
-
-LIMITS = {
-    "core_seconds": 1.5,
-    "disk_bytes": 1.15,
-    "build_bytes": 1.15,
-    "serve_bytes": 1.15,
-    "search_milliseconds": 1.5,
-}
+GRAPH_BYTES = 10_000 * 1024  # of vectors: Qdrant builds no graph for less (its `indexing_threshold`)
+PROBE_BYTES = 4 * GRAPH_BYTES  # half of them are enough for a graph, and all are more than most processors cache
+PROBE_POINTS = 200_000  # at most, short as the vectors may be
+FAISS_CHUNK = 10_000  # vectors that `cbir.stores.embedded.faiss_index` adds at a time
+LOG_BYTES = 32  # of a point in an open vector log: its id, row and rank
+LIMITS = {"core_seconds": 1.5, "disk_bytes": 1.15, "build_bytes": 1.15, "serve_bytes": 1.15, "search_milliseconds": 1.5}
 """How many times more or less than predicted a cost may turn out to be."""
 
 
 @dataclass(frozen=True)
-class Engine:
-    """An embedded index as the probe found it.
-
-    Attributes:
-        name: For tables: "edge", "faiss HNSW16".
-        kind: "edge" or "faiss".
-        dimension: Of the vectors.
-        half: Costs with half of the probe's vectors.
-        whole: Costs with all of them.
-    """
+class Probed:
+    """An embedded index (such as "faiss HNSW16", of the kind "faiss") with half of the probe's vectors and with all."""
 
     name: str
     kind: str
@@ -63,27 +39,24 @@ class Probe:
     """What the probe found: the indexes, and bytes of a point in the vector log without its thumbnail."""
 
     log_bytes: float
-    engines: Sequence[Engine]
+    engines: Sequence[Probed]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One index: what was predicted of it, and what came of building it."""
+    """One index: what was predicted of it, what came of building it, and measured / predicted of every cost.
+
+    `missed` names the costs whose factor was not within its limit.
+    """
 
     name: str
     predicted: Costs
     measured: Run
-
-    def factors(self) -> dict[str, float]:
-        """Return measured / predicted of every cost."""
-        return {name: getattr(self.measured.costs, name) / getattr(self.predicted, name) for name in LIMITS}
-
-    def missed(self) -> list[str]:
-        """Return the costs that were not within their limit."""
-        return [name for name, factor in self.factors().items() if not 1 / LIMITS[name] <= factor <= LIMITS[name]]
+    factors: dict[str, float]
+    missed: list[str]
 
 
-def predict(engine: Engine, points: int) -> Costs:
+def predict(engine: Probed, points: int) -> Costs:
     """Return what an index of so many points will cost.
 
     core_seconds: reading and storing take time in proportion to the points. A graph takes n log n, since each insertion
@@ -95,11 +68,10 @@ def predict(engine: Engine, points: int) -> Costs:
     serve_bytes: the whole index, which is loaded or mapped, and the log's own figures of a point.
     """
     half, whole = engine.half, engine.whole
-    slope = (whole.costs.disk_bytes - half.costs.disk_bytes) / (whole.points - half.points)
-    more = points - whole.points
-    if engine.kind == "edge":
-        built = (whole.costs.build_bytes - half.costs.build_bytes) / (whole.points - half.points) * more
-    else:
+    more, probed = points - whole.points, whole.points - half.points
+    slope = (whole.costs.disk_bytes - half.costs.disk_bytes) / probed
+    built = (whole.costs.build_bytes - half.costs.build_bytes) / probed * more
+    if engine.kind == "faiss":
         built = slope * (_allotted(points) - _allotted(whole.points))
     loading = whole.loading if engine.kind == "edge" else 0.0  # FAISS makes the graph as vectors come
     graph = whole.access == "graph"
@@ -128,58 +100,32 @@ def probe_points(dimension: int, checked: int | None = None) -> int:
     return points if checked is None else max(2, min(points, checked // 5))
 
 
-def parse_engines(stores: Sequence[str], dimension: int) -> list[StoreURL]:
-    """Return the engines that store URLs name; their paths are not looked at.
-
-    Raises:
-        UsageError: One is a server, or an engine that cannot be made.
-    """
-    urls = [parse(store) for store in stores]
-    for url in urls:
-        if not url.embedded:
-            raise UsageError(f"{url.kind}: is a server, and not measured here; name edge: or faiss: with their options")
-        kind = ENGINE_KINDS[url.kind]
-        kind.load().check_options({**kind.options, **url.options}, dimension)
-    return urls
-
-
-def name_of(url: StoreURL) -> str:
-    """Return an engine's name in tables, with the options that were given."""
-    options = dict(url.options)
-    factory = options.pop("index", ENGINE_KINDS[url.kind].build_options.get("index", ""))
-    return " ".join([url.kind, *filter(None, [factory]), *(f"{name}={value}" for name, value in options.items())])
-
-
-def probe_engines(urls: Sequence[StoreURL], dimension: int, points: int, payload: Payload, advance: Advance) -> Probe:
+def probe_engines(engines: Sequence[Engine], dimension: int, points: int, payload: Payload, advance: Advance) -> Probe:
     """Return what indexes of `points` made-up vectors cost, and of half as many; `advance` counts two an engine."""
-    runs: list[list[Run]] = []
-    for count in (points // 2, points):
-        with tempfile.TemporaryDirectory(prefix="cbir-plan-") as folder:
-            size = write_log(Path(folder) / "log", count, dimension, payload)
-            runs.append(_run_all(urls, Path(folder), dimension, advance))
-    engines = [Engine(name_of(url), url.kind, dimension, *pair) for url, *pair in zip(urls, *runs, strict=True)]
-    return Probe(size / points, engines)
+    _, half = _run_all(engines, points // 2, dimension, payload, advance)
+    size, whole = _run_all(engines, points, dimension, payload, advance)
+    probed = [Probed(one.name, one.kind, dimension, *runs) for one, *runs in zip(engines, half, whole, strict=True)]
+    return Probe(size / points, probed)
 
 
-def check_engines(urls: Sequence[StoreURL], probe: Probe, points: int, advance: Advance) -> list[Check]:
-    """Build every index with so many vectors and return what was predicted beside what was measured.
-
-    Raises:
-        UsageError: The temporary folder's disk has no room for them.
-    """
+def check_engines(engines: Sequence[Engine], probe: Probe, points: int, advance: Advance) -> list[Check]:
+    """Build every index with so many vectors and return what was predicted beside what was measured."""
     predicted = [predict(engine, points) for engine in probe.engines]
     needed = points * probe.log_bytes + sum(costs.disk_bytes for costs in predicted)
-    with tempfile.TemporaryDirectory(prefix="cbir-plan-") as folder:
-        free = shutil.disk_usage(folder).free
-        if 1.2 * needed > free:
-            raise UsageError(
-                f"{points:,} vectors take {needed / 1e9:,.1f} GB in {tempfile.gettempdir()}, where {free / 1e9:,.1f} GB"
-                " are free; set TMPDIR to a larger disk"
-            )
-        dimension = probe.engines[0].dimension
-        write_log(Path(folder) / "log", points, dimension, {})
-        runs = _run_all(urls, Path(folder), dimension, advance)
-    return [Check(engine.name, costs, run) for engine, costs, run in zip(probe.engines, predicted, runs, strict=True)]
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if 1.2 * needed > free:
+        raise UsageError(
+            f"{points:,} vectors take {needed / 1e9:,.1f} GB in {folder}, where {free / 1e9:,.1f} GB are free; set"
+            " TMPDIR to a larger disk"
+        )
+    _, runs = _run_all(engines, points, probe.engines[0].dimension, {}, advance)
+    checks = []
+    for engine, costs, run in zip(probe.engines, predicted, runs, strict=True):
+        factors = {name: getattr(run.costs, name) / getattr(costs, name) for name in LIMITS}
+        missed = [name for name, factor in factors.items() if not 1 / LIMITS[name] <= factor <= LIMITS[name]]
+        checks.append(Check(engine.name, costs, run, factors, missed))
+    return checks
 
 
 def check_notes(probe: Probe, points: int) -> list[str]:
@@ -198,11 +144,15 @@ def check_notes(probe: Probe, points: int) -> list[str]:
     return notes
 
 
-def _run_all(urls: Sequence[StoreURL], folder: Path, dimension: int, advance: Advance) -> list[Run]:
+def _run_all(
+    engines: Sequence[Engine], points: int, dimension: int, payload: Payload, advance: Advance
+) -> tuple[int, list[Run]]:
     runs = []
-    for number, url in enumerate(urls):
-        options = {**ENGINE_KINDS[url.kind].options, **url.options}
-        runs.append(run_engine(url.kind, options, folder / str(number), folder / "log", dimension))
-        shutil.rmtree(folder / str(number))
-        advance(1)
-    return runs
+    with tempfile.TemporaryDirectory(prefix="cbir-plan-") as name:
+        folder = Path(name)
+        size = write_log(folder / "log", points, dimension, payload)
+        for engine in engines:
+            runs.append(run_engine(engine, folder / "index", folder / "log", dimension))
+            shutil.rmtree(folder / "index")
+            advance(1)
+    return size, runs

@@ -1,40 +1,44 @@
-"""A measured child process: what it printed, how long it took, what memory it had, and who else used the processors."""
+"""Processes that are started to be measured: what they print or return, how long they take, and their memory."""
 
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+import psutil
 
 from cbir.errors import CbirError
-from cbir.terminal import one_line
+from cbir.text import one_line
+
+T = TypeVar("T")
 
 _LOOK_SECONDS = 0.5
-_BUSY = (0, 1, 2, 5, 6, 7)
-"""The columns of /proc/stat in which a processor works: user, nice, system, irq, softirq and, for others, steal."""
+_BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
 @dataclass(frozen=True)
 class Child:
-    """What a child process was, with all that it started. The last two are None where there is no /proc.
+    """What a child process was, with all that it started.
 
     Attributes:
         printed: The JSON object on the last line of its standard output.
         seconds: From its start to its end.
-        peak_megabytes: Most memory of its processes together, what they share counted once; looked at twice a second.
+        peak_megabytes: Most memory of its processes together, what they share counted once; looked at twice a second,
+            None where it ended before the first look.
         others: Share of the machine's processors that other processes used meanwhile.
     """
 
     printed: dict[str, Any]
     seconds: float
     peak_megabytes: float | None
-    others: float | None
+    others: float
 
 
 def run_child(name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> Child:
@@ -44,26 +48,24 @@ def run_child(name: str, command: Sequence[str], environment: dict[str, str] | N
         CbirError: It failed; the last line of its standard error says why.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        before, own, start = busy_seconds(), own_seconds(), time.perf_counter()
-        child = subprocess.Popen(
-            command, stdout=out, stderr=err, env={**os.environ, **(environment or {})}, process_group=0
-        )
+        meter, start = OthersMeter(), time.perf_counter()
+        environment = {**os.environ, **(environment or {})}
+        child = psutil.Popen(command, stdout=out, stderr=err, env=environment, process_group=0)
         used: dict[int, float] = {}  # seconds by process, since not each is waited for by the one that started it
         peak = 0.0
         try:
             while child.poll() is None:
-                now = _group(child.pid)
+                now = _usage(child)
                 used |= {process: seconds for process, (seconds, _) in now.items()}
                 peak = max(peak, sum(megabytes for _, megabytes in now.values()))
-                with suppress(subprocess.TimeoutExpired):
+                with suppress(psutil.TimeoutExpired):
                     child.wait(_LOOK_SECONDS)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
             child.wait()
             raise
-        seconds = time.perf_counter() - start
-        after, own = busy_seconds(), own_seconds() - own
+        seconds, others = time.perf_counter() - start, meter.share(sum(used.values()))
         lines, complaints = (_lines(file) for file in (out, err))
     if child.returncode:
         raise CbirError(f"{name} failed: {complaints[-1] if complaints else f'exit code {child.returncode}'}")
@@ -71,11 +73,37 @@ def run_child(name: str, command: Sequence[str], environment: dict[str, str] | N
         printed = json.loads(lines[-1])
     except (IndexError, ValueError) as error:
         raise CbirError(f"{name} printed no JSON: {one_line(error)}") from None
-    others = None
-    if before is not None and after is not None:
-        rest = after - before - max(own, sum(used.values()))
-        others = max(0.0, rest) / (seconds * (os.cpu_count() or 1))
     return Child(printed, seconds, peak or None, others)
+
+
+def apart(call: Callable[..., T], *arguments: Any) -> T:
+    """Return what `call` returns in a new process."""
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_child, args=(sender, call, arguments), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        child.join()
+        raise CbirError(
+            f"a measured process ended with code {child.exitcode}; memory or disk may have run out"
+        ) from None
+    finally:
+        child.kill()
+        child.join()
+    if isinstance(answer, CbirError):
+        raise answer
+    return answer  # type: ignore[no-any-return]
+
+
+def _child(sender: Connection, call: Callable[..., object], arguments: Sequence[Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends this process
+    try:
+        sender.send(call(*arguments))
+    except CbirError as error:
+        sender.send(error)
 
 
 def _lines(file: Any) -> list[str]:
@@ -83,30 +111,32 @@ def _lines(file: Any) -> list[str]:
     return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
 
 
-def busy_seconds() -> float | None:
-    """Return how long all processors of the machine have been busy, of which only Linux keeps an account."""
-    try:
-        counted = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    except OSError:
-        return None
-    return sum(int(counted[at]) for at in _BUSY) / os.sysconf("SC_CLK_TCK")
+class OthersMeter:
+    """How much other processes use the machine's processors, from the moment it is made."""
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._start = _busy_seconds(), _own_seconds(), time.perf_counter()
+
+    def share(self, own: float = 0.0) -> float:
+        """Return the share of the processors that others used; `own` are seconds that may not be accounted for yet."""
+        own, seconds = max(own, _own_seconds() - self._own), time.perf_counter() - self._start
+        return max(0.0, _busy_seconds() - self._busy - own) / (seconds * (os.cpu_count() or 1))
 
 
-def own_seconds() -> float:
-    """Return the processor time of this process and of all that were waited for."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return sum(getattr(times, name, 0.0) for name in _BUSY)
 
 
-def _group(group: int) -> dict[int, tuple[float, float]]:
-    """Return the processor seconds and megabytes of each process of a process group; nothing without /proc."""
+def _own_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+def _usage(child: psutil.Process) -> dict[int, tuple[float, float]]:
     found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(stat[2]) == group:
-                memory = (folder / "smaps_rollup").read_text()
-                kilobytes = int(memory.partition("\nPss:")[2].split(maxsplit=1)[0]) if memory else 0
-                ticks = int(stat[11]) + int(stat[12])
-                found[int(folder.name)] = (ticks / os.sysconf("SC_CLK_TCK"), kilobytes / 1000)
+    with suppress(psutil.Error):
+        for one in (child, *child.children(recursive=True)):
+            with suppress(psutil.Error):  # it has ended
+                spent, memory = one.cpu_times(), one.memory_full_info()
+                found[one.pid] = spent.user + spent.system, getattr(memory, "pss", memory.uss) / 1e6
     return found

@@ -1,60 +1,148 @@
-"""Label metrics of ranked hits, one value a query, under the names of mteb's results (precision_at_5, ndcg_at_5)."""
+"""Label metrics of ranked hits, one value a query, under the names of mteb's results (precision_at_5, ndcg_at_5).
 
-from collections.abc import Mapping
+A new metric is a function and a line in `METRICS`; results, intervals, reports and the page take it from there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-MAIN = "precision"
-_DEFINITIONS = {
-    "precision_at_{k}": "share of the k places that hold a hit of the query's class; the divisor is k",
-    "precision_of_possible_at_{k}": "the same by the other divisor: min(k, relevant pictures in the index)",
-    "hit_rate_at_1": "whether the first hit is of the query's class (top-1)",
-    "hit_rate_at_{k}": "whether any of the k hits is",
-    "majority_at_{k}": "whether more than half of the k places hold one that is",
-    "mrr_at_{k}": "1 / rank of the first hit that is, 0 if none of the k is",
-    "map_at_{k}": "mean over the relevant pictures in the index of the precision at the rank where each stands, 0 for"
-    " those beyond k (trec_eval's map_cut); its most is k / relevant where there are more than k",
-    "recall_at_{k}": "share of the relevant pictures in the index that are among the k hits; the same holds",
-    "ndcg_at_{k}": "sum of 1 / log2(rank + 1) over the hits that are relevant, by that of the best possible ranking",
-    "weighted_precision_at_{k}": "mean of each class's Precision@k, weighted by the class's share of the queries",
-    "main_score": "precision_at_k",
-}
+
+@dataclass(frozen=True)
+class Ranking:
+    """The hits of some queries, each judged.
+
+    Attributes:
+        relevant: (Q, k) whether the hit at each rank is of the query's class; a place without a hit is not.
+        possible: (Q,) how many relevant images the index holds. Where it holds none all metrics are 0.
+    """
+
+    relevant: npt.NDArray[np.bool_]
+    possible: npt.NDArray[np.int64]
+
+    @property
+    def k(self) -> int:
+        """How many hits a query has."""
+        return int(self.relevant.shape[1])
+
+    @property
+    def found(self) -> npt.NDArray[np.int64]:
+        """(Q,) how many hits are relevant."""
+        return np.asarray(self.relevant.sum(axis=1), np.int64)
+
+    @property
+    def at_least_one(self) -> npt.NDArray[np.int64]:
+        """(Q,) `possible`, or 1 where that is 0, to divide by."""
+        return np.maximum(self.possible, 1)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric; `{k}` in its names stands for the number of hits.
+
+    Attributes:
+        name: In results.
+        title: Of its column in tables.
+        meaning: What it is, for the reader of a report.
+        values: Returns its value of every query, (Q,), from 0 to 1.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    values: Callable[[Ranking], npt.NDArray[Any]]
+
+
+def _map(ranking: Ranking) -> Values:
+    precision_so_far = ranking.relevant.cumsum(axis=1) / np.arange(1, ranking.k + 1)
+    return np.asarray((precision_so_far * ranking.relevant).sum(axis=1) / ranking.at_least_one)
+
+
+def _ndcg(ranking: Ranking) -> Values:
+    worth = 1 / np.log2(np.arange(2, ranking.k + 2))
+    ideal = np.concatenate([[0.0], worth.cumsum()])[np.minimum(ranking.possible, ranking.k)]
+    return np.asarray((ranking.relevant * worth).sum(axis=1) / np.where(ideal > 0, ideal, 1))
+
+
+METRICS = (
+    Metric(
+        "precision_at_{k}",
+        "P@{k}",
+        "share of the k places that hold a hit of the query's class; the divisor is k",
+        lambda ranking: ranking.found / ranking.k,
+    ),
+    Metric(
+        "precision_of_possible_at_{k}",
+        "of possible",
+        "the same by the other divisor: min(k, relevant images in the index)",
+        lambda ranking: ranking.found / np.minimum(ranking.at_least_one, ranking.k),
+    ),
+    Metric(
+        "hit_rate_at_1",
+        "top-1",
+        "whether the first hit is of the query's class (top-1)",
+        lambda ranking: ranking.relevant[:, 0],
+    ),
+    Metric("hit_rate_at_{k}", "hit@{k}", "whether any of the k hits is", lambda ranking: ranking.found > 0),
+    Metric(
+        "majority_at_{k}",
+        "majority",
+        "whether more than half of the k places hold one that is",
+        lambda ranking: 2 * ranking.found > ranking.k,
+    ),
+    Metric(
+        "mrr_at_{k}",
+        "MRR@{k}",
+        "1 / rank of the first hit that is, 0 if none of the k is",
+        lambda ranking: np.where(ranking.found > 0, 1 / (ranking.relevant.argmax(axis=1) + 1), 0.0),
+    ),
+    Metric(
+        "map_at_{k}",
+        "mAP@{k}",
+        "mean over the relevant images in the index of the precision at the rank where each stands, 0 for those beyond"
+        " k (trec_eval's map_cut); its most is k / relevant where there are more than k",
+        _map,
+    ),
+    Metric(
+        "recall_at_{k}",
+        "recall@{k}",
+        "share of the relevant images in the index that are among the k hits; the same holds",
+        lambda ranking: ranking.found / ranking.at_least_one,
+    ),
+    Metric(
+        "ndcg_at_{k}",
+        "nDCG@{k}",
+        "sum of 1 / log2(rank + 1) over the hits that are relevant, by that of the best possible ranking",
+        _ndcg,
+    ),
+)
+"""Every metric of a query, in the order of the tables."""
 
 
 def definitions(k: int) -> dict[str, str]:
     """Return what each metric means, by its name for so many hits."""
-    return {name.format(k=k): text for name, text in _DEFINITIONS.items()}
+    return {
+        **{metric.name.format(k=k): metric.meaning for metric in METRICS},
+        f"weighted_precision_at_{k}": "mean of each class's Precision@k, weighted by the class's share of the queries",
+        "main_score": "precision_at_k",
+    }
+
+
+def table_columns(k: int) -> dict[str, str]:
+    """Return the names of the metrics by their titles in tables."""
+    titles = {metric.title.format(k=k): metric.name.format(k=k) for metric in METRICS}
+    return {**titles, "weighted": f"weighted_precision_at_{k}"}
 
 
 def per_query(relevant: npt.NDArray[np.bool_], possible: npt.NDArray[np.int64]) -> dict[str, Values]:
-    """Return each metric's value of every query, (Q,), by its name.
-
-    Args:
-        relevant: (Q, k) whether the hit at each rank is relevant; a place without a hit is not.
-        possible: (Q,) how many relevant pictures the index holds. Where it holds none all metrics are 0.
-    """
-    k = relevant.shape[1]
-    ranks = np.arange(1, k + 1)
-    found = relevant.sum(axis=1)
-    some = np.maximum(possible, 1)
-    precision_so_far = relevant.cumsum(axis=1) / ranks
-    gains = relevant / np.log2(ranks + 1)
-    best = np.concatenate([[0.0], (1 / np.log2(ranks + 1)).cumsum()])
-    ideal = best[np.minimum(possible, k)]
-    return {
-        f"precision_at_{k}": found / k,
-        f"precision_of_possible_at_{k}": found / np.minimum(some, k),
-        "hit_rate_at_1": relevant[:, 0].astype(float),
-        **({f"hit_rate_at_{k}": relevant.any(axis=1).astype(float)} if k > 1 else {}),
-        f"majority_at_{k}": (2 * found > k).astype(float),
-        f"mrr_at_{k}": np.where(relevant.any(axis=1), 1 / (relevant.argmax(axis=1) + 1), 0.0),
-        f"map_at_{k}": (precision_so_far * relevant).sum(axis=1) / some,
-        f"recall_at_{k}": found / some,
-        f"ndcg_at_{k}": gains.sum(axis=1) / np.where(ideal > 0, ideal, 1),
-    }
+    """Return each metric's value of every query, (Q,), by its name; the arguments are those of `Ranking`."""
+    ranking = Ranking(relevant, possible)
+    return {metric.name.format(k=ranking.k): metric.values(ranking).astype(np.float64) for metric in METRICS}
 
 
 def means(values: Mapping[str, Values], classes: npt.NDArray[np.int64], k: int) -> dict[str, float]:
@@ -65,3 +153,44 @@ def means(values: Mapping[str, Values], classes: npt.NDArray[np.int64], k: int) 
     by_class = np.bincount(classes, precision) / np.maximum(counts, 1)
     found[f"weighted_precision_at_{k}"] = float((by_class * counts).sum() / counts.sum())
     return {**found, "main_score": found[f"precision_at_{k}"]}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query by the id and the key of its point; the key is None if the point never came up in an answer."""
+
+    id: str
+    key: str | None
+
+    def __str__(self) -> str:
+        return self.key or self.id
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over the queries for which it is defined; all None where it is for none.
+
+    Attributes:
+        p5: Value that only 5 in 100 queries are worse than.
+        worst: The worst one: the lowest, or the highest where lower is better.
+        worst_query: The query it belongs to, the first if there are several.
+    """
+
+    mean: float | None
+    p5: float | None
+    worst: float | None
+    worst_query: Query | None
+    undefined: int
+
+
+def summarise(
+    values: Sequence[float | None], queries: Sequence[Query], better: Literal["higher", "lower"] = "higher"
+) -> Summary:
+    """Return the summary of a metric, one value (or None, where it is undefined) for each query."""
+    defined = [(value, query) for value, query in zip(values, queries, strict=True) if value is not None]
+    if not defined:
+        return Summary(None, None, None, None, len(values))
+    found = np.array([value for value, _ in defined], dtype=np.float64)
+    worst = int(found.argmin() if better == "higher" else found.argmax())
+    p5 = float(np.percentile(found, 5 if better == "higher" else 95))
+    return Summary(float(found.mean()), p5, float(found[worst]), defined[worst][1], len(values) - len(defined))

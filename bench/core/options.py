@@ -1,10 +1,29 @@
 """Options that several commands of `cbir-bench` have."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cbir.errors import UsageError
+
+STDOUT = "-"
+
+
+def json_target(target: str | None) -> str | None:
+    """Return where a result is to be written; asked before anything is measured."""
+    if target is None or target == STDOUT:
+        return target
+    wrong = f"--json {target} is not a file: name a file in a folder that you may write to, or - for standard output"
+    try:
+        path = Path(target).resolve()
+        if (path.exists() and not path.is_file()) or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise UsageError(wrong)
+    except (OSError, RuntimeError):  # a name too long, a folder that is closed, a loop of links
+        raise UsageError(wrong) from None
+    return target
+
 
 Stores = Annotated[
     list[str] | None,
@@ -16,9 +35,15 @@ Collection = Annotated[
     str | None, typer.Option(help="Name of the collection.", show_default="the newest that all the stores have")
 ]
 K = Annotated[int, typer.Option("-k", "--k", min=1, help="Hits per query.")]
+Effort = Annotated[
+    str, typer.Option(metavar="N,N", help="Widths of search: ef or nprobe.", show_default="eleven from 10 to 512")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample of queries.")]
 Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write everything there as JSON; - is standard output.")
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write everything there as JSON; - is standard output.", callback=json_target
+    ),
 ]
 
 Models = Annotated[
@@ -30,9 +55,8 @@ Models = Annotated[
 Label = Annotated[str | None, typer.Option(help="Column with the class.")]
 TopClasses = Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images.")]
-PeerPython = Annotated[
-    str | None,
-    typer.Option(metavar="PATH", help="Python with pip install 'cbir[peers]'.", show_default="this one"),
+BaselinePython = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Python with pip install 'cbir[peers]'.", show_default="this one")
 ]
 
 MOST_THREADS = 256
@@ -40,11 +64,7 @@ MOST_EFFORT = 1_000_000
 
 
 def numbers(option: str, text: str, most: int) -> list[int]:
-    """Return the whole numbers of an option, each once: "1,8" is [1, 8].
-
-    Raises:
-        UsageError: They are no such list, or not from 1 to `most`.
-    """
+    """Return the whole numbers of an option, each once: "1,8" is [1, 8]."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 1 <= int(part) <= most for part in parts):
         raise UsageError(f"{option} {text}: whole numbers from 1 to {most:,} with commas in between, such as 1,8")

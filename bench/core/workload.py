@@ -1,6 +1,6 @@
 """What is measured: one collection, open in several stores, and the pictures of it that are asked for."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -8,13 +8,17 @@ import numpy as np
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter
+from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.settings import Settings
-from cbir.stores.base import ENGINE_KINDS, Store, StoreInfo, collection_names, locate, open_store, parse, redacted
-from cbir.terminal import Advance
+from cbir.stores.base import SearchParams, Store, StoreInfo
+from cbir.stores.registry import connect, open_store
+from cbir.text import redacted
 
-from ..parity.ranking import EPSILON, Ranking
 from .ground_truth import Truth, answer, copies
+from .metrics import Query, Summary, summarise
+from .ranking import EPSILON, Ranking, recall
+from .stores import identity
 
 BATCH = 16
 ORDINARY, EXACT = "ordinary", "exact"
@@ -22,18 +26,12 @@ MODES = (ORDINARY, EXACT)
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """One collection in several stores that hold the same points, the queries and the exact answers.
 
     Attributes:
-        collection: Its name.
-        stores: The open stores.
-        infos: What each said of itself when the measurement began.
-        queries: Ids of the query points.
-        vectors: (Q, D) their vectors.
-        truth: The exact answers.
+        infos: What each store said of itself when the measurement began.
         copies: Points whose vector is exactly that of another.
-        seed: What the queries were sampled with.
         where: What every hit has to hold to.
     """
 
@@ -58,9 +56,7 @@ class Answers:
     """What one store said to all queries in one mode, the query itself left out.
 
     Attributes:
-        rankings: One for each query.
         self_missing: Queries that were not among their own k + 1 best hits.
-        keys: Key of each id that came up.
     """
 
     rankings: list[Ranking]
@@ -69,15 +65,16 @@ class Answers:
 
 
 @contextmanager
-def open_subject(
-    urls: Sequence[str], collection: str | None, k: int, queries: int, seed: int, settings: Settings
-) -> Iterator[Subject]:
+def open_workload(
+    urls: Sequence[str] | None, collection: str | None, k: int, queries: int, seed: int, settings: Settings
+) -> Iterator[Workload]:
     """Open a collection in the named stores, sample queries from its points and answer them exactly.
 
     Raises:
         UsageError: A store is named twice, or they have no collection in common, or not the same points in it.
     """
-    if len(set(map(_place, urls))) < len(urls):
+    urls = urls or settings.store_urls
+    if len(set(map(identity, urls))) < len(urls):
         raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
     name = collection or common_collection(urls, settings)
     with ExitStack() as stack:
@@ -86,11 +83,11 @@ def open_subject(
             store = open_store(url, name, settings)
             stack.callback(store.close)
             stores.append(store)
-        yield subject_of(stores, k, queries, seed)
+        yield workload_of(stores, k, queries, seed)
 
 
-def subject_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Subject:
-    """Return the subject that open stores make; the same queries for the same points and seed.
+def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Workload:
+    """Return the workload that open stores make; the same queries for the same points and seed.
 
     Raises:
         UsageError: They do not hold the same points, or fewer than two.
@@ -106,16 +103,12 @@ def subject_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Subj
     for store, info in zip(stores[1:], infos[1:], strict=True):
         _require_same_points(infos[0], store, info, ids, asked, vectors[chosen])
     truth = answer(ids, vectors, chosen, min(k, len(ids) - 1))
-    return Subject(name, stores, infos, asked, vectors[chosen], truth, copies(vectors), seed)
+    return Workload(name, stores, infos, asked, vectors[chosen], truth, copies(vectors), seed)
 
 
 def common_collection(urls: Sequence[str], settings: Settings) -> str:
-    """Return the collection published last (by the first store's order) among those that all stores have.
-
-    Raises:
-        UsageError: There is none.
-    """
-    names = {url: collection_names(url, settings) for url in urls}
+    """Return the collection published last (by the first store's order) among those that all stores have."""
+    names = {url: connect(url, settings).names() for url in urls}
     for name in names[urls[0]]:
         if all(name in others for others in names.values()):
             return name
@@ -123,8 +116,8 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
     raise UsageError(f"no collection is in every store: {has}")
 
 
-def ask(subject: Subject, store: Store, mode: str, advance: Advance, effort: int | None = None) -> Answers:
-    """Return a store's answers to all queries, the query itself left out; `effort` is as for `Store.search`.
+def ask(workload: Workload, store: Store, mode: str, advance: Advance, effort: int | None = None) -> Answers:
+    """Return a store's answers to all queries, the query itself left out; `effort` is the `ef` of `SearchParams`.
 
     Where a query is not among its k + 1 hits (exact copies of it came first, or the graph did not find it) the last
     hit is dropped instead.
@@ -135,43 +128,60 @@ def ask(subject: Subject, store: Store, mode: str, advance: Advance, effort: int
     rankings: list[Ranking] = []
     missing = 0
     keys: dict[str, str] = {}
-    for start in range(0, len(subject.queries), BATCH):
-        asked = subject.queries[start : start + BATCH]
-        vectors = subject.vectors[start : start + BATCH]
-        found = store.search(vectors, subject.k + 1, exact=mode == EXACT, effort=effort, where=subject.where)
+    for start in range(0, len(workload.queries), BATCH):
+        asked = workload.queries[start : start + BATCH]
+        vectors = workload.vectors[start : start + BATCH]
+        params = SearchParams(effort, exact=mode == EXACT)
+        found = store.search(vectors, workload.k + 1, params=params, filter=workload.where)
         for query, hits in zip(asked, found, strict=True):
             ids = {hit.id for hit in hits}
-            if len(ids) < len(hits) or not ids <= subject.truth.position.keys():
-                asked_for = "that was filtered out" if subject.where else "that it does not have"
+            if len(ids) < len(hits) or not ids <= workload.truth.position.keys():
+                asked_for = "that was filtered out" if workload.where else "that it does not have"
                 raise CbirError(f"{store.info.url} returned a point twice, or one {asked_for}, for {query}")
             keys.update((hit.id, hit.key) for hit in hits)
             missing += query not in ids
-            kept = [hit for hit in hits if hit.id != query][: subject.k]
+            kept = [hit for hit in hits if hit.id != query][: workload.k]
             rankings.append(Ranking(tuple(hit.id for hit in kept), tuple(hit.score for hit in kept)))
         advance(len(asked))
     return Answers(rankings, missing, keys)
+
+
+def recalls_of(workload: Workload, rankings: Sequence[Ranking]) -> list[float]:
+    """Return the recall of each query's ranking, against the exact answer."""
+    truth = workload.truth
+    return [
+        recall(truth.scores(number, ranking.ids), float(truth.threshold[number]), truth.k)
+        for number, ranking in enumerate(rankings)
+    ]
+
+
+def measure_recall(workload: Workload, at: int, advance: Advance, effort: int | None = None) -> Summary:
+    """Return the recall of the ordinary searches of the store number `at`; warms the store up."""
+    answers = ask(workload, workload.stores[at], ORDINARY, advance, effort)
+    queries = [Query(one, answers.keys.get(one)) for one in workload.queries]
+    return summarise(recalls_of(workload, answers.rankings), queries)
 
 
 def how(info: StoreInfo, mode: str) -> str:
     """Return how a store searches: "graph (36,906 of 36,906 points indexed, ef=128)", "lists (nprobe=16)", "scan"."""
     if mode == EXACT or info.access == "scan":
         return "scan"
-    if info.access == "lists":
+    if info.access == "ivf":
         return f"lists (nprobe={info.options['nprobe']})"
     ef = f", ef={info.options['ef']}" if "ef" in info.options else ""
     return f"{info.access} ({info.indexed:,} of {info.count:,} points indexed{ef})"
 
 
-def notes(subject: Subject) -> list[str]:
+def notes(workload: Workload) -> list[str]:
     """Return what a reader has to know of the figures, in plain words."""
     said = [
-        f"The {len(subject.queries):,} queries are stored points (seed {subject.seed}); a query is no hit of itself:"
-        f" {subject.k + 1} hits are asked for and it is dropped, or the last hit where it is not among them. An exact"
+        f"The {len(workload.queries):,} queries are stored points (seed {workload.seed}); a query is no hit of itself:"
+        f" {workload.k + 1} hits are asked for and it is dropped, or the last hit where it is not among them. An exact"
         " search is a scan of all points.",
-        f"Scores within {EPSILON:g} of each other count as equal. {int(subject.truth.tied.sum()):,} queries have such a"
-        f" tie at place {subject.k}; {subject.copies:,} points are exact copies of another.",
+        f"Scores within {EPSILON:g} of each other count as equal. {int(workload.truth.tied.sum()):,} queries have such"
+        f" a tie at place {workload.k}; {workload.copies:,} points are exact copies of another.",
     ]
-    for info in subject.infos:
+    for info in workload.infos:
         if info.access == "scan":
             said.append(
                 f"WARNING: {info.url} scans in its ordinary mode, so agreement proves nothing about a graph. Qdrant"
@@ -183,16 +193,6 @@ def notes(subject: Subject) -> list[str]:
                 " others."
             )
     return said
-
-
-def _place(text: str) -> Hashable:
-    """Return what tells stores apart: for an embedded one its index and how it is searched, else the server."""
-    url = parse(text)
-    if not url.embedded:
-        return redacted(text).rstrip("/")
-    (place,) = locate([url])
-    search = ENGINE_KINDS[url.kind].search_options
-    return place.root.resolve(), place.name, tuple(url.options.get(name, usual) for name, usual in search.items())
 
 
 def _require_same_points(

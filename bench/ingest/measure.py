@@ -8,20 +8,21 @@ import json
 import shutil
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cbir import terminal
 from cbir.evaluation.result_files import model_name
-from cbir.settings import load_settings
+from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
-from cbir.terminal import Advance
 
-from ..baselines.measure import Agreement, Peer, Task
-from ..core.loops import Loop
-from ..core.measured_process import Child, run_child
-from .workload import Prepared
+from ..core.baseline import Agreement, Baseline, Task
+from ..core.measured_process import Child, apart, run_child
+from ..core.timing import Spread, spread
+from .sample import Prepared, prepare
 
 MODEL, BOUND = "model", "decode and model"
 DURABLE, PUBLISHED = "ingest, durable", "ingest, published"
@@ -30,10 +31,9 @@ _WHAT = {
     BOUND: "the same over files in memory, decoded as the ingest does",
     DURABLE: "the command line, until the last vector is safe in the log",
     PUBLISHED: "the same, until the indexes of Edge and FAISS are published",
-    "fastembed": "its image embedding as it comes, over files, with the same ONNX function",
-    "torch": "the same backbone, eager, behind a DataLoader of as many workers, over files",
-    "sentence-transformers": "its CLIP ViT-B/32 with random weights, a larger model, as it comes, over files",
 }
+_BESIDES = ("core_milliseconds", "around_seconds", "peak_megabytes", "others")
+_TUNED = "the same with the settings that were fastest in a short trial"
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,12 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median of the rounds, the lowest and the highest."""
-
-    median: float
-    lowest: float
-    highest: float
-
-
-@dataclass(frozen=True)
 class Part:
     """What was measured of one way to do it: the images a second, and the medians of what `Run` has besides.
 
     Attributes:
-        name: Of the part.
         what: What it does.
         missing: Why it was not measured, "" if it was.
-        settings: How it ran.
     """
 
     name: str
@@ -87,65 +76,52 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Images a second of one part by those of another, round by round."""
-
-    of: str
-    to: str
-    by_clock: Spread
-    by_processor: float | None
-
-
-@dataclass(frozen=True)
 class Measured:
     """All of one model.
 
     Attributes:
-        model: Its name, with its precision.
         stored: Images that an ingest stored.
         parts: In the order of their turns.
-        ratios: Of the ingest to each of the others.
         agreement: How fastembed's vectors agree with ours, if it ran.
-        versions: Of the packages that a peer ran on, by peer.
     """
 
     model: str
     stored: int
     parts: list[Part]
-    ratios: list[Ratio]
+    ratios: list[dict[str, Any]]
     agreement: Agreement | None
     versions: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What to measure: rounds, seconds of each loop and peer, which peers, and the Python that has them."""
+    """What to measure.
+
+    Attributes:
+        seconds: Of a turn of each loop and baseline.
+        start_baselines: Returns the other libraries for a task.
+    """
 
     options: SourceOptions
     rounds: int
     seconds: float
-    peers: Sequence[str]
-    python: str
+    start_baselines: Callable[[Task], Sequence[Baseline]]
 
 
-def measure(folder: Path, prepared: Prepared, asked: Asked, advance: Advance) -> list[Measured]:
-    """Return what was measured of each model.
-
-    Args:
-        folder: That of `prepare`, with room for an index.
-        prepared: What it made.
-        asked: What to measure.
-        advance: Called after each turn of a model.
-
-    Raises:
-        CbirError: An ingest or a loop failed.
-    """
-    turns = [_Turns(folder, prepared, number, asked) for number in range(len(prepared.files))]
-    for _ in range(asked.rounds):
-        for one in turns:
-            one.take()
-            advance(1)
-    return [one.measured(turns[0]) for one in turns]
+def measure(
+    source: str | None, photos: int | None, models: Sequence[str], asked: Asked
+) -> tuple[Prepared, list[Measured]]:
+    """Return what there was to measure with, and what was measured of each model; see `prepare`."""
+    with tempfile.TemporaryDirectory(prefix="cbir-bench-") as name:
+        folder = Path(name)
+        prepared = apart(prepare, folder, source, asked.options, photos, models)
+        turns = [_Turns(folder, prepared, number, asked) for number in range(len(prepared.files))]
+        with terminal.progress("embedding", asked.rounds * len(turns), "turns") as advance:
+            for _ in range(asked.rounds):
+                for one in turns:
+                    one.take()
+                    advance(1)
+        return prepared, [one.measured(turns[0]) for one in turns]
 
 
 class _Turns:
@@ -158,21 +134,9 @@ class _Turns:
         self._source, self._asked = prepared.source, asked
         self._stored = 0
         self._settings: dict[str, Mapping[str, Any]] = {}
-        self.peers = [
-            Peer(
-                name,
-                asked.python,
-                Task(
-                    model=self._file,
-                    card=self._card,
-                    pictures=self._pictures,
-                    vectors=folder / f"vectors-{number}.npy",
-                    folder=folder / f"{name}-{number}",
-                ),
-            )
-            for name in asked.peers
-        ]
-        names = [MODEL, BOUND, DURABLE, PUBLISHED, *(name for peer in self.peers for name in peer.settings)]
+        vectors, own = folder / f"vectors-{number}.npy", folder / f"baselines-{number}"
+        self.baselines = asked.start_baselines(Task(self._file, self._card, self._pictures, vectors, own))
+        names = [MODEL, BOUND, DURABLE, PUBLISHED, *(name for one in self.baselines for name in one.settings)]
         self.runs: dict[str, list[Run]] = {name: [] for name in names}
 
     def take(self) -> None:
@@ -180,18 +144,18 @@ class _Turns:
         summary = self._ingest()
         for name in (MODEL, BOUND):
             self._loop(name, summary)
-        for peer in self.peers:
-            for name, settings in peer.settings.items():
-                child = peer.run(settings, self._asked.seconds)
-                self._add(name, child, child.printed["images"], child.printed["seconds"], settings)
+        for baseline in self.baselines:
+            for name, settings in baseline.settings.items():
+                self._add(name, baseline.run(settings, self._asked.seconds), settings)
 
     def measured(self, first: "_Turns") -> Measured:
-        """Return the medians; the ingest is also compared with the peers under the first model, if that is another."""
-        parts = [_part(name, runs, self._settings[name]) for name, runs in self.runs.items()]
-        parts += [Part(peer.name, _WHAT[peer.name], peer.missing) for peer in self.peers if peer.missing]
+        """Return the medians; the ingest is also compared with the baselines of the first model, if it is another."""
+        what = _WHAT | {one.name: one.what for one in self.baselines}
+        parts = [_part(name, what.get(name, _TUNED), runs, self._settings[name]) for name, runs in self.runs.items()]
+        parts += [Part(one.name, one.what, one.missing) for one in self.baselines if one.missing]
         others = {name: runs for name, runs in self.runs.items() if name not in (DURABLE, PUBLISHED)}
         if first is not self:
-            others |= {f"{name}, {first.name}": first.runs[name] for peer in first.peers for name in peer.settings}
+            others |= {f"{name}, {first.name}": first.runs[name] for one in first.baselines for name in one.settings}
         ratios = [_ratio(DURABLE, self.runs[DURABLE], name, runs) for name, runs in others.items()]
         ratios.append(_ratio(PUBLISHED, self.runs[PUBLISHED], MODEL, self.runs[MODEL]))
         return Measured(
@@ -199,8 +163,8 @@ class _Turns:
             stored=self._stored,
             parts=parts,
             ratios=ratios,
-            agreement=next((peer.agreement for peer in self.peers if peer.agreement), None),
-            versions={peer.name: peer.versions for peer in self.peers if peer.versions},
+            agreement=next((one.agreement for one in self.baselines if one.agreement), None),
+            versions={one.name: one.versions for one in self.baselines if one.versions},
         )
 
     def _ingest(self) -> dict[str, Any]:
@@ -219,39 +183,32 @@ class _Turns:
         settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "provider")}
         details = {**settings, "seconds": spent, "peak_megabytes": summary["peak_megabytes"]}
         around = child.seconds - published
-        self._add(
-            DURABLE, child, self._stored, published - spent["build"], details, around, core_seconds=spent.get("core")
-        )
-        self._add(PUBLISHED, child, self._stored, published, details, around)
+        for name, seconds, core in (
+            (DURABLE, published - spent["build"], spent.get("core")),
+            (PUBLISHED, published, None),
+        ):
+            found = {"images": self._stored, "seconds": seconds, "core_seconds": core}
+            self._add(name, replace(child, printed=found), details, around)
         return summary
 
     def _loop(self, name: str, summary: Mapping[str, Any]) -> None:
-        loop = Loop(
-            model=str(self._file),
-            pictures=str(self._pictures),
-            decode=name == BOUND,
-            workers=summary["workers"],
-            threads=summary["threads"],
-            batch_size=summary["batch_size"],
-            provider=summary["provider"],
-            seconds=self._asked.seconds,
-            max_megapixels=load_settings().max_image_megapixels,
-        )
-        child = run_child(name, [sys.executable, "-m", "cbir.bench.core.loops", json.dumps(asdict(loop))])
-        settings = {"workers": loop.workers, "threads": loop.threads, "batch_size": loop.batch_size}
-        found = child.printed
-        self._add(name, child, found["images"], found["seconds"], settings, core_seconds=found["core_seconds"])
+        settings = {part: summary[part] for part in ("workers", "threads", "batch_size")}
+        job = {
+            **settings,
+            "model": str(self._file),
+            "pictures": str(self._pictures),
+            "decode": name == BOUND,
+            "provider": summary["provider"],
+            "seconds": self._asked.seconds,
+            "max_megapixels": Settings().max_image_megapixels,
+        }
+        child = run_child(name, [sys.executable, "-m", "cbir.bench.ingest.loops", json.dumps(job)])
+        self._add(name, child, settings)
 
-    def _add(
-        self,
-        name: str,
-        child: Child,
-        images: int,
-        seconds: float,
-        settings: Mapping[str, Any],
-        around: float | None = None,
-        core_seconds: float | None = None,
-    ) -> None:
+    def _add(self, name: str, child: Child, settings: Mapping[str, Any], around: float | None = None) -> None:
+        """Note a run that printed its images, their seconds and perhaps the processor's."""
+        images, seconds = child.printed["images"], child.printed["seconds"]
+        core_seconds = child.printed.get("core_seconds")
         self._settings[name] = settings
         self.runs[name].append(
             Run(
@@ -264,33 +221,20 @@ class _Turns:
         )
 
 
-def _part(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Part:
-    return Part(
-        name=name,
-        what=_WHAT.get(name, "the same with the settings that were fastest in a short trial"),
-        images_per_second=spread([run.images_per_second for run in runs]),
-        core_milliseconds=_median([run.core_milliseconds for run in runs]),
-        around_seconds=_median([run.around_seconds for run in runs]),
-        peak_megabytes=_median([run.peak_megabytes for run in runs]),
-        others=_median([run.others for run in runs]),
-        settings=settings,
-    )
+def _part(name: str, what: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Part:
+    medians = {one: _median([getattr(run, one) for run in runs]) for one in _BESIDES}
+    return Part(name, what, "", spread([run.images_per_second for run in runs]), **medians, settings=settings)
 
 
-def _ratio(of: str, ours: Sequence[Run], to: str, theirs: Sequence[Run]) -> Ratio:
+def _ratio(of: str, ours: Sequence[Run], to: str, theirs: Sequence[Run]) -> dict[str, Any]:
+    """Return images a second of one part by those of another, round by round."""
     pairs = list(zip(ours, theirs, strict=True))
     cores = [
         their.core_milliseconds / our.core_milliseconds if our.core_milliseconds and their.core_milliseconds else None
         for our, their in pairs
     ]
-    return Ratio(
-        of, to, spread([our.images_per_second / their.images_per_second for our, their in pairs]), _median(cores)
-    )
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Return the median of some rounds, the lowest and the highest."""
-    return Spread(statistics.median(values), min(values), max(values))
+    clock = spread([our.images_per_second / their.images_per_second for our, their in pairs])
+    return {"of": of, "to": to, "by_clock": asdict(clock), "by_processor": _median(cores)}
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -1,11 +1,6 @@
-"""The first searches of a process that has just opened an index whose files are not in memory.
+"""The first searches of a process that has just opened an index whose files are not in memory."""
 
-Run as `python -m cbir.bench.latency.cold JSON`; prints what it measured as one line of JSON.
-"""
-
-import json
 import os
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from cbir.index.generation import files_below, open_generation
+from cbir.index.files import files_below
 from cbir.settings import Settings
-from cbir.stores.base import ENGINE_KINDS, locate, open_store, parse
+from cbir.stores.registry import open_store
 
-from ..core.measured_process import run_child
-from ..ingest.measure import Spread, spread
-from .measure import timed
+from ..core.measured_process import apart
+from ..core.stores import loaded_generation, location_of
+from ..core.timing import Spread, spread, timed
 
 QUERIES = 200
 _AFTER = 100
@@ -30,10 +25,8 @@ class Cold:
     """One embedded index, opened in processes of their own.
 
     Attributes:
-        store: Its URL.
         dropped: Whether the system was asked to take the index's files out of memory first.
         open_ms: Opening it; the files are hashed, and so read.
-        first_ms: The first search.
         next_ms: The median of the next 99.
         warm_ms: The median of 100 after that.
     """
@@ -50,28 +43,16 @@ def measure(url: str, collection: str, k: int, seed: int, rounds: int) -> Cold |
     """Return what the first searches of a store take; None for a server, which nobody here can start anew.
 
     To be called before this process opens the store: files that it has in use stay in memory.
-
-    Raises:
-        CbirError: The process that opens it failed.
     """
-    if not parse(url).embedded:
+    if location_of(url) is None:
         return None
-    task = json.dumps({"url": url, "collection": collection, "k": k, "seed": seed})
-    command = [sys.executable, "-m", "cbir.bench.latency.cold", task]
-    found = [run_child(f"opening {url}", command).printed for _ in range(rounds)]
-
-    def over(name: str) -> Spread:
-        return spread([float(one[name]) for one in found])
-
-    return Cold(url, bool(found[0]["dropped"]), over("open_ms"), over("first_ms"), over("next_ms"), over("warm_ms"))
+    dropped, *spent = zip(*(apart(first_searches, url, collection, k, seed) for _ in range(rounds)), strict=True)
+    return Cold(url, dropped[0], *map(spread, spent))
 
 
-def first_searches(url: str, collection: str, k: int, seed: int) -> dict[str, Any]:
-    """Open a store in this process and search it; return the milliseconds."""
-    parsed = parse(url)
-    (place,) = locate([parsed])
-    ENGINE_KINDS[parsed.kind].load()
-    generation = open_generation(place.root, collection)
+def first_searches(url: str, collection: str, k: int, seed: int) -> tuple[bool, float, float, float, float]:
+    """Open a store in this process and search it; return the figures of `Cold`."""
+    generation = loaded_generation(url, collection)
     log = generation.log()
     rng = np.random.default_rng(seed)
     vectors = [log.vector(int(at)) for at in rng.integers(0, len(log), QUERIES)]
@@ -81,13 +62,7 @@ def first_searches(url: str, collection: str, k: int, seed: int) -> dict[str, An
     (store,) = opened
     spent = [timed(partial(store.search, vector[None], k)) for vector in vectors]
     store.close()
-    return {
-        "dropped": dropped,
-        "open_ms": open_ms,
-        "first_ms": spent[0],
-        "next_ms": float(np.median(spent[1:_AFTER])),
-        "warm_ms": float(np.median(spent[_AFTER:])),
-    }
+    return dropped, open_ms, spent[0], float(np.median(spent[1:_AFTER])), float(np.median(spent[_AFTER:]))
 
 
 def drop(folder: Path) -> bool:
@@ -101,7 +76,3 @@ def drop(folder: Path) -> bool:
         finally:
             os.close(handle)
     return True
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(first_searches(**json.loads(sys.argv[1]))) + "\n")

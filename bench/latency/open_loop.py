@@ -9,19 +9,18 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cbir.errors import CbirError
+from cbir.progress import Advance
 from cbir.stores.base import Store
-from cbir.terminal import Advance
 
-from ..core.workload import Subject
-from .measure import Times, times
+from ..core.timing import Times, times
+from ..core.workload import Workload
 
-SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)
-"""Of what the store did in its best closed loop; the last one is more than it can do."""
+SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)  # of its best closed loop; the last one is more than the store can do
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,6 @@ class Rate:
 
     Attributes:
         share: Of the store's searches a second in its best closed loop.
-        due_per_second: Arrivals a second, as they were drawn.
-        threads: That answer them.
-        failed: Why there are no figures, "" if there are.
         answered_per_second: Until the last one was answered.
         response_ms: From the moment a search was due to its answer: what a visitor waits for.
         service_ms: From the moment it began: what a closed loop would have shown.
@@ -49,22 +45,20 @@ class Rate:
     late_ms: float | None = None
 
 
-def measure(subject: Subject, at: int, best: float, threads: int, seconds: float, advance: Advance) -> list[Rate]:
+def measure(workload: Workload, at: int, best: float, threads: int, seconds: float, advance: Advance) -> list[Rate]:
     """Ask the store number `at` at `SHARES` of its `best` searches a second, each for so many seconds."""
     found = []
     for share in SHARES:
-        due = arrivals(share * best, seconds, subject.seed)
-        rate = len(due) / seconds
+        due = arrivals(share * best, seconds, workload.seed)
+        rate = Rate(share, len(due) / seconds, threads)
         try:
-            began, ended = run(subject.stores[at], subject, due, threads)
+            began, ended = run(workload.stores[at], workload, due, threads)
         except CbirError as error:
-            found.append(Rate(share, rate, threads, str(error)))
+            found.append(replace(rate, failed=str(error)))
         else:
             found.append(
-                Rate(
-                    share=share,
-                    due_per_second=rate,
-                    threads=threads,
+                replace(
+                    rate,
                     answered_per_second=len(due) / float(ended.max()),
                     response_ms=times(((ended - due) * 1000).tolist()),
                     service_ms=times(((ended - began) * 1000).tolist()),
@@ -82,13 +76,10 @@ def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
     return due * (seconds / float(due[-1]))  # the rate that was asked for, not the one that chance made of it
 
 
-def run(store: Store, subject: Subject, due: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def run(store: Store, workload: Workload, due: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Search at the moments `due` with so many threads; return when each search began and ended, in seconds.
 
     Each thread takes the next arrival, waits until it is due and searches; when all are busy, it begins late.
-
-    Raises:
-        CbirError: The store failed.
     """
     began, ended = np.empty(len(due)), np.empty(len(due))
     numbers, turn = itertools.count(), threading.Lock()
@@ -104,7 +95,7 @@ def run(store: Store, subject: Subject, due: np.ndarray, threads: int) -> tuple[
             if wait > 0:
                 time.sleep(wait)
             began[number] = time.perf_counter() - start
-            store.search(subject.vectors[number % len(subject.vectors)][None], subject.k)
+            store.search(workload.vectors[number % len(workload.vectors)][None], workload.k)
             ended[number] = time.perf_counter() - start
 
     with ThreadPoolExecutor(threads) as pool:

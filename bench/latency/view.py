@@ -1,37 +1,28 @@
-"""What `latency` measured, as tables for people and as JSON for programs."""
+"""What `latency` measured, as JSON for programs and as a section for people."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from ..core.noise import Noise
-from ..core.workload import Subject
-from ..ingest.stages import Stages
-from ..report.report import header, labels, new_console, new_table, share, short, show_subject
+from ..core.document import Curves, Part, Result, Section, Table, between, known, milliseconds, share
+from ..core.results import header
+from ..core.stores import store_name
+from ..core.timing import P999_NEEDS, Noise
+from ..core.workload import Workload
 from .cold import Cold
-from .measure import P999_NEEDS, Times
 from .open_loop import Rate
-from .sweep import Curve, Point
+from .stages import Stages
+from .sweep import Curve
 
-BUSY = 0.1
+_TARGET = 0.99
 
 
 @dataclass(frozen=True)
 class Found:
-    """All that was measured.
+    """All that was measured, and the field, numbers of threads and rounds it was measured with.
 
-    Attributes:
-        field: Whose values were filtered by.
-        threads: Numbers of client threads.
-        rounds: Turns of each width.
-        curves: One for each store.
-        noise: Of the machine meanwhile.
-        rates: The open loops of each store; nothing if that was not asked for.
-        cold: Each embedded store in a process of its own.
-        stages: Where the time of a question goes.
+    `curves` has one for each store, `rates` the open loops of each (nothing if that was not asked for), `cold` one for
+    each embedded store.
     """
 
     field: str
@@ -44,39 +35,28 @@ class Found:
     stages: list[Stages]
 
 
-def latency_json(subject: Subject, found: Found) -> dict[str, Any]:
+def latency_json(workload: Workload, found: Found) -> dict[str, Any]:
     """Return the result as plain JSON values; what failed says why, and has null for figures."""
-    result = header(subject, "latency")
+    result = header(workload, "latency")
     settings = {**result["settings"], "threads": found.threads, "rounds": found.rounds, "field": found.field}
-    figures = asdict(found)
+    figures = {name: value for name, value in asdict(found).items() if name not in (*settings, "rates")}
     rates = [
         {"store": curve.store, "rates": [asdict(one) for one in part]}
         for curve, part in zip(found.curves, found.rates, strict=False)
     ]
-    return {
-        **result,
-        "settings": settings,
-        "notes": [*result["notes"], *latency_notes(found)],
-        **{name: figures[name] for name in ("curves", "noise", "cold", "stages")},
-        "open_loop": rates,
-    }
+    notes = [*result["notes"], *latency_notes(found)]
+    return {**result, "settings": settings, "notes": notes, **figures, "open_loop": rates}
 
 
 def latency_notes(found: Found) -> list[str]:
     """Return what one has to know to read the figures."""
-    kernel = found.noise.kernel_ms
     notes = [
         f"All stores and widths took {found.rounds} turns, in an order drawn anew each time, after an untimed pass that"
         " gave the recall. A point is on the front (*) if no other width of the store has both more recall and a lower"
         " median.",
         f"p99.9 is given where {P999_NEEDS:,} searches or more were timed.",
-        f"The machine: a matrix product that is always the same took {kernel.lowest:.3f} to {kernel.highest:.3f} ms"
-        f" ({kernel.highest / kernel.lowest - 1:.0%} apart); differences smaller than that are noise.",
+        *found.noise.notes(),
     ]
-    if found.noise.others is not None and found.noise.others > BUSY:
-        notes.append(
-            f"WARNING: other processes used {found.noise.others:.0%} of the processors; such figures mean little."
-        )
     if found.rates:
         notes.append(
             "Closed loop: each client asks again when it has its answer, so nobody asks while a store stalls, and the"
@@ -98,117 +78,125 @@ def latency_notes(found: Found) -> list[str]:
     return notes
 
 
-def show_latency(subject: Subject, found: Found) -> None:
-    """Print the tables."""
-    console, names = new_console(), labels(subject.infos)
-    show_subject(console, subject, names)
-    for note in latency_notes(found):
-        console.print(note)
-    for curve in found.curves:
-        _show_curve(console, subject, curve, names[curve.store])
-    for curve, rates in zip(found.curves, found.rates, strict=False):
-        if rates:
-            console.print(_rate_table(rates, names[curve.store]))
-    if found.cold:
-        console.print(_cold_table(found.cold, names))
-    if found.stages:
-        console.print(_stage_table(found.stages, names))
+def latency_section(result: Result, command: str = "") -> Section:
+    """Return the section of a result of `latency`."""
+    k = result["settings"]["k"]
+    curves = {
+        f"{store_name(curve['store'])} ({curve['knob'] or 'scan'})": [
+            ((point["ann_recall_at_k"]["mean"], 1000 / point["search_ms"]["median"]), point["on_front"])
+            for point in curve["points"]
+            if not point["failed"]
+        ]
+        for curve in result["curves"]
+    }
+    words = f"Recall@{k} against searches a second, by store; points on the Pareto front are joined"
+    parts: list[Part] = [Curves("recall-qps", words, f"recall@{k}", "searches a second, one client", curves, _TARGET)]
+    parts += [_curve(curve, k) for curve in result["curves"]]
+    for curve in result["curves"]:
+        rows = [[f"{one['effort'] or '-'}", *row] for one in curve["points"] for row in filtered_rows(one["filtered"])]
+        if rows:
+            columns = [curve["knob"] or "scan", *filtered_columns(k)]
+            parts.append(Table(f"{store_name(curve['store'])}, within a class", columns, rows))
+    parts += [_rates(one) for one in result["open_loop"] if one["rates"]]
+    if result["cold"]:
+        rows = [
+            [
+                store_name(one["store"]),
+                *(milliseconds(one[name]["median"]) for name in ("open_ms", "first_ms", "next_ms", "warm_ms")),
+            ]
+            for one in result["cold"]
+        ]
+        columns = ["store", "opening", "first search", "the next 99, median", "then, median"]
+        parts.append(Table("Cold, in milliseconds", columns, rows))
+    if result["stages"]:
+        parts.append(_stages(result["stages"]))
+    failed = [
+        f"{store_name(curve['store'])}, {curve['knob']} {point['effort']}: failed: {point['failed']}"
+        for curve in result["curves"]
+        for point in curve["points"]
+        if point["failed"]
+    ]
+    question = f"{result['collection']}: recall against speed at every width of search, never one without the other."
+    return Section("How fast is each store?", question, command, parts, [*result["notes"], *failed])
 
 
-def _show_curve(console: Console, subject: Subject, curve: Curve, name: str) -> None:
-    good = [point for point in curve.points if not point.failed]
-    threads = [load.threads for load in good[0].loads] if good else []
-    columns = [curve.knob or "scan", f"recall@{subject.k}", "p5", "min", "median", "p95", "p99", "p99.9", "/ raw"]
-    table = new_table(f"{name}: milliseconds alone, and searches a second by client threads", columns)
-    for count in threads:
-        table.add_column(f"{count} thr.", justify="right")
-    for point in good:
-        table.add_row(*_cells(point))
-    console.print(table)
-    filters = new_table(
-        f"{name}: within a class",
-        [curve.knob or "scan", "filter", "points", f"recall@{subject.k}", "p5", "min", "median", "p95"],
-    )
-    for point in good:
-        for one in point.filtered:
-            recall = one.ann_recall_at_k
-            filters.add_row(
-                *(_effort(point), f"{one.field}={one.value}", f"{one.share:.1%}"),
-                *(share(recall.mean), short(recall.p5), short(recall.worst)),
-                *(f"{one.search_ms.median:.3f}", f"{one.search_ms.p95:.3f}"),
-            )
-    if filters.row_count:
-        console.print(filters)
-    for point in curve.points:
-        if point.failed:
-            console.print(f"{name}, {curve.knob} {point.effort}: failed: {point.failed}")
+def _curve(curve: Mapping[str, Any], k: int) -> Table:
+    good = [point for point in curve["points"] if not point["failed"]]
+    threads = [load["threads"] for load in good[0]["loads"]] if good else []
+    columns = [curve["knob"] or "scan", f"recall@{k}", "p5", "min", "median", "p95", "p99", "p99.9", "raw call"]
+    columns += ["ours / raw", *(f"searches/s, {count} thr." for count in threads)]
+    rows = [
+        [
+            f"{point['effort'] or '-'}{' *' if point['on_front'] else ''}",
+            *(share(point["ann_recall_at_k"][name]) for name in ("mean", "p5", "worst")),
+            *(milliseconds(point["search_ms"][name]) for name in ("median", "p95", "p99", "p999")),
+            milliseconds(point["raw_ms"]["median"] if point["raw_ms"] else None),
+            known(point["ratio"], ".2f"),
+            *(
+                f"{rate['median']:,.0f} ({between(rate, ',.0f')})"
+                for rate in (load["searches_per_second"] for load in point["loads"])
+            ),
+        ]
+        for point in good
+    ]
+    shown = [name for name in columns if name not in ("p99.9", "raw call")]
+    return Table(f"{store_name(curve['store'])}, milliseconds of a search by one client", columns, rows, shown)
 
 
-def _cells(point: Point) -> list[str]:
-    recall, search = point.ann_recall_at_k, point.search_ms
-    if recall is None or search is None:
-        return []
+def filtered_columns(k: int) -> list[str]:
+    """Return the columns of `filtered_rows`."""
+    return ["filter", "points", f"recall@{k}", "p5", "min", "median", "p95", "p99", "/ unfiltered"]
+
+
+def filtered_rows(filtered: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return a row for each class that was searched in."""
     return [
-        _effort(point) + ("*" if point.on_front else ""),
-        share(recall.mean),
-        short(recall.p5),
-        short(recall.worst),
-        *_tail(search),
-        "-" if point.ratio is None else f"{point.ratio:.2f}",
-        *(f"{load.searches_per_second.median:,.0f}" for load in point.loads),
+        [
+            f"{one['field']}={one['value']}",
+            f"{one['share']:.1%}",
+            *(share(one["ann_recall_at_k"][name]) for name in ("mean", "p5", "worst")),
+            *(milliseconds(one["search_ms"][name]) for name in ("median", "p95", "p99")),
+            f"{one['ratio']:.2f}",
+        ]
+        for one in filtered
     ]
 
 
-def _effort(point: Point) -> str:
-    return "-" if point.effort is None else str(point.effort)
-
-
-def _rate_table(rates: Sequence[Rate], name: str) -> Table:
-    columns = ["of the best", "due/s", "answered/s", "median", "p95", "p99", "p99.9", "service p99", "late at the end"]
-    table = new_table(f"{name}: open loop, {rates[0].threads} threads, response in milliseconds", columns)
-    for one in rates:
-        first = (f"{one.share:.0%}", f"{one.due_per_second:,.0f}")
-        if one.response_ms is None or one.service_ms is None:
-            table.add_row(*first, f"failed: {one.failed}")
-        else:
-            table.add_row(
+def _rates(one: Mapping[str, Any]) -> Table:
+    columns = ["of its best", "due/s", "answered/s", "response median", "p95", "p99", "p99.9", "service p99", "late"]
+    rows = []
+    for rate in one["rates"]:
+        first = [f"{rate['share']:.0%}", f"{rate['due_per_second']:,.0f}"]
+        if rate["failed"]:
+            rows.append([*first, f"failed: {rate['failed']}", *[""] * 6])
+            continue
+        rows.append(
+            [
                 *first,
-                f"{one.answered_per_second or 0:,.0f}",
-                *_tail(one.response_ms),
-                f"{one.service_ms.p99:.3f}",
-                f"{one.late_ms or 0:,.1f}",
-            )
-    return table
+                f"{rate['answered_per_second']:,.0f}",
+                *(milliseconds(rate["response_ms"][name]) for name in ("median", "p95", "p99", "p999")),
+                milliseconds(rate["service_ms"]["p99"]),
+                milliseconds(rate["late_ms"]),
+            ]
+        )
+    threads = one["rates"][0]["threads"]
+    return Table(f"{store_name(one['store'])}: open loop, {threads} threads, in milliseconds", columns, rows)
 
 
-def _cold_table(found: Sequence[Cold], names: Mapping[str, str]) -> Table:
-    table = new_table(
-        "Cold, in milliseconds", ["store", "open", "first search", "next 99: median", "then: median", "files dropped"]
+def _stages(stages: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        [
+            store_name(one["store"]),
+            *(milliseconds(one["parts_ms"][name]) for name in ("decode", "preprocess", "model")),
+            *(milliseconds(one[name]) for name in ("transport_ms", "search_ms", "protocol_ms")),
+            *(f"{one['shares'].get(name, 0):.1%}" for name in ("embedding", "transport")),
+            f"{one['shares']['search'] + one['shares'].get('protocol', 0):.1%}",
+        ]
+        for one in stages
+    ]
+    columns = ["store", "decode", "preprocess", "model", "transport", "engine", "protocol"]
+    return Table(
+        "One question from file to hits: milliseconds, and shares of its time",
+        [*columns, "embedding", "transport ", "search"],
+        rows,
     )
-    for one in found:
-        table.add_row(
-            names[one.store],
-            f"{one.open_ms.median:,.0f}",
-            *(f"{part.median:.3f}" for part in (one.first_ms, one.next_ms, one.warm_ms)),
-            "yes" if one.dropped else "no",
-        )
-    return table
-
-
-def _stage_table(found: Sequence[Stages], names: Mapping[str, str]) -> Table:
-    columns = ["store", "decode", "preprocess", "model", "transport", "engine", "protocol", "embedding", "search"]
-    table = new_table("One question, in milliseconds, and the share of its time", columns)
-    for one in found:
-        table.add_row(
-            names[one.store],
-            *(f"{one.parts_ms[name]:.3f}" for name in ("decode", "preprocess", "model")),
-            *("-" if part is None else f"{part:.3f}" for part in (one.transport_ms, one.search_ms, one.protocol_ms)),
-            f"{one.shares['embedding']:.1%}",
-            f"{1 - one.shares['embedding']:.1%}",
-        )
-    return table
-
-
-def _tail(times: Times) -> tuple[str, str, str, str]:
-    last = "-" if times.p999 is None else f"{times.p999:.3f}"
-    return f"{times.median:.3f}", f"{times.p95:.3f}", f"{times.p99:.3f}", last

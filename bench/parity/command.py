@@ -25,24 +25,21 @@ def parity(
     ] = None,
 ) -> None:
     """Compare the stores with the exact answer and with each other, in their ordinary and in their exact search."""
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
 
-    from ..core.workload import MODES, ORDINARY, open_subject
-    from ..report.report import STDOUT, check_target, deliver
+    from ..core.console import finish
+    from ..core.workload import MODES, ORDINARY, open_workload
     from .measure import measure
-    from .view import parity_json, show_parity, worst_pictures
+    from .view import parity_json, parity_section, verdicts, worst_pictures
 
-    check_target(as_json)
-    settings = load_settings()
-    with open_subject(list(store or settings.store_urls), collection, k, queries, seed, settings) as subject:
-        total = len(subject.queries) * len(subject.stores) * len(MODES)
+    with open_workload(store, collection, k, queries, seed, Settings()) as workload:
+        total = len(workload.queries) * len(workload.stores) * len(MODES)
         with terminal.progress("comparing", total, "searches") as advance:
-            found = measure(subject, advance)
-        shown = worst_pictures(subject, found) if pictures else None
-        deliver(as_json, parity_json(subject, found, shown), settings)
-        if as_json != STDOUT:
-            show_parity(subject, found)
+            found = measure(workload, advance)
+        shown = worst_pictures(workload, found) if pictures else None
+        result = parity_json(workload, found, shown)
+    finish(as_json, result, parity_section, verdicts(result))
     for one in found.oracle:
         mean = one.ann_recall_at_k.mean
         if min_recall is not None and mean is not None and mean < min_recall and one.mode == ORDINARY:
-            raise CbirError(f"{one.store}: ann_recall_at_{subject.k} is {mean:.6g}, below {min_recall}")
+            raise CbirError(f"{one.store}: ann_recall_at_{workload.k} is {mean:.6g}, below {min_recall}")

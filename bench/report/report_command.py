@@ -7,7 +7,7 @@ import typer
 
 from cbir.errors import UsageError
 
-from ..core.options import Json
+from ..core.options import STDOUT, Json
 
 
 def report(
@@ -19,11 +19,11 @@ def report(
     title: Annotated[str, typer.Option(help="Title of the report.")] = "cbir: what was measured",
 ) -> None:
     """Write the latest result of each benchmark as one report: HTML with everything in it, Markdown, and JSON."""
-    from cbir.settings import load_settings
+    from cbir.settings import Settings
 
-    from ..core.report_writer import collect, write
+    from .report_writer import collect, write
 
-    results = collect(source or [load_settings().reports])
+    results = collect(source or [Settings().reports])
     for path in write(folder, title, results):
         typer.echo(str(path))
 
@@ -37,12 +37,11 @@ def compare(
     """Show what changed from one report to another beyond noise."""
     from dataclasses import asdict
 
+    from ..core.results import write_json
     from .comparison import compare as changes
-    from .comparison_report import show_comparison
-    from .report import STDOUT, check_target, write_json
+    from .comparison import show_comparison
     from .report_file import figures_in
 
-    check_target(as_json)
     found = changes(figures_in(before), figures_in(after))
     if not found.changes:
         raise UsageError(f"{before} and {after} have no figure in common: there is nothing to compare")

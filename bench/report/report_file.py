@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
 import cbir
-from cbir.errors import CbirError, UsageError
+from cbir.errors import UsageError
 from cbir.evaluation.result_files import Report, machine, shortened
 
-from ..core.comparable_metrics import Figure, figures
+from .comparison import Figure, figures
 
 SCHEMA_FILE = "report.schema.json"
 _LARGEST = 256 * 2**20
@@ -54,36 +54,19 @@ _ADAPTER = TypeAdapter(FullReport)
 
 
 def put_together(reports: Sequence[Report]) -> FullReport:
-    """Return the report of some results, now and here, without the folders of this machine.
-
-    Raises:
-        CbirError: Another version of cbir made a result.
-    """
+    """Return the report of some results, now and here, without the folders of this machine."""
     shown = [
         replace(one, command=_without_folders(one.command), result=_without_folders(one.result)) for one in reports
     ]
-    found: list[Figure] = []
-    for one in shown:
-        try:
-            found += figures(one.result)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise made_by_another(one.kind, error) from None
+    found = [figure for one in shown for figure in figures(one.result)]
     now = datetime.now(UTC).replace(microsecond=0)
     return FullReport(now, cbir.__version__, _commit(), machine(), found, shown)
 
 
-def made_by_another(kind: str, error: Exception) -> CbirError:
-    """Return the error for a result that lacks what this version reads of its kind."""
-    return CbirError(f"the result of {kind} was made by another version of cbir ({error!r}); measure it again")
-
-
 def as_json(report: FullReport) -> str:
     """Return a report as JSON text."""
-    content = asdict(report)
-    content["created"] = report.created.isoformat()
-    for one, kept in zip(content["results"], report.results, strict=True):
-        one["created"] = kept.created.isoformat()
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    told = json.dumps(asdict(report), default=datetime.isoformat, indent=1, ensure_ascii=False, allow_nan=False)
+    return told + "\n"
 
 
 def schema() -> str:
@@ -92,41 +75,36 @@ def schema() -> str:
 
 
 def read_report(path: Path) -> FullReport:
-    """Return the report in a file.
-
-    Raises:
-        UsageError: There is no such file, or it is no report.
-    """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise UsageError(f"{path} is too large for a report of cbir-bench")
-        return _ADAPTER.validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its whole"
-        raise UsageError(f"{path} is no report.json of cbir-bench report: {where}: {first['msg']}") from None
+    """Return the report in a file."""
+    return _report(_read(path), path)
 
 
 def figures_in(path: Path) -> list[Figure]:
-    """Return the figures of a file: of a report, or of one result that --json wrote.
+    """Return the figures of a file: of a report, or of one result that --json wrote."""
+    content = _read(path)
+    if isinstance(content, dict) and "benchmark" in content:
+        return figures(content)
+    return _report(content, path).figures
 
-    Raises:
-        UsageError: It is neither.
-    """
+
+def _read(path: Path) -> Any:
     try:
-        content: Any = json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST else None
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"{path} is too large for a report of cbir-bench")
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise UsageError(f"{path} is not JSON") from None
-    if isinstance(content, dict) and "benchmark" in content:
-        try:
-            return figures(content)
-        except (KeyError, TypeError, AttributeError):
-            raise CbirError(f"{path}: another version of cbir made this result; measure it again") from None
-    return read_report(path).figures
+
+
+def _report(content: Any, path: Path) -> FullReport:
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its whole"
+        raise UsageError(f"{path} is no report.json of cbir-bench report: {where}: {first['msg']}") from None
 
 
 def _without_folders(value: Any) -> Any:

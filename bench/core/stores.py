@@ -1,0 +1,151 @@
+"""What the bench asks of store URLs and engines. No other module here parses a URL or asks what kind a store is."""
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbir.errors import UsageError
+from cbir.index.generation import Generation, open_generation
+from cbir.index.vector_log import VectorLog
+from cbir.progress import Advance
+from cbir.records import Vector
+from cbir.settings import Settings
+from cbir.stores.base import Store, StoreInfo
+from cbir.stores.embedded.catalog import EmbeddedCatalog
+from cbir.stores.embedded.reader import EmbeddedStore
+from cbir.stores.engines import ENGINES, EngineIndex
+from cbir.stores.registry import connect, open_store
+from cbir.stores.url import SERVER_SCHEMES, Location, split
+from cbir.text import redacted
+
+EFFORTS = {"graph": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512), "ivf": (1, 2, 4, 8, 16, 32, 64, 128)}
+KNOBS = {"graph": "ef", "ivf": "nprobe"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An embedded engine with its options.
+
+    Attributes:
+        name: For tables: "edge", "faiss HNSW16".
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, str]
+
+    def load(self) -> None:
+        """Import the engine's library, which is then no part of what is measured."""
+        ENGINES[self.kind].load()
+
+    def build(self, folder: Path, log: VectorLog, advance: Advance) -> None:
+        """Build the index of a log in the missing `folder`."""
+        ENGINES[self.kind].load().build(folder, log, self.options, advance)
+
+    def open(self, folder: Path, log: VectorLog) -> EngineIndex:
+        """Open the index of a log."""
+        index: EngineIndex = ENGINES[self.kind].load().open_index(folder, log, self.options)
+        return index
+
+
+def engine_of(url: str, dimension: int) -> Engine:
+    """Return the engine that a store URL names; its path is not looked at."""
+    location = location_of(url)
+    if location is None:
+        raise UsageError(f"{redacted(url)} is a server, and not measured here; name edge: or faiss: with their options")
+    kind, given = location.url.scheme, dict(location.url.options)
+    engine = ENGINES[kind]
+    options = {**engine.options, **given}
+    engine.load().check_options(options, dimension)
+    factory = given.pop("index", engine.build_options.get("index", ""))
+    words = [kind, *filter(None, [factory]), *(f"{name}={value}" for name, value in given.items())]
+    return Engine(" ".join(words), kind, options)
+
+
+def location_of(url: str) -> Location | None:
+    """Return where an embedded store lies: its index folder and the index's name in it; None for a server."""
+    catalog = connect(url, Settings())
+    return catalog.locations[0] if isinstance(catalog, EmbeddedCatalog) else None
+
+
+def identity(url: str) -> Hashable:
+    """Return what two URLs of the same store share: an embedded index and its search options, or a server."""
+    location = location_of(url)
+    if location is None:
+        return redacted(url).rstrip("/")
+    usual = ENGINES[location.url.scheme].search_options
+    return location.root, location.name, tuple(location.url.options.get(name, usual[name]) for name in usual)
+
+
+def index_folder(info: StoreInfo) -> Path | None:
+    """Return the folder with the files of a store's index; None for a server."""
+    location = location_of(info.url)
+    return location.root / info.collection / info.generation / location.name if location else None
+
+
+def copied_url(location: Location, folder: Path) -> str:
+    """Return the URL of an embedded store's copy in another index folder, with the same options."""
+    scheme, _, options = split(location.url.text)
+    return f"{scheme}:{folder / location.name}" + (f"?{options}" if options else "")
+
+
+def loaded_generation(url: str, collection: str) -> Generation:
+    """Return the published generation of an embedded collection, its engine's library loaded but no index opened."""
+    location = location_of(url)
+    if location is None:
+        raise UsageError(f"{redacted(url)} is a server; this is measured for stores in a folder")
+    ENGINES[location.url.scheme].load()
+    return open_generation(location.root, collection)
+
+
+def rebuild(url: str, collection: str, folder: Path, settings: Settings) -> float:
+    """Build the index of an embedded store once more in the missing `folder`, and return the seconds."""
+    store = open_store(url, collection, settings)
+    assert isinstance(store, EmbeddedStore)  # noqa: S101 - the caller has looked at the URL
+    kind, log = kind_of(url), store.log
+    options = {name: store.info.options[name] for name in ENGINES[kind].build_options}
+    store.close()
+    started = time.perf_counter()
+    Engine("", kind, options).build(folder, log, lambda done: None)
+    return time.perf_counter() - started
+
+
+def bare_search(store: Store, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object] | None:
+    """Return the engine's own call for one query, without the store protocol; None for a server."""
+    return store.index.raw(vector, k, ef) if isinstance(store, EmbeddedStore) else None
+
+
+def kind_of(url: str) -> str:
+    """Return "server", or the kind of an embedded store, from the text of its URL alone."""
+    scheme = split(url)[0]
+    return "server" if scheme in SERVER_SCHEMES else scheme
+
+
+def store_name(url: str) -> str:
+    """Return what a store's URL says besides where it is, which differs from machine to machine."""
+    if (kind := kind_of(url)) == "server":
+        return kind
+    _, path, options = split(url)
+    last = path.rstrip("/").rpartition("/")[2]
+    return kind + (f" {last}" if last not in (kind, "index", "") else "") + (f" {options}" if options else "")
+
+
+def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
+    """Return a short name for each store: its kind, numbered where there are several of a kind."""
+    kinds = [kind_of(info.url) for info in infos]
+    return {
+        info.url: kind if kinds.count(kind) == 1 else f"{kind} {kinds[: at + 1].count(kind)}"
+        for at, (info, kind) in enumerate(zip(infos, kinds, strict=True))
+    }
+
+
+def efforts_of(info: StoreInfo, wanted: Sequence[int], k: int) -> list[int | None]:
+    """Return the widths to search a store with: those that are wanted, or the usual ones from k on.
+
+    A graph gives at most ef hits, and the query itself is among them: smaller ones than k + 1 mean nothing.
+    """
+    if info.access not in KNOBS:
+        return [None]
+    least = k + 1 if info.access == "graph" else 1
+    return [*sorted({max(one, least) for one in wanted or EFFORTS[info.access]})]

@@ -1,0 +1,43 @@
+"""Images and vectors that are made up, for measurements that need no data set."""
+
+import io
+from functools import partial
+
+import numpy as np
+
+from cbir.records import Item, Vector
+
+_CLUSTERS, _LATENT = 1000, 24
+
+
+def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item]:
+    """Return JPEG images of waves, edges and noise: about as much work to decode as photos of that size."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
+    items = []
+    for number in range(count):
+        planes = []
+        for a, b, c in rng.uniform(1, 30, (3, 3)):
+            planes.append(127 + 50 * np.sin(a * x + b * y) + 30 * np.sign(np.sin(c * (x - y))))
+        pixels = np.stack(planes, axis=-1) + rng.normal(0, 6, (height, width, 3))
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
+        items.append(Item(f"{number}.jpg", partial(bytes, buffer.getvalue()), f"class {number % 10}"))
+    return items
+
+
+def clustered(count: int, dimension: int, seed: int) -> Vector:
+    """Return made-up unit vectors, float32 (count, dimension), that lie as those of images do.
+
+    A thousand clusters in 24 dimensions, turned into `dimension` ones, and a little noise: independent random vectors
+    have no neighbours, and no index finds them.
+    """
+    space = np.random.default_rng(0)
+    centres = space.standard_normal((_CLUSTERS, _LATENT), np.float32)
+    turn = space.standard_normal((_LATENT, dimension), np.float32)
+    rng = np.random.default_rng(seed)
+    latent = centres[rng.integers(_CLUSTERS, size=count)] + 0.7 * rng.standard_normal((count, _LATENT), np.float32)
+    vectors = latent @ turn + 0.5 * rng.standard_normal((count, dimension), np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)

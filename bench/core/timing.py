@@ -1,0 +1,109 @@
+"""Times with their spread, and how noisy the machine was meanwhile."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .measured_process import OthersMeter
+
+P999_NEEDS = 1000
+BUSY = 0.1  # share of the processors above which the work of other processes is worth a warning
+_SIZE = 192
+_RUNS = 40
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of the rounds, the lowest and the highest."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of one search: the median, the quarters around it (how noisy the machine was), and the tail.
+
+    `p999` is None where fewer than `P999_NEEDS` searches were timed: it would be the slowest one alone.
+    """
+
+    median: float
+    p25: float
+    p75: float
+    p95: float
+    p99: float
+    p999: float | None
+    samples: int
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a reader needs to know before believing a difference.
+
+    Attributes:
+        kernel_ms: A matrix product that is always the same, its median in each round: a machine that is left alone
+            takes the same time for it, and a difference smaller than this spread is none.
+    """
+
+    kernel_ms: Spread
+    others: float
+
+    def notes(self) -> list[str]:
+        """Return the noise in words, with a warning where other processes were busy."""
+        kernel = self.kernel_ms
+        return [
+            f"The machine: a matrix product that is always the same took {kernel.lowest:.3f} to {kernel.highest:.3f} ms"
+            f" ({kernel.highest / kernel.lowest - 1:.0%} apart); differences smaller than that are noise.",
+            *busy_notes([self.others]),
+        ]
+
+
+class NoiseMeter:
+    """Watches the machine from the moment it is made."""
+
+    def __init__(self) -> None:
+        self._matrix = np.random.default_rng(0).standard_normal((_SIZE, _SIZE)).astype(np.float32)
+        self._others = OthersMeter()
+        self._kernel = [self._time()]
+
+    def look(self) -> None:
+        """Time the kernel, between two rounds."""
+        self._kernel.append(self._time())
+
+    def noise(self) -> Noise:
+        """Return what was seen so far."""
+        return Noise(spread(self._kernel), self._others.share())
+
+    def _time(self) -> float:
+        return float(np.median([timed(lambda: self._matrix @ self._matrix) for _ in range(_RUNS)]))
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the milliseconds of a call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1000
+
+
+def times(milliseconds: Sequence[float]) -> Times:
+    """Return the summary of single measurements."""
+    p25, median, p75, p95, p99, p999 = np.percentile(milliseconds, [25, 50, 75, 95, 99, 99.9]).tolist()
+    enough = len(milliseconds) >= P999_NEEDS
+    return Times(median, p25, p75, p95, p99, p999 if enough else None, len(milliseconds))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median of some rounds, the lowest and the highest."""
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def busy_notes(shares: Sequence[float | None]) -> list[str]:
+    """Return a warning if other processes used more than `BUSY` of the processors at any time."""
+    most = max((share for share in shares if share is not None), default=0.0)
+    if most <= BUSY:
+        return []
+    return [f"WARNING: other processes used up to {most:.0%} of the processors meanwhile; such figures mean little."]

@@ -1,0 +1,1 @@
+"""Vectors, exact neighbours and results as files of other benchmarks."""

@@ -1,0 +1,40 @@
+"""`cbir-bench models`: how fast each model is."""
+
+from typing import Annotated
+
+import typer
+
+from cbir import terminal
+from cbir.errors import UsageError
+
+from ..core.options import Json, Models, numbers
+
+
+def models(
+    model: Models = None,
+    batch: Annotated[str, typer.Option(metavar="N,N", help="Pictures in one run.")] = "1,8,32",
+    provider: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="What runs it: cpu, openvino, openvino-bf16.")
+    ] = "cpu",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each case.")] = 5,
+    as_json: Json = None,
+) -> None:
+    """Time models: milliseconds of a picture and pictures a second, by precision, batch and provider."""
+    from cbir.models.sealed import DEFAULT_MODEL, find_model
+
+    from ..core.console import finish
+    from .measure import PROVIDERS, measure
+    from .view import models_json, models_section
+
+    batches = numbers("--batch", batch, 1024)
+    wanted = [part.strip() for part in provider.split(",")]
+    unknown = [name for name in wanted if name not in PROVIDERS]
+    if unknown:
+        raise UsageError(f"--provider {provider}: there is no {unknown[0]!r}, but {', '.join(PROVIDERS)}")
+    providers = [one for one in PROVIDERS if one in wanted]
+    files = [find_model(one) for one in model or [DEFAULT_MODEL]]
+    total = (rounds + 1) * len(files) * len(providers) * len(batches)
+    with terminal.progress("timing", total, "turns") as advance:
+        found, noise = measure(files, providers, batches, rounds, advance)
+    result = models_json(found, noise, rounds)
+    finish(as_json, result, models_section)

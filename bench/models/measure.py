@@ -1,0 +1,118 @@
+"""How fast each model is: milliseconds of a picture and pictures a second, by precision, batch and provider."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from cbir.errors import CbirError
+from cbir.models.embedder import Embedder
+from cbir.models.runtime import Provider, cores
+from cbir.progress import Advance
+
+from ..core.timing import Noise, NoiseMeter, Spread, spread, timed
+
+PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
+_TURN_MS = 400.0  # a turn of a case repeats until this long; of a slow one it is a single run
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model, run by one provider in batches of one size. What failed has no figures, and says why.
+
+    Attributes:
+        ms_an_image: Of the model alone over ready pixels, with all cores.
+    """
+
+    provider: str
+    batch: int
+    failed: str = ""
+    ms_an_image: Spread | None = None
+    images_per_second: Spread | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpeed:
+    """One model file.
+
+    Attributes:
+        input: Side of the input in pixels.
+    """
+
+    model: str
+    precision: str
+    dimension: int
+    input: int
+    megabytes: float
+    random_weights: bool
+    sha256: str
+    cases: list[Case] = field(default_factory=list)
+
+
+@dataclass
+class _Run:
+    """A case that is being measured."""
+
+    model: int
+    provider: Provider
+    batch: int
+    embedder: Embedder | None
+    failed: str
+    spent: list[float] = field(default_factory=list)
+
+
+def measure(
+    files: Sequence[Path], providers: Sequence[Provider], batches: Sequence[int], rounds: int, advance: Advance
+) -> tuple[list[ModelSpeed], Noise]:
+    """Time every model with every provider and batch, in rounds of an order drawn anew; `advance` hears of turns."""
+    found = []
+    runs: list[_Run] = []
+    for number, path in enumerate(files):
+        card_of = Embedder(path, threads=cores(), provider="cpu")
+        card = card_of.card
+        found.append(
+            ModelSpeed(
+                model=card.name,
+                precision=card.precision,
+                dimension=card.dimension,
+                input=card.input.size,
+                megabytes=path.stat().st_size / 1e6,
+                random_weights=card.random_weights,
+                sha256=card_of.sha256,
+            )
+        )
+        for provider in providers:
+            embedder, failed = card_of if provider == "cpu" else None, ""
+            try:
+                embedder = embedder or Embedder(path, threads=cores(), provider=provider)
+            except CbirError as error:
+                failed = str(error)
+            runs += [_Run(number, provider, batch, embedder, failed) for batch in batches]
+    rng = np.random.default_rng(0)
+    meter = NoiseMeter()
+    for turn in range(rounds + 1):  # the first one warms up: a session's first runs make its plans
+        for at in rng.permutation(len(runs)).tolist():
+            _take(runs[at], found[runs[at].model].input, keep=turn > 0)
+            advance(1)
+        meter.look()
+    for run in runs:
+        case = Case(run.provider, run.batch, run.failed)
+        if run.embedder is not None:
+            rates = spread([1000 / one for one in run.spent])
+            case = replace(case, ms_an_image=spread(run.spent), images_per_second=rates)
+        found[run.model].cases.append(case)
+    return found, meter.noise()
+
+
+def _take(run: _Run, side: int, keep: bool) -> None:
+    if run.embedder is None:
+        return
+    pixels = np.random.default_rng(run.batch).integers(0, 256, (run.batch, side, side, 3), np.uint8)
+    embedder, spent = run.embedder, 0.0
+    times: list[float] = []
+    while not times or spent < _TURN_MS:
+        times.append(timed(lambda: embedder.run(pixels)))
+        spent += times[-1]
+    if keep:
+        run.spent.append(float(np.median(times)) / run.batch)
