@@ -23,7 +23,8 @@ from PIL import ImageOps
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cbir.images.decode import decode
-from cbir.sources.base import SourceOptions, open_source
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import numpy as np
-from cbir.ui.components.choice import store_names
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
 from cbir.settings import Settings
-from cbir.stores.base import open_store
+from cbir.stores.display import display_names
+from cbir.stores.registry import open_store
 
 from .browser import served
 
@@ -84,7 +84,7 @@ def main() -> None:
     asked.add_argument("--seconds", type=float, default=60)
     asked.add_argument("--pause", type=float, default=0, help="seconds that a visitor looks at what was found")
     options = asked.parse_args()
-    for store, name in store_names(options.store).items():
+    for store, name in display_names(options.store).items():
         opened = open_store(store, None, Settings())
         ids = opened.sample(5000, 0)
         opened.close()

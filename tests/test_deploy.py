@@ -18,6 +18,7 @@ import yaml
 from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.stores.qdrant.server import Server, server_options
+from cbir.stores.url import parse
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"
@@ -94,7 +95,7 @@ def test_what_the_example_says_of_the_cluster_replicates() -> None:
     )
     assert lines["COMPOSE_PROFILES"] == "cluster"
     url = environment_of("ingest", QDRANT_API_KEY="k", QDRANT_OPTIONS=lines["QDRANT_OPTIONS"])["QDRANT_URL"]
-    assert server_options(url).replicas == 2
+    assert server_options(parse(url)).replicas == 2
     assert set(_variables()) - {"QDRANT_PORT", "QDRANT_GRPC_PORT", "PAGE_PORT"} <= set(lines)
 
 
@@ -181,9 +182,9 @@ def test_what_is_set_is_what_cbir_reads(name: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(key, value)
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     (url,) = settings.store_urls
-    assert Server(url, settings).url == "http://qdrant:6333"
+    assert Server(parse(url), settings).url == "http://qdrant:6333"
     with pytest.raises(UsageError, match="CBIR_INSECURE=1"):
-        Server(url, settings.model_copy(update={"insecure": False}))
+        Server(parse(url), settings.model_copy(update={"insecure": False}))
 
 
 @pytest.mark.parametrize(

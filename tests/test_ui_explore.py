@@ -9,7 +9,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import connect_all
 
 from .browser import scrolls_no_way_sideways, serious, served, window
 
@@ -36,7 +38,8 @@ def address(
     plain.mkdir()
     for number, (_, _, data) in enumerate(pictures[:17]):
         (plain / f"{number}.png").write_bytes(data)
-    ingest(open_source(str(plain), SourceOptions()), [f"edge:{folder / 'unlabelled'}"], model_file, Settings())
+    stores = connect_all([f"edge:{folder / 'unlabelled'}"], Settings())
+    ingest(open_source(str(plain), SourceOptions()), stores, model_file, Settings())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setenv("NUMBA_DISABLE_JIT", "1")  # a real UMAP of few points, without the 20 seconds of compiling it

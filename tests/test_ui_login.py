@@ -18,7 +18,7 @@ from streamlit import config
 from streamlit.runtime.secrets import Secrets
 
 from cbir.errors import UsageError
-from cbir.settings import Settings, load_settings
+from cbir.settings import Settings
 
 from .browser import served, window
 from .building import both, build, unit_vectors
@@ -238,4 +238,4 @@ def test_the_list_of_who_may_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().login_allow == ("ann@example.org", "example.com", "other.net")
     monkeypatch.setenv("CBIR_LOGIN_ALLOW", "ann@example.org bob@example.org")
     with pytest.raises(UsageError, match="CBIR_LOGIN_ALLOW"):
-        load_settings()
+        Settings()

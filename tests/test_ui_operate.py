@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -10,11 +11,12 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cbir.ingest.manage.transfer import copy
+import streamlit
 from cbir.ui.launch import PAGE
 from cbir.ui.pages import bench_page
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -22,17 +24,21 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from qdrant_client import models
 from streamlit.testing.v1 import AppTest
 
-from cbir.evaluation.result_files import keep, shortened
+from cbir.evaluation.result_files import Report, keep, shortened
 from cbir.index.generation import open_generation
+from cbir.progress import silent
 from cbir.settings import Settings
-from cbir.stores.catalog import list_folder, server_listed
-from cbir.stores.qdrant.store import CollectionRecord
+from cbir.stores.listing import CollectionInfo
+from cbir.stores.qdrant.catalog import server_listed
+from cbir.stores.qdrant.records import CollectionRecord
+from cbir.stores.registry import connect
 
 from .browser import scrolls_no_way_sideways, served, window
 from .building import MODEL, both, build, builder_for, points_of, unit_vectors
 from .qdrant_server import qdrant_server
 
 PASSWORD = "the-password"  # noqa: S105
+NOW = datetime.now(UTC)
 TIMES = {"median": 1.0, "p95": 2.0, "p99": 3.0}
 PERFECT = {"mean": 1.0, "p5": 1.0, "worst": 1.0, "worst_query": None, "undefined": 0}
 POOR = {"mean": 0.9, "p5": 0.6, "worst": 0.5, "worst_query": {"id": "x", "key": "cat.png"}, "undefined": 0}
@@ -132,12 +138,28 @@ def site(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simp
     (folder / "reports" / "broken.json").write_text("{")
     (folder / ".env").write_text("CBIR_REPORTS=reports\n")
     with qdrant_server() as server:
-        copied = [*copy(f"edge:{index}", [server.url], (), None, Settings())]
-        assert len(copied) == 1
+        copy_all(f"edge:{index}", server.url)
         stores = ["edge:moving", "faiss:moving/faiss", "edge:flipped", "edge:odd", "edge:cut", "edge:empty"]
         stores += [server.url, f"http://me:{PASSWORD}@127.0.0.1:1"]
         with served(stores, folder) as address:
             yield SimpleNamespace(address=address, folder=folder, server=server)
+
+
+def copy_all(source: str, target: str) -> None:
+    """Copy the collection of a store to another one."""
+    (name,) = connect(source, Settings()).names()
+    contents = connect(source, Settings()).contents(name)
+    assert contents.model is not None
+    writer = connect(target, Settings()).writer(contents.plan, contents.model)
+    assert writer.write(list(contents.points())) == []
+    writer.flush()
+    writer.publish(silent)
+    writer.close()
+
+
+def list_folder(root: Path) -> list[CollectionInfo]:
+    """The collections of an index folder."""
+    return list(connect(f"edge:{root}", Settings()).listing())
 
 
 @pytest.fixture
@@ -374,6 +396,7 @@ def test_an_error_that_nobody_expected_is_a_sentence_and_a_reference(
 def test_the_page_is_shipped_with_care() -> None:
     settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
     assert settings["server"]["address"] == "localhost"
+    assert not (PAGE.parent / "pages").exists(), "Streamlit would take it for the site's pages at the first visit"
     assert settings["server"]["maxUploadSize"] == 10
     assert settings["server"]["enableXsrfProtection"] is True
     assert settings["client"]["showErrorDetails"] == "none"
@@ -421,6 +444,23 @@ def test_a_running_ingest_is_told_from_an_interrupted_one(tmp_path: Path) -> Non
     assert {one.collection: one.run for one in list_folder(tmp_path)}["new"] == "interrupted"
 
 
+def test_a_folder_that_is_removed_while_its_collection_is_listed_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a collection in Qdrant Edge makes a folder there, and removes it again."""
+    build(both(tmp_path), unit_vectors(50), "made")
+    (view := tmp_path / "made" / "views" / "gone").mkdir(parents=True)
+
+    def scandir(path: str | Path) -> object:
+        if Path(path) == view:
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [listed.condition for listed in list_folder(tmp_path)] == ["ready"]
+
+
 def test_damage_that_shows_without_reading_is_listed(tmp_path: Path) -> None:
     build(both(tmp_path), unit_vectors(50), "made")
     (one,) = list_folder(tmp_path)
@@ -428,11 +468,11 @@ def test_damage_that_shows_without_reading_is_listed(tmp_path: Path) -> None:
     generation = open_generation(tmp_path, "made")
     file = generation.folder / "faiss" / "index.faiss"
     whole = file.read_bytes()
-    told: list[int] = []
+    sizes: list[int] = []
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert generation.damage(hashed=False) == []
-    assert [damage.path for damage in generation.damage(advance=told.append)] == [file]
-    assert sum(told) == sum(record.size for record in generation.manifest.files.values())
+    assert [damage.path for damage in generation.damage(advance=sizes.append)] == [file]
+    assert sum(sizes) == sum(record.size for record in generation.manifest.files.values())
     file.write_bytes(whole[:-1])
     (one,) = list_folder(tmp_path)
     assert one.condition == "damaged"
@@ -478,3 +518,18 @@ def test_what_a_server_says_of_a_collection(
     assert one.state.startswith(state)
     trouble = info.model_copy(update={"optimizer_status": models.OptimizersStatusOneOf1(error="no space\nleft")})
     assert server_listed("made", "http://host", record, trouble, 9, alias).state.endswith(": no space left")
+
+
+@pytest.mark.parametrize("report", [report for report in REPORTS if report["benchmark"] in bench_page.KINDS])
+@pytest.mark.parametrize("figure", ["text", None, [], {}, {"median": "text"}])
+def test_a_report_with_another_figure_is_shown_as_it_is(
+    report: dict[str, object], figure: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in the place of one of its parts, the page of the bench has no unexpected error."""
+    drawn: list[object] = []
+    monkeypatch.setattr(streamlit, "dataframe", lambda rows, **_: drawn.append(rows))
+    for name in report:
+        kept = Report(str(report["benchmark"]), NOW, "1", "cbir-bench", {}, {**report, name: figure})
+        drawn.clear()
+        bench_page._report(kept, bench_page.KINDS[kept.kind])
+        assert drawn or not figure, "only where there is nothing is nothing shown"

@@ -18,7 +18,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from cbir.pipeline.run import ingest
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions, open_source
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import connect_all
 
 from .browser import scrolls_no_way_sideways, serious, served
 from .web_server import answer, serve
@@ -99,7 +101,8 @@ def site(
 
     def store(source: Path, name: str) -> None:
         options = SourceOptions(label="label") if source.suffix else SourceOptions()
-        ingest(open_source(str(source), options), [f"edge:{folder / name}"], model_file, Settings())
+        stores = connect_all([f"edge:{folder / name}"], Settings())
+        ingest(open_source(str(source), options), stores, model_file, Settings())
 
     store(grown, "growing")
     store(write_shop(folder / "shop", pictures), "rich")

@@ -1,4 +1,4 @@
-"""The searcher and `cbir-search`: the right hits, one line for every mistake, nothing but JSON where JSON is asked."""
+"""Searching and `cbir-search`: the right hits, one line for every mistake, nothing but JSON where JSON is asked."""
 
 import hashlib
 import io
@@ -9,26 +9,31 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import streamlit
 from cbir.ui import search_command
-from cbir.ui.components import parts, problems
-from cbir.ui.components.choice import store_names
-from cbir.ui.components.parts import _bytes, heading, subheading
+from cbir.ui.components import gallery, problems
+from cbir.ui.components.gallery import heading, subheading
+from cbir.ui.components.web import _bytes
 from cbir.ui.launch import EVERYWHERE, is_loopback
 from cbir.ui.launch import main as launch
+from cbir.ui.pages.search_page import exact_copies
+from cbir.ui.query.images import ReadyExample
+from cbir.ui.query.state import Example
 
-import cbir.stores.base
+import cbir
+from cbir.collection import Collection
 from cbir.errors import CbirError, DamageError, ImageError, UsageError
+from cbir.images.crop import Crop
 from cbir.images.decode import decode
-from cbir.records import Hit
-from cbir.search.searcher import Answer, Crop, Searcher, join
+from cbir.results import Hit, Hits
 from cbir.settings import Settings
-from cbir.stores.base import Store, open_store
-from cbir.terminal import printable
+from cbir.stores.display import display_names
+from cbir.stores.embedded import catalog
+from cbir.stores.embedded.reader import EmbeddedStore
 
 from .browser import free_port
 from .running import Program, runner
@@ -38,10 +43,9 @@ Pictures = list[tuple[str, str | None, bytes]]
 
 
 @pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
-def searcher(index: Path, request: pytest.FixtureRequest) -> Iterator[Searcher]:
-    store = open_store(request.param.format(index), None, Settings())
-    yield join(store, 40)
-    store.close()
+def photos(index: Path, request: pytest.FixtureRequest) -> Iterator[Collection]:
+    with cbir.open(request.param.format(index)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -70,47 +74,46 @@ def key_of(picture: tuple[str, str | None, bytes]) -> str:
     return f"{str(label).replace(' & ', '-')}/{key}.png"
 
 
-def test_a_picture_finds_itself_first(searcher: Searcher, pictures: Pictures) -> None:
+def test_an_image_finds_itself_first(photos: Collection, pictures: Pictures) -> None:
     for picture in pictures[::60]:
-        embedded = searcher.embed(picture[2])
-        answer = searcher.by_examples([embedded.vectors[0]], [], 5)
-        assert answer.hits[0].key == key_of(picture)
-        assert answer.hits[0].score == pytest.approx(1, abs=1e-3)
-        assert len(answer.hits) == 5
-        assert list(embedded.milliseconds | answer.milliseconds) == ["decode", "preprocess", "model", "store"]
-        assert all(spent > 0 for spent in (embedded.milliseconds | answer.milliseconds).values())
+        hits = photos.search(picture[2], limit=5)
+        assert hits[0].key == key_of(picture)
+        assert hits[0].score == pytest.approx(1, abs=1e-3)
+        assert len(hits) == 5
+        assert list(hits.milliseconds) == ["decode", "preprocess", "model", "store"]
+        assert all(spent > 0 for spent in hits.milliseconds.values())
 
 
-def test_a_stored_point_is_left_out_of_its_own_answer(searcher: Searcher) -> None:
-    for point_id in searcher.store.sample(10, 1):
-        answer = searcher.by_examples([point_id], [], 7)
-        assert len(answer.hits) == 7
-        assert point_id not in {hit.id for hit in answer.hits}
-        assert list(answer.milliseconds) == ["store"]
+def test_a_stored_point_is_left_out_of_its_own_answer(photos: Collection) -> None:
+    for point_id in photos.store.sample(10, 1):
+        hits = photos.search(point_id, limit=7)
+        assert len(hits) == 7
+        assert point_id not in {hit.id for hit in hits}
+        assert list(hits.milliseconds) == ["store"]
 
 
-def test_hits_come_in_groups_without_the_example(searcher: Searcher) -> None:
-    (point_id,) = searcher.store.sample(1, 2)
-    answer = searcher.by_groups([point_id], [], "label", 4, 3)
-    assert len(answer.groups) == 4
-    assert answer.hits == [hit for group in answer.groups for hit in group.hits]
-    for group in answer.groups:
+def test_hits_come_in_groups_without_the_example(photos: Collection) -> None:
+    (point_id,) = photos.store.sample(1, 2)
+    hits = photos.search(point_id, group_by="label", limit=4, group_size=3)
+    assert len(hits.groups) == 4
+    assert list(hits) == [hit for group in hits.groups for hit in group.hits]
+    for group in hits.groups:
         assert {hit.label for hit in group.hits} == {group.value}
         assert 0 < len(group.hits) <= 3
         assert point_id not in {hit.id for hit in group.hits}
-    best = [group.hits[0].score for group in answer.groups[1:]]
+    best = [group.hits[0].score for group in hits.groups[1:]]
     assert best == sorted(best, reverse=True)
 
 
-def test_a_part_of_a_picture_is_embedded_as_that_part_alone(searcher: Searcher, pictures: Pictures) -> None:
+def test_a_part_of_an_image_is_embedded_as_that_part_alone(photos: Collection, pictures: Pictures) -> None:
     data = pictures[9][2]
     image = decode(data)
     crop = Crop(10, 20, 60, 90)
     width, height = image.size
     part = io.BytesIO()
     image.crop((width // 10, height // 5, -(-width * 6 // 10), -(-height * 9 // 10))).save(part, "PNG")
-    assert np.allclose(searcher.embed(data, crop).vectors, searcher.embed(part.getvalue()).vectors, atol=1e-6)
-    assert not np.allclose(searcher.embed(data, crop).vectors, searcher.embed(data).vectors, atol=1e-2)
+    assert np.allclose(photos.embed(data, crop), photos.embed(part.getvalue()), atol=1e-6)
+    assert not np.allclose(photos.embed(data, crop), photos.embed(data), atol=1e-2)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 50), (50, 0, 40, 50), (-1, 0, 50, 50), (0, 0, 101, 50)])
@@ -119,26 +122,24 @@ def test_a_crop_is_a_part_of_the_picture(box: tuple[int, int, int, int]) -> None
         Crop(*box)
 
 
-def test_exact_copies_are_found_even_where_a_filter_hides_them(searcher: Searcher, pictures: Pictures) -> None:
+def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collection, pictures: Pictures) -> None:
     data = pictures[5][2]
-    embedded = searcher.embed(data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    for hits in ([], searcher.by_examples([embedded.vectors[0]], [], 3).hits):
-        assert [hit.key for hit in searcher.copies(sha256, embedded, hits)] == [key_of(pictures[5])]
-    assert searcher.copies("0" * 64, embedded, []) == []
+    vector, sha256 = photos.embed(data), hashlib.sha256(data).hexdigest()
+    example = ReadyExample("like", Example("a"), "a.png", "", None, None, vector, sha256)
+    for hits in (Hits(), photos.search(vector, limit=3)):
+        assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(pictures[5])]
+    assert exact_copies(photos, replace(example, sha256="0" * 64), Hits()) == []
 
 
-def test_too_many_pixels_are_refused(searcher: Searcher, pictures: Pictures) -> None:
-    with pytest.raises(ImageError, match="too large"):
-        replace(searcher, max_megapixels=0.01).embed(pictures[0][2])
+def test_too_many_pixels_are_refused(index: Path, pictures: Pictures) -> None:
+    settings = Settings(max_image_megapixels=0.01)
+    with cbir.open(f"edge:{index}", settings=settings) as small, pytest.raises(ImageError, match="too large"):
+        small.embed(pictures[0][2])
 
 
 def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
-    stores = [open_store(url, None, Settings()) for url in (f"edge:{index}", f"faiss:{index}/faiss")]
-    first, second = (join(store, 40) for store in stores)
-    assert first.embedder is second.embedder
-    for store in stores:
-        store.close()
+    with cbir.open(f"edge:{index}") as first, cbir.open(f"faiss:{index}/faiss") as second:
+        assert first.embedder is second.embedder
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
 )
 def test_an_action_that_cannot_be_is_ignored(chosen: object, session: dict[str, object]) -> None:
     heard: list[tuple[str, str]] = []
-    act = parts._acted("gallery", lambda what, point_id: heard.append((what, point_id)))
+    act = gallery._on_act("gallery", lambda what, point_id: heard.append((what, point_id)))
     session["gallery"] = {"act": chosen}
     act()
     assert heard == []
@@ -156,16 +157,25 @@ def test_an_action_that_cannot_be_is_ignored(chosen: object, session: dict[str, 
     assert heard == [("like", ID)]
 
 
-def another_model(store: Store) -> SimpleNamespace:
-    model = replace(store.info.model, sha256="0" * 64, random_weights=True)
-    return SimpleNamespace(
-        info=replace(store.info, model=model), model=store.model, search=store.search, close=store.close
-    )
+@pytest.fixture
+def another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every collection says that another model, with random weights, made its vectors."""
+
+    def opened(*arguments: Any) -> EmbeddedStore:
+        store = EmbeddedStore(*arguments)
+        store.info = replace(store.info, model=replace(store.info.model, sha256="0" * 64, random_weights=True))
+        return store
+
+    monkeypatch.setattr(catalog, "EmbeddedStore", opened)
 
 
-def test_another_model_than_the_collections_is_refused(searcher: Searcher) -> None:
-    with pytest.raises(UsageError, match="was made by another efficientnet_lite0"):
-        join(another_model(searcher.store), 40)  # type: ignore[arg-type]
+@pytest.mark.usefixtures("another_model")
+def test_another_model_than_the_collections_is_refused(index: Path) -> None:
+    with (
+        cbir.open(f"edge:{index}") as photos,
+        pytest.raises(UsageError, match="was made by another efficientnet_lite0"),
+    ):
+        photos.embedder  # noqa: B018
 
 
 def test_the_table_names_hits_and_where_they_are_from(
@@ -213,7 +223,7 @@ def test_the_first_store_of_the_settings_is_the_default(
     [
         (["missing.jpg"], 2, "missing.jpg: No such file or directory"),
         (["."], 2, ".: Is a directory"),
-        (["query.png", "--store", "edge:nowhere"], 2, "edge:nowhere has no collection yet"),
+        (["query.png", "--store", "edge:nowhere"], 2, "Create one with: cbir-ingest SOURCE --store edge:nowhere"),
         (["query.png", "--store", "mongo:here"], 2, "unknown store 'mongo:here'"),
         (["query.png", "--store", "edge:{index}", "--collection", "cats"], 2, "no collection 'cats'"),
         (["text.jpg", "--store", "edge:{index}"], 1, "text.jpg: not an image of a known format"),
@@ -234,11 +244,8 @@ def test_zero_hits_cannot_be_asked_for(run: Program, picture: Path) -> None:
     assert run(picture, "-k", 0)[0] == 2
 
 
-def test_random_weights_are_warned_of(
-    run: Program, picture: Path, index: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = cbir.stores.base.open_store
-    monkeypatch.setattr(cbir.stores.base, "open_store", lambda *arguments: another_model(real(*arguments)))
+@pytest.mark.usefixtures("another_model")
+def test_random_weights_are_warned_of(run: Program, picture: Path, index: Path) -> None:
     _, _, err = run(picture, "--store", f"edge:{index}")
     assert "warning: the model has random weights" in err
 
@@ -250,18 +257,13 @@ def test_a_long_key_is_whole(
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
     key = "".join(f"{number}/" for number in range(100))
-    store = open_store(f"edge:{index}", None, Settings())
-    search_command._show(Answer([Hit("1", 0.5, {"key": key, "label": "cats"})], {}), store.info, "scan")
-    store.close()
+    with cbir.open(f"edge:{index}") as photos:
+        search_command._show(Hits([Hit("1", {"key": key, "label": "cats"}, 0.5)]), photos.info, "scan")
     out = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
     hit = out.partition("\n")[2].rpartition("cats")[0].split()[2] if not terminal else ""
     assert "…" not in out
     assert hit == ("" if terminal else key)
     assert key in "".join(out.split()).replace("cats", "")
-
-
-def test_a_key_cannot_steer_the_terminal() -> None:
-    assert printable("a\x1b[31mb\nc") == "a\ufffd[31mb\ufffdc"
 
 
 @pytest.mark.parametrize(
@@ -368,7 +370,7 @@ def test_damage_is_told_without_a_path() -> None:
     ],
 )
 def test_stores_are_told_apart_by_as_little_as_needed(urls: list[str], names: list[str]) -> None:
-    assert list(store_names(urls).values()) == names
+    assert list(display_names(urls).values()) == names
 
 
 def test_text_is_escaped_for_markdown() -> None:
@@ -413,5 +415,8 @@ def test_the_command_line_searches_by_examples_and_filters(run: Program, index: 
     assert 0 < len(found(picture, "--threshold", lowest)) < 8
     assert [hit["id"] for hit in found(picture, "--diversity", "0.9")] != [hit["id"] for hit in plain]
     assert [hit["id"] for hit in found(picture, "--unlike", plain[1]["id"])] != [hit["id"] for hit in plain]
+    assert [(hit["id"], hit["rank"]) for hit in found(picture, "--offset", 3)][:5] == [
+        (hit["id"], hit["rank"]) for hit in plain[3:]
+    ]
     code, _, err = run("--store", f"edge:{index}")
     assert (code, "PICTURE, or --like" in err) == (2, True)

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from cbir.ui.launch import PAGE
-from cbir.ui.query.state import MAX_BYTES
+from cbir.ui.query.images import MAX_BYTES
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import Config
 from websockets.sync.client import connect
 
 from cbir.settings import Settings
-from cbir.stores.base import open_store
+from cbir.stores.registry import open_store
 
 from .browser import served
 from .crowd import crowd

@@ -1,4 +1,4 @@
-"""`cbir-ui`: serve the search page. How Streamlit behaves is said in `.streamlit/config.toml` beside the page."""
+"""`cbir-ui`: serve the search page. How Streamlit behaves is set in `web/.streamlit/config.toml`, beside the page."""
 
 import os
 import re
@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from cbir import terminal
+from cbir.text import one_line, redacted
 
-PAGE = Path(__file__).with_name("page.py")
+PAGE = Path(__file__).with_name("web") / "page.py"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -33,25 +34,23 @@ def serve(
 ) -> None:
     """Serve the page until Ctrl+C."""
     from cbir.errors import CbirError, UsageError
-    from cbir.settings import load_settings, split_stores
-    from cbir.stores.base import collection_names, parse, redacted
+    from cbir.settings import Settings, split_stores
+    from cbir.stores.registry import connect
 
-    settings = load_settings()
+    settings = Settings()
     stores, public = list(store or settings.store_urls), list(public_name or [])
-    for one in stores:
-        if split_stores(one) != (one,):
-            raise UsageError(f"--store {redacted(one)}: this is more than one store; give --store several times")
+    for url in stores:
+        if split_stores(url) != (url,):
+            raise UsageError(f"--store {redacted(url)}: this is more than one store; give --store several times")
     for name in public:
         if not _NAME.fullmatch(name):
             raise UsageError(f"--public-name {name}: give the host name alone, as in photos.example.org")
-    for url in map(parse, stores):
+    for url, catalog in [(url, connect(url, settings)) for url in stores]:
         try:
-            if url.embedded and not collection_names(url.text, settings):
-                typer.echo(
-                    f"{url.text} has no collection yet: cbir-ingest sample://openmoji --store {url.text}", err=True
-                )
+            if catalog.files is not None and not catalog.names():
+                typer.echo(f"{url} has no collection yet: cbir-ingest sample://openmoji --store {url}", err=True)
         except CbirError as error:
-            typer.echo(f"warning: {redacted(terminal.one_line(error))}", err=True)
+            typer.echo(f"warning: {redacted(one_line(error))}", err=True)
     _require_free(host, port)
     if not is_loopback(host):
         typer.echo(

@@ -12,6 +12,7 @@ from streamlit.errors import StreamlitAuthError, StreamlitSecretNotFoundError
 
 from cbir.errors import CbirError
 from cbir.settings import Settings
+from cbir.text import one_line
 
 from .components import problems
 
@@ -76,7 +77,7 @@ def _offer(provider: str) -> None:
         try:
             st.login(provider)
         except StreamlitAuthError as error:
-            raise LoginError(f"the login cannot work: {' '.join(str(error).split())}") from None
+            raise LoginError(f"the login cannot work: {one_line(error)}") from None
 
 
 @st.cache_resource

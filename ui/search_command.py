@@ -1,4 +1,4 @@
-"""`cbir-search`: the pictures of a collection most similar to a file, as a table or as JSON."""
+"""`cbir-search`: the images of a collection most similar to a file, as a table or as JSON."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cbir import terminal
+from cbir.text import printable
 
 if TYPE_CHECKING:
-    from cbir.search.searcher import Answer
+    from cbir.results import Hits
     from cbir.stores.base import StoreInfo
 
 _ONE_LINE = 1_000_000
@@ -32,14 +33,15 @@ def search(
         str | None, typer.Option(help="Name of the collection.", show_default="the one published last")
     ] = None,
     top: Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="How many pictures to find.")] = 10,
-    where: Annotated[
+    offset: Annotated[int, typer.Option(min=0, max=100_000, help="How many of the best hits to leave out.")] = 0,
+    filter: Annotated[
         str, typer.Option("--filter", metavar="CONDITIONS", help="Only among e.g. 'label=Shoes|Sandals and year>2015'.")
     ] = "",
     threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="The lowest score of a hit.")] = None,
     diversity: Annotated[
         float, typer.Option(min=0, max=1, help="Above 0, hits that are unlike each other are preferred.")
     ] = 0.0,
-    effort: Annotated[
+    ef: Annotated[
         int | None,
         typer.Option("--ef", min=1, max=1_000_000, help="Width of the search: ef of a graph, nprobe of lists."),
     ] = None,
@@ -49,50 +51,43 @@ def search(
     """Find the pictures of a collection that are most similar to PICTURE, or to stored ones."""
     import sys
 
-    from cbir.errors import ImageError, UsageError
-    from cbir.filters.conditions import parse_filter
-    from cbir.search.searcher import join
-    from cbir.settings import load_settings
-    from cbir.sources.base import read_file
-    from cbir.stores.base import open_store
+    import cbir
+    from cbir.images.inputs import to_bytes
+    from cbir.settings import Settings
 
     from .components import hit_table
 
-    settings = load_settings()
+    settings = Settings()
     if picture is None and not like:
-        raise UsageError("say what to look for: PICTURE, or --like ID for a stored one")
-    chosen = parse_filter(where) if where else ()
+        raise cbir.UsageError("say what to look for: PICTURE, or --like ID for a stored one")
     try:
-        data = read_file(picture) if picture else None
-    except OSError as error:
-        raise UsageError(f"{picture}: {error.strerror}") from None
-    except ImageError as error:
-        raise UsageError(f"{picture}: {error}") from None
-    opened = open_store(store or settings.store_urls[0], collection, settings)
-    try:
-        if opened.info.model.random_weights:
-            typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
-        try:
-            searcher = join(opened, settings.max_image_megapixels)
-            embedded = [searcher.embed(data)] if data is not None else []
-        except ImageError as error:
-            raise ImageError(f"{picture}: {error}") from None
-        examples = [*(one.vectors[0] for one in embedded), *(like or [])]
-        answer = searcher.by_examples(
-            examples, unlike or [], top, diversity, exact=exact, effort=effort, where=chosen, min_score=threshold
-        )
-        for one in embedded:
-            answer.milliseconds.update({**one.milliseconds, "store": answer.milliseconds.pop("store")})
-    finally:
-        opened.close()
-    access = "scan" if exact else opened.info.access
+        data = to_bytes(picture) if picture is not None else None  # before the store is opened
+        with cbir.open(store or settings.store_urls[0], collection, settings=settings) as opened:
+            info = opened.info
+            if info.model.random_weights:
+                typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
+            hits = opened.search(
+                data,
+                like=like or (),
+                unlike=unlike or (),
+                limit=top,
+                offset=offset,
+                filter=filter,
+                min_score=threshold,
+                diversity=diversity,
+                exact=exact,
+                ef=ef,
+            )
+    except cbir.ImageError as error:
+        raise cbir.ImageError(f"{picture}: {error}" if picture else str(error)) from None
+    access = "scan" if exact else info.access
     if as_json:
-        sys.stdout.write(hit_table.as_json(answer, opened.info, access))
+        sys.stdout.write(hit_table.as_json(hits, info, access, offset + 1))
     else:
-        _show(answer, opened.info, access)
+        _show(hits, info, access, offset + 1)
 
 
-def _show(answer: "Answer", info: "StoreInfo", access: str) -> None:
+def _show(hits: "Hits", info: "StoreInfo", access: str, first: int = 1) -> None:
     """Print a table; where it does not go to a terminal, each hit is one line, however long its key is."""
     import sys
 
@@ -100,16 +95,16 @@ def _show(answer: "Answer", info: "StoreInfo", access: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    labelled = any(hit.label is not None for hit in answer.hits)
+    labelled = any(hit.label is not None for hit in hits)
     table = Table(box=None, pad_edge=False)
     for name in ("rank", "score", "key", *(["label"] if labelled else [])):
         table.add_column(name, no_wrap=name in ("rank", "score"), overflow="fold")
-    for rank, hit in enumerate(answer.hits, 1):
+    for rank, hit in enumerate(hits, first):
         cells = [str(rank), f"{hit.score:.4f}", hit.key, *([hit.label or ""] if labelled else [])]
-        table.add_row(*(Text(terminal.printable(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ONE_LINE)
     console.print(table)
-    times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in answer.milliseconds.items())
+    times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in hits.milliseconds.items())
     console.print(
         f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}", markup=False, emoji=False
     )

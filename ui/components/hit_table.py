@@ -6,23 +6,23 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cbir.records import Hit, to_json, whole
-from cbir.search.searcher import Answer
+from cbir.records import to_json, whole
+from cbir.results import Hit, Hits
 from cbir.stores.base import StoreInfo
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_json(answer: Answer, info: StoreInfo, access: str) -> str:
-    """Return everything about an answer as JSON text."""
-    hits = [
+def as_json(hits: Hits, info: StoreInfo, access: str, first: int = 1) -> str:
+    """Return everything about the result of a search as JSON text; `first` is the rank of the first hit."""
+    found = [
         {"rank": rank, "score": round(hit.score, 6), "id": hit.id, "key": hit.key, "label": hit.label}
         | {"payload": hit.payload}
-        for rank, hit in enumerate(answer.hits, 1)
+        for rank, hit in enumerate(hits, first)
     ]
-    times = {stage: round(spent, 3) for stage, spent in answer.milliseconds.items()}
-    found = {"collection": info.collection, "store": info.url, "access": access, "hits": hits, "milliseconds": times}
-    return json.dumps(found, ensure_ascii=False) + "\n"
+    times = {stage: round(spent, 3) for stage, spent in hits.milliseconds.items()}
+    result = {"collection": info.collection, "store": info.url, "access": access, "hits": found, "milliseconds": times}
+    return json.dumps(result, ensure_ascii=False) + "\n"
 
 
 def as_csv(hits: Sequence[Hit]) -> str:

@@ -8,7 +8,7 @@ import string
 import streamlit as st
 
 from cbir.errors import CbirError, DamageError
-from cbir.stores.base import redacted
+from cbir.text import one_line, redacted
 
 log = logging.getLogger("cbir.ui")
 
@@ -39,7 +39,7 @@ def sentence(error: CbirError) -> str:
     """Return what a visitor may read of an error."""
     if isinstance(error, DamageError):
         return "The index of this collection is damaged and is not served; `cbir-ingest verify` names the bad files."
-    text = _FOLDERS.sub("", redacted(" ".join(str(error).split())))
+    text = _FOLDERS.sub("", redacted(one_line(error)))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 

@@ -9,37 +9,36 @@ import streamlit as st
 from cbir.errors import CbirError
 from cbir.evaluation.class_report import QUERIES_A_CLASS, ClassReport, ClassResult, Judged, class_report
 from cbir.filters.conditions import Value
-from cbir.search.searcher import Key, Searcher
 from cbir.settings import Settings
 
-from .. import onward
-from ..components import choice, parts
+from ..components import gallery
 from ..components.plots import readable, theme
 from ..components.work import Work, show_progress
+from ..query import address, choice, state
+from ..query.choice import BY_GENERATION, Chosen
 
 SHOWN_CLASSES = 20
 _OTHERS, _NONE = "other classes", "no label"
 _FILL = "#0f766e"
 _TEXT = {"light": "#1c2421", "dark": "#e6ebe9"}
-_LEAST_TOLD = 0.005
+_LEAST_LABELLED = 0.005
 _CHOSEN = "class"
 
 
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
-    onward.follow()
+    address.read(state.adopt)
     chosen = choice.in_sidebar(settings)
     if chosen is None:
         return
-    searcher, info = chosen
-    work = _started(searcher.key, searcher)
+    work = _started(chosen)
     if not work.done:
         show_progress(work, f"Asking the store with up to {QUERIES_A_CLASS} pictures of each class…")
         return
     try:
         report = work.result()
     except CbirError:
-        _started.clear(searcher.key)  # the next visit tries again
+        _started.clear(chosen)  # the next visit tries again
         raise
     if not report.classes:
         _how_to_label()
@@ -48,15 +47,15 @@ def draw(settings: Settings) -> None:
     _table(report)
     st.subheader("Retrieved as", anchor=False)
     _matrix(report)
-    _failing(searcher, report)
-    if not info.generation and st.button("Measure again", type="tertiary", icon=":material/refresh:"):
-        _started.clear(searcher.key)
+    _failing(chosen, report)
+    if not chosen.info.generation and st.button("Measure again", type="tertiary", icon=":material/refresh:"):
+        _started.clear(chosen)
         st.rerun()
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _started(key: Key, _searcher: Searcher) -> Work[ClassReport]:
-    store = _searcher.store
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=BY_GENERATION)
+def _started(chosen: Chosen) -> Work[ClassReport]:
+    store = chosen.store
     return Work(lambda advance: class_report(store, advance=advance))
 
 
@@ -69,7 +68,7 @@ def _how_to_label() -> None:
 
 
 def _summary(report: ClassReport) -> None:
-    k, queries = report.k, sum(one.queries for one in report.classes)
+    k, queries = report.k, sum(result.queries for result in report.classes)
     with st.container(horizontal=True):
         for name, value in (("Precision", report.precision), ("Hit rate", report.hit_rate), ("MRR", report.mrr)):
             st.metric(f"{name}@{k}", f"{value:.3f}", width="content")
@@ -85,13 +84,13 @@ def _table(report: ClassReport) -> None:
     """Draw the classes as a table; a row that is selected is the class that is shown below."""
     k = report.k
     columns: dict[str, list[Any]] = {
-        "Class": [_name(one.value) for one in report.classes],
-        "Pictures": [one.points for one in report.classes],
-        "Queries": [one.queries for one in report.classes],
-        f"Precision@{k}": [one.precision for one in report.classes],
-        f"Hit rate@{k}": [one.hit_rate for one in report.classes],
-        f"MRR@{k}": [one.mrr for one in report.classes],
-        "Most often taken for": [_mistake(one) for one in report.classes],
+        "Class": [_name(result.value) for result in report.classes],
+        "Pictures": [result.points for result in report.classes],
+        "Queries": [result.queries for result in report.classes],
+        f"Precision@{k}": [result.precision for result in report.classes],
+        f"Hit rate@{k}": [result.hit_rate for result in report.classes],
+        f"MRR@{k}": [result.mrr for result in report.classes],
+        "Most often taken for": [_mistake(result) for result in report.classes],
     }
 
     def selected() -> None:
@@ -116,11 +115,11 @@ def _matrix(report: ClassReport) -> None:
     """Draw which share of the hits of each class has which label, for the largest classes."""
     import altair as alt
 
-    names = [_name(one.value) for one in report.classes[:SHOWN_CLASSES]]
+    names = [_name(result.value) for result in report.classes[:SHOWN_CLASSES]]
     cells = [
         {"class": name, "retrieved": other, "share": share}
-        for name, one in zip(names, report.classes, strict=False)
-        for other, share in _among(one, names).items()
+        for name, result in zip(names, report.classes, strict=False)
+        for other, share in _among(result, names).items()
     ]
     others = [name for name in (*names, _OTHERS, _NONE) if any(cell["retrieved"] == name for cell in cells)]
     base = alt.Chart(alt.InlineData(values=cells)).encode(
@@ -140,24 +139,24 @@ def _matrix(report: ClassReport) -> None:
     strength = alt.Opacity("share:Q", scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.02, 1]), legend=None)
     text = _TEXT[theme()]
     colour = alt.condition(alt.datum.share > 0.4, alt.value("white"), alt.value(text))
-    told = base.transform_filter(alt.datum.share >= _LEAST_TOLD).mark_text(fontSize=11)
+    labels = base.transform_filter(alt.datum.share >= _LEAST_LABELLED).mark_text(fontSize=11)
     chart = alt.layer(
         base.mark_rect(color=_FILL, cornerRadius=3).encode(opacity=strength),
-        told.encode(text=alt.Text("share:Q", format=".0%"), color=colour),
+        labels.encode(text=alt.Text("share:Q", format=".0%"), color=colour),
     ).properties(height=alt.Step(28))
     st.altair_chart(readable(chart), key="matrix", alt="Which share of the hits of each class has which label")
 
 
-def _failing(searcher: Searcher, report: ClassReport) -> None:
+def _failing(chosen: Chosen, report: ClassReport) -> None:
     """Draw the failing queries of the class that is chosen; a click on one is the live search for it."""
-    by_name = {_name(one.value): one for one in report.classes}
+    by_name = {_name(result.value): result for result in report.classes}
     names = sorted(by_name, key=lambda name: by_name[name].precision)
 
-    def chosen() -> None:
+    def reset() -> None:
         st.session_state["tables"] += 1  # a new table, in which no row is selected
 
     st.subheader("Failing queries", anchor=False)
-    name = st.selectbox("Class, the worst first", names, key=_CHOSEN, bind="query-params", on_change=chosen, width=360)
+    name = st.selectbox("Class, the worst first", names, key=_CHOSEN, bind="query-params", on_change=reset, width=360)
     failing = by_name[name].failing
     if not failing:
         st.success("All hits of all its queries have its label.", icon=":material/check:")
@@ -166,36 +165,36 @@ def _failing(searcher: Searcher, report: ClassReport) -> None:
         f"Queries with a hit of another class, the worst first: what they were taken for, and how many of the"
         f" {report.k} hits are right. Choose one to see its hits."
     )
-    ids = [one.id for one in failing]
-    pictures, payloads = searcher.store.thumbnails(ids), searcher.store.payloads(ids)
-    told = [_told(one, by_name[name].value, report.k) for one in failing]
-    shown = [
-        parts.Tile(one.id, picture, f"{parts.heading(payload)}, taken for {caption} right", caption)
-        for one, picture, payload, caption in zip(failing, pictures, payloads, told, strict=True)
-        if payload is not None
-    ]
-    parts.tiles("failing", shown, onward.search_for)
+    ids = [query.id for query in failing]
+    pictures, payloads = chosen.store.thumbnails(ids), chosen.store.payloads(ids)
+    cards = []
+    for query, picture, payload in zip(failing, pictures, payloads, strict=True):
+        if payload is not None:
+            caption = _mistaken(query, by_name[name].value, report.k)
+            alt = f"{gallery.heading(payload)}, taken for {caption} right"
+            cards.append(gallery.Card(query.id, payload, picture, caption, alt))
+    gallery.tiles("failing", cards, state.go_search_for)
 
 
-def _among(one: ClassResult, names: Sequence[str]) -> dict[str, float]:
+def _among(result: ClassResult, names: Sequence[str]) -> dict[str, float]:
     """Return the shares of a class's hits by label, those that are not shown put together."""
     shares: dict[str, float] = {}
-    for value, share in one.retrieved.items():
+    for value, share in result.retrieved.items():
         name = _name(value) if value is None or _name(value) in names else _OTHERS
         shares[name] = shares.get(name, 0) + share
     return shares
 
 
-def _mistake(one: ClassResult) -> str:
+def _mistake(result: ClassResult) -> str:
     """Return the other class that most hits of a class have, and their share."""
-    found = [(value, share) for value, share in one.retrieved.items() if value != one.value]
+    found = [(value, share) for value, share in result.retrieved.items() if value != result.value]
     return f"{_name(found[0][0])} ({found[0][1]:.1%})" if found else ""
 
 
-def _told(one: Judged, value: Value, k: int) -> str:
+def _mistaken(query: Judged, value: Value, k: int) -> str:
     """Return what a failing query of a class was taken for: the other label that most of its hits have."""
-    others = Counter(hit for hit in one.taken_for if hit != value)
-    return f"{_name(others.most_common(1)[0][0]) if others else 'no hits'} · {round(one.precision * k)} of {k}"
+    others = Counter(hit for hit in query.taken_for if hit != value)
+    return f"{_name(others.most_common(1)[0][0]) if others else 'no hits'} · {round(query.precision * k)} of {k}"
 
 
 def _name(value: Value) -> str:

@@ -12,18 +12,20 @@ from typing import Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from cbir.errors import CbirError, DamageError
+from cbir.collection import Collection
+from cbir.errors import CbirError
 from cbir.evaluation.result_files import shortened
-from cbir.images.decode import PREPROCESSING_VERSION
-from cbir.index.generation import open_generation
-from cbir.models.sealed import ModelCard
-from cbir.search.searcher import join
-from cbir.settings import DEFAULT_STORES, Settings
-from cbir.stores.base import StoreInfo, open_store, parse, redacted
-from cbir.stores.catalog import Condition, Listed, list_store, places, verify_collection
+from cbir.models.card import ModelCard
+from cbir.settings import Settings
+from cbir.stores.base import Catalog, StoreInfo
+from cbir.stores.display import display_names
+from cbir.stores.listing import CollectionInfo, Condition
+from cbir.stores.registry import connect
 
-from ..components import choice, problems
+from ..components import problems, store_facts
 from ..components.problems import literal
+from ..components.store_facts import draw_rows
+from ..query import address
 
 BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"]]] = {
     "ready": ("Ready", ":material/check:", "green"),
@@ -31,19 +33,13 @@ BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"
     "unfinished": ("Unfinished", ":material/construction:", "orange"),
     "damaged": ("Damaged", ":material/broken_image:", "red"),
 }
-_ACCESS = {
-    "graph": "through its graph",
-    "scan": "by scanning all vectors",
-    "lists": "through the nearest of its lists",
-}
 _SHOWN = 20
 _checking = threading.Lock()
-_Rows = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Served:
-    """What opening a collection in one store showed: what the store and the model file say, or why it cannot be."""
+class Opened:
+    """What opening a collection in one store showed: what the store and the model file say, or why it failed."""
 
     info: StoreInfo | None = None
     card: ModelCard | None = None
@@ -51,103 +47,111 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Card:
+class Listed:
     """A collection on the page: the stores that may serve it, and the place for what opening it shows."""
 
-    listed: Listed
-    served: list[str]
+    info: CollectionInfo
+    served: Sequence[Catalog]
     rest: DeltaGenerator
 
 
 def draw(settings: Settings) -> None:
     """Draw every collection of every store."""
-    st.button("Refresh", icon=":material/refresh:", on_click=_served.clear)
-    names = choice.store_names(settings.store_urls)
-    pool, asked = ThreadPoolExecutor(max_workers=16), {}
-    for urls in places(settings.store_urls).values():
+    st.button("Refresh", icon=":material/refresh:", on_click=_open_once.clear)
+    names = display_names(settings.store_urls)
+    places: dict[str, list[Catalog]] = {}
+    for url in settings.store_urls:
+        catalog = connect(url, settings)
+        places.setdefault(catalog.place, []).append(catalog)
+    pool, requested = ThreadPoolExecutor(max_workers=16), {}
+    for catalogs in places.values():
         spot = st.container()
-        spot.subheader(literal(" and ".join(names[url] for url in urls)), anchor=False)
-        asked[pool.submit(_listed, urls[0], settings)] = (urls, spot)
+        spot.subheader(literal(" and ".join(names[catalog.urls[0]] for catalog in catalogs)), anchor=False)
+        requested[pool.submit(_listing, catalogs[0])] = (catalogs, spot)
     pool.shutdown(wait=False)
-    cards: list[Card] = []
+    listed: list[Listed] = []
     with st.spinner("Asking the stores…"):
-        for answer in as_completed(asked):  # one that does not answer hides none of the others
-            urls, spot = asked[answer]
+        for answer in as_completed(requested):  # a store that does not answer hides none of the others
+            catalogs, spot = requested[answer]
             with spot:
-                cards += _place(answer.result(), urls, names, settings)
-    for card in cards:  # what takes long comes when all of the page is there
-        with card.rest:
-            _rest(card, names, settings)
+                listed += _place(answer.result(), catalogs, names)
+    for collection in listed:  # what takes long comes when all of the page is there
+        with collection.rest:
+            _rest(collection, names, settings)
 
 
-def _place(
-    found: list[Listed] | CbirError, urls: Sequence[str], names: dict[str, str], settings: Settings
-) -> list[Card]:
-    """Draw an index folder or a server, and return the cards that want the rest."""
+def _place(found: list[CollectionInfo] | CbirError, catalogs: Sequence[Catalog], names: dict[str, str]) -> list[Listed]:
+    """Draw an index folder or a server, and return the collections that want the rest."""
     if isinstance(found, CbirError):
-        _unreachable(found, urls[0])
+        _unreachable(found, catalogs[0])
     elif not found:
-        choice.how_to_fill(urls[0])
+        store_facts.how_to_fill(catalogs[0].urls[0])
     else:
-        return [_collection(one, urls, names) for one in found]
+        return [_collection(info, catalogs, names) for info in found]
     return []
 
 
-def _listed(url: str, settings: Settings) -> list[Listed] | CbirError:
+def _listing(catalog: Catalog) -> list[CollectionInfo] | CbirError:
     try:
-        return list(list_store(url, settings))
+        return list(catalog.listing())
     except CbirError as error:
         return error
 
 
-def _unreachable(error: CbirError, url: str) -> None:
+def _unreachable(error: CbirError, catalog: Catalog) -> None:
     problems.show(error)
-    if not parse(url).embedded:
+    if catalog.files is None:
         st.markdown(
             "Check that the server runs and can be reached from here, that its address and port are right, and"
             " QDRANT_API_KEY, if it wants a key."
         )
-    st.button("Try again", icon=":material/refresh:", key=f"again {_key(url)}")
+    st.button("Try again", icon=":material/refresh:", key=f"again {_key(catalog.urls[0])}")
 
 
-def _collection(one: Listed, urls: Sequence[str], names: dict[str, str]) -> Card:
+def _collection(info: CollectionInfo, catalogs: Sequence[Catalog], names: dict[str, str]) -> Listed:
     """Draw what is known of a collection without opening it."""
-    key = _key(one.store, one.collection)
-    served = list(urls) if one.made_by and one.condition != "unfinished" else []
+    key = _key(info.store, info.collection)
+    served = catalogs if info.made_by and info.condition != "unfinished" else []
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{literal(one.collection)}**", width="content")
-            label, icon, color = BADGES[one.condition]
+            st.markdown(f"**{literal(info.collection)}**", width="content")
+            label, icon, color = BADGES[info.condition]
             st.badge(label, icon=icon, color=color)
-            if one.run == "running":
+            if info.run == "running":
                 st.badge("An ingest is filling it", icon=":material/sync:", color="blue")
-        _list(_summary(one))
-        for said in _warnings(one, urls[0]):
-            st.warning(said, icon=":material/warning:")
+        draw_rows(store_facts.summary(info))
+        files = catalogs[0].files
+        for warning in store_facts.warnings(info, catalogs[0].urls[0], verifies=files is not None):
+            st.warning(warning, icon=":material/warning:")
+        check = False
         with st.container(horizontal=True):
-            for url in served:
-                where = f" in {literal(names[url])}" if len(served) > 1 else ""
-                if st.button(f"Search it{where}", icon=":material/search:", key=f"search {key} {_key(url)}"):
-                    _search(url, one.collection)
-            files = bool(one.generation)
-            check = files and st.button("Check every file", icon=":material/fact_check:", key=f"check {key}")
-        if files:
-            _checked(one, check)
-        return Card(one, served, st.container())
+            for url in (catalog.urls[0] for catalog in served):
+                st.button(
+                    f"Search it{f' in {literal(names[url])}' if len(served) > 1 else ''}",
+                    icon=":material/search:",
+                    key=f"search {key} {_key(url)}",
+                    on_click=_search_in,
+                    args=(url, info.collection),
+                )
+            if files and info.generation:
+                check = st.button("Check every file", icon=":material/fact_check:", key=f"check {key}")
+        if files and info.generation:
+            _checked(info, catalogs[0], files, check)
+        return Listed(info, served, st.container())
 
 
-def _rest(card: Card, names: dict[str, str], settings: Settings) -> None:
+def _rest(listed: Listed, names: dict[str, str], settings: Settings) -> None:
     """Draw what opening the collection shows: how it is searched, its model's card, or what is wrong."""
-    opened = {url: _opened(url, card.listed, settings) for url in card.served}
-    for url, found in opened.items():
+    opened = {names[catalog.urls[0]]: _opened(catalog, listed.info, settings) for catalog in listed.served}
+    for name, found in opened.items():
         if found.problem:
-            of = f"{literal(names[url])}: " if len(opened) > 1 else ""
+            of = f"{literal(name)}: " if len(opened) > 1 else ""
             st.warning(f"{of}{found.problem}", icon=":material/warning:")
-    _list([(names[url], _access(found.info)) for url, found in opened.items() if found.info])
-    if card.listed.made_by:
-        model = next((found.card for found in opened.values() if found.card), None)
+    draw_rows([(name, store_facts.access(found.info)) for name, found in opened.items() if found.info])
+    if listed.info.made_by:
+        card = next((found.card for found in opened.values() if found.card), None)
         with st.expander("The model and where it comes from"):
-            _list(_model(card.listed, model))
+            draw_rows(store_facts.model(listed.info, card))
 
 
 def _key(*parts: str) -> str:
@@ -155,130 +159,48 @@ def _key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _search(url: str, collection: str) -> None:
-    from ..site import go_to
-
+def _search_in(url: str, collection: str) -> None:
     st.session_state["store"], st.session_state["collection"] = url, collection
-    go_to("search")
+    address.go_to("search")
 
 
-def _summary(one: Listed) -> _Rows:
-    rows = []
-    if one.points is not None:
-        indexed = "" if one.indexed is None else f", {one.indexed:,} of them indexed"
-        rows.append(("Pictures", f"{one.points:,}{indexed}"))
-    if one.dataset:
-        means = ", which means this collection" if one.alias else ""
-        rows.append(("Data set", f"{one.dataset}{means}"))
-    if one.source:
-        rows.append(("From", shortened(one.source)))
-    if one.megabytes is not None:
-        rows.append(("On disk", f"{one.megabytes:,} MB"))
-    if one.generation:
-        rows.append(("Generation", one.generation))
-    if one.created:
-        rows.append(("Made", one.created.replace("T", " ").replace("+00:00", " UTC")))
-    return rows
-
-
-def _access(info: StoreInfo) -> str:
-    how = _ACCESS.get(info.access, info.access)
-    return f"searched {how}; {info.indexed:,} of {info.count:,} pictures indexed"
-
-
-def _model(one: Listed, card: ModelCard | None) -> _Rows:
-    made_by = one.made_by
-    if made_by is None:
-        return []
-    rows = [("Model", f"{made_by.name}, {made_by.dimension:,} dimensions"), ("SHA-256", f"{made_by.sha256[:16]}…")]
-    if card is None:
-        return [*rows, ("Origin", "its file is not here, or does not fit")]
-    trained = card.training
-    return [
-        *rows,
-        ("Weights", shortened(card.weights)),
-        ("SHA-256 of the weights", f"{card.weights_sha256[:16]}…" if card.weights_sha256 else "none: they are random"),
-        ("Licence", card.license),
-        ("Precision", card.precision),
-        *([("Trained", f"{trained.kind} on {trained.pictures:,} pictures of {trained.data}")] if trained else []),
-        ("Made by", ", ".join(f"{name} {version}" for name, version in card.exporter.items())),
-    ]
-
-
-def _warnings(one: Listed, url: str) -> list[str]:
-    """Return what is to be known or done, in words."""
-    where = "" if parse(url).embedded and url in DEFAULT_STORES else f" --store {shortened(redacted(url))}"
-    ingest = f"`cbir-ingest {_code(shortened(one.source)) or 'SOURCE'}{_code(where)}`"
-    said = []
-    if one.made_by and one.made_by.random_weights:
-        said.append(
-            "Its model has random weights, so that what it finds means nothing: ingest with a model that was trained."
-        )
-    if one.made_by and one.made_by.preprocessing != PREPROCESSING_VERSION:
-        said.append(
-            f"Its vectors were made with preprocessing version {one.made_by.preprocessing}, and this cbir has"
-            f" {PREPROCESSING_VERSION}: pictures are no longer prepared alike. Ingest it again, with a model of this"
-            " version."
-        )
-    if one.condition == "damaged":
-        files = "name the bad files" if parse(url).embedded else "look at the server's log"
-        command = f"`cbir-ingest verify{_code(where)}` will {files}" if parse(url).embedded else files.capitalize()
-        said.append(f"It is damaged, and what is damaged is not served. {command}; {ingest} builds it anew.")
-    if one.run == "running" and one.condition == "unfinished":
-        said.append("An ingest is filling it for the first time; it can be searched when that is done.")
-    elif one.run == "interrupted" and one.condition == "unfinished":
-        said.append(f"It is half-built. The command that began it goes on where it was: {ingest}, with its options.")
-    elif one.run == "interrupted":
-        said.append(f"The last ingest into it was interrupted. The same command goes on: {ingest}, with its options.")
-    if one.condition == "indexing":
-        said.append("The server has not indexed all of it yet, so that searching may be slow for a while.")
-    return said
-
-
-def _code(text: str) -> str:
-    return text.replace("`", "'")
-
-
-def _opened(url: str, one: Listed, settings: Settings) -> Served:
+def _opened(catalog: Catalog, info: CollectionInfo, settings: Settings) -> Opened:
     """Return what opening showed: once for each generation, since all of its bytes are read for it."""
-    if not parse(url).embedded:
-        return _open(url, one.collection, settings)
-    return _served(url, one.collection, one.generation, one.created, one.state, settings)
+    if not info.generation:
+        return _open(catalog, info.collection, settings)
+    return _open_once(catalog.urls[0], info.collection, info.generation, info.created, info.state, catalog, settings)
 
 
 @st.cache_data(max_entries=256, show_spinner="Looking at the collections…")
-def _served(url: str, collection: str, generation: str, created: str, state: str, _settings: Settings) -> Served:
-    return _open(url, collection, _settings)
+def _open_once(
+    url: str, collection: str, generation: str, created: str, state: str, _catalog: Catalog, _settings: Settings
+) -> Opened:
+    return _open(_catalog, collection, _settings)
 
 
-def _open(url: str, collection: str, settings: Settings) -> Served:
+def _open(catalog: Catalog, name: str, settings: Settings) -> Opened:
     try:
-        store = open_store(url, collection, settings)
+        with Collection([catalog], name, settings) as collection:
+            info = collection.info
+            return Opened(info, collection.embedder.card)
     except CbirError as error:
-        return Served(problem=literal(problems.sentence(error)))
-    info = store.info
-    try:
-        return Served(info, join(store, settings.max_image_megapixels).embedder.card)
-    except CbirError as error:
-        return Served(problem=literal(problems.sentence(error)))
-    finally:
-        store.close()
+        return Opened(problem=literal(problems.sentence(error)))
 
 
-def _checked(one: Listed, asked: bool) -> None:
-    """Draw what the last check of every file found; with `asked`, check now."""
+def _checked(info: CollectionInfo, catalog: Catalog, root: Path, check: bool) -> None:
+    """Draw what the last check of every file found; with `check`, check now."""
     kept: dict[str, tuple[str, str, list[str]]] = st.session_state.setdefault("checked files", {})
-    key = _key(one.store, one.collection)
-    if asked:
+    key = _key(info.store, info.collection)
+    if check:
         if not _checking.acquire(blocking=False):
             st.info("Another check is running; try again when it is done.", icon=":material/hourglass:")
             return
         try:
-            kept[key] = (one.generation, f"{datetime.now(UTC):%H:%M} UTC", _check(Path(one.store), one.collection))
+            kept[key] = (info.generation, f"{datetime.now(UTC):%H:%M} UTC", _check(info, catalog, root))
         finally:
             _checking.release()
     generation, when, damage = kept.get(key, ("", "", []))
-    if generation != one.generation:
+    if generation != info.generation:
         return
     if not damage:
         st.success(f"Every file is as it was published (checked at {when}).", icon=":material/check:")
@@ -288,29 +210,21 @@ def _checked(one: Listed, asked: bool) -> None:
     st.error(f"{len(damage):,} damaged (checked at {when}):\n\n{lines}{more}", icon=":material/broken_image:")
 
 
-def _check(root: Path, name: str) -> list[str]:
-    """Return what is damaged, by paths inside the index folder; draws how far it has come."""
-    try:
-        total = sum(record.size for record in open_generation(root, name).manifest.files.values())
-    except CbirError as error:
-        return [problems.sentence(error) if not isinstance(error, DamageError) else "the manifest, or its pointer"]
-    bar, done = st.progress(0.0, "Reading every file…"), 0
+def _check(info: CollectionInfo, catalog: Catalog, root: Path) -> list[str]:
+    """Return what is damaged, by paths inside the index folder; draws the progress."""
+    total, done = (info.megabytes or 0) * 1e6, 0
+    bar = st.progress(0.0, "Reading every file…")
 
     def advance(size: int) -> None:
         nonlocal done
         done += size
         bar.progress(min(1.0, done / max(total, 1)), f"Read {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
-    found = verify_collection(root, name, advance)
-    bar.empty()
-    return [f"{_inside(one.path, root)}: {shortened(one.what)}" for one in found]
-
-
-def _inside(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def _list(rows: _Rows) -> None:
-    """Draw names and values, a line each."""
-    if rows:
-        st.markdown("\n".join(f"- {literal(name)}: {literal(' '.join(value.split()))}" for name, value in rows))
+    try:
+        found = catalog.verify(info.collection, advance)
+    except CbirError as error:
+        return [problems.sentence(error)]
+    finally:
+        bar.empty()
+    paths = [path.relative_to(root) if (path := damage.path).is_relative_to(root) else path.name for damage in found]
+    return [f"{path}: {shortened(damage.what)}" for path, damage in zip(paths, found, strict=True)]

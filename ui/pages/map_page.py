@@ -11,17 +11,15 @@ from cbir.errors import CbirError
 from cbir.filters.conditions import values_of
 from cbir.records import Payload, Vector, whole
 from cbir.search.projection import kept_map, pca, umap_installed, umap_map, umap_path
-from cbir.search.query import recommend
-from cbir.search.searcher import Key, Searcher
 from cbir.settings import Settings
-from cbir.stores.base import Store
 
-from .. import onward
-from ..components import cached, choice, parts, problems
+from ..components import gallery, problems
 from ..components.plots import readable
 from ..components.work import Work, show_progress
+from ..query import address, cached, choice, state
+from ..query.choice import BY_GENERATION, Chosen
 
-MOST_POINTS = 10_000  # of twice as many a step of the zoom takes 0.3 s without a graphics card
+MAX_POINTS = 10_000  # of twice as many a step of the zoom takes 0.3 s without a graphics card
 NEIGHBOURS = 12
 SHOWN_VALUES = 10
 _REST, _NONE = "other values", "no value"
@@ -53,38 +51,36 @@ class Cloud:
 
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
-    onward.follow()
+    address.read(state.adopt)
     chosen = choice.in_sidebar(settings)
     if chosen is None:
         return
-    searcher, info = chosen
-    cloud = _cloud(searcher.key, searcher)
-    fields = [field for field in cached.fields(searcher) if field in cloud.fields]
+    cloud = _cloud(chosen)
+    fields = [field for field in cached.fields(chosen) if field in cloud.fields]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.segmented_control(
             "Projection", ["PCA", "UMAP"], default="PCA", required=True, key="projection", bind="query-params"
         )
         field = st.selectbox("Colour by", fields, key="colour", bind="query-params", width=260) if fields else None
-    places = _umap(searcher, cloud, settings) if method == "UMAP" else cloud.places
+    places = _umap(chosen, cloud, settings) if method == "UMAP" else cloud.places
     shown, beside = st.columns([13, 7], gap="medium")
     with shown:
-        _map(cloud, places, field, str((*searcher.key, method, field)))
-        st.caption(_about(len(cloud.ids), info.count, places is not cloud.places))
+        _map(cloud, places, field, str((*chosen.key, method, field)))
+        st.caption(_about(len(cloud.ids), chosen.info.count, places is not cloud.places))
     with beside:
-        _chosen(searcher.store)
+        _clicked(chosen)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Drawing the map…")
-def _cloud(key: Key, _searcher: Searcher) -> Cloud:
-    store = _searcher.store
-    ids = cached.sample(_searcher, MOST_POINTS, 0)
-    payloads: list[Payload] = [payload or {} for payload in store.payloads(ids)]
+@st.cache_resource(max_entries=4, show_spinner="Drawing the map…", hash_funcs=BY_GENERATION)
+def _cloud(chosen: Chosen) -> Cloud:
+    ids = cached.sample(chosen, MAX_POINTS, 0)
+    payloads: list[Payload] = [payload or {} for payload in chosen.store.payloads(ids)]
     texts: dict[str, str] = {}  # each text once, however many points have it
     fields: dict[str, list[str | None]] = {
-        field: [_text(payload, field, texts) for payload in payloads] for field in cached.fields(_searcher)
+        field: [_text(payload, field, texts) for payload in payloads] for field in cached.fields(chosen)
     }
-    names = [parts.heading(payload) if payload else "" for payload in payloads]
-    return Cloud(ids, pca(_vectors(_searcher, ids)), names, fields)
+    names = [gallery.heading(payload) if payload else "" for payload in payloads]
+    return Cloud(ids, pca(_vectors(chosen, ids)), names, fields)
 
 
 def _text(payload: Payload, field: str, texts: dict[str, str]) -> str | None:
@@ -95,19 +91,19 @@ def _text(payload: Payload, field: str, texts: dict[str, str]) -> str | None:
     return texts.setdefault(text, text)
 
 
-def _vectors(searcher: Searcher, ids: list[str]) -> Vector:
+def _vectors(chosen: Chosen, ids: list[str]) -> Vector:
     """Return the vectors (n, D) of points; zeros for one that has just been deleted."""
-    out = np.zeros((len(ids), searcher.opened.model.dimension), np.float32)
+    out = np.zeros((len(ids), chosen.info.model.dimension), np.float32)
     for start in range(0, len(ids), _CHUNK):
-        for at, vector in enumerate(searcher.store.vectors(ids[start : start + _CHUNK]), start):
+        for row, vector in enumerate(chosen.store.vectors(ids[start : start + _CHUNK]), start):
             if vector is not None:
-                out[at] = vector
+                out[row] = vector
     return out
 
 
-def _umap(searcher: Searcher, cloud: Cloud, settings: Settings) -> Vector:
+def _umap(chosen: Chosen, cloud: Cloud, settings: Settings) -> Vector:
     """Return where UMAP puts the points, or, until it is known, where PCA does."""
-    path = umap_path(settings, searcher.opened, cloud.ids)
+    path = umap_path(settings, chosen.info, cloud.ids)
     kept = kept_map(path, len(cloud.ids))
     if kept is not None:
         return kept
@@ -115,7 +111,7 @@ def _umap(searcher: Searcher, cloud: Cloud, settings: Settings) -> Vector:
         st.info("UMAP is an extra; with it this map is kept once it was made:", icon=":material/extension:")
         st.code("pip install 'cbir[umap]'", language=None, wrap_lines=True)
         return cloud.places
-    work = _started(str(path), searcher, cloud)
+    work = _started(str(path), chosen, cloud)
     if not work.done:
         show_progress(work, "UMAP takes a minute or two, once; until then this is the map by PCA.")
         return cloud.places
@@ -128,9 +124,9 @@ def _umap(searcher: Searcher, cloud: Cloud, settings: Settings) -> Vector:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _started(path: str, _searcher: Searcher, _cloud: Cloud) -> Work[Vector]:
+def _started(path: str, _chosen: Chosen, _cloud: Cloud) -> Work[Vector]:
     ids = _cloud.ids
-    return Work(lambda _: umap_map(Path(path), len(ids), lambda: _vectors(_searcher, ids)))
+    return Work(lambda _: umap_map(Path(path), len(ids), lambda: _vectors(_chosen, ids)))
 
 
 def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:
@@ -150,21 +146,21 @@ def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:
     counts = Counter(value for value in values if value is not None)
     top = [value for value, _ in counts.most_common(SHOWN_VALUES)]
     groups = [_NONE if value is None else value if value in top else _REST for value in values]
-    order = sorted(range(len(groups)), key=lambda at: groups[at] in top)  # the rest first, and so below
+    order = sorted(range(len(groups)), key=lambda row: groups[row] in top)  # the rest first, and so below
     table = pa.table(
         {
             "at": order,
             "x": places[order, 0],
             "y": places[order, 1],
-            "group": [groups[at] for at in order],
-            "value": [values[at] or "" for at in order],
-            "name": [cloud.names[at] for at in order],
+            "group": [groups[row] for row in order],
+            "value": [values[row] or "" for row in order],
+            "name": [cloud.names[row] for row in order],
         }
     )
     domain = [*top, *(group for group in (_REST, _NONE) if group in groups)]
     grey = [_GREY] * (len(domain) - len(top))
-    colours = [_COLOURS[at % len(_COLOURS)] for at in range(len(top))] + grey
-    shapes = [_SHAPES[at // len(_COLOURS)] for at in range(len(top))] + [_SHAPES[0]] * len(grey)
+    colours = [_COLOURS[index % len(_COLOURS)] for index in range(len(top))] + grey
+    shapes = [_SHAPES[index // len(_COLOURS)] for index in range(len(top))] + [_SHAPES[0]] * len(grey)
     legend = alt.Legend(title=field, orient="bottom", columns=3, labelLimit=90, symbolOpacity=1) if field else None
     chosen = alt.selection_point(name="chosen", fields=["at"])
     zoom = alt.selection_interval(name="zoom", bind="scales")
@@ -199,30 +195,29 @@ def _about(shown: int, count: int, umap: bool) -> str:
     return f"{of}, {how}. Scroll or pinch to zoom, drag to move, double-click for the whole; a click shows a picture."
 
 
-def _chosen(store: Store) -> None:
-    """Draw the picture that was clicked on and those most similar to it."""
+def _clicked(chosen: Chosen) -> None:
+    """Draw the image that was clicked on and those most similar to it."""
     point_id: str | None = st.session_state.get("on_map")
-    payload, picture = (
-        (None, None) if point_id is None else (store.payloads([point_id])[0], store.thumbnails([point_id])[0])
-    )
-    if point_id is None or payload is None:
+    image = chosen.collection.get(point_id) if point_id else None
+    if image is None:
         st.info("Click on a point to see its picture and what is most similar to it.", icon=":material/ads_click:")
         return
-    name = parts.heading(payload)
-    st.markdown(f"**{problems.literal(name)}**  \n{problems.literal(parts.subheading(payload))}")
-    parts.tiles("on_map_picture", [parts.Tile(point_id, picture, name)], onward.search_for)
+    hits = chosen.collection.search(image, limit=NEIGHBOURS)
+    picture, *pictures = chosen.store.thumbnails([image.id, *(hit.id for hit in hits)])
+    name = gallery.heading(image.payload)
+    st.markdown(f"**{problems.literal(name)}**  \n{problems.literal(gallery.subheading(image.payload))}")
+    gallery.tiles("on_map_picture", [gallery.Card(image.id, image.payload, picture)], state.go_search_for)
     st.button(
         "Search for this picture",
         type="primary",
         icon=":material/search:",
-        on_click=onward.search_for,
-        args=(point_id,),
+        on_click=state.go_search_for,
+        args=(image.id,),
     )
-    hits = recommend(store, [point_id], [], NEIGHBOURS)
-    pictures = store.thumbnails([hit.id for hit in hits])
     st.markdown("**Most similar**")
-    shown = [
-        parts.Tile(hit.id, one, f"{parts.heading(hit.payload)}, {hit.score:.3f}", f"{hit.score:.3f}")
-        for hit, one in zip(hits, pictures, strict=True)
+    cards = [
+        gallery.Card(hit.id, hit.payload, shown, score, f"{gallery.heading(hit.payload)}, {score}")
+        for hit, shown in zip(hits, pictures, strict=True)
+        for score in [f"{hit.score:.3f}"]
     ]
-    parts.tiles("on_map_neighbours", shown, onward.search_for)
+    gallery.tiles("on_map_neighbours", cards, state.go_search_for)

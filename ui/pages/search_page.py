@@ -1,36 +1,48 @@
-"""The search page: ask with pictures, see what is similar, go on from there."""
+"""The search page: search by images, see what is similar, go on from there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from cbir.collection import Collection
 from cbir.filters.conditions import Filter
+from cbir.results import Hit, Hits
 from cbir.search.score_calibration import Background
-from cbir.search.searcher import Answer, Searcher
 from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
 
-from ..components import address, cached, choice, filter_panel, hit_table, parts, problems, results
-from ..query import ask, state
-from ..query.resolved import Resolved, heading, resolve, timed, vectors
+from ..components import gallery, hit_table, problems, store_facts
+from ..query import address, cached, choice, filter_panel, image_input, images, query_card, state
+from ..query.choice import Chosen
+from ..query.images import ReadyExample
 
 PAGE = 24
-MAX_K = 240
+MAX_SHOWN = 240
 GROUPS = 12
 GROUP_SIZE = 6
+NEAREST = 10
+SIMILARITIES = {
+    "any": 0.0,
+    "top 50 %": 0.5,
+    "top 10 %": 0.9,
+    "top 1 %": 0.99,
+    "top 0.1 %": 0.999,
+    "top 0.01 %": 0.9999,
+}
+"""The steps of the slider: the share of all pairs of the collection that are less alike."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchOptions:
     """How to search, as the sidebar says."""
 
-    where: Filter
+    filter: Filter
     similarity: float
-    least: float | None
+    min_score: float | None
     diversity: float
-    group: str
+    group_by: str
     fold: bool
     exact: bool
 
@@ -39,37 +51,36 @@ def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
     address.read(_adopt)
     with st.sidebar:
-        searcher = choice.choose(settings)
-        if searcher is not None:
-            wanted = _wanted(searcher)
-            info = searcher.store.info
-            choice.facts(info)
-    if searcher is None:
-        choice.how_to_fill(st.session_state["store"])
+        chosen = choice.choose(settings)
+        if chosen is not None:
+            options = _options(chosen)
+            store_facts.facts(chosen.info)
+    if chosen is None:
+        store_facts.how_to_fill(st.session_state["store"])
         return
-    asked, gone = resolve(state.current(), searcher, settings)
-    if gone:
-        state.keep([(one.sign, one.example) for one in asked])
-        for problem in gone:
-            state.refuse(problem)
-    card, bring = st.columns([11, 9], gap="medium", vertical_alignment="center")
-    with bring:
-        ask.bring(settings, bool(asked))
+    examples, unusable = images.make_ready(state.current(), chosen)
+    if unusable:
+        state.keep([(example.sign, example.example) for example in examples])
+        for problem in unusable:
+            state.add_problem(problem)
+    card, ways = st.columns([11, 9], gap="medium", vertical_alignment="center")
+    with ways:
+        image_input.draw(chosen, bool(examples))
     for problem in state.problems():
         st.error(problems.literal(problem), icon=":material/error:")
-    if any(one.sign == "like" for one in asked):
-        _answer(card, searcher, info, asked, wanted)
+    if any(example.sign == "like" for example in examples):
+        _result(card, chosen, examples, options)
     else:
         with card:
             hint = "Bring pictures of your own, or choose one of those below."
-            if asked:
+            if examples:
                 hint = "Choose at least one picture that hits are to be like."
-            _card(asked, "What are you looking for?", hint, [], {})
-        ask.examples(searcher)
+            query_card.draw(examples, "What are you looking for?", hint)
+        image_input.samples(chosen)
     shown = st.session_state.get("shown")
     address.write(
         state.to_address(state.current())
-        | filter_panel.parameters(cached.fields(searcher))
+        | filter_panel.parameters(cached.fields(chosen))
         | {"shown": [str(shown)] if shown else []}
     )
 
@@ -79,22 +90,22 @@ def _adopt(parameters: address.Parameters) -> None:
     filter_panel.adopt(parameters)
     for text in parameters.get("shown", ()):
         if text.isdecimal() and len(text) <= 4:
-            st.session_state["shown"] = min(MAX_K, max(PAGE, int(text)))
+            st.session_state["shown"] = min(MAX_SHOWN, max(PAGE, int(text)))
 
 
-def _wanted(searcher: Searcher) -> Wanted:
+def _options(chosen: Chosen) -> SearchOptions:
     """Draw how to search, and return it."""
-    groups = [field for field, kind in cached.fields(searcher).items() if kind == "text"]
+    groups = [field for field, kind in cached.fields(chosen).items() if kind == "text"]
     with st.expander("Result", icon=":material/tune:", expanded=True):
         similarity = st.select_slider(
             "Similarity",
-            list(results.SIMILARITIES),
+            list(SIMILARITIES),
             key="similarity",
             bind="query-params",
             on_change=address.touched,
             help="Only hits that are more alike than most pairs of this collection: it means the same for every model.",
         )
-        least = st.number_input(
+        min_score = st.number_input(
             "Lowest score",
             -1.0,
             1.0,
@@ -111,7 +122,7 @@ def _wanted(searcher: Searcher) -> Wanted:
             key="group",
             bind="query-params",
             on_change=address.touched,
-            format_func=lambda one: one or "nothing",
+            format_func=lambda field: field or "nothing",
         )
         diversity = st.slider(
             "Variety",
@@ -133,85 +144,90 @@ def _wanted(searcher: Searcher) -> Wanted:
             help="Compare with every picture: exact, and slower.",
         )
     with st.expander("Filter", icon=":material/filter_alt:", expanded=True):
-        where = filter_panel.draw(searcher)
-    return Wanted(where, results.SIMILARITIES[similarity], least, 0.0 if group else diversity, group, fold, exact)
+        filter = filter_panel.draw(chosen)
+    diversity = 0.0 if group else diversity
+    return SearchOptions(filter, SIMILARITIES[similarity], min_score, diversity, group, fold, exact)
 
 
-def _answer(card: DeltaGenerator, searcher: Searcher, info: StoreInfo, asked: list[Resolved], wanted: Wanted) -> None:
+def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
     """Search, and draw the query's card and what was found."""
-    scale = cached.background(searcher)
-    k = st.session_state.get("shown") or PAGE
-    answer = search(searcher, asked, wanted, k, scale.score_at(wanted.similarity) if wanted.similarity else None)
-    copies = {
-        parts.heading(hit.payload): one.shown.title
-        for one in asked
-        if one.embedded and one.sha256
-        for hit in searcher.copies(one.sha256, one.embedded, answer.hits)
-    }
-    notes = [f"Exact copy found: {copy}" for copy in copies]
+    scale = cached.score_scale(chosen)
+    limit = st.session_state.get("shown") or PAGE
+    hits = _search(chosen, examples, options, limit, scale.score_at(options.similarity) if options.similarity else None)
+    copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]
+    notes = [f"Exact copy found: {name}" for name in dict.fromkeys(gallery.heading(copy.payload) for copy in copies)]
     with card:
-        title, line = heading(asked)
-        _card(asked, title, line, notes, answer.milliseconds)
-    shown = results.sections(searcher, answer, scale, k, wanted.fold, {one.sha256 for one in asked if one.sha256})
-    count = sum(len(section.cards) for section in shown)
+        query_card.draw(examples, *query_card.heading(examples), notes, hits.milliseconds)
+    copied = {example.sha256 for example in examples if example.sha256}
+    shown = gallery.sections(chosen.store, hits, scale, limit, options.fold, copied)
+    first = {hit.id: hit for hit in hits}
+    listed = [first[card.id] for _, cards in shown for card in cards]
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"**{_headline(count, wanted)}**", width="content")
-        _downloads(info, replace(answer, hits=[card.hit for section in shown for card in section.cards]), wanted)
-    how = results.how_searched(info, wanted.exact, bool(wanted.where))
-    only = f" Only {problems.literal(filter_panel.told(wanted.where))}." if wanted.where else ""
-    st.caption(how + only)
-    if not count:
-        _nearest(searcher, asked, wanted, scale)
-    parts.gallery("gallery", shown, state.act)
-    if not wanted.group and count >= k and k < MAX_K:
+        st.markdown(f"**{_headline(len(listed), options)}**", width="content")
+        _downloads(chosen.info, Hits(listed, milliseconds=hits.milliseconds), options)
+    only = f" Only {problems.literal(filter_panel.in_words(options.filter))}." if options.filter else ""
+    st.caption(store_facts.how_searched(chosen.info, options.exact, bool(options.filter)) + only)
+    if not listed:
+        _nearest(chosen, examples, options, scale)
+    gallery.gallery("gallery", shown, state.act)
+    if not options.group_by and len(listed) >= limit and limit < MAX_SHOWN:
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
 
 
-def search(searcher: Searcher, asked: list[Resolved], wanted: Wanted, k: int, least: float | None) -> Answer:
-    """Return the answer to a query, the time of its own stages included.
+def _search(
+    chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, limit: int, min_score: float | None
+) -> Hits:
+    """Return what is found, with the time of all stages."""
+    bounds = [bound for bound in (min_score, options.min_score) if bound is not None]
+    hits = chosen.collection.search(
+        like=images.vectors(examples, "like"),
+        unlike=images.vectors(examples, "unlike"),
+        limit=GROUPS if options.group_by else 2 * limit if options.fold else limit,
+        filter=options.filter,
+        min_score=max(bounds) if bounds else None,
+        diversity=options.diversity,
+        group_by=options.group_by,
+        group_size=GROUP_SIZE,
+        exact=options.exact,
+    )
+    return images.with_times(hits, examples)
 
-    Raises:
-        CbirError: The store failed.
-    """
-    bounds = [bound for bound in (least, wanted.least) if bound is not None]
-    how: dict[str, Any] = {"exact": wanted.exact, "where": wanted.where, "min_score": max(bounds) if bounds else None}
-    if wanted.group:
-        answer = searcher.by_groups(*vectors(asked), wanted.group, GROUPS, GROUP_SIZE, **how)
-    else:
-        answer = searcher.by_examples(*vectors(asked), 2 * k if wanted.fold else k, wanted.diversity, **how)
-    return timed(answer, asked)
+
+def exact_copies(collection: Collection, example: ReadyExample, hits: Sequence[Hit]) -> list[Hit]:
+    """Return the stored images with the very bytes of an uploaded one: of the hits, or else of the nearest of all."""
+    if isinstance(example.vector, str) or not example.sha256:
+        return []
+    same = [hit for hit in hits if hit.payload.get("sha256") == example.sha256]
+    nearest = [] if same else collection.search(like=[example.vector], limit=NEAREST)
+    return same or [hit for hit in nearest if hit.payload.get("sha256") == example.sha256]
 
 
-def _card(asked: list[Resolved], title: str, line: str, notes: list[str], times: dict[str, float]) -> None:
-    parts.query_card([one.shown for one in asked], title, line, notes, times, state.change)
-
-
-def _headline(count: int, wanted: Wanted) -> str:
+def _headline(count: int, options: SearchOptions) -> str:
     if not count:
-        return "Nothing is that similar" if wanted.similarity or wanted.least is not None else "Nothing was found"
-    if wanted.group:
+        return "Nothing is that similar" if options.similarity or options.min_score is not None else "Nothing was found"
+    if options.group_by:
         return "The most similar of each group"
-    if wanted.diversity:
+    if options.diversity:
         return f"{count} similar and unlike each other"
     return f"The {count} most similar" if count > 1 else "The most similar"
 
 
-def _nearest(searcher: Searcher, asked: list[Resolved], wanted: Wanted, scale: Background) -> None:
-    """Draw how similar the best there is would be, where nothing is similar enough."""
-    best = search(searcher, asked, replace(wanted, least=None, group="", fold=False), 1, None).hits
+def _nearest(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, scale: Background) -> None:
+    """Draw how similar the best hit would be, where none is similar enough."""
+    best = _search(chosen, examples, replace(options, min_score=None, group_by="", fold=False), 1, None)
     if best:
-        share = results.share(scale.percentile(best[0].score))
+        share = gallery.share(scale.percentile(best[0].score))
         st.info(f"The best there is has a score of {best[0].score:.3f} ({share}). Lower the similarity or the score.")
     else:
         st.info("The filter leaves nothing that could be found.")
 
 
-def _downloads(info: StoreInfo, answer: Answer, wanted: Wanted) -> None:
-    access = "scan" if wanted.exact else info.access
+def _downloads(info: StoreInfo, hits: Hits, options: SearchOptions) -> None:
+    access = "scan" if options.exact else info.access
     with st.container(horizontal=True, width="content"):
         for name, text, kind in (
-            ("CSV", hit_table.as_csv(answer.hits), "text/csv"),
-            ("JSON", hit_table.as_json(answer, info, access), "application/json"),
+            ("CSV", hit_table.as_csv(hits), "text/csv"),
+            ("JSON", hit_table.as_json(hits, info, access), "application/json"),
         ):
             file = f"hits.{name.lower()}"
             st.download_button(name, text, file, kind, on_click="ignore", type="tertiary", icon=":material/download:")
@@ -219,4 +235,4 @@ def _downloads(info: StoreInfo, answer: Answer, wanted: Wanted) -> None:
 
 def _show_more() -> None:
     address.touched()
-    st.session_state["shown"] = min(MAX_K, (st.session_state.get("shown") or PAGE) + PAGE)
+    st.session_state["shown"] = min(MAX_SHOWN, (st.session_state.get("shown") or PAGE) + PAGE)

@@ -4,28 +4,30 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from cbir.filters.conditions import Filter, Match, Range, Value, meanings
-from cbir.search.searcher import Searcher
+from cbir.filters.conditions import Filter, Match, Range, Value
+from cbir.filters.parser import meanings
 
-from . import cached, parts
+from ..components import web
+from . import cached
 from .address import Parameters, touched
+from .choice import Chosen
 
 MAX_VALUES = 500
 
 
-def draw(searcher: Searcher) -> Filter:
+def draw(chosen: Chosen) -> Filter:
     """Draw the panel and return the filter that is chosen.
 
     Raises:
         CbirError: The store failed.
     """
-    fields = cached.fields(searcher)
+    fields = cached.fields(chosen)
     st.button(
         "No filter",
         icon=":material/filter_alt_off:",
         type="tertiary",
         on_click=_no_filter,
-        disabled=not chosen(fields),
+        disabled=not selected(fields),
     )
     for field, kind in fields.items():
         if kind == "number":
@@ -41,12 +43,12 @@ def draw(searcher: Searcher) -> Filter:
                     format="%g",
                 )
         else:
-            _values(searcher, field, fields)
-    return chosen(fields)
+            _values(chosen, field, fields)
+    return selected(fields)
 
 
-def chosen(fields: Mapping[str, str], without: str = "") -> Filter:
-    """Return the filter that the session holds for these fields, but for one of them."""
+def selected(fields: Mapping[str, str], without: str = "") -> Filter:
+    """Return the filter that the session holds for these fields, except for one of them."""
     found: list[Match | Range] = []
     for field, kind in fields.items():
         if field == without:
@@ -56,19 +58,20 @@ def chosen(fields: Mapping[str, str], without: str = "") -> Filter:
             if low is not None or high is not None:
                 found.append(Range(field, gte=low, lte=high))
         elif values := st.session_state.get(f"is.{field}"):
-            found.append(Match(field, tuple(dict.fromkeys(one for text in values for one in meanings(text)))))
+            found.append(Match(field, tuple(dict.fromkeys(value for text in values for value in meanings(text)))))
     return tuple(found)
 
 
-def told(where: Filter) -> str:
+def in_words(filter: Filter) -> str:
     """Return in words what a filter leaves."""
     words = []
-    for one in where:
-        if isinstance(one, Match):
-            words.append(f"{one.field} {' or '.join(dict.fromkeys(map(_text, one.values)))}")
+    for condition in filter:
+        if isinstance(condition, Match):
+            words.append(f"{condition.field} {' or '.join(dict.fromkeys(map(_text, condition.values)))}")
         else:
-            ends = (f"{word} {bound:g}" for word, bound in (("from", one.gte), ("to", one.lte)) if bound is not None)
-            words.append(f"{one.field} {' '.join(ends)}")
+            bounds = (("from", condition.gte), ("to", condition.lte))
+            ends = (f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+            words.append(f"{condition.field} {' '.join(ends)}")
     return ", ".join(words)
 
 
@@ -99,16 +102,16 @@ def _no_filter() -> None:
     adopt({})
 
 
-def _values(searcher: Searcher, field: str, fields: Mapping[str, str]) -> None:
+def _values(chosen: Chosen, field: str, fields: Mapping[str, str]) -> None:
     ticked: list[str] = st.session_state.get(f"is.{field}") or []
 
     def choose(values: list[str]) -> None:
         touched()
         st.session_state[f"is.{field}"] = values
 
-    counted = cached.facet(searcher, field, chosen(fields, without=field), MAX_VALUES)
+    counted = cached.facet(chosen, field, selected(fields, without=field), MAX_VALUES)
     counts = dict.fromkeys(ticked, 0) | {_text(value): count for value, count in counted}
-    parts.facet(field, counts, ticked, choose)
+    web.facet(field, counts, ticked, choose)
 
 
 def _text(value: Value) -> str:
