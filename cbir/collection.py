@@ -58,7 +58,8 @@ class Collection(CollectionReader):
 
         A run that was interrupted (Ctrl-C, a crash, a full disk) keeps what it stored; the same call finishes the rest.
         Ctrl-C raises `KeyboardInterrupt` as soon as that is written down. An image that cannot be used is skipped and
-        named in the report.
+        named in the report. A collection holds one source: another is refused, unless `dataset` says that both hold one
+        data set. Images of a list may always be added.
 
         Example:
             >>> new = cbir.open("./fresh", "few", create=True)
