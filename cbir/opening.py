@@ -107,13 +107,14 @@ def _find(catalog: Catalog, collection: str | None, model: str | Path | None, cr
                 f" ({plan.model.sha256[:12]}); leave the model out, or name another collection"
             )
         return name
-    for name in catalog.names():
+    names = catalog.names()
+    for name in names:
         plan = catalog.plan(name)
         if seal is None or (plan is not None and plan.model.sha256 == seal):
             return name
     if create:
         return None
-    with_model = f" made with {model}" if model is not None and catalog.names() else ""
+    with_model = f" made with {model}" if model is not None and names else ""
     raise UsageError(
         f"No collection{with_model} found at {catalog.place}. Create one with: cbir-ingest SOURCE --store"
         f" {redacted(catalog.urls[0])}, or cbir.open(..., create=True)"

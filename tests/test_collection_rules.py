@@ -132,6 +132,11 @@ def test_paths_of_unknown_users_are_refused() -> None:
             call()
 
 
+def test_an_image_of_an_unknown_user_is_skipped() -> None:
+    report = cbir.open(FLAT, create=True).add(["~nobody-here/x.png", images("photos", 1, 10) / "c/0.png"])
+    assert (report.stored, [failure["key"] for failure in report.failures]) == (1, ["~nobody-here/x.png"])
+
+
 def test_one_server_is_not_named_twice() -> None:
     with pytest.raises(cbir.UsageError, match="the same store twice"):
         cbir.open(["http://localhost:6333", "http://localhost:6333/"], create=True)

@@ -2,7 +2,6 @@
 
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +62,9 @@ def to_bytes(image: ImageInput) -> bytes:
         as_rgb(_from_memory(image)).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
     try:
-        return read_file(Path(image).expanduser())
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"cannot read the image {os.fspath(image)}: {getattr(error, 'strerror', error)}") from None
+        return read_file(image)
+    except OSError as error:
+        raise UsageError(f"cannot read the image {os.fspath(image)}: {error.strerror}") from None
 
 
 def _from_memory(image: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:

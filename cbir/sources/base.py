@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 
 from cbir.errors import ImageError, UsageError
 from cbir.filters.parser import Condition, parse_where
@@ -97,7 +96,7 @@ class FileBytes:
 
     def __call__(self) -> bytes:
         """Return its bytes; see `read_file`."""
-        return read_file(Path(self.path))
+        return read_file(self.path)
 
 
 def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 
 from cbir.errors import ImageError, UsageError
 from cbir.images.files import read_file
@@ -50,8 +49,7 @@ def _item(image: ImageInput, key: str | None, payload: Payload | None) -> Item:
         raise UsageError(f"the key {key!r} is not a text")
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
-        read = partial(read_file, Path(path).expanduser())
-        return with_version(Item(key or path, read, label, rest))
+        return with_version(Item(key or path, partial(read_file, path), label, rest))
     require_image(image)
     data = cache(partial(_bytes, image))
     return Item(key or hashlib.sha256(data()).hexdigest(), data, label, rest)
