@@ -83,5 +83,5 @@ def _guarded(draw: Callable[[Settings], T], failed: T) -> T:
         if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
             raise  # how Streamlit ends a run
         problems.show_unexpected(error)
-    st.button("Try again", icon=":material/refresh:", key="try again")
+    st.button("Try again", icon=":material/refresh:", key="try again", on_click=address.touched)
     return failed

@@ -21,7 +21,8 @@ def touched() -> None:
     """Note that a widget was used: the callback of every widget of a page whose address this module writes.
 
     A quick visitor uses the next widget before the browser has the address that the last one made. Such an old
-    address looks like a step back, but a step back uses no widget.
+    address looks like a step back, but a step back uses no widget. The button of a failed page is such a widget too:
+    a run that fails does not write the address.
     """
     st.session_state[_TOUCHED] = True
 
