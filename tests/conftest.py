@@ -15,8 +15,7 @@ from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect_all
-
-from .examples import make_example_folder
+from tests.support.examples import make_example_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -89,7 +88,7 @@ def index(photo_folder: Path, model_file: Path, tmp_path_factory: pytest.TempPat
 def example_folder(
     pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """The folder of the examples in docstrings and documentation (see `tests.examples`); tests work on copies."""
+    """The folder of the documented examples (see `tests.support.examples`); tests work on copies."""
     root = tmp_path_factory.mktemp("examples")
     make_example_folder(root, pictures)
     with cbir.open(root / "index") as photos:
@@ -100,7 +99,7 @@ def example_folder(
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A Chromium without a window."""
-    from .browser import chromium, find_chromium  # playwright is slow to import, and few tests want it
+    from tests.support.browser import chromium, find_chromium  # playwright is slow to import, and few tests want it
 
     path = find_chromium()
     if path is None:

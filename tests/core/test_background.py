@@ -1,0 +1,129 @@
+"""What a score means in a collection: percentiles and the share of one class, for any pairs and any store."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbir.progress import silent
+from cbir.records import Vector, digest
+from cbir.search.score_calibration import Background, background, of_pairs
+from cbir.settings import Settings
+from cbir.stores.registry import open_store
+from tests.support.building import builder_for, points_of, unit_vectors
+
+fast = settings(max_examples=30, deadline=None)
+scores = st.lists(
+    st.floats(-1.001, 1.001).map(lambda one: float(np.float32(one))) | st.sampled_from([-1.0, 0.0, 0.5, 1.0]),
+    max_size=300,
+)
+seeds = st.integers(0, 10_000)
+units = st.floats(0, 1)
+
+
+def made(scores: Sequence[float], seed: int = 0) -> Background:
+    same = np.random.default_rng(seed).integers(-1, 2, len(scores)).astype(np.int8)
+    return of_pairs(np.array(scores, np.float32), same)
+
+
+@fast
+@given(scores, st.lists(st.floats(-1, 1), min_size=2, max_size=10, unique=True), seeds)
+def test_both_measures_rise_with_the_score_within_their_bounds(
+    scores: list[float], asked: list[float], seed: int
+) -> None:
+    found = made(scores, seed)
+    percentiles = [found.percentile(score) for score in sorted(asked)]
+    assert all(later >= earlier - 1e-12 for earlier, later in pairwise(percentiles))
+    assert 0 <= percentiles[0] <= percentiles[-1] <= 1
+    assert (found.percentile(-1), found.percentile(1)) == (0, 1)
+    shares = [found.same_class(score) for score in sorted(asked)]
+    known = [share for share in shares if share is not None]
+    assert known in ([], shares)
+    assert all(later >= earlier - 1e-12 for earlier, later in pairwise(known))
+    assert all(0 <= share <= 1 for share in known)
+
+
+@fast
+@given(scores, units, st.floats(-1, 1))
+def test_score_and_percentile_are_inverse_of_each_other(scores: list[float], percentile: float, score: float) -> None:
+    found = made(scores)
+    assert found.percentile(found.score_at(percentile)) == pytest.approx(percentile, abs=1e-9)
+    assert found.score_at(found.percentile(score)) == pytest.approx(score, abs=1e-9)
+
+
+@fast
+@given(scores)
+def test_a_percentile_counts_the_pairs_that_are_less_alike(scores: list[float]) -> None:
+    found, pairs = made(scores), np.array(scores, np.float32)
+    for score in (score for score in scores if abs(score) < 0.999):
+        less, more = (pairs < score - 2e-5).mean(), (pairs > score + 2e-5).mean()
+        assert less <= found.percentile(score) <= 1 - more
+
+
+def test_the_share_of_one_class_is_that_of_the_pairs_around_a_score() -> None:
+    chance = np.random.default_rng(1)
+    scores = chance.uniform(0, 1, 200_000).astype(np.float32)
+    found = of_pairs(scores, (chance.uniform(0, 1, len(scores)) < scores**2).astype(np.int8))
+    for score in (0.1, 0.3, 0.5, 0.7, 0.9):
+        assert found.same_class(score) == pytest.approx(score**2, abs=0.05)
+
+
+def test_one_class_grows_likelier_though_a_sample_says_otherwise() -> None:
+    low, high = np.full(100, 0.2, np.float32), np.full(100, 0.8, np.float32)
+    same = np.repeat([1, 0], 100).astype(np.int8)
+    found = of_pairs(np.concatenate([low, high]), same)
+    assert [found.same_class(score) for score in (0.0, 0.2, 0.8, 1.0)] == [0.5] * 4
+
+
+def test_few_pairs_say_nothing_of_classes() -> None:
+    scores = np.linspace(0, 0.5, 100, dtype=np.float32)
+    assert of_pairs(scores, np.ones(100, np.int8)).same_class(0.5) == 1
+    assert of_pairs(scores[1:], np.ones(99, np.int8)).same_class(0.5) is None
+
+
+def test_a_collection_without_labels_has_percentiles_alone(tmp_path: Path) -> None:
+    found = stored(tmp_path, unit_vectors(30), [None] * 30)
+    assert found.same_class(0.5) is None
+    assert 0.9 < found.percentile(0.8) < 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_collection_of_one_or_two_points_has_an_answer(count: int, tmp_path: Path) -> None:
+    found = stored(tmp_path, unit_vectors(count), ["one"] * count)
+    assert 0 <= found.percentile(0.3) <= found.percentile(0.9) <= 1
+    assert found.score_at(found.percentile(0.3)) == pytest.approx(0.3)
+    assert found.same_class(0.3) is None
+
+
+def test_equal_vectors_have_an_answer(tmp_path: Path) -> None:
+    found = stored(tmp_path, np.repeat(unit_vectors(1), 30, axis=0), ["one", "other"] * 15)
+    assert found.percentile(1) == 1
+    assert found.score_at(1) == pytest.approx(1)
+    assert found.same_class(1) == pytest.approx(14 / 29, abs=0.02)
+
+
+def test_pairs_of_a_whole_collection(tmp_path: Path) -> None:
+    vectors = unit_vectors(80)
+    labels = [("one", "other", None)[number % 3] for number in range(80)]
+    found = stored(tmp_path, vectors, labels)
+    pairs = (vectors @ vectors.T)[np.triu_indices(80, 1)]
+    for score in (-0.5, 0.0, 0.3, 0.6):
+        assert found.percentile(score) == pytest.approx((pairs < score).mean(), abs=1e-3)
+
+
+def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> Background:
+    """Return the background of a collection of these vectors and labels."""
+    points = []
+    for point, label in zip(points_of(vectors), labels, strict=True):
+        payload = {**point.payload, "label": label}
+        points.append(replace(point, payload=payload, digest=digest(payload)))
+    builder = builder_for([f"faiss:{root}"], vectors)
+    builder.write(points)
+    builder.publish(silent)
+    builder.close()
+    return background(open_store(f"faiss:{root}", "made", Settings()))

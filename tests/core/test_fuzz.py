@@ -1,0 +1,285 @@
+"""Mutation fuzz of the decoder, in processes of its own, so that a signal, a hang or a runaway is seen and survived.
+
+A mutant is made from a seed and its number alone. `FUZZ_SEED=7 pytest --soak tests/core/test_fuzz.py` tries others.
+"""
+
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbir.errors import ImageError
+from cbir.images.decode import decode, thumbnail
+from cbir.images.preprocessing import InputRule
+from cbir.models.embedder import Embedder
+from cbir.models.runtime import cores
+from tests.support.hostile import ORIENTATION, STORED, Hostile, absurd, animated, encoded, exif, modes
+
+Make = Callable[[int], Hostile]
+Handle = Callable[[bytes], object]
+
+# Children of the fork server, unlike those of this process, begin with a peak memory of their own.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["cbir.models.sealed", "hypothesis", "pytest"])
+
+_ADDRESS_SPACE = 8 * 2**30
+_MOST_PROBLEMS = 10
+_INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may cost: seconds of the processor, seconds of the clock until it counts as hung, peak memory."""
+
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 30.0
+    peak_bytes: int = 500_000_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong with which mutant."""
+
+    number: int
+    what: str
+
+
+def mutant(seeds: Sequence[Hostile], seed: int, number: int) -> Hostile:
+    """Return one mutant: always the same one for the same arguments."""
+    chance = random.Random(f"{seed}/{number}")
+    origin = chance.choice(seeds)
+    data = bytearray(origin.data)
+    for _ in range(chance.choice((1, 1, 2, 4, 8))):
+        near = min(len(data), 100) if chance.random() < 0.5 else len(data)  # headers are where it hurts
+        at = chance.randrange(near) if near else 0
+        length = chance.randint(1, max(1, len(data) // 4))
+        match chance.randrange(7):
+            case 0 | 1:
+                data[at : at + 1] = chance.randbytes(1)
+            case 2 | 3:
+                code = chance.choice(("B", "<H", ">H", "<I", ">I"))
+                value = chance.choice(_INTERESTING) % 256 ** struct.calcsize(code)
+                data[at : at + struct.calcsize(code)] = struct.pack(code, value)
+            case 4:
+                del data[at : at + length]
+            case 5:
+                data[at:at] = data[at : at + length]
+            case 6:
+                other = chance.choice(seeds).data
+                data[at : at + length] = other[at : at + length]
+    if data.startswith(b"\x89PNG") and chance.random() < 0.7:
+        mend_checksums(data)
+    return Hostile(f"FUZZ_SEED {seed}, number {number}, of {origin.name}", bytes(data), "")
+
+
+def mend_checksums(data: bytearray) -> None:
+    """Make a PNG file's checksums right, or the reader would look at nothing behind them."""
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 8 + struct.unpack_from(">I", data, at)[0]
+        if end + 4 > len(data):
+            return
+        struct.pack_into(">I", data, end, zlib.crc32(data[at + 4 : end]))
+        at = end + 4
+
+
+def prepare(rule: InputRule, data: bytes) -> None:
+    """Do with a file what an ingest does before the model."""
+    image = decode(data, shortest=2 * rule.resize)
+    rule.pixels(image)
+    thumbnail(image, data)
+
+
+def work(make: Make, handle: Handle, numbers: range, limits: Limits, at: Any, problems: Connection) -> None:
+    """Try file after file, in a process of its own; `at` tells which. End at the first problem, and send it, or ""."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+    what = ""
+    for number in numbers:
+        data = make(number).data
+        at.value = number
+        started = time.process_time()
+        try:
+            handle(data)
+        except ImageError:
+            pass
+        except BaseException as error:
+            what = f"raised {type(error).__name__}: {error}"
+        spent = time.process_time() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        if spent > limits.cpu_seconds:
+            what = f"took {spent:.1f} s"
+        if peak > limits.peak_bytes:
+            what = f"took the process to {peak / 1e6:,.0f} MB"
+        if what:
+            break
+    problems.send(what)
+
+
+def fuzz(make: Make, count: int, handle: Handle, limits: Limits = Limits()) -> list[Problem]:
+    """Let every core handle its share of the files made of the numbers below `count`; return what went wrong."""
+    lanes = min(cores(), count)
+
+    def lane(first: int) -> list[Problem]:
+        found: list[Problem] = []
+        numbers = range(first, count, lanes)
+        while numbers and len(found) < _MOST_PROBLEMS:
+            at = _CONTEXT.RawValue("q", numbers[0])
+            receiver, sender = _CONTEXT.Pipe(duplex=False)
+            process = _CONTEXT.Process(target=work, args=(make, handle, numbers, limits, at, sender))
+            process.start()
+            sender.close()
+            if wait(process, at, limits.wall_seconds):
+                what = f"did not end within {limits.wall_seconds:g} s"
+            elif process.exitcode:
+                code = process.exitcode
+                what = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            else:
+                what = receiver.recv()
+            receiver.close()
+            if not what:
+                break
+            found.append(Problem(at.value, what))
+            numbers = numbers[numbers.index(at.value) + 1 :]
+        return found
+
+    with ThreadPoolExecutor(lanes) as pool:
+        return [problem for found in pool.map(lane, range(lanes)) for problem in found]
+
+
+def wait(process: Any, at: Any, wall_seconds: float) -> bool:
+    """Wait for a process to end; kill it, and return True, if it stays at one file for too long."""
+    last, since = -1, time.monotonic()
+    while process.exitcode is None:
+        process.join(0.1)
+        if at.value != last:
+            last, since = at.value, time.monotonic()
+        elif time.monotonic() - since > wall_seconds:
+            process.kill()
+            process.join()
+            return True
+    return False
+
+
+def require_none(problems: list[Problem], make: Make, folder: Path) -> None:
+    """Fail naming the files that went wrong, written to `folder`."""
+    told = []
+    for problem in problems:
+        file = make(problem.number)
+        path = folder / f"{problem.number}-{Path(file.name).name}"
+        path.write_bytes(file.data)
+        told.append(f"{path} ({file.name}) {problem.what}")
+    if told:
+        pytest.fail("\n".join(told))
+
+
+@pytest.fixture(scope="module")
+def seeds() -> list[Hostile]:
+    """Good files of every kind, small enough for many mutants."""
+    good = [*modes(), *animated(), *exif(), *absurd()]
+    return [one for one in good if one.outcome == STORED and len(one.data) < 30_000]
+
+
+def test_no_mutant_harms_the_process_that_decodes_it(
+    seeds: list[Hostile], embedder: Embedder, soak: bool, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("FUZZ_SEED", "0"))
+    make = partial(mutant, seeds, seed)
+    problems = fuzz(make, 100_000 if soak else 5_000, partial(prepare, embedder.card.input))
+    require_none(problems, make, tmp_path)
+
+
+def test_a_mutant_is_made_of_its_number_alone(seeds: list[Hostile]) -> None:
+    once, again, others = ([mutant(seeds, seed, number).data for number in range(200)] for seed in (3, 3, 4))
+    assert once == again
+    assert len(set(once)) > 190
+    assert sum(one == other for one, other in zip(once, others, strict=True)) < 10
+
+
+def large_pictures() -> list[Hostile]:
+    """Return files of just under 40 megapixels of the kinds that take most copies on the way to RGB."""
+    width, height = 6660, 6000
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    rgb = Image.new("RGB", (width, height), (200, 10, 10))
+    rgba = Image.new("RGBA", (width, height), (200, 10, 10, 100))
+    floats = Image.fromarray(np.full((height, width), 1000, np.float32))
+    files = {
+        "rgba.png": encoded(rgba, "PNG", compress_level=1, exif=turned),
+        "key.png": encoded(rgb, "PNG", compress_level=1, transparency=(1, 2, 3)),
+        "float.tif": encoded(floats, "TIFF", compression="tiff_lzw"),
+    }
+    return [Hostile(name, data, STORED) for name, data in files.items()]
+
+
+def whole(files: Sequence[Hostile], number: int) -> Hostile:
+    """Return a file as it is."""
+    return files[number]
+
+
+def test_the_largest_pictures_stay_within_the_memory(embedder: Embedder, tmp_path: Path) -> None:
+    with _CONTEXT.Pool(1) as pool:  # which takes the memory that making them needs with it
+        files = pool.apply(large_pictures)
+    make = partial(whole, files)
+    problems = fuzz(make, len(files), partial(prepare, embedder.card.input), Limits(cpu_seconds=20))
+    require_none(problems, make, tmp_path)
+
+
+def raising(data: bytes) -> None:
+    raise KeyError("planted")
+
+
+def sleeping(data: bytes) -> None:
+    time.sleep(3600)
+
+
+def spinning(data: bytes) -> None:
+    until = time.process_time() + 0.6
+    while time.process_time() < until:
+        pass
+
+
+def hoarding(data: bytes) -> None:
+    np.ones(600_000_000, np.uint8)
+
+
+def dying(data: bytes) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@pytest.mark.parametrize(
+    ("handle", "limits", "what"),
+    [
+        (raising, Limits(), "raised KeyError: 'planted'"),
+        (sleeping, Limits(wall_seconds=2), "did not end within 2 s"),
+        (spinning, Limits(cpu_seconds=0.5), "took 0."),
+        (hoarding, Limits(), "took the process to "),
+        (dying, Limits(), "ended by SIGSEGV"),
+    ],
+)
+def test_the_harness_sees_every_kind_of_planted_bug(
+    handle: Handle, limits: Limits, what: str, seeds: list[Hostile], tmp_path: Path
+) -> None:
+    make = partial(mutant, seeds, 0)
+    problems = fuzz(make, 3, handle, limits)
+    assert sorted(problem.number for problem in problems) == [0, 1, 2]
+    assert all(problem.what.startswith(what) for problem in problems)
+    with pytest.raises(pytest.fail.Exception, match=what):
+        require_none(problems, make, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3

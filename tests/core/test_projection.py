@@ -1,0 +1,120 @@
+"""Vectors in a plane: principal components against a whole decomposition, and the map that is made once and kept."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbir.errors import CbirError
+from cbir.records import Vector
+from cbir.search import projection
+from cbir.search.projection import kept_map, pca, umap_map, umap_path
+from cbir.settings import Settings
+from cbir.stores.base import StoreInfo
+from tests.support.building import MODEL, unit_vectors
+
+INFO = StoreInfo("edge:x", "made", "000001", MODEL, 3, 0, "scan")
+
+
+def spread(count: int, dimension: int, seed: int) -> Vector:
+    """Return vectors whose variance halves twice from one direction to the next."""
+    chance = np.random.default_rng(seed)
+    directions = np.linalg.qr(chance.normal(size=(dimension, dimension)))[0]
+    rows = chance.normal(size=(count, dimension)) * 0.5 ** np.arange(dimension)
+    return np.asarray(rows @ directions + chance.normal(size=dimension), np.float32)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(3, 200), st.integers(2, 30), st.integers(1, 4), st.integers(0, 1000))
+def test_components_are_those_of_the_whole_decomposition(count: int, dimension: int, wanted: int, seed: int) -> None:
+    vectors = spread(count, dimension, seed)
+    found = pca(vectors, wanted)
+    assert (found.shape, found.dtype) == ((count, wanted), np.float32)
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+    _, lengths, right = np.linalg.svd(centred, full_matrices=False)
+    for at in range(min(wanted, len(lengths))):
+        apart = lengths[at] - (lengths[at + 1] if at + 1 < len(lengths) else 0)
+        if apart > 0.05 * lengths[0] and (not at or lengths[at - 1] - lengths[at] > 0.05 * lengths[0]):
+            assert np.allclose(np.abs(found[:, at]), np.abs(centred @ right[at]), atol=2e-3 * lengths[0])
+
+
+def test_axes_do_not_turn_around_when_points_are_added() -> None:
+    vectors = spread(400, 12, 3)
+    one, other = pca(vectors[:300]), pca(vectors)[:300]
+    assert all(np.corrcoef(one[:, at], other[:, at])[0, 1] > 0.99 for at in range(2))
+    assert np.array_equal(pca(vectors), pca(vectors))
+
+
+def test_a_sample_tells_the_components_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = spread(3000, 20, 4)
+    whole = pca(vectors)
+    monkeypatch.setattr(projection, "FITTED", 500)
+    some = pca(vectors)
+    assert some.shape == whole.shape
+    assert all(np.corrcoef(one, other)[0, 1] > 0.98 for one, other in zip(some.T, whole.T, strict=True))
+
+
+@pytest.mark.parametrize("vectors", [np.empty((0, 4)), np.ones((1, 4)), np.ones((5, 4)), np.ones((5, 1))])
+def test_what_has_no_components_lies_in_one_place(vectors: Vector) -> None:
+    found = pca(vectors.astype(np.float32))
+    assert found.shape == (len(vectors), 2)
+    assert np.abs(found).max(initial=0) < 1e-5
+
+
+def test_a_map_is_kept_by_collection_generation_model_and_sample(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path)
+    paths = {
+        umap_path(settings, INFO, ["1", "2"]),
+        umap_path(settings, INFO, ["1", "3"]),
+        umap_path(settings, replace(INFO, generation="000002"), ["1", "2"]),
+        umap_path(settings, replace(INFO, collection="other"), ["1", "2"]),
+        umap_path(settings, replace(INFO, model=replace(MODEL, sha256="1" * 64)), ["1", "2"]),
+    }
+    assert len(paths) == 5
+    assert {path.parent for path in paths} == {tmp_path / "maps"}
+    assert umap_path(settings, INFO, ["1", "2"]) in paths
+
+
+def test_a_map_is_made_in_a_process_of_its_own_and_once(tmp_path: Path) -> None:
+    path, vectors = tmp_path / "maps" / "a.npy", unit_vectors(12)
+    made = umap_map(path, 12, lambda: vectors)
+    assert (made.shape, made.dtype) == ((12, 2), np.float32)
+    assert [one.name for one in path.parent.iterdir()] == ["a.npy"]
+
+    def read() -> Vector:
+        raise AssertionError("the vectors are read again")
+
+    assert np.array_equal(umap_map(path, 12, read), made)
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", "pickle", "short", "nan", "double"])
+def test_a_file_that_is_no_such_map_is_made_anew(damage: bytes | str, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    others = {
+        "pickle": np.array([{}] * 12, object),
+        "short": np.zeros((11, 2), np.float32),
+        "nan": np.full((12, 2), np.nan, np.float32),
+        "double": np.zeros((12, 2)),
+    }
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    else:
+        np.save(path, others[damage], allow_pickle=True)
+    assert kept_map(path, 12) is None
+
+
+def test_a_map_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "maps").write_text("a file where the folder should be")
+    with pytest.raises(CbirError, match="the UMAP of 12 points could not be made"):
+        umap_map(tmp_path / "maps" / "a.npy", 12, lambda: unit_vectors(12))
+
+
+def test_a_process_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.mkdir()  # nothing can be put in its place
+    with pytest.raises(CbirError, match="could not be made: .*Is a directory"):
+        umap_map(path, 12, lambda: unit_vectors(12))
+    assert [one.name for one in tmp_path.iterdir()] == ["a.npy"]

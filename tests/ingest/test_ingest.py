@@ -1,0 +1,413 @@
+"""The ingest command as its users call it: real files and real stores, and a process each where that matters."""
+
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from cbir.ingest import command
+from PIL import Image
+
+from cbir.errors import CbirError, UsageError
+from cbir.index.names import check_collection, collection_name
+from cbir.models.embedder import Embedder
+from cbir.models.sealed import seal
+from cbir.pipeline.run import ingest
+from cbir.pipeline.workers import Embedding, embed_all
+from cbir.records import Item, Point
+from cbir.settings import Settings
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.base import SearchParams
+from cbir.stores.embedded.build import build_engine
+from cbir.stores.engines import ENGINES
+from cbir.stores.registry import open_store
+from tests.support.building import catalogs
+from tests.support.killing import watched
+from tests.support.moment import Moment
+from tests.support.running import run_here
+
+COMMAND = [sys.executable, "-m", "cbir.ingest.command"]
+EXACT = SearchParams(exact=True)
+
+
+def run(*arguments: object, code: int = 0, own_process: bool = False) -> "subprocess.CompletedProcess[str]":
+    """Run the command here, or, where a test is about that, in a process of its own."""
+    if own_process:
+        done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+    else:
+        done = run_here(command.main, "cbir-ingest", *arguments)
+    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}{done.stdout}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def stored(root: Path, collection: str | None = None) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Every point of an index: key -> (payload, vector); Edge and FAISS must answer alike."""
+    edge, flat = (open_store(url, collection, Settings()) for url in (f"edge:{root}", f"faiss:{root}/faiss"))
+    ids, vectors = edge.matrix()
+    found = {}
+    for identity, vector in zip(ids, vectors, strict=True):
+        hits = [store.search(vector[None], 1, params=EXACT)[0][0] for store in (edge, flat)]
+        assert abs(hits[0].score - hits[1].score) < 1e-4
+        hit = next(hit for hit in edge.search(vector[None], 5, params=EXACT)[0] if hit.id == identity)
+        found[hit.key] = (dict(hit.payload), vector)
+    edge.close()
+    flat.close()
+    return found
+
+
+def stores(root: Path) -> list[str]:
+    return ["--store", f"edge:{root}", "--store", f"faiss:{root}/faiss"]
+
+
+@pytest.fixture
+def photos(photo_folder: Path, tmp_path: Path) -> Path:
+    """A folder of 24 pictures that a test may change."""
+    for path in sorted(photo_folder.rglob("*.png"))[::13][:24]:
+        target = tmp_path / "photos" / path.relative_to(photo_folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return tmp_path / "photos"
+
+
+def test_a_folder_is_stored_and_a_second_run_stores_nothing(photos: Path, tmp_path: Path, embedder: Embedder) -> None:
+    first = json.loads(run(photos, *stores(tmp_path / "index"), "--json", own_process=True).stdout)
+    assert (first["read"], first["stored"], first["skipped"], first["unchanged"]) == (24, 24, 0, 0)
+    assert first["images_per_second"] > 0
+    assert set(first["seconds"]) >= {"read", "decode", "embed", "store"}
+    points = stored(tmp_path / "index")
+    assert set(points) == {path.relative_to(photos).as_posix() for path in photos.rglob("*.png")}
+    for key, (payload, vector) in points.items():
+        expected = embedder.embed([embedder.decode((photos / key).read_bytes(), 40)])[0]
+        assert float(vector @ expected) > 0.99999
+        assert payload["label"] == Path(key).parent.name
+    again = json.loads(run(photos, *stores(tmp_path / "index"), "--json", own_process=True).stdout)
+    assert (again["read"], again["stored"], again["unchanged"]) == (24, 0, 24)
+    assert not (tmp_path / "index" / again["collection"] / "000002").exists()
+
+
+def test_only_what_is_new_or_changed_is_embedded(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    before = stored(tmp_path / "index")
+    changed, other = sorted(photos.rglob("*.png"))[:2]
+    shutil.copyfile(other, changed)
+    shutil.copyfile(other, photos / "new.png")
+    summary = json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)
+    assert (summary["stored"], summary["unchanged"]) == (2, 23)
+    after = stored(tmp_path / "index")
+    assert set(after) == set(before) | {"new.png"}
+    key = changed.relative_to(photos).as_posix()
+    assert np.array_equal(after[key][1], after[other.relative_to(photos).as_posix()][1])
+    assert all(np.array_equal(before[name][1], after[name][1]) for name in before if name != key)
+
+
+def spoil(photos: Path) -> dict[str, str]:
+    """Put unusable files beside the good ones; return the reason expected for each."""
+    good = sorted(photos.rglob("*.png"))[0]
+    Image.open(good).convert("RGB").resize((640, 640)).save(photos / "truncated.jpg")
+    (photos / "truncated.jpg").write_bytes((photos / "truncated.jpg").read_bytes()[:2000])
+    (photos / "text.jpg").write_text("I am no picture")
+    (photos / "empty.png").write_bytes(b"")
+    Image.new("1", (30000, 30000)).save(photos / "huge.png")
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "dangling.jpg").symlink_to("nowhere")
+    return {
+        "truncated.jpg": "damaged image",
+        "text.jpg": "not an image of a known format",
+        "empty.png": "empty file",
+        "huge.png": "too large: 900 megapixels, the limit is 40",
+        "pipe.jpg": "not a regular file",
+        "dangling.jpg": "No such file or directory",
+    }
+
+
+def test_bad_files_are_skipped_with_their_reason_and_the_rest_is_stored(photos: Path, tmp_path: Path) -> None:
+    reasons = spoil(photos)
+    done = run(photos, *stores(tmp_path / "index"), "--json", "--batch-size", 5)
+    summary = json.loads(done.stdout)
+    assert (summary["read"], summary["stored"], summary["skipped"]) == (30, 24, 6)
+    assert {failure["key"] for failure in summary["failures"]} == set(reasons)
+    for failure in summary["failures"]:
+        assert failure["reason"].startswith(reasons[failure["key"]])
+    assert len(stored(tmp_path / "index")) == 24
+    text = run(photos, *stores(tmp_path / "index"), "--strict", code=1).stdout
+    assert all(name in text for name in reasons)
+
+
+def test_a_folder_of_nothing_but_bad_files_fails(tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_text("text")
+    assert "no image could be stored" in run(tmp_path / "bad", *stores(tmp_path / "index"), code=1).stderr
+    assert not (tmp_path / "index" / "bad-efficientnet_lite0" / "current").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["./nowhere"], "./nowhere does not exist"),
+        (["photos", "--store", "redis:x"], "unknown store 'redis:x'"),
+        (["photos", "--store", "faiss:./x?index=Nonsense"], "FAISS knows no index 'Nonsense'"),
+        (["photos", "--model", "nothing"], "no model 'nothing'"),
+        (["photos", "--label", "colour"], "--label means nothing for a folder"),
+        (["photos", "--limit", "0"], "limit"),
+        (["photos", "--model", "photos/text.onnx"], "is not a model file of cbir"),
+        (["photos", "--collection", "../evil"], "cannot be a collection's name"),
+        (["photos", "--collection", ""], "cannot be a collection's name"),
+        (["photos", "--store", "edge:i", "--store", "faiss:i/log"], "cannot be an index's name"),
+        (["photos", "--store", "edge:i", "--store", "faiss:i/model.onnx"], "cannot be an index's name"),
+        (["photos", "--store", "faiss:i?index=HNSW0"], "the number behind HNSW is 2 to 512"),
+        (["photos", "--store", "faiss:i?index=IVF0,Flat"], "the number behind IVF is 1 to"),
+        (["verify", "--store", "edge:./none"], "no collection yet"),
+    ],
+)
+def test_misuse_is_one_line_and_changes_nothing(
+    photos: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (photos / "text.onnx").write_text("no model")
+    done = run(*arguments, code=2)
+    assert message in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"photos"}
+
+
+def test_another_model_gets_a_collection_of_its_own_and_readers_switch_when_it_is_complete(
+    photos: Path, tmp_path: Path, model_file: Path
+) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(seal(model_file.read_bytes().replace(b"torch", b"tarch")))
+    assert other.read_bytes() != model_file.read_bytes()
+    first = json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["collection"]
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "index").rglob("*") if path.name != "lock")
+    refused = run(photos, *stores(tmp_path / "index"), "--model", other, "--collection", first, code=2).stderr
+    assert "was made with the model efficientnet_lite0" in refused
+    assert len(refused.strip().splitlines()) == 1
+    after = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "index").rglob("*") if path.name != "lock")
+    assert after == before
+    second = json.loads(run(photos, *stores(tmp_path / "index"), "--model", other, "--json").stdout)["collection"]
+    assert second.startswith(f"{first}-")
+    store = open_store(f"edge:{tmp_path}/index", "photos", Settings())
+    assert store.info.collection == second
+    store.close()
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--model", other, "--json").stdout)["unchanged"] == 24
+    run("collections", "use", first, "--store", f"edge:{tmp_path}/index")
+    listed = json.loads(run("collections", "--json", "--store", f"edge:{tmp_path}/index").stdout)
+    assert [(one["collection"], one["alias"], one["points"]) for one in listed] == [
+        (first, "photos", 24),
+        (second, "", 24),
+    ]
+
+
+def test_two_folders_of_one_name_do_not_mix(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    other = tmp_path / "elsewhere" / "photos"
+    shutil.copytree(photos, other)
+    assert "was filled from" in run(other, *stores(tmp_path / "index"), code=2).stderr
+    moved = json.loads(run(other, *stores(tmp_path / "index"), "--dataset", "photos", "--json").stdout)
+    assert moved["unchanged"] == 24
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
+    """It is, while it stores the eightieth image."""
+    arguments = [str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
+    moment = Moment("upsert", 80, lines=100, signal=getattr(signal, name))
+    command, environment = watched(arguments, tmp_path / "witness", moment)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in process.stderr
+    done = 0
+    if name == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        summary = json.loads(process.stdout)
+        done = summary["stored"]
+        assert summary["interrupted"]
+        assert 0 < done < 317
+    again = json.loads(run(photo_folder, *stores(tmp_path / "index"), "--json").stdout)
+    assert again["resumed"] >= max(done, 20)
+    assert again["resumed"] == again["unchanged"]
+    assert (again["read"], again["stored"]) == (317, 317 - again["resumed"])
+    assert len(stored(tmp_path / "index")) == 317
+
+
+def test_verify_names_a_flipped_file_and_it_is_not_served(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    assert "whole" in run("verify", *stores(tmp_path / "index")).stderr
+    path = next((tmp_path / "index").rglob("index.faiss"))
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    done = run("verify", *stores(tmp_path / "index"), code=1)
+    assert str(path) in done.stdout
+    with pytest.raises(Exception, match="index.faiss"):
+        open_store(f"faiss:{tmp_path}/index/faiss", None, Settings())
+    open_store(f"edge:{tmp_path}/index", None, Settings()).close()
+
+
+def test_two_index_folders_are_filled_in_one_pass(photos: Path, tmp_path: Path, model_file: Path) -> None:
+    urls = [f"edge:{tmp_path}/a", f"faiss:{tmp_path}/b?index=Flat"]
+    source = open_source(str(photos), SourceOptions())
+    assert ingest(source, catalogs(*urls[:1]), model_file, Settings()).stored == 24
+    summary = ingest(source, catalogs(*urls), model_file, Settings())
+    assert (summary.stored, summary.unchanged) == (24, 0)
+    first, second = (open_store(url, None, Settings()) for url in urls)
+    assert first.info.generation == "000001", "what the first store had was not written again"
+    assert first.sample(100, 0).sort() == second.sample(100, 0).sort()
+    first.close()
+    second.close()
+
+
+class HalfBlind:
+    """A model whose every third vector is not finite."""
+
+    def __init__(self, embedder: Embedder):
+        self._embedder = embedder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        vectors = self._embedder.run(pixels).copy()
+        vectors[::3] = np.nan
+        return vectors
+
+
+def test_one_bad_item_leaves_the_others_of_its_batch_as_they_are(photos: Path, embedder: Embedder) -> None:
+    items = list(open_source(str(photos), SourceOptions()).items)
+
+    def points(items: list[Item], model: Any, batch: int) -> dict[str, Point]:
+        embedding = Embedding(model, "set", lambda identity, version, sha256: False, 40)
+        results = list(embed_all(items, embedding, 2, batch))
+        assert sum(result.read for result in results) == len(items)
+        assert sum(len(result.points) + len(result.failures) for result in results) == len(items)
+        return {str(point.payload["key"]): point for result in results for point in result.points}
+
+    clean = points(items, embedder, 6)
+    assert len(clean) == 24
+    for at in range(6):
+        bad = [*items[:at], Item(items[at].key, lambda: b"broken"), *items[at + 1 :]]
+        rest = points(bad, embedder, 6)
+        assert set(rest) == set(clean) - {items[at].key}
+        assert all(float(rest[key].vector @ clean[key].vector) > 0.99999 for key in rest)
+    assert set(points(items, HalfBlind(embedder), 6)) == {item.key for at, item in enumerate(items) if at % 6 % 3}
+
+
+def test_a_key_that_comes_twice_is_stored_once_and_said(photos: Path, embedder: Embedder) -> None:
+    items = list(open_source(str(photos), SourceOptions()).items)[:5]
+    embedding = Embedding(embedder, "set", lambda identity, version, sha256: False, 40)
+    results = list(embed_all([*items, items[0]], embedding, 2, 2))
+    assert sum(len(result.points) for result in results) == 5
+    assert [one.reason for result in results for one in result.failures] == [
+        "its key was there before in this run (choose another --key)"
+    ]
+
+
+def test_a_source_that_breaks_off_keeps_what_came_before(photos: Path, tmp_path: Path, model_file: Path) -> None:
+    source = open_source(str(photos), SourceOptions())
+    items = list(source.items)
+
+    def broken() -> Any:
+        yield from items[:10]
+        raise ValueError("bad shard")
+
+    with pytest.raises(CbirError, match="broke off after 10 images: bad shard"):
+        ingest(replace(source, items=broken()), catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
+    summary = ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
+    assert (summary.resumed, summary.stored) == (10, 14)
+
+
+def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, model_file: Path) -> None:
+    with pytest.raises(UsageError, match="cannot train"):
+        lists = catalogs(f"faiss:{tmp_path}/i?index=IVF512,Flat")
+        ingest(open_source(str(photos), SourceOptions()), lists, model_file, Settings())
+    log = next(tmp_path.rglob("building")) / "log"
+
+    def die(count: int) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(CbirError, match="ended by SIGKILL; memory may have run out"):
+        build_engine("edge", tmp_path / "e", log, 1280, ENGINES["edge"].options, die)
+
+
+def test_a_label_or_column_given_later_is_stored(tmp_path: Path) -> None:
+    picture = {"bytes": next_png(), "path": "a.png"}
+    data = datasets.Dataset.from_dict({"image": [picture], "kind": ["cat"]})
+    data.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / "x.parquet"))
+    run("x.parquet", *stores(tmp_path / "index"))
+    again = json.loads(run("x.parquet", "--label", "kind", *stores(tmp_path / "index"), "--json").stdout)
+    assert (again["stored"], again["unchanged"]) == (1, 0)
+    assert stored(tmp_path / "index")["a.png"][0]["label"] == "cat"
+    assert json.loads(run("x.parquet", "--label", "kind", *stores(tmp_path / "index"), "--json").stdout)["stored"] == 0
+
+
+def next_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_odd_names_are_stored_and_printed_without_harm(tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [b"caf\xe9.png", b"new\nline.png", b"\x1b[31mred.png", "фото.png".encode(), b"a" * 240 + b".png"]
+    for name in names:
+        (Path(os.fsdecode(os.fsencode(folder) + b"/" + name))).write_bytes(next_png())
+    (folder / "\x1b[31mbad.png").write_text("text")
+    done = run(folder, *stores(tmp_path / "index"), own_process=True)
+    assert "\x1b" not in done.stdout
+    assert len(stored(tmp_path / "index")) == len(names)
+    assert json.loads(run(folder, *stores(tmp_path / "index"), "--json").stdout)["unchanged"] == len(names)
+
+
+def test_an_interrupted_run_can_be_finished_with_fewer_engines(photos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    run(photos, *stores(root), "--store", f"faiss:{root}/lists?index=IVF512,Flat", code=2)
+    summary = json.loads(run(photos, *stores(root), "--json").stdout)
+    assert (summary["resumed"], summary["stored"], summary["unchanged"]) == (24, 0, 24)
+    assert len(stored(root)) == 24
+
+
+def test_a_damaged_index_is_built_again_from_the_log(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    path = next((tmp_path / "index").rglob("index.faiss"))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["stored"] == 0
+    assert len(stored(tmp_path / "index")) == 24
+    run("verify", *stores(tmp_path / "index"))
+
+
+def test_what_is_gone_from_the_source_is_counted(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"))
+    next(photos.rglob("*.png")).unlink()
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["gone"] == 1
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--limit", 3, "--json").stdout)["gone"] == 0
+
+
+def test_the_model_of_a_collection_does_not_change_with_the_users_file(
+    photos: Path, tmp_path: Path, model_file: Path
+) -> None:
+    own = tmp_path / "own.onnx"
+    shutil.copyfile(model_file, own)
+    run(photos, *stores(tmp_path / "index"), "--model", own)
+    own.write_bytes(b"changed")
+    run("verify", *stores(tmp_path / "index"))
+
+
+def test_collection_names_are_safe() -> None:
+    assert collection_name("my photos/2024", "m") == "my_photos_2024-m"
+    assert collection_name("../..", "m") == "_..-m"
+    assert collection_name("фото", "m") == "фото-m"
+    assert len(collection_name("ф" * 300, "m").encode()) <= 200
+    for name in (collection_name("../..", "m"), collection_name("", ""), collection_name("ф" * 300, "m")):
+        check_collection(name)

@@ -1,0 +1,303 @@
+"""docker-compose.yml and the Dockerfile, as far as they can be held without Docker."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cbir.errors import UsageError
+from cbir.settings import Settings
+from cbir.stores.qdrant.server import Server, server_options
+from cbir.stores.url import parse
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+TEXT = FILE.read_text()
+COMPOSE = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+NODES = ("qdrant", "qdrant-2", "qdrant-3")
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+_VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::?([-?])([^}]*))?\})")
+
+every_service = pytest.mark.parametrize("name", list(SERVICES))
+every_node = pytest.mark.parametrize("name", NODES)
+
+
+def filled_in(text: str, **variables: str) -> str:
+    """Return the text as Compose interpolates it."""
+
+    def value(found: re.Match[str]) -> str:
+        dollar, name, kind, other = found.groups()
+        if dollar:
+            return "$"
+        if kind == "?" and not variables.get(name):
+            raise KeyError(name)
+        return variables.get(name) or (other if kind == "-" else "")
+
+    return _VARIABLE.sub(value, text)
+
+
+def environment_of(name: str, **variables: str) -> dict[str, str]:
+    return {key: filled_in(value, **variables) for key, value in SERVICES[name]["environment"].items()}
+
+
+# What starts when
+
+
+def test_the_profiles() -> None:
+    assert {name: service.get("profiles") for name, service in SERVICES.items()} == {
+        "qdrant": None,
+        "qdrant-2": ["cluster"],
+        "qdrant-3": ["cluster"],
+        "page": None,
+        "ingest": ["ingest"],
+    }
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy"
+            needs = set(SERVICES[other].get("profiles", [])) - set(service.get("profiles", []))
+            assert not needs or how["required"] is False, f"{name} could not start without the profile of {other}"
+    assert "restart" not in SERVICES["ingest"], "a job ends"
+
+
+def test_the_cluster_is_one() -> None:
+    for name in NODES:
+        environment = environment_of(name, QDRANT_API_KEY="k")
+        assert environment["QDRANT__CLUSTER__ENABLED"] == "true"
+        words = SERVICES[name]["command"].split()
+        own = f"http://{name}:{environment['QDRANT__CLUSTER__P2P__PORT']}"
+        assert words[words.index("--uri") + 1] == own
+        if name == "qdrant":
+            assert "--bootstrap" not in words
+        else:
+            assert words[words.index("--bootstrap") + 1] == "http://qdrant:6335"
+    held = [SERVICES[name]["volumes"] for name in NODES]
+    assert len({json.dumps(one) for one in held}) == 3, "two nodes write into one volume"
+    for name in ("page", "ingest"):  # a collection that is made before all have joined stays on those that had
+        assert set(SERVICES[name]["depends_on"]) == set(NODES)
+
+
+def test_what_the_example_says_of_the_cluster_replicates() -> None:
+    lines = dict(
+        line.removeprefix("# ").partition(" ")[0].split("=", 1)
+        for line in (ROOT / ".env.example").read_text().splitlines()
+        if re.match(r"# [A-Z_]+=", line)
+    )
+    assert lines["COMPOSE_PROFILES"] == "cluster"
+    url = environment_of("ingest", QDRANT_API_KEY="k", QDRANT_OPTIONS=lines["QDRANT_OPTIONS"])["QDRANT_URL"]
+    assert server_options(parse(url)).replicas == 2
+    assert set(_variables()) - {"QDRANT_PORT", "QDRANT_GRPC_PORT", "PAGE_PORT"} <= set(lines)
+
+
+def _variables() -> list[str]:
+    return [found[2] for found in _VARIABLE.finditer(re.sub(r"(?m)^#.*$", "", TEXT)) if found[2]]
+
+
+# What is open
+
+
+@every_service
+def test_nothing_is_open_beyond_this_machine(name: str) -> None:
+    for one in SERVICES[name].get("ports", []):
+        assert filled_in(one).startswith("127.0.0.1:"), one
+    assert "network_mode" not in SERVICES[name]
+    assert "privileged" not in SERVICES[name]
+
+
+def test_the_port_among_the_nodes_is_not_published() -> None:
+    published = [filled_in(one).split(":")[-1] for service in SERVICES.values() for one in service.get("ports", [])]
+    assert sorted(published) == ["6333", "6334", "8501"]
+
+
+@every_service
+def test_a_key_is_required_and_an_empty_one_is_none(name: str) -> None:
+    for nothing in ({}, {"QDRANT_API_KEY": ""}):
+        with pytest.raises(KeyError, match="QDRANT_API_KEY"):
+            environment_of(name, **nothing)
+    assert "the-key" in environment_of(name, QDRANT_API_KEY="the-key").values()
+    given = re.findall(r"\$\{QDRANT_API_KEY[^}]*\}", TEXT)
+    assert all(one.startswith("${QDRANT_API_KEY:?is missing in .env") for one in given)
+
+
+@every_node
+def test_a_node_fetches_nothing_and_tells_nobody(name: str) -> None:
+    environment = environment_of(name, QDRANT_API_KEY="k")
+    assert environment["QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY"] == "false"
+    assert environment["QDRANT__TELEMETRY_DISABLED"] == "true"
+
+
+@every_service
+def test_a_service_can_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert re.fullmatch(r"\$\{[A-Z]+_MEMORY:-\d+g\}", service["mem_limit"])
+    if name in NODES:
+        assert service["image"].endswith("-unprivileged")
+        for variable in ("QDRANT__STORAGE__SNAPSHOTS_PATH", "QDRANT_INIT_FILE_PATH"):
+            assert service["environment"][variable].startswith("/qdrant/storage/"), "there alone it can write"
+    else:
+        assert re.search(r"^USER [1-9]\d*$", DOCKERFILE, re.MULTILINE)
+        assert any(str(volume).endswith(":/var/cache/cbir") for volume in service["volumes"])
+
+
+def test_the_photos_are_read_only_and_must_be_there() -> None:
+    (photos,) = (one for one in SERVICES["ingest"]["volumes"] if isinstance(one, dict))
+    assert photos["read_only"] is True
+    assert photos["bind"] == {"create_host_path": False}
+    assert photos["target"] in SERVICES["ingest"]["command"].split()
+
+
+# What is run
+
+
+def test_images_are_pinned() -> None:
+    images = {service["image"] for service in SERVICES.values()}
+    images |= set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
+    for image in images:
+        assert re.search(r":v?\d+\.\d+\.\d+(-[a-z-]+)?$", image), image
+
+
+def test_the_image_is_of_this_version() -> None:
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert {SERVICES[name]["image"] for name in ("page", "ingest")} == {f"cbir:{version[1]}"}
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.parametrize("name", ["page", "ingest"])
+def test_what_is_set_is_what_cbir_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in environment_of(name, QDRANT_API_KEY="the-key").items():
+        monkeypatch.setenv(key, value)
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    (url,) = settings.store_urls
+    assert Server(parse(url), settings).url == "http://qdrant:6333"
+    with pytest.raises(UsageError, match="CBIR_INSECURE=1"):
+        Server(parse(url), settings.model_copy(update={"insecure": False}))
+
+
+@pytest.mark.parametrize(
+    "words", [filled_in(SERVICES[name]["command"]).split() for name in ("page", "ingest")], ids=["page", "ingest"]
+)
+def test_a_command_is_one_of_ours_and_knows_its_options(words: list[str]) -> None:
+    module = {"cbir-ui": "cbir.ui.launch", "cbir-ingest": "cbir.ingest.command"}[words[0]]
+    done = subprocess.run([sys.executable, "-m", module, *words[1:], "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    options = [word for word in words if word.startswith("--")]
+    assert all(option in done.stdout for option in options)
+
+
+def test_the_command_of_the_image_is_the_page_s() -> None:
+    (command,) = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert json.loads(command) == filled_in(SERVICES["page"]["command"]).split()
+
+
+@contextmanager
+def answering(path: str, status: int) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == path else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def healthy(command: list[str], usual_port: int, port: int) -> bool:
+    command = [word.replace(str(usual_port), str(port)) for word in command]
+    assert any(str(port) in word for word in command)
+    return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
+def test_a_node_is_healthy_when_it_says_that_it_is_ready(status: int, expected: bool) -> None:
+    kind, *command = SERVICES["qdrant"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    command = [filled_in(word) for word in command]
+    assert all(SERVICES[name]["healthcheck"] == SERVICES["qdrant"]["healthcheck"] for name in NODES)
+    with answering("/readyz", status) as port:
+        assert healthy(command, 6333, port) is expected
+    assert not healthy(command, 6333, port), "nobody listens there any more"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
+def test_the_page_is_healthy_when_streamlit_says_so(status: int, expected: bool) -> None:
+    (command,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    python, *rest = json.loads(command)
+    assert python == "python"
+    with answering("/_stcore/health", status) as port:
+        assert healthy([sys.executable, *rest], 8501, port) is expected
+    assert not healthy([sys.executable, *rest], 8501, port), "nobody listens there any more"
+
+
+def test_the_image_is_built_of_what_is_there_and_of_nothing_else() -> None:
+    copied = [
+        word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
+    ]
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert ignored[0] == "*", "first nothing"
+    assert sorted(line[1:] for line in ignored if line[0] == "!") == sorted(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    project = (ROOT / "pyproject.toml").read_text()
+    (folders,) = re.findall(r"^\[tool.setuptools.package-dir\]\n((?:.+\n)+)", project, re.MULTILINE)
+    needed = {*re.findall(r'= "(\w+)"', folders), "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
+    assert set(copied) == needed
+    assert "torch" not in "".join(line for line in DOCKERFILE.splitlines() if not line.startswith("#"))
+
+
+# Compose itself
+
+
+def test_every_volume_is_declared_and_used() -> None:
+    named = {
+        one.partition(":")[0] for service in SERVICES.values() for one in service["volumes"] if isinstance(one, str)
+    }
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_it_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
+    pytest.importorskip("check_jsonschema")
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*check, FILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / "docker-compose.yml"
+    wrong.write_text(TEXT.replace("mem_limit", "memory_limit", 1))
+    assert subprocess.run([*check, wrong], capture_output=True, check=False).returncode == 1
+
+
+def _compose() -> list[str]:
+    docker = shutil.which("docker")
+    if docker and not subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        return [docker, "compose", "--env-file", "/dev/null", "-f", str(FILE), "config", "--services"]
+    return []
+
+
+@pytest.mark.skipif(not _compose(), reason="needs docker compose")
+@pytest.mark.parametrize("profile", ["", "cluster", "ingest"])
+def test_compose_reads_it(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_PROFILES", profile)
+    refused = subprocess.run(_compose(), capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "QDRANT_API_KEY" in refused.stderr
+    monkeypatch.setenv("QDRANT_API_KEY", "the-key")
+    done = subprocess.run(_compose(), capture_output=True, text=True, check=True)
+    expected = {name for name, one in SERVICES.items() if profile in one.get("profiles", [profile])}
+    assert set(done.stdout.split()) == expected

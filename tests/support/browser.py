@@ -1,0 +1,190 @@
+"""The real page in a real browser: for the tests, and for the pictures of it in the documentation.
+
+`python -m tests.support.browser docs [STORE ...]` writes those pictures; the stores should hold the sample, and
+CBIR_REPORTS what `cbir-bench` measured of them.
+"""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from axe_playwright_python.sync_playwright import Axe
+from PIL import ImageOps
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from cbir.images.decode import decode
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera
+    "--use-fake-ui-for-media-stream",
+)
+START_SECONDS = 40
+NOWHERE = "http://127.0.0.1:9"
+DRAWN = ".vega-embed canvas, .vega-embed svg"
+PAGES = {"compare": ".card.both", "classes": DRAWN, "map": DRAWN, "bench": DRAWN, "collections": ".stButton"}
+"""The other pages, and what is on them when they are drawn."""
+NO_INTERNET = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
+
+
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium: `CBIR_CHROMIUM`, one in the path, or playwright's own."""
+    given = os.environ.get("CBIR_CHROMIUM")
+    found = next(filter(None, map(shutil.which, [given, *NAMES] if given else NAMES)), None)
+    if found:
+        return found
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).is_file() else None
+
+
+@contextmanager
+def chromium(path: str) -> Iterator[Browser]:
+    """Start the browser without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def served(stores: Sequence[str], folder: Path, options: Sequence[str] = (), keep: Sequence[str] = ()) -> Iterator[str]:
+    """Run `cbir-ui` on these stores, relative to `folder`, and yield the page's address; `keep` names settings."""
+    port = free_port()
+    command = [sys.executable, "-m", "cbir.ui.launch", "--port", str(port), *(f"--store={store}" for store in stores)]
+    command += options
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in keep or not name.startswith(("CBIR_", "STREAMLIT_"))
+    }
+    environment |= NO_INTERNET
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            address = f"http://localhost:{port}"
+            if not _comes_up(process, f"{address}/_stcore/health"):
+                log.seek(0)
+                raise RuntimeError(f"the page did not come up: {log.read()}")
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _comes_up(process: "subprocess.Popen[bytes]", address: str) -> bool:
+    give_up = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        try:
+            with urlopen(address, timeout=5):  # noqa: S310
+                return True
+        except (URLError, ConnectionError):
+            time.sleep(0.1)
+    return False
+
+
+def scrolls_no_way_sideways(page: Page) -> None:
+    """Fail if the page is wider than its window."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.get_by_test_id("stMain").evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+@contextmanager
+def window(browser: Browser, width: int, height: int, seconds: float) -> Iterator[Page]:
+    """Yield a window of somebody who was never here; what a test waits for has so many seconds to come."""
+    context = browser.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(seconds * 1000)
+    expect.set_options(timeout=seconds * 1000)
+    yield context.new_page()
+    context.close()
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds on a page that keeps somebody from using it: "serious" or "critical".
+
+    What is found is looked for once more: a page that fades in has the contrast of neither before nor after.
+    """
+    found = _serious(page)
+    if found:
+        page.wait_for_timeout(3000)
+        found = _serious(page)
+    return found
+
+
+def _serious(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def screenshots(folder: Path, stores: Sequence[str]) -> None:
+    """Write a picture of every page, and one of the search page on a phone in the dark."""
+    path = find_chromium()
+    if path is None:
+        raise SystemExit("no Chromium found; set CBIR_CHROMIUM")
+    with served(stores, Path(), keep=("CBIR_REPORTS",)) as address, chromium(path) as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
+        _search(page, address)
+        page.screenshot(path=folder / "search.png")
+        for name, done in PAGES.items():
+            page.get_by_role("link", name=name.title(), exact=True).click()
+            page.locator(done).first.wait_for()
+            _settle(page)
+            page.screenshot(path=folder / f"{name}.png")
+        phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
+        page = phone.new_page()
+        _search(page, address)
+        page.screenshot(path=folder / "phone.png")
+
+
+def _search(page: Page, address: str) -> None:
+    page.goto(address)
+    page.locator(".tile").first.wait_for()
+    picture = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
+    page.locator("input[type=file]").set_input_files(picture)
+    page.locator(".card").first.wait_for()
+    _settle(page)
+
+
+def _settle(page: Page) -> None:
+    page.wait_for_timeout(2500)  # what is going away has gone, and plots are drawn
+
+
+def _mirrored(key: str) -> bytes:
+    """Return a picture of the sample, turned around, so that it is none of the collection."""
+    items = open_source("sample://openmoji", SourceOptions()).items
+    data = next(item for item in items if item.key == key).read()
+    buffer = io.BytesIO()
+    ImageOps.mirror(decode(data)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    screenshots(Path(sys.argv[1]), sys.argv[2:] or ["edge:./index", "faiss:./index/faiss"])

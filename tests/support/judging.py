@@ -1,0 +1,56 @@
+"""What `verify` says and the stores answer of an index that may be damaged, asked in a child with a time limit."""
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from cbir.errors import CbirError
+from cbir.index.generation import Damage
+from cbir.settings import Settings
+from cbir.stores.registry import connect, open_store
+from tests.support.building import both, unit_vectors
+
+VECTORS = unit_vectors(300)
+SECONDS = 30
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload([__name__, "cbir.stores.embedded.edge", "cbir.stores.embedded.faiss_index"])
+
+
+def verify_folder(root: Path, collection: str | None = None) -> list[Damage]:
+    """Return what is damaged in an index folder."""
+    return connect(f"edge:{root}", Settings()).verify(collection)
+
+
+def answers(root: Path) -> list[object]:
+    """What both stores answer, or the error's type."""
+    found: list[object] = []
+    for url in both(root):
+        try:
+            store = open_store(url, "made", Settings())
+        except CbirError as error:
+            found.append(type(error))
+        else:
+            found.append(store.search(VECTORS[:3], 5))
+            store.close()
+    return found
+
+
+def judge(root: Path, sender: Connection) -> None:
+    """Send what `verify` names and what the stores answer; run in a child, as a damaged file may hang or crash it."""
+    sender.send((" ".join(str(one) for one in verify_folder(root)), answers(root)))
+
+
+def judged(root: Path, what: str) -> tuple[str, list[object]]:
+    receiver, sender = CHILDREN.Pipe(duplex=False)
+    child = CHILDREN.Process(target=judge, args=(root, sender))
+    child.start()
+    sender.close()
+    try:
+        assert receiver.poll(SECONDS), f"{what}: it hangs"
+        return receiver.recv()  # type: ignore[no-any-return]
+    except EOFError:
+        raise AssertionError(f"{what}: the process died") from None
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
