@@ -9,7 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from cbir.evaluation.sections import Section as NewSection
 from cbir.settings import Settings
+from cbir.tables import to_rich
 
 from .document import Result, Section, Table
 from .options import STDOUT
@@ -64,3 +66,15 @@ def print_table(console: Console, table: Table) -> None:
     for row in table.rows:
         drawn.add_row(*(row[at] for at in shown))
     console.print(drawn)
+
+
+def print_section(section: NewSection) -> None:
+    """Print a section: verdicts, what was measured, tables, notes."""
+    console = new_console()
+    for verdict in section.verdicts:
+        console.print(verdict, style="bold")
+    console.print(section.subject)
+    for table in section.tables:
+        console.print(to_rich(table))
+    for note in section.notes:
+        console.print(note)

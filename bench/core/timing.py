@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbir.tables import Range
+
 from .measured_process import OthersMeter
 
 P999_NEEDS = 1000
@@ -22,6 +24,10 @@ class Spread:
     median: float
     lowest: float
     highest: float
+
+    def as_range(self) -> Range:
+        """Return it as a cell of a table."""
+        return Range(self.median, self.lowest, self.highest)
 
 
 @dataclass(frozen=True)

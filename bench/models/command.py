@@ -12,29 +12,30 @@ from ..core.options import Json, Models, numbers
 
 def models(
     model: Models = None,
-    batch: Annotated[str, typer.Option(metavar="N,N", help="Pictures in one run.")] = "1,8,32",
+    batch: Annotated[str, typer.Option(metavar="N,N", help="Images in one run.")] = "1,8,32",
     provider: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="What runs it: cpu, openvino, openvino-bf16.")
     ] = "cpu",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each case.")] = 5,
     as_json: Json = None,
 ) -> None:
-    """Time models: milliseconds of a picture and pictures a second, by precision, batch and provider."""
+    """Time models: milliseconds an image and images a second, by precision, batch and provider."""
+    from cbir.models.runtime import cores
     from cbir.models.sealed import DEFAULT_MODEL, find_model
 
-    from ..core.console import finish
-    from .measure import PROVIDERS, measure
-    from .view import models_json, models_section
+    from ..core.subject import deliver, envelope
+    from .measure import PROVIDERS, measure, notes
+    from .result import SUBJECT, ModelsResult
 
     batches = numbers("--batch", batch, 1024)
     wanted = [part.strip() for part in provider.split(",")]
     unknown = [name for name in wanted if name not in PROVIDERS]
     if unknown:
         raise UsageError(f"--provider {provider}: there is no {unknown[0]!r}, but {', '.join(PROVIDERS)}")
-    providers = [one for one in PROVIDERS if one in wanted]
-    files = [find_model(one) for one in model or [DEFAULT_MODEL]]
+    providers = [name for name in PROVIDERS if name in wanted]
+    files = [find_model(name) for name in model or [DEFAULT_MODEL]]
     total = (rounds + 1) * len(files) * len(providers) * len(batches)
     with terminal.progress("timing", total, "turns") as advance:
         found, noise = measure(files, providers, batches, rounds, advance)
-    result = models_json(found, noise, rounds)
-    finish(as_json, result, models_section)
+    header = envelope(SUBJECT.name, notes(found, noise), ("cbir", "onnxruntime", "numpy"))
+    deliver(SUBJECT, ModelsResult(**header, rounds=rounds, threads=cores(), models=found, noise=noise), as_json)

@@ -1,4 +1,4 @@
-"""How fast each model is: milliseconds of a picture and pictures a second, by precision, batch and provider."""
+"""Time each model alone: milliseconds an image, by precision, batch size and provider."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,10 @@ import numpy as np
 
 from cbir.errors import CbirError
 from cbir.models.embedder import Embedder
-from cbir.models.runtime import Provider, cores
+from cbir.models.runtime import Provider, cores, int8_overflows
 from cbir.progress import Advance
 
+from ..core.results import INT8_NOTE
 from ..core.timing import Noise, NoiseMeter, Spread, spread, timed
 
 PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
@@ -116,3 +117,16 @@ def _take(run: _Run, side: int, keep: bool) -> None:
         spent += times[-1]
     if keep:
         run.spent.append(float(np.median(times)) / run.batch)
+
+
+def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:
+    """Return what a reader must know to read the result."""
+    said = [
+        f"The model alone over ready pixels, with {cores()} threads. All cases take turns, in a new random order each"
+        " round, after one untimed round. Medians of the rounds, with the lowest and the highest.",
+        *noise.notes(),
+    ]
+    if int8_overflows() and any(model.precision == "int8" for model in found):
+        said.append(INT8_NOTE)
+    random = [model.model for model in found if model.random_weights]
+    return said + [f"{name} has random weights: its speed is real, its vectors mean nothing." for name in random]

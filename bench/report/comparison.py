@@ -1,207 +1,119 @@
-"""What changed from one report to another beyond what chance does, by the figures that two runs can be compared by."""
+"""What changed from one report to another by more than chance, from the tables of both."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from cbir.errors import CbirError
-from cbir.evaluation.result_files import model_name
+from cbir.evaluation.result_files import Report
+from cbir.tables import Better, Cell, Column, Range, Table
 
-from ..core.console import new_console, print_table
-from ..core.document import Result, Table, known
-from ..core.stores import store_name
-
-Better = Literal["higher", "lower"]
 Verdict = Literal["better", "worse", "the same", "within noise"]
-_ORDER: tuple[Verdict, ...] = ("worse", "better", "within noise", "the same")
+VERDICTS: tuple[Verdict, ...] = ("worse", "better", "within noise", "the same")
+
+COLUMNS = (
+    Column("what"),
+    Column("before"),
+    Column("after"),
+    Column("change", format="+.1%"),
+    Column("verdict"),
+)
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure.
+class Measurement:
+    """One number of a report that can be compared.
 
     Attributes:
-        name: What it is: the benchmark, of what, and which; the same in every run.
-        value: The figure.
-        low: Where chance may have it at the lowest: of a time the lowest round, of a mean over queries its interval.
-        high: At the highest.
-        unit: What it is counted in, "" for a share.
-        better: Which way is better.
+        name: The subject, the table, the row and the column; the same in every run.
+        range: The number with the bounds that chance gives it.
+        text: The same as the table shows it, with its unit.
+        better: Which direction is better.
     """
 
     name: str
-    value: float
-    low: float
-    high: float
-    unit: str
+    range: Range
+    text: str
     better: Better
-
-
-def figures(result: Result) -> list[Figure]:
-    """Return the figures of one result of `cbir-bench`; none of a benchmark that has none to compare."""
-    kind = str(result.get("benchmark"))
-    with reading(kind):
-        return list(_READERS[kind](result)) if kind in _READERS else []
-
-
-@contextmanager
-def reading(kind: str) -> Iterator[None]:
-    """Turn what a result lacks that this version reads of its kind into one error."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CbirError(
-            f"the result of {kind} was made by another version of cbir ({error!r}); measure it again"
-        ) from None
-
-
-def _spread(name: str, spread: Mapping[str, float] | None, unit: str, better: Better) -> Iterator[Figure]:
-    if spread is not None:
-        yield Figure(name, spread["median"], spread["lowest"], spread["highest"], unit, better)
-
-
-def _fixed(name: str, value: float | None) -> Iterator[Figure]:
-    """Yield a share that the same index gives for the same queries every time."""
-    if value is not None:
-        yield Figure(name, value, value, value, "", "higher")
-
-
-def _latency(result: Result) -> Iterator[Figure]:
-    for curve in result["curves"]:
-        for point in curve["points"]:
-            if point["failed"]:
-                continue
-            name = f"latency / {store_name(curve['store'])} / {curve['knob'] or 'scan'} {point['effort'] or ''}".strip()
-            yield from _fixed(f"{name} / recall", point["ann_recall_at_k"]["mean"])
-            yield from _spread(f"{name} / median", point["medians_ms"], "ms", "lower")
-            for load in point["loads"]:
-                yield from _spread(
-                    f"{name} / {load['threads']} threads", load["searches_per_second"], "searches/s", "higher"
-                )
-
-
-def _models(result: Result) -> Iterator[Figure]:
-    for one in result["models"]:
-        for case in one["cases"]:
-            name = f"models / {model_name(one['model'], one['precision'])} / {case['provider']} / batch {case['batch']}"
-            yield from _spread(name, case["ms_an_image"], "ms an image", "lower")
-
-
-def _ingest(result: Result) -> Iterator[Figure]:
-    for one in result["models"]:
-        yield from _embedding("ingest", one)
-
-
-def _embedding(kind: str, measured: Mapping[str, Any]) -> Iterator[Figure]:
-    for part in measured["parts"]:
-        yield from _spread(
-            f"{kind} / {measured['model']} / {part['name']}", part["images_per_second"], "images/s", "higher"
-        )
-
-
-def _parity(result: Result) -> Iterator[Figure]:
-    for one in result["oracle"]:
-        yield from _fixed(
-            f"parity / {store_name(one['store'])} / {one['mode']} / recall", one["ann_recall_at_k"]["mean"]
-        )
-    for pair in result["pairs"]:
-        names = " and ".join(map(store_name, pair["stores"]))
-        yield from _fixed(f"parity / {names} / {pair['mode']} / overlap", pair["overlap_at_k"]["mean"])
-
-
-def _accuracy(result: Result) -> Iterator[Figure]:
-    for one in result["models"]:
-        for metric, value in one["metrics"].items():
-            low, high = one["intervals"][metric]
-            yield Figure(
-                f"accuracy / {model_name(one['name'], one['precision'])} / {metric}", value, low, high, "", "higher"
-            )
-
-
-def _peers(result: Result) -> Iterator[Figure]:
-    for one in result["embedding"] or ():
-        yield from _embedding("peers", one)
-    for one in (result["search"] or {}).get("candidates", ()):
-        spent = one.get("at_recall") and one["at_recall"]["median_ms"]
-        yield from _spread(f"peers / {one['name']} / median at equal recall", spent, "ms", "lower")
-
-
-_READERS: Mapping[str, Callable[[Result], Iterator[Figure]]] = {
-    "accuracy": _accuracy,
-    "ingest": _ingest,
-    "latency": _latency,
-    "models": _models,
-    "parity": _parity,
-    "peers": _peers,
-}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure in both reports; `relative` is the change by the first value, None where that is 0."""
+    """One number in both reports; `relative` is the change by the first value, None where that is 0."""
 
-    before: Figure
-    after: Figure
+    before: Measurement
+    after: Measurement
     relative: float | None
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All figures of two reports: those that both have, by name, and the names that only one has."""
+    """All numbers of two reports: those that both have, by name, and the names that only one has."""
 
     changes: list[Change]
     only_before: list[str]
     only_after: list[str]
 
 
-def compare(before: Sequence[Figure], after: Sequence[Figure]) -> Comparison:
-    """Compare two reports, figure by figure.
+def measurements(reports: Sequence[Report]) -> Iterator[Measurement]:
+    """Yield each number of each table whose column says which direction is better."""
+    for report in reports:
+        for table in report.section.tables if report.section else ():
+            for row in table.rows:
+                for column, cell in zip(table.columns, row, strict=True):
+                    found = _range(cell)
+                    if column.better and found:
+                        words = [report.kind, table.title, str(row[0]), column.header]
+                        name = " / ".join(word for word in words if word)
+                        yield Measurement(name, found, f"{column.text(cell)} {column.unit}".rstrip(), column.better)
 
-    A change is one if the two intervals have nothing in common: rounds of a time, 95 % of a mean over queries. That
-    asks for more than a test of the difference would, so a small change may go unseen, and chance is seldom taken for
-    one; of a hundred figures one or two still may be.
+
+def compare(before: Sequence[Report], after: Sequence[Report]) -> Comparison:
+    """Compare two reports, number by number.
+
+    A change counts if the two ranges do not overlap: the rounds of a time, or the 95 % interval of a mean. This is
+    stricter than a test of the difference, so a small change may go unseen.
     """
-    first, second = ({one.name: one for one in figures} for figures in (before, after))
+    first, second = ({found.name: found for found in measurements(reports)} for reports in (before, after))
     changes = [_change(first[name], second[name]) for name in first if name in second]
     return Comparison(
         changes, [name for name in first if name not in second], [name for name in second if name not in first]
     )
 
 
-def _change(before: Figure, after: Figure) -> Change:
-    relative = (after.value - before.value) / abs(before.value) if before.value else None
-    if before.value == after.value:
+def verdicts(found: Comparison) -> list[str]:
+    """Return what changed, in a sentence for each direction."""
+    counts = Counter(change.verdict for change in found.changes)
+    total = f"{len(found.changes):,} numbers"
+    if not counts["worse"] and not counts["better"]:
+        return [f"Nothing changed beyond noise, of {total}."]
+    return [f"{counts['worse']:,} worse and {counts['better']:,} better, of {total}."]
+
+
+def as_table(found: Comparison, every: bool) -> Table:
+    """Return what changed beyond noise, the worse first, or `every` number."""
+    shown = [change for change in found.changes if every or change.verdict in ("worse", "better")]
+    shown.sort(key=lambda change: (VERDICTS.index(change.verdict), -abs(change.relative or 0)))
+    rows = [
+        [change.before.name, change.before.text, change.after.text, change.relative, change.verdict] for change in shown
+    ]
+    return Table("", COLUMNS, rows)
+
+
+def _range(cell: Cell) -> Range | None:
+    if isinstance(cell, Range):
+        return cell
+    return Range(cell, cell, cell) if isinstance(cell, int | float) else None
+
+
+def _change(before: Measurement, after: Measurement) -> Change:
+    old, new = before.range, after.range
+    relative = (new.value - old.value) / abs(old.value) if old.value else None
+    if old.value == new.value:
         verdict: Verdict = "the same"
-    elif before.low <= after.high and after.low <= before.high:
+    elif old.low <= new.high and new.low <= old.high:
         verdict = "within noise"
     else:
-        verdict = "better" if (after.value > before.value) == (after.better == "higher") else "worse"
+        verdict = "better" if (new.value > old.value) == (after.better == "higher") else "worse"
     return Change(before, after, relative, verdict)
-
-
-def show_comparison(found: Comparison, every: bool) -> None:
-    """Print what changed beyond noise, the worse first, or `every` figure; and how many did not."""
-    console = new_console()
-    shown = [one for one in found.changes if every or one.verdict in ("worse", "better")]
-    if shown:
-        rows = [
-            [one.before.name, _figure(one.before), _figure(one.after), known(one.relative, "+.1%"), one.verdict]
-            for one in sorted(shown, key=lambda one: (_ORDER.index(one.verdict), -abs(one.relative or 0)))
-        ]
-        print_table(console, Table("", ["figure", "before", "after", "change", ""], rows))
-    counts = Counter(one.verdict for one in found.changes)
-    console.print(", ".join(f"{counts[verdict]:,} {verdict}" for verdict in _ORDER) + f", of {len(found.changes):,}")
-    console.print(
-        "A figure has changed if the two intervals (the rounds of a time, 95 % of a mean over queries) have nothing in"
-        " common; of a hundred figures chance may still move one or two."
-    )
-    for names, which in ((found.only_before, "first"), (found.only_after, "second")):
-        if names:
-            console.print(f"Only in the {which}: {len(names):,} figures, {names[0]!r} for one.")
-
-
-def _figure(figure: Figure) -> str:
-    return f"{figure.value:.4g} {figure.unit}".rstrip() + f" ({figure.low:.4g} - {figure.high:.4g})"

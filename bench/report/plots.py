@@ -1,10 +1,10 @@
-"""Plots of a report, drawn by Matplotlib as SVG text that is the same for the same figures."""
+"""Plots of a report, drawn by Matplotlib as SVG text that is the same for the same numbers."""
 
 import io
 import re
 from typing import Any
 
-from ..core.document import Curves, Ranges
+from cbir.evaluation.sections import Bars, Curves
 
 _COLOURS = (
     "#0f766e", "#b45309", "#4338ca", "#be123c", "#15803d", "#7e22ce", "#0369a1", "#a16207", "#475569", "#db2777",
@@ -12,23 +12,23 @@ _COLOURS = (
 _MARKS = "os^Dvp*hX<"
 
 
-def draw(plot: Curves | Ranges) -> str:
+def draw(plot: Curves | Bars) -> str:
     """Return a plot as SVG."""
-    return _curves(plot) if isinstance(plot, Curves) else _ranges(plot)
+    return _curves(plot) if isinstance(plot, Curves) else _bars(plot)
 
 
 def _curves(plot: Curves) -> str:
     figure, axes = _axes(8, 4.6)
-    for at, (name, points) in enumerate(plot.series.items()):
-        colour, mark = _COLOURS[at % len(_COLOURS)], _MARKS[at % len(_MARKS)]
-        front = sorted(place for place, is_on in points if is_on)
-        rest = [place for place, is_on in points if not is_on]
+    for index, (name, points) in enumerate(plot.series.items()):
+        colour, mark = _COLOURS[index % len(_COLOURS)], _MARKS[index % len(_MARKS)]
+        front = sorted((point.x, point.y) for point in points if point.on_front)
+        rest = [(point.x, point.y) for point in points if not point.on_front]
         if rest:
             axes.plot(*zip(*rest, strict=True), mark, color=colour, alpha=0.25, markersize=5)
         if front:
             axes.plot(*zip(*front, strict=True), f"{mark}-", color=colour, label=name, markersize=5, linewidth=1.4)
-    if plot.floor is not None:
-        axes.axvline(plot.floor, color="#94a3b8", linewidth=0.8, linestyle=":")
+    if plot.target is not None:
+        axes.axvline(plot.target, color="#94a3b8", linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.set_xlabel(plot.x)
     axes.set_ylabel(plot.y)
@@ -36,14 +36,14 @@ def _curves(plot: Curves) -> str:
     return _svg(figure)
 
 
-def _ranges(plot: Ranges) -> str:
-    rows = plot.rows
-    figure, axes = _axes(8, 0.9 + 0.32 * len(rows))
-    for at, (_, value, low, high) in enumerate(rows):
-        axes.plot([low, high], [at, at], color=_COLOURS[0], linewidth=2, alpha=0.5)
-        axes.plot([value], [at], "o", color=_COLOURS[0], markersize=5)
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=8)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+def _bars(plot: Bars) -> str:
+    bars = plot.bars
+    figure, axes = _axes(8, 0.9 + 0.32 * len(bars))
+    for row, bar in enumerate(bars):
+        axes.plot([bar.low, bar.high], [row, row], color=_COLOURS[0], linewidth=2, alpha=0.5)
+        axes.plot([bar.value], [row], "o", color=_COLOURS[0], markersize=5)
+    axes.set_yticks(range(len(bars)), [bar.name for bar in bars], fontsize=8)
+    axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlabel(plot.x)
     if plot.logarithmic:
         axes.set_xscale("log")

@@ -1,17 +1,22 @@
 """A report written as Markdown, and as HTML that is made of it.
 
-The HTML file holds everything and asks nothing of the network. Markdown cannot hold pictures, so its own lie beside it.
+The HTML file holds everything and loads nothing from the network. Markdown cannot hold images, so they lie beside it.
 """
 
 import base64
 import re
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from ..core.document import Curves, Document, Part, Ranges, Strip, Table
-from .plots import draw
+from cbir.evaluation.sections import Bars, Curves, Part, Strip
+from cbir.tables import plain, to_markdown
 
+from .plots import draw
+from .report_file import FullReport
+
+_WIDTH = 120
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2421; --soft: #5b6763; --line: #d8dedb; --paper: #fff; --fill: #f4f7f5; }
 @media (prefers-color-scheme: dark) {
@@ -31,86 +36,102 @@ ul { padding-left: 1.2rem; } li { margin: .2rem 0; }
 """
 
 
-def as_html(document: Document) -> str:
-    """Return the document as one HTML file: its Markdown, with contents and with the files that it shows in it."""
+def as_html(report: FullReport, title: str) -> str:
+    """Return a report as one HTML file: its Markdown with contents, and with its plots and images inside."""
     from markdown_it import MarkdownIt
 
-    text, files = as_markdown(document)
+    text, files = as_markdown(report, title)
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
+    contents = []
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open":
             opening.attrSet("id", _anchor(inline.content))
-        for one in inline.children or ():
-            if one.type == "image":
-                words, data = re.sub(r"\\(.)", r"\1", one.content), files[str(one.attrs["src"])]
-                one.type, one.content = "html_inline", _shown(words, data)
+            if opening.tag == "h2":
+                contents.append(f'<li><a href="#{_anchor(inline.content)}">{escape(inline.content)}</a></li>')
+        for child in inline.children or ():
+            if child.type == "image":
+                caption, data = re.sub(r"\\(.)", r"\1", child.content), files[str(child.attrs["src"])]
+                child.type, child.content = "html_inline", _embedded(caption, data)
     top, heading, sections = parser.renderer.render(tokens, parser.options, {}).partition("<h2")
-    contents = "".join(f'<li><a href="#{_anchor(one.title)}">{escape(one.title)}</a></li>' for one in document.sections)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(document.title)}</title><style>{_STYLE}</style></head><body>\n"
-        f"{top}<ul>{contents}</ul>\n{heading}{sections}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"{top}<ul>{''.join(contents)}</ul>\n{heading}{sections}</body></html>\n"
     )
 
 
-def as_markdown(document: Document) -> tuple[str, dict[str, bytes]]:
-    """Return the document as Markdown, and the files that it shows, by their path beside it."""
+def as_markdown(report: FullReport, title: str) -> tuple[str, dict[str, bytes]]:
+    """Return a report as Markdown, verdicts first, and the files that it shows by their path beside it."""
     files: dict[str, bytes] = {}
-    text = [f"# {_plain(document.title)}", _list(document.lines)]
-    for section in document.sections:
-        text += [f"## {_plain(section.title)}", _plain(section.question)]
-        if section.command:
-            text.append("    " + " ".join(section.command.splitlines()))
+    found = [(result, result.section) for result in report.results if result.section is not None]
+    verdicts = [verdict for _, section in found for verdict in section.verdicts]
+    text = [f"# {plain(title)}", _list(verdicts), _list(_origin(report))]
+    for result, section in found:
+        text += [f"## {plain(section.title)}", _wrapped(plain(section.subject)), _list(section.verdicts)]
+        text.append("    " + "\n    ".join(_command_lines(result.command)))
         text += [_markdown(part, files) for part in section.parts]
         if section.notes:
             text += ["### How to read this", _list(section.notes)]
-    return "\n\n".join(part for part in text if part) + "\n", files
+    return "\n\n".join(part for part in text if part.strip()) + "\n", files
 
 
-def table_as_markdown(table: Table) -> str:
-    """Return a table as Markdown, without its title."""
-    head = "| " + " | ".join(map(_cell, table.columns)) + " |"
-    rule = "|---|" + "--:|" * (len(table.columns) - 1)
-    return "\n".join([head, rule, *("| " + " | ".join(map(_cell, row)) + " |" for row in table.rows)])
+def _origin(report: FullReport) -> list[str]:
+    """Return where, when and with which versions a report was made."""
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    versions: dict[str, str] = {}
+    for result in report.results:
+        versions |= result.result.get("versions", {})
+    processors = {str(result.machine["processor"]) for result in report.results if result.machine.get("processor")}
+    times = sorted(result.created for result in report.results)
+    commit = f", commit {report.commit}" if report.commit else ""
+    return [
+        f"Put together {report.created:%Y-%m-%d %H:%M} UTC with cbir {report.cbir_version}{commit}",
+        f"Machine: {', '.join([machine, *sorted(processors)])}",
+        "Versions: " + ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+        f"Measured from {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC",
+    ]
+
+
+def _command_lines(command: str) -> list[str]:
+    """Return a command line in lines that fit, each but the last ended by a backslash."""
+    lines = textwrap.wrap(" ".join(command.split()), _WIDTH - 6, break_long_words=False, break_on_hyphens=False)
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
 def _markdown(part: Part, files: dict[str, bytes]) -> str:
-    if isinstance(part, Curves | Ranges):
-        path = f"plots/{part.name}.svg"
-        files[path] = draw(part).encode()
-        return f"![{_plain(part.words)}]({path})"
-    if isinstance(part, Strip):
-        cells = []
-        for one in part.pictures:
-            path = f"pictures/{re.sub(r'[^A-Za-z0-9-]', '_', one.id)}.jpg"
-            if one.data is not None:
-                files[path] = one.data
-            cells.append((f"![]({path}) " if one.data is not None else "") + _cell(one.caption))
-        return f"{_plain(part.title)}\n\n" + "| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|"
-    title = f"**{_plain(part.title)}**\n\n" if part.title else ""
-    return title + table_as_markdown(part)
+    match part:
+        case Curves() | Bars():
+            path = f"plots/{part.name}.svg"
+            files[path] = draw(part).encode()
+            return f"![{plain(part.caption)}]({path})"
+        case Strip():
+            cells = []
+            for image in part.images:
+                path = f"images/{re.sub(r'[^A-Za-z0-9-]', '_', image.id)}.jpg"
+                if image.data is not None:
+                    files[path] = base64.b64decode(image.data)
+                cells.append((f"![]({path}) " if image.data is not None else "") + plain(image.caption))
+            return f"{plain(part.title)}\n\n" + "| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|"
+        case table:
+            return (f"**{plain(table.title)}**\n\n" if table.title else "") + to_markdown(table)
 
 
-def _shown(words: str, data: bytes) -> str:
+def _embedded(caption: str, data: bytes) -> str:
     if data.startswith(b"<svg"):
-        return f'<span role="img" aria-label="{escape(words)}">{data.decode()}</span><small>{escape(words)}</small>'
+        text = escape(caption)
+        return f'<span role="img" aria-label="{text}">{data.decode()}</span><small>{text}</small>'
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
 
 
 def _list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {_plain(line)}" for line in lines)
+    return "\n".join(_wrapped(f"- {plain(line)}", "  ") for line in lines)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """Return text that is no markup: what came from a payload may say anything."""
-    return re.sub(r"([\\`*_<>&\[\]])", r"\\\1", text).replace("\n", " ")

@@ -34,18 +34,33 @@ def compare(
     every: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
     as_json: Json = None,
 ) -> None:
-    """Show what changed from one report to another beyond noise."""
+    """Show what changed from one report to another by more than noise."""
     from dataclasses import asdict
 
-    from ..core.results import write_json
-    from .comparison import compare as changes
-    from .comparison import show_comparison
-    from .report_file import figures_in
+    from cbir.tables import to_rich
 
-    found = changes(figures_in(before), figures_in(after))
+    from ..core.console import new_console
+    from ..core.subject import write_json
+    from .comparison import as_table, verdicts
+    from .comparison import compare as changes
+    from .report_file import read_results
+
+    found = changes(read_results(before), read_results(after))
     if not found.changes:
-        raise UsageError(f"{before} and {after} have no figure in common: there is nothing to compare")
+        raise UsageError(f"{before} and {after} have no number in common, so there is nothing to compare.")
     if as_json:
         write_json(as_json, {"before": str(before), "after": str(after), **asdict(found)})
     if as_json != STDOUT:
-        show_comparison(found, every)
+        console = new_console()
+        for verdict in verdicts(found):
+            console.print(verdict, style="bold")
+        table = as_table(found, every)
+        if table.rows:
+            console.print(to_rich(table))
+        console.print(
+            "A number has changed if its two ranges (the rounds of a time, 95 % of a mean) do not overlap. Of a hundred"
+            " numbers, chance may still move one or two."
+        )
+        for names, file in ((found.only_before, before), (found.only_after, after)):
+            if names:
+                console.print(f"Only in {file}: {len(names):,} numbers, such as {names[0]}.")

@@ -1,4 +1,4 @@
-"""`report.json`: everything that a report was made of, so that it can be read by programs, compared and made again."""
+"""`report.json`: all results of a report, so that programs can read, compare and render it."""
 
 import json
 import re
@@ -15,12 +15,12 @@ import cbir
 from cbir.errors import UsageError
 from cbir.evaluation.result_files import Report, machine, shortened
 
-from .comparison import Figure, figures
+from ..registry import SUBJECTS
 
 SCHEMA_FILE = "report.schema.json"
 _LARGEST = 256 * 2**20
 _UPWARDS = re.compile(r"(?<![\w./])\.\./(?:[^\s/'\"]+/)+")
-_PICTURES = "pictures"  # base64, whose slashes are none
+_IMAGES = "images"  # base64, whose slashes are no folders
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ class FullReport:
     Attributes:
         created: When it was put together, ISO 8601 in UTC.
         cbir_version: By which version.
-        commit: Of the source that it was made with, None where that is not a repository; "+" where it was changed.
-        machine: Where: Python, platform and number of processors.
-        figures: What two reports can be compared by.
-        results: What was measured, each with its command, time, machine and version.
+        commit: Of the source that made it, None without a repository; "+" where the source was changed.
+        machine: Python, platform and number of processors.
+        results: What was measured, each with its command, time, machine, version and section.
         kind: Always "report".
         schema: Version of this form.
     """
@@ -44,10 +43,9 @@ class FullReport:
     cbir_version: str
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}\+?$")] | None
     machine: dict[str, str | int | None]
-    figures: list[Figure]
     results: list[Report] = field(repr=False)
     kind: Literal["report"] = "report"
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
 
 
 _ADAPTER = TypeAdapter(FullReport)
@@ -55,18 +53,14 @@ _ADAPTER = TypeAdapter(FullReport)
 
 def put_together(reports: Sequence[Report]) -> FullReport:
     """Return the report of some results, now and here, without the folders of this machine."""
-    shown = [
-        replace(one, command=_without_folders(one.command), result=_without_folders(one.result)) for one in reports
-    ]
-    found = [figure for one in shown for figure in figures(one.result)]
     now = datetime.now(UTC).replace(microsecond=0)
-    return FullReport(now, cbir.__version__, _commit(), machine(), found, shown)
+    return FullReport(now, cbir.__version__, _commit(), machine(), [_presented(report) for report in reports])
 
 
 def as_json(report: FullReport) -> str:
     """Return a report as JSON text."""
-    told = json.dumps(asdict(report), default=datetime.isoformat, indent=1, ensure_ascii=False, allow_nan=False)
-    return told + "\n"
+    content = asdict(report)
+    return json.dumps(content, default=datetime.isoformat, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def schema() -> str:
@@ -75,16 +69,33 @@ def schema() -> str:
 
 
 def read_report(path: Path) -> FullReport:
-    """Return the report in a file."""
+    """Return the report in a file.
+
+    Raises:
+        UsageError: There is none.
+    """
     return _report(_read(path), path)
 
 
-def figures_in(path: Path) -> list[Figure]:
-    """Return the figures of a file: of a report, or of one result that --json wrote."""
+def read_results(path: Path) -> list[Report]:
+    """Return the results in a file: of a report, or the one that `--json` wrote.
+
+    Raises:
+        UsageError: There are none.
+    """
     content = _read(path)
-    if isinstance(content, dict) and "benchmark" in content:
-        return figures(content)
-    return _report(content, path).figures
+    if isinstance(content, dict) and content.get("benchmark") in SUBJECTS:
+        subject = SUBJECTS[content["benchmark"]]
+        section = subject.present(subject.load(content))
+        return [Report(subject.name, datetime.now(UTC), cbir.__version__, "", {}, content, section)]
+    return _report(content, path).results
+
+
+def _presented(report: Report) -> Report:
+    """Return a result with the section that this version shows it as, without folders."""
+    subject, result = SUBJECTS[report.kind], _without_folders(report.result)
+    section = subject.present(subject.load(result))
+    return replace(report, command=_without_folders(report.command), result=result, section=section)
 
 
 def _read(path: Path) -> Any:
@@ -103,17 +114,17 @@ def _report(content: Any, path: Path) -> FullReport:
         return _ADAPTER.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its whole"
-        raise UsageError(f"{path} is no report.json of cbir-bench report: {where}: {first['msg']}") from None
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UsageError(f"{path} is not a report.json of `cbir-bench report`: {place}: {first['msg']}") from None
 
 
 def _without_folders(value: Any) -> Any:
-    """Return a JSON value with the folders of absolute paths, and of those that lead upwards, left out."""
+    """Return a JSON value without the folders of absolute paths, and of those that lead upwards."""
     if isinstance(value, str):
         return _UPWARDS.sub("…/", shortened(value))
     if isinstance(value, dict):
-        return {name: one if name == _PICTURES else _without_folders(one) for name, one in value.items()}
-    return [_without_folders(one) for one in value] if isinstance(value, list) else value
+        return {name: inner if name == _IMAGES else _without_folders(inner) for name, inner in value.items()}
+    return [_without_folders(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _commit() -> str | None:

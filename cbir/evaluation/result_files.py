@@ -23,10 +23,11 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cbir.errors import CbirError
+from cbir.evaluation.sections import Section
 from cbir.index.files import write_whole
 from cbir.text import redacted
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 16 * 2**20
 _KIND = r"[a-z][a-z0-9-]{0,39}"
 _FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)+")
@@ -44,6 +45,7 @@ class Report:
         command: By which command line, without passwords.
         machine: Where: Python, platform, processor and number of them.
         result: What was found, as `--json` writes it.
+        section: How it is shown.
         schema: Version of this envelope.
     """
 
@@ -55,6 +57,7 @@ class Report:
     command: _Line
     machine: dict[_Line, _Line | int | None]
     result: dict[str, Any] = field(repr=False)
+    section: Section | None = field(default=None, repr=False)
     schema: int = SCHEMA
 
 
@@ -66,13 +69,16 @@ def machine() -> dict[str, Any]:
     return {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()}
 
 
-def keep(result: dict[str, Any], folder: Path, arguments: Sequence[str] | None = None) -> Path:
+def keep(
+    result: dict[str, Any], folder: Path, arguments: Sequence[str] | None = None, section: Section | None = None
+) -> Path:
     """Write a result as the latest of its kind, whole or not at all, and return the file.
 
     Args:
         result: Plain JSON values; `benchmark` in it says which kind it is.
         folder: Where reports are kept; made if it is not there.
         arguments: What the command was called with; this process's own if None.
+        section: How the result is shown.
 
     Raises:
         CbirError: It cannot be written, or is larger than `MAX_BYTES`.
@@ -80,7 +86,7 @@ def keep(result: dict[str, Any], folder: Path, arguments: Sequence[str] | None =
     kind = str(result["benchmark"])
     words = ["cbir-bench", *(sys.argv[1:] if arguments is None else arguments)]
     now = datetime.now(UTC).replace(microsecond=0)
-    report = Report(kind, now, version("cbir"), redacted(shlex.join(words)), machine() | _processor(), result)
+    report = Report(kind, now, version("cbir"), redacted(shlex.join(words)), machine() | _processor(), result, section)
     content = {**asdict(report), "created": now.isoformat()}
     data = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
     if len(data) > MAX_BYTES:
@@ -117,7 +123,7 @@ def _read(path: Path) -> Report:
     try:
         content = json.loads(data, parse_constant=_refuse)
         schema = content.get("schema") if isinstance(content, dict) else None
-        if isinstance(schema, int) and schema > SCHEMA:
+        if isinstance(schema, int) and schema != SCHEMA:
             raise ValueError(f"another version of cbir wrote it (schema {schema})")
         report = _REPORT.validate_python(content)
     except ValidationError:

@@ -1,0 +1,207 @@
+"""What a subject of the bench is: a typed result, and the section that shows it."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from cbir.errors import CbirError, UsageError
+from cbir.evaluation.result_files import keep, machine
+from cbir.evaluation.sections import Section
+from cbir.index.files import write_whole
+from cbir.models.card import ModelRef
+from cbir.settings import Settings
+
+from .console import print_section
+from .options import STDOUT, json_target
+from .ranking import EPSILON
+from .workload import ORDINARY, Workload, how, notes
+
+FORMAT = 2
+PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What every result has; the result of a subject adds its measurements.
+
+    Attributes:
+        benchmark: The subject's name.
+        format: Version of this form.
+        created: When it was measured, ISO 8601 in UTC.
+        versions: Of the packages that a figure depends on.
+        machine: Python, platform and number of processors.
+        notes: How it was measured.
+    """
+
+    benchmark: str
+    format: int
+    created: str
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class MeasuredStore:
+    """A store that was measured: what it said of itself when the measurement began."""
+
+    store: str
+    generation: str
+    access: str
+    searched: str
+    points: int
+    points_indexed: int
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreResult(Result):
+    """What every result of a collection in several stores has.
+
+    Attributes:
+        k: Hits per query.
+        queries: Number of queries.
+        seed: Of their sample.
+        epsilon: Scores that are this close count as equal.
+        points: Points of the collection.
+        exact_copies: Points whose vector is exactly that of another.
+        queries_tied_at_k: Queries whose k-th hit has the score of the next one.
+    """
+
+    collection: str
+    model: ModelRef
+    k: int
+    queries: int
+    seed: int
+    epsilon: float
+    points: int
+    exact_copies: int
+    queries_tied_at_k: int
+    stores: list[MeasuredStore]
+
+
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True)
+class Subject(Generic[R]):
+    """One subject of the bench.
+
+    Attributes:
+        name: The command's name, and what its results are kept as.
+        result: The class of its results.
+        present: Returns the section that shows a result.
+    """
+
+    name: str
+    result: type[R]
+    present: Callable[[R], Section]
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[R]:
+        return TypeAdapter(self.result)
+
+    def load(self, content: Any) -> R:
+        """Return the result that plain JSON values hold.
+
+        Raises:
+            UsageError: They hold another one, or that of another version.
+        """
+        try:
+            return self._adapter.validate_python(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise UsageError(
+                f"Cannot read a result of `cbir-bench {self.name}`: {field}: {first['msg']}."
+                " Another version of cbir may have made it. Measure it again."
+            ) from None
+
+    def dump(self, result: R) -> dict[str, Any]:
+        """Return a result as plain JSON values."""
+        content: dict[str, Any] = self._adapter.dump_python(result, mode="json")
+        return content
+
+
+def envelope(name: str, notes: Sequence[str], packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """Return the arguments of `Result`: when, where and with which versions, now and here."""
+    return {
+        "benchmark": name,
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {package: version(package) for package in packages},
+        "machine": machine(),
+        "notes": list(notes),
+    }
+
+
+def store_envelope(name: str, workload: Workload, more_notes: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `StoreResult` for a workload."""
+    first = workload.infos[0]
+    return {
+        **envelope(name, [*notes(workload), *more_notes]),
+        "collection": workload.collection,
+        "model": first.model,
+        "k": workload.k,
+        "queries": len(workload.queries),
+        "seed": workload.seed,
+        "epsilon": EPSILON,
+        "points": first.count,
+        "exact_copies": workload.copies,
+        "queries_tied_at_k": int(workload.truth.tied.sum()),
+        "stores": [
+            MeasuredStore(
+                info.url,
+                info.generation,
+                info.access,
+                how(info, ORDINARY),
+                info.count,
+                info.indexed,
+                dict(info.options),
+            )
+            for info in workload.infos
+        ],
+    }
+
+
+def deliver(subject: Subject[R], result: R, json_file: str | None) -> None:
+    """Keep a result as the latest of its subject, write its JSON if wanted, and print its section."""
+    content, section = subject.dump(result), subject.present(result)
+    try:
+        keep(content, Settings().reports, section=section)
+    except CbirError as error:
+        log.warning("%s", error)
+    if json_file:
+        write_json(json_file, content)
+    if json_file != STDOUT:
+        if isinstance(result, StoreResult) and result.model.random_weights:
+            log.warning("The model %s has random weights. Its neighbours mean nothing.", result.model.name)
+        print_section(section)
+
+
+def write_json(target: str, content: dict[str, Any]) -> None:
+    """Write JSON values to standard output for "-", or else to a file, whole or not at all."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if target == STDOUT:
+        sys.stdout.write(text)
+        return
+    try:
+        write_whole(Path(json_target(target) or "").resolve(), text.encode())
+    except OSError as error:
+        raise CbirError(f"Cannot write {target}: {error.strerror}.") from None
+
+
+def as_plain(value: Any) -> dict[str, Any]:
+    """Return a dataclass as plain values."""
+    return asdict(value)

@@ -1,0 +1,73 @@
+"""The result of `cbir-bench models`, and how it is shown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cbir.evaluation.result_files import model_name
+from cbir.evaluation.sections import Bar, Bars, Part, Section
+from cbir.tables import Cell, Column, Range, Table
+
+from ..core.subject import Result, Subject
+from ..core.timing import Noise
+from .measure import Case, ModelSpeed
+
+COLUMNS = (
+    Column("model"),
+    Column("dimension", format=",d", detail=True),
+    Column("input", "pixels", "d"),
+    Column("file", "MB", ".1f"),
+    Column("time", "ms an image", ".2f", better="lower"),
+    Column("speed", "images/s", ",.0f"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsResult(Result):
+    """How fast each model is.
+
+    Attributes:
+        rounds: Turns of each case.
+        threads: Of the runtime.
+    """
+
+    rounds: int
+    threads: int
+    models: list[ModelSpeed]
+    noise: Noise
+
+
+def present(result: ModelsResult) -> Section:
+    """Return the section that shows a result."""
+    rows: list[list[Cell]] = [
+        [name, model.dimension, model.input, model.megabytes, time.as_range(), rate.median]
+        for name, model, case in _cases(result)
+        if (time := case.ms_an_image) and (rate := case.images_per_second)
+    ]
+    parts: list[Part] = [Table("", COLUMNS, rows)]
+    times = [(str(row[0]), row[4]) for row in rows]
+    bars = [Bar(name, time.value, time.low, time.high) for name, time in times if isinstance(time, Range)]
+    if bars:
+        caption = "Milliseconds an image by model, provider and batch, with the range of the rounds"
+        parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))
+    failed = [f"{name}: failed: {case.failed}" for name, _, case in _cases(result) if case.failed]
+    subject = "The model alone, over pixels that are ready in memory."
+    return Section("How fast is each model?", subject, _verdicts(bars), parts, [*result.notes, *failed])
+
+
+def _verdicts(bars: list[Bar]) -> list[str]:
+    ordered = sorted(bars, key=lambda bar: bar.value)
+    if len(ordered) < 2:
+        return [f"{bar.name} takes {bar.value:.2f} ms an image." for bar in ordered]
+    first, last = ordered[0], ordered[-1]
+    return [
+        f"{first.name} is {last.value / first.value:.1f} times as fast as {last.name}: {first.value:.2f} ms an image."
+    ]
+
+
+def _cases(result: ModelsResult) -> Iterator[tuple[str, ModelSpeed, Case]]:
+    for model in result.models:
+        for case in model.cases:
+            yield f"{model_name(model.model, model.precision)}, {case.provider}, batch {case.batch}", model, case
+
+
+SUBJECT = Subject("models", ModelsResult, present)

@@ -1,0 +1,11 @@
+"""The subjects of the bench, in the order of a report. A new one is a folder and a line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from .core.subject import Subject
+from .models.result import SUBJECT as MODELS
+
+_ALL: tuple[Subject[Any], ...] = (MODELS,)
+SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})

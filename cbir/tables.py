@@ -1,0 +1,145 @@
+"""One description of a table, and what draws it: a console, Markdown and CSV here, Streamlit in the page."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number with the bounds that chance gives it: the rounds of a time, or the 95 % interval of a mean."""
+
+    value: float
+    low: float
+    high: float
+
+
+Cell = str | int | float | Range | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        header: What it shows.
+        unit: The unit of its numbers, "" for text and for shares.
+        format: Python's format of its numbers, such as ".4f" or ",d"; "" for text.
+        better: Which direction is better; None for what is no result, so that nothing is compared by it.
+        detail: True if a console leaves it out.
+    """
+
+    header: str
+    unit: str = ""
+    format: str = ""
+    better: Better | None = None
+    detail: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The header with the unit."""
+        return f"{self.header} ({self.unit})" if self.unit else self.header
+
+    def text(self, cell: Cell) -> str:
+        """Return a cell as text; "-" for None."""
+        if isinstance(cell, Range):
+            low, high = self._number(cell.low), self._number(cell.high)
+            return self._number(cell.value) + (f" ({low} to {high})" if low != high else "")
+        if cell is None or isinstance(cell, str):
+            return "-" if cell is None else cell
+        return self._number(cell)
+
+    def _number(self, value: float) -> str:
+        if self.format.endswith("g") and abs(value) >= 1000:
+            return format(value, ",.0f")  # "1,234" instead of "1.23e+03"
+        return format(value, self.format)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. The first column names the row.
+
+    Attributes:
+        title: What it shows, "" if the text above it says so.
+        columns: Its columns.
+        rows: A cell for each column; None where there is no value.
+
+    Raises:
+        ValueError: A row has too few or too many cells.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(
+                f"{self.title}: a row of {len(wrong[0])} cells for {len(self.columns)} columns: {wrong[0]}"
+            )
+
+    def with_columns(self, headers: Sequence[str]) -> "Table":
+        """Return the table with only these columns, in this order."""
+        indexes = [[column.header for column in self.columns].index(header) for header in headers]
+        rows = [[row[index] for index in indexes] for row in self.rows]
+        return Table(self.title, [self.columns[index] for index in indexes], rows)
+
+    def texts(self) -> list[list[str]]:
+        """Return the rows as text."""
+        return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+
+def to_rich(table: Table) -> "RichTable":
+    """Return the table for a console, without the columns that are details."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=table.title or None, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
+    shown = [index for index, column in enumerate(table.columns) if not column.detail]
+    for index in shown:
+        column = table.columns[index]
+        drawn.add_column(column.heading, justify="right" if column.format else "left", overflow="fold")
+    for row in table.texts():
+        drawn.add_row(*(row[index] for index in shown))
+    return drawn
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as Markdown, without its title."""
+    head = "| " + " | ".join(plain(column.heading) for column in table.columns) + " |"
+    rule = "|" + "|".join("--:" if column.format else "---" for column in table.columns) + "|"
+    return "\n".join([head, rule, *("| " + " | ".join(map(plain, row)) + " |" for row in table.texts())])
+
+
+def to_csv(table: Table) -> str:
+    """Return the table as CSV with its plain numbers; a column of ranges becomes three."""
+    ranged = [any(isinstance(row[i], Range) for row in table.rows) for i in range(len(table.columns))]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    heads = [
+        [column.heading, f"{column.heading}, low", f"{column.heading}, high"] if wide else [column.heading]
+        for column, wide in zip(table.columns, ranged, strict=True)
+    ]
+    writer.writerow([name for names in heads for name in names])
+    for row in table.rows:
+        cells = [_bounds(cell) if wide else [cell] for cell, wide in zip(row, ranged, strict=True)]
+        writer.writerow([value for values in cells for value in values])
+    return file.getvalue()
+
+
+def plain(text: str) -> str:
+    """Return text that means no markup in Markdown: what comes from a payload may say anything."""
+    return re.sub(r"([\\`*_<>&\[\]|])", r"\\\1", text).replace("\n", " ")
+
+
+def _bounds(cell: Cell) -> list[Cell]:
+    return [cell.value, cell.low, cell.high] if isinstance(cell, Range) else [cell, None, None]

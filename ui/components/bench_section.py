@@ -1,0 +1,119 @@
+"""A section of a bench result on the page: the same data as on the console and in the report."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import streamlit as st
+
+from cbir.evaluation.result_files import shortened
+from cbir.evaluation.sections import Bars, Curves, Section, Strip
+from cbir.tables import Range, Table
+
+from .plots import readable
+from .problems import literal
+
+_MAX_IMAGES = 40
+
+
+def draw(section: Section) -> None:
+    """Draw the section: verdicts first, then plots and tables, and the notes folded away."""
+    st.subheader(literal(section.title), anchor=False)
+    for verdict in section.verdicts:
+        st.markdown(f"**{_text(verdict)}**")
+    st.markdown(_text(section.subject))
+    for part in section.parts:
+        match part:
+            case Curves():
+                st.altair_chart(readable(_curves(part)), width="stretch")
+            case Bars():
+                st.altair_chart(readable(_bars(part)), width="stretch")
+            case Strip():
+                _strip(part)
+            case table:
+                _table(table)
+    if section.notes:
+        with st.expander("How to read this"):
+            for note in section.notes:
+                st.markdown(_text(note))
+
+
+def _table(table: Table) -> None:
+    if table.title:
+        st.markdown(f"**{_text(table.title)}**")
+    st.dataframe(as_columns(table), hide_index=True, column_config=_formats(table))
+
+
+def as_columns(table: Table) -> dict[str, Sequence[Any]]:
+    """Return a table's plain values by column; a range becomes its value and its bounds as text."""
+    found: dict[str, Sequence[Any]] = {}
+    for index, column in enumerate(table.columns):
+        cells = [row[index] for row in table.rows]
+        if not any(isinstance(cell, Range) for cell in cells):
+            found[column.heading] = [shortened(cell) if isinstance(cell, str) else cell for cell in cells]
+            continue
+        found[column.heading] = [cell.value if isinstance(cell, Range) else cell for cell in cells]
+        found[f"{column.header}, range"] = [
+            f"{cell.low:{column.format}} to {cell.high:{column.format}}" if isinstance(cell, Range) else None
+            for cell in cells
+        ]
+    return found
+
+
+def _formats(table: Table) -> dict[str, Any]:
+    return {
+        column.heading: st.column_config.NumberColumn(format=_d3_format(column.format))
+        for column in table.columns
+        if column.format
+    }
+
+
+def _d3_format(python_format: str) -> str:
+    """Return the page's format of numbers for one of Python's."""
+    if python_format.endswith("%"):
+        return "percent"
+    if python_format.endswith("f"):
+        return f"%{python_format.replace(',', '').replace('+', '')}"
+    return "localized" if "," in python_format else "plain"
+
+
+def _strip(strip: Strip) -> None:
+    st.markdown(f"**{_text(strip.title)}**")
+    shown = [image for image in strip.images if image.data][:_MAX_IMAGES]
+    st.image([base64.b64decode(str(image.data)) for image in shown], [image.caption for image in shown], width=64)
+
+
+def _curves(plot: Curves) -> Any:
+    rows = [
+        {"series": shortened(name), "x": point.x, "y": point.y, "front": point.on_front}
+        for name, points in plot.series.items()
+        for point in points
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call]
+        alt.X("x:Q", scale=alt.Scale(zero=False, nice=True), title=plot.x),
+        alt.Y("y:Q", scale=alt.Scale(type="log"), title=plot.y, axis=alt.Axis(format="~s", tickCount=5)),
+        alt.Color("series:N", legend=alt.Legend(orient="bottom", columns=1, labelLimit=300), title=None),
+        tooltip=[alt.Tooltip("series:N"), alt.Tooltip("x:Q", title=plot.x), alt.Tooltip("y:Q", title=plot.y)],
+    )
+    line = base.transform_filter("datum.front").mark_line()
+    faded = alt.condition("datum.front", alt.value(1), alt.value(0.3))
+    points = base.mark_point(filled=True, size=70).encode(opacity=faded)
+    height = 300 + 24 * len(plot.series)
+    return (line + points).properties(height=height, description=plot.caption)
+
+
+def _bars(plot: Bars) -> Any:
+    rows = [{"name": shortened(bar.name), "value": bar.value, "low": bar.low, "high": bar.high} for bar in plot.bars]
+    scale = alt.Scale(type="log") if plot.logarithmic else alt.Scale(zero=False, nice=True)
+    base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call]
+        alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=300)),
+        tooltip=[alt.Tooltip("name:N"), alt.Tooltip("value:Q"), alt.Tooltip("low:Q"), alt.Tooltip("high:Q")],
+    )
+    line = base.mark_rule(strokeWidth=2).encode(alt.X("low:Q", scale=scale, title=plot.x), x2="high:Q")
+    points = base.mark_point(filled=True, size=90).encode(alt.X("value:Q", scale=scale, title=plot.x))
+    return (line + points).properties(height=80 + 26 * len(rows), description=plot.caption)
+
+
+def _text(text: str) -> str:
+    return literal(shortened(text))
