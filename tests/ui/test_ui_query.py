@@ -288,12 +288,12 @@ def test_how_a_store_searched_is_said_in_words() -> None:
 
 def test_a_score_is_told_as_a_share_of_the_pairs() -> None:
     scores = np.linspace(-0.5, 0.95, 10_000).astype(np.float32)
-    scale = of_pairs(scores, (scores > 0.5).astype(np.int8))
+    calibration = of_pairs(scores, (scores > 0.5).astype(np.int8))
     assert gallery.share(0.5) == "top 50 %"
     assert gallery.share(0.9999) == "top 0.01 %"
     assert gallery.share(1.0) == "top <0.001 %"
-    assert "Of the pairs with such a score, 100 % have the same label." in gallery.meaning(scale, 0.9)
-    assert gallery.share(scale.percentile(scale.score_at(SIMILARITIES["top 10 %"]))) == "top 10 %"
+    assert "Of the pairs with such a score, 100 % have the same label." in gallery.meaning(calibration, 0.9)
+    assert gallery.share(calibration.percentile(calibration.score_at(SIMILARITIES["top 10 %"]))) == "top 10 %"
     unlabelled = of_pairs(scores, np.full(len(scores), -1, np.int8))
     assert "label" not in gallery.meaning(unlabelled, 0.9)
 
