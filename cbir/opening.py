@@ -7,7 +7,7 @@ from pathlib import Path
 from cbir.collection import Collection
 from cbir.errors import UsageError
 from cbir.index.names import check_collection
-from cbir.models.sealed import find_model, read_sealed, seal_of
+from cbir.models.sealed import checksum_of, find_model, read_sealed
 from cbir.settings import Settings
 from cbir.stores.base import Catalog
 from cbir.stores.listing import CollectionInfo
@@ -94,7 +94,7 @@ def drop(store: StoreInput, collection: str, *, settings: Settings | None = None
 
 def _find(catalog: Catalog, collection: str | None, model: str | Path | None, create: bool) -> str | None:
     """Return the name of the collection to open, None for one that is to be made."""
-    seal = seal_of(read_sealed(find_model(str(model)))) if model is not None else None
+    seal = checksum_of(read_sealed(find_model(str(model)))) if model is not None else None
     if collection is not None:
         check_collection(collection)
         name = catalog.resolve(collection)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
 from cbir.evaluation.result_files import Report, latest
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 
 from ..accuracy.view import accuracy_section
 from ..baselines.view import search_section
@@ -81,7 +81,7 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
         for name, data in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, data)
+            write_atomically(path, data)
     except OSError as error:
         raise CbirError(f"the report cannot be written: {error.filename or folder}: {error.strerror}") from None
     return [folder / name for name in files if "/" not in name]

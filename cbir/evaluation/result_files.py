@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cbir.errors import CbirError
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 from cbir.text import redacted
 
 SCHEMA = 1
@@ -88,7 +88,7 @@ def keep(result: dict[str, Any], folder: Path, arguments: Sequence[str] | None =
     path = folder / f"{kind}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise CbirError(f"the report was not kept for the page: {path}: {error.strerror}; see CBIR_REPORTS") from None
     return path

@@ -122,7 +122,7 @@ def ingest(
             log.info("going on where the last run stopped: %s images are embedded already", f"{report.resumed:,}")
         for target in targets:
             if source.total is not None:
-                target.writer.require_room(max(0, source.total - len(target.writer.stored_ids)))
+                target.writer.require_free_space(max(0, source.total - len(target.writer.stored_ids)))
         embedding = Embedding(
             embedder,
             name,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cbir.errors import CbirError, UsageError
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import SEAL_FIELD, UNSEALED, find_model, read_sealed, seal, seal_of
+from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, read_sealed, seal
 from tests.support.golden_picture import golden_picture
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -101,17 +101,17 @@ def test_any_changed_byte_is_noticed(model_file: Path, tmp_path: Path, data: st.
 
 
 def test_a_seal_is_of_everything_but_itself() -> None:
-    head, tail = b"begin\x0a" + bytes([len(SEAL_FIELD)]) + SEAL_FIELD.encode() + b"\x12\x40", b"end"
-    sealed = seal(head + UNSEALED.encode() + tail)
+    head, tail = b"begin\x0a" + bytes([len(CHECKSUM_FIELD)]) + CHECKSUM_FIELD.encode() + b"\x12\x40", b"end"
+    sealed = seal(head + BLANK_CHECKSUM.encode() + tail)
     assert seal(sealed) == sealed
-    assert seal_of(sealed) != seal_of(seal(head + UNSEALED.encode() + b"End"))
+    assert checksum_of(sealed) != checksum_of(seal(head + BLANK_CHECKSUM.encode() + b"End"))
 
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "text": lambda data: b"<html>404</html>",
     "truncated": lambda data: data[: len(data) // 2],
-    "another seal": lambda data: data.replace(seal_of(data).encode(), b"a" * 64),
+    "another seal": lambda data: data.replace(checksum_of(data).encode(), b"a" * 64),
 }
 
 
@@ -125,7 +125,8 @@ def test_a_file_that_is_no_model_is_one_line(change: str, model_file: Path, tmp_
 
 
 def test_a_sealed_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
-    fake = b"junk\x0a" + bytes([len(SEAL_FIELD)]) + SEAL_FIELD.encode() + b"\x12\x40" + UNSEALED.encode() + b"junk"
+    field = CHECKSUM_FIELD.encode()
+    fake = b"junk\x0a" + bytes([len(field)]) + field + b"\x12\x40" + BLANK_CHECKSUM.encode() + b"junk"
     (tmp_path / "fake.onnx").write_bytes(seal(fake))
     with pytest.raises(UsageError, match="not a model that onnxruntime can load"):
         Embedder(tmp_path / "fake.onnx")

@@ -16,7 +16,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.images.decode import decode
 from cbir.models.card import CARD
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import CARD_FIELD, SEAL_FIELD, UNSEALED, find_model, seal
+from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, find_model, seal
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from tests.support.golden_picture import golden_picture
@@ -47,7 +47,7 @@ def changed(model: Path, target: Path, change: Any) -> Path:
     loaded = onnx.load(model)
     change(loaded)
     fields = {field.key: field for field in loaded.metadata_props}
-    fields[SEAL_FIELD].value = UNSEALED
+    fields[CHECKSUM_FIELD].value = BLANK_CHECKSUM
     target.write_bytes(seal(loaded.SerializeToString(deterministic=True)))
     return target
 

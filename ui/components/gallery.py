@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cbir.records import Payload, whole
+from cbir.records import Payload, without_fraction
 from cbir.results import Hit, Hits
 from cbir.search.examples import is_id
 from cbir.search.query import folded
@@ -174,6 +174,6 @@ def _tile(card: Card) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    value = whole(value)
+    value = without_fraction(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

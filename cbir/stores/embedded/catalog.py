@@ -132,7 +132,7 @@ class EmbeddedCatalog:
 
     def use(self, name: str) -> None:
         """See `Catalog.use`."""
-        open_generation(self.root, name).require_whole(layout.LOG)
+        open_generation(self.root, name).require_intact(layout.LOG)
         save(
             self.root / name / layout.POINTER, load(self.root / name / layout.POINTER, Pointer)
         )  # the newest pointer counts
