@@ -13,14 +13,15 @@ from PIL import Image
 from cbir.errors import CbirError, UsageError
 from cbir.models.embedder import Embedder
 from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, read_sealed, seal
-from tests.support.golden_picture import golden_picture
+from tests.support.examples import SampleImages
+from tests.support.golden_image import golden_image
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_the_golden_vector_of_torch_is_met_from_the_file_on(embedder: Embedder) -> None:
     golden = np.array(json.loads((GOLDEN / f"{embedder.card.name}.json").read_text()))
-    vector = embedder.embed([embedder.decode(golden_picture(), 40)])[0]
+    vector = embedder.embed([embedder.decode(golden_image(), 40)])[0]
     assert float(vector @ golden) >= 0.9999
 
 
@@ -75,12 +76,12 @@ def test_vectors_have_length_one_and_do_not_depend_on_the_batch(embedder: Embedd
     assert embedder.embed([]).shape == (0, 1280)
 
 
-def test_a_scaled_decode_means_the_same(embedder: Embedder, pictures: list[tuple[str, str | None, bytes]]) -> None:
+def test_a_scaled_decode_means_the_same(embedder: Embedder, sample_images: SampleImages) -> None:
     import io
 
     from cbir.images.decode import decode
 
-    for _, _, data in pictures[:8]:
+    for _, _, data in sample_images[:8]:
         buffer = io.BytesIO()
         decode(data).resize((3000, 3000), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=92)
         scaled = embedder.decode(buffer.getvalue(), 40)

@@ -26,6 +26,7 @@ from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect, open_store
 from tests.support.building import catalogs
+from tests.support.examples import SampleImages
 from tests.support.qdrant_server import Running, qdrant_server
 
 UPSERT = "PUT .*/points$"
@@ -43,10 +44,10 @@ def server() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def photos(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, and a file that is none."""
+def photos(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, and a file that is none."""
     root = tmp_path_factory.mktemp("ray") / "photos"
-    for number, (key, _, data) in enumerate(pictures[:PICTURES]):
+    for number, (key, _, data) in enumerate(sample_images[:PICTURES]):
         folder = root / str(number % 3)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{key}.png").write_bytes(data)

@@ -13,6 +13,7 @@ from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect_all
 from tests.support.browser import scrolls_no_way_sideways, serious, served, window
+from tests.support.examples import SampleImages
 
 pytestmark = [pytest.mark.browser, pytest.mark.pages]
 
@@ -27,7 +28,7 @@ IN_SIGHT = """nodes => nodes.findIndex(node => {
 @pytest.fixture(scope="module")
 def address(
     index: Path,
-    pictures: list[tuple[str, str | None, bytes]],
+    sample_images: SampleImages,
     model_file: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
@@ -35,7 +36,7 @@ def address(
     folder = tmp_path_factory.mktemp("explore")
     plain = folder / "plain"
     plain.mkdir()
-    for number, (_, _, data) in enumerate(pictures[:17]):
+    for number, (_, _, data) in enumerate(sample_images[:17]):
         (plain / f"{number}.png").write_bytes(data)
     stores = connect_all([f"edge:{folder / 'unlabelled'}"], Settings())
     ingest(open_source(str(plain), SourceOptions()), stores, model_file, Settings())

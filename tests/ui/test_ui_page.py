@@ -22,11 +22,11 @@ from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect_all
 from tests.support.browser import scrolls_no_way_sideways, serious, served
+from tests.support.examples import SampleImages
 from tests.support.web_server import answer, serve
 
 pytestmark = pytest.mark.browser
 
-Pictures = list[tuple[str, str | None, bytes]]
 ODD_NAME = "a_b*c $x$ :red[z] <b>bold<b>.png"
 DESK, PHONE = 1280, 390
 WIDTHS = [pytest.param(DESK, id="desk"), pytest.param(PHONE, id="phone", marks=pytest.mark.pages)]
@@ -53,11 +53,11 @@ DROP = """([zone, name, text]) => {
 }"""
 
 
-def write_shop(folder: Path, pictures: Pictures) -> Path:
+def write_shop(folder: Path, sample_images: SampleImages) -> Path:
     """A table of 80 pictures with fields of all kinds, an exact copy of the first, and one that is nearly the same."""
     folder.mkdir()
     rows = []
-    for number, (key, label, data) in enumerate(pictures[:160:2]):
+    for number, (key, label, data) in enumerate(sample_images[:160:2]):
         (folder / f"{key}.png").write_bytes(data)
         rows.append(
             {
@@ -69,7 +69,7 @@ def write_shop(folder: Path, pictures: Pictures) -> Path:
                 "colour": ("red", "green", "blue")[number % 3],
             }
         )
-    first = pictures[0][2]
+    first = sample_images[0][2]
     (folder / "copy.png").write_bytes(first)
     image = Image.open(io.BytesIO(first)).convert("RGBA")
     white = Image.new("RGB", image.size, "white")
@@ -84,15 +84,15 @@ def write_shop(folder: Path, pictures: Pictures) -> Path:
 
 @pytest.fixture(scope="module")
 def site(
-    index: Path, pictures: Pictures, model_file: Path, tmp_path_factory: pytest.TempPathFactory
+    index: Path, sample_images: SampleImages, model_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SimpleNamespace]:
     """One server with a good, a rich, an empty, a damaged, an unreachable and a growing store."""
     folder = tmp_path_factory.mktemp("site")
     grown = folder / "grown"
     grown.mkdir()
-    for number, (_, _, data) in enumerate(pictures[:4]):
+    for number, (_, _, data) in enumerate(sample_images[:4]):
         (grown / f"{number}.png").write_bytes(data)
-    (grown / ODD_NAME).write_bytes(pictures[4][2])
+    (grown / ODD_NAME).write_bytes(sample_images[4][2])
     damaged = folder / "damaged"
     shutil.copytree(index, damaged)
     log = next(damaged.glob("*/0*/log/*.log"))
@@ -104,7 +104,7 @@ def site(
         ingest(open_source(str(source), options), stores, model_file, Settings())
 
     store(grown, "growing")
-    store(write_shop(folder / "shop", pictures), "rich")
+    store(write_shop(folder / "shop", sample_images), "rich")
     (folder / ".env").write_text("CBIR_ALLOW_PRIVATE_ADDRESSES=1\n")
     stores = [
         f"edge:{index}",
@@ -250,14 +250,14 @@ def test_nothing_is_asked_at_first(page: Page) -> None:
     leave_sidebar(page)
 
 
-def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, pictures: Pictures) -> None:
-    upload(page, ("mine.png", pictures[9][2]))
+def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, sample_images: SampleImages) -> None:
+    upload(page, ("mine.png", sample_images[9][2]))
     settled(page)
     expect(page.locator(".query h2")).to_have_text("mine.png")
-    expect(heading(page, 1)).to_have_text(name_of(pictures[9]))
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[9]))
     expect(page.locator(".card .score").first).to_contain_text("1.000")
     expect(page.locator(".card .badge")).to_have_text(["exact copy"])
-    expect(page.locator(".note")).to_have_text(f"Exact copy found: {name_of(pictures[9])}")
+    expect(page.locator(".note")).to_have_text(f"Exact copy found: {name_of(sample_images[9])}")
     for stage in ("decode", "preprocess", "model", "store"):
         expect(page.locator(".times")).to_contain_text(re.compile(rf"{stage} [\d.]+ ms"))
     spent = page.locator(".times span").all_inner_texts()
@@ -272,38 +272,38 @@ def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, pictures:
     assert second not in headings(page)
 
 
-def test_several_pictures_are_dropped_and_asked_at_once(page: Page, pictures: Pictures) -> None:
+def test_several_pictures_are_dropped_and_asked_at_once(page: Page, sample_images: SampleImages) -> None:
     zone = page.get_by_test_id("stFileUploaderDropzone").element_handle()
-    page.evaluate(DROP, [zone, "dropped.png", base64.b64encode(pictures[9][2]).decode()])
+    page.evaluate(DROP, [zone, "dropped.png", base64.b64encode(sample_images[9][2]).decode()])
     expect(page.locator(".query h2")).to_have_text("dropped.png")
     settled(page)
     page.get_by_text("Add to what is asked").click()
     expect(page.get_by_role("checkbox", name="Add to what is asked")).to_be_checked()
-    upload(page, ("two.png", pictures[40][2]), ("three.png", pictures[80][2]))
+    upload(page, ("two.png", sample_images[40][2]), ("three.png", sample_images[80][2]))
     expect(page.locator(".example")).to_have_count(3)
     expect(page.locator(".query h2")).to_have_text("3 pictures")
     settled(page)
-    asked = {name_of(pictures[at]) for at in (9, 40, 80)}
+    asked = {name_of(sample_images[at]) for at in (9, 40, 80)}
     assert asked & set(headings(page)), "an average of three is near at least one of them"
     page.get_by_role("button", name="Start again").click()
     expect(page.locator(".tile")).to_have_count(10)
     expect(page.locator(".card")).to_have_count(0)
 
 
-def test_a_pasted_picture_is_asked(page: Page, pictures: Pictures) -> None:
+def test_a_pasted_picture_is_asked(page: Page, sample_images: SampleImages) -> None:
     expect(page.get_by_role("button", name="Paste", exact=True)).to_be_visible()
-    page.evaluate(PASTE, ["image.png", "image/png", base64.b64encode(pictures[20][2]).decode()])
+    page.evaluate(PASTE, ["image.png", "image/png", base64.b64encode(sample_images[20][2]).decode()])
     expect(page.locator(".query h2")).to_have_text("The pasted picture")
-    expect(heading(page, 1)).to_have_text(name_of(pictures[20]))
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[20]))
 
 
-def test_the_clipboard_is_read_at_a_click(page: Page, pictures: Pictures) -> None:
+def test_the_clipboard_is_read_at_a_click(page: Page, sample_images: SampleImages) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.bring_to_front()
-    page.evaluate(COPY, base64.b64encode(pictures[30][2]).decode())
+    page.evaluate(COPY, base64.b64encode(sample_images[30][2]).decode())
     page.get_by_role("button", name="Paste", exact=True).click()
     expect(page.locator(".query h2")).to_have_text("The pasted picture")
-    expect(heading(page, 1)).to_have_text(name_of(pictures[30]))
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[30]))
 
 
 @pytest.mark.pages
@@ -324,14 +324,14 @@ def test_a_photo_is_taken_and_asked(page: Page) -> None:
     expect(shutter).to_have_count(0)
 
 
-def test_the_picture_behind_an_address_is_asked_and_shared(page: Page, pictures: Pictures) -> None:
+def test_the_picture_behind_an_address_is_asked_and_shared(page: Page, sample_images: SampleImages) -> None:
     with serve() as web:
-        web.pages["/cats/tom.png"] = partial(answer, body=pictures[50][2])
+        web.pages["/cats/tom.png"] = partial(answer, body=sample_images[50][2])
         box = page.get_by_role("textbox", name="Address of a picture")
         box.fill(f"{web.url}/cats/tom.png")
         box.press("Enter")
         expect(page.locator(".query h2")).to_have_text("tom.png")
-        expect(heading(page, 1)).to_have_text(name_of(pictures[50]))
+        expect(heading(page, 1)).to_have_text(name_of(sample_images[50]))
         expect(page).to_have_url(re.compile("tom.png"))
         box.fill(f"{web.url}/none.png")
         box.press("Enter")
@@ -350,8 +350,8 @@ def test_examples_and_other_examples_can_be_asked(page: Page) -> None:
     assert "?like=" in page.url
 
 
-def test_a_part_of_a_picture_is_asked(page: Page, pictures: Pictures) -> None:
-    upload(page, ("mine.png", pictures[9][2]))
+def test_a_part_of_a_picture_is_asked(page: Page, sample_images: SampleImages) -> None:
+    upload(page, ("mine.png", sample_images[9][2]))
     settled(page)
     whole = page.locator(".example img").get_attribute("src")
     page.get_by_role("button", name="Search by a part of mine.png").click()
@@ -378,7 +378,7 @@ def test_a_part_of_a_picture_is_asked(page: Page, pictures: Pictures) -> None:
     assert box.get_attribute("aria-label") != before, "the keys move the box"
     page.get_by_role("dialog").get_by_role("button", name="The whole picture").click()
     expect(page.locator(".query p").first).to_have_text("Your picture")
-    expect(heading(page, 1)).to_have_text(name_of(pictures[9]))
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[9]))
 
 
 def test_hits_become_good_and_bad_examples(page: Page) -> None:
@@ -400,7 +400,7 @@ def test_hits_become_good_and_bad_examples(page: Page) -> None:
     becomes(page, plain.__eq__)
 
 
-def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, pictures: Pictures) -> None:
+def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, sample_images: SampleImages) -> None:
     upload(page, ("a_b*c.jpg", b"this is no picture"))
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("a_b*c.jpg cannot be used: not an image of a known format.")
@@ -410,7 +410,7 @@ def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, pictures: Pictur
     Image.new("1", (10_000, 10_000)).save(bomb, "PNG")
     upload(page, ("bomb.png", bomb.getvalue()))
     expect(alert).to_contain_text("bomb.png cannot be used: too large: 10000 x 10000 is 100 megapixels")
-    upload(page, ("mine.png", pictures[3][2]))
+    upload(page, ("mine.png", sample_images[3][2]))
     settled(page)
     expect(alert).to_have_count(0)
 
@@ -461,8 +461,8 @@ def test_filters_say_how_many_there_are_and_leave_only_those(shop: Page) -> None
     settled(shop)
 
 
-def test_a_threshold_cuts_by_score_and_by_share(shop: Page, pictures: Pictures) -> None:
-    upload(shop, ("first.png", pictures[0][2]))
+def test_a_threshold_cuts_by_score_and_by_share(shop: Page, sample_images: SampleImages) -> None:
+    upload(shop, ("first.png", sample_images[0][2]))
     settled(shop)
     every = scores(shop)
     assert every == sorted(every, reverse=True)
@@ -500,8 +500,8 @@ def test_variety_and_groups_change_what_is_shown(shop: Page) -> None:
     assert shop.locator(".card").count() <= 18
 
 
-def test_near_duplicates_are_folded_on_demand(shop: Page, pictures: Pictures) -> None:
-    upload(shop, ("first.png", pictures[0][2]))
+def test_near_duplicates_are_folded_on_demand(shop: Page, sample_images: SampleImages) -> None:
+    upload(shop, ("first.png", sample_images[0][2]))
     settled(shop)
     assert set(headings(shop)[:3]) == {"Picture 0", "The copy", "The nearly"}
     expect(shop.locator(".card .badge")).to_have_count(2)
@@ -515,8 +515,8 @@ def test_near_duplicates_are_folded_on_demand(shop: Page, pictures: Pictures) ->
     shop.keyboard.press("Escape")
 
 
-def test_hits_are_taken_along_as_a_table(desk: Page, pictures: Pictures) -> None:
-    upload(desk, ("mine.png", pictures[9][2]))
+def test_hits_are_taken_along_as_a_table(desk: Page, sample_images: SampleImages) -> None:
+    upload(desk, ("mine.png", sample_images[9][2]))
     settled(desk)
     with desk.expect_download() as download:
         desk.get_by_role("button", name="CSV").click()
@@ -531,9 +531,9 @@ def test_hits_are_taken_along_as_a_table(desk: Page, pictures: Pictures) -> None
 
 @pytest.mark.pages
 def test_a_search_is_shared_by_its_address_and_gone_back_to(
-    page: Page, browser: Browser, site: SimpleNamespace, pictures: Pictures
+    page: Page, browser: Browser, site: SimpleNamespace, sample_images: SampleImages
 ) -> None:
-    upload(page, ("mine.png", pictures[9][2]))
+    upload(page, ("mine.png", sample_images[9][2]))
     settled(page)
     page.locator(".card").nth(1).get_by_role("button", name=re.compile("^Not like")).click()
     expect(page.locator(".example.unlike")).to_have_count(1)
@@ -567,8 +567,8 @@ def test_a_search_is_shared_by_its_address_and_gone_back_to(
 # Trust
 
 
-def test_it_is_said_how_the_store_searched(desk: Page, pictures: Pictures) -> None:
-    count = len(pictures)
+def test_it_is_said_how_the_store_searched(desk: Page, sample_images: SampleImages) -> None:
+    count = len(sample_images)
     desk.locator(".tile").nth(2).click()
     settled(desk)
     in_edge = headings(desk)
@@ -621,21 +621,21 @@ def test_a_store_that_fails_does_not_break_the_page(
 
 
 def test_a_new_generation_is_served_without_a_restart_and_odd_names_literally(
-    desk: Page, site: SimpleNamespace, pictures: Pictures
+    desk: Page, site: SimpleNamespace, sample_images: SampleImages
 ) -> None:
     choose(desk, "Store", "Qdrant Edge · growing")
     expect(desk.locator(".tile")).to_have_count(5)
-    upload(desk, ("odd.png", pictures[4][2]))
+    upload(desk, ("odd.png", sample_images[4][2]))
     expect(desk.locator(".card")).to_have_count(5)
     expect(heading(desk, 1)).to_have_text(ODD_NAME)
     desk.locator(".card").first.get_by_text("More like this").click()
     expect(desk.locator(".query h2")).to_have_text(ODD_NAME)
 
-    (site.grown / "new.png").write_bytes(pictures[50][2])
+    (site.grown / "new.png").write_bytes(sample_images[50][2])
     site.grow()
     desk.locator(".card").first.get_by_text("More like this").click()
     expect(desk.locator(".facts")).to_contain_text("000002")
-    upload(desk, ("new.png", pictures[50][2]))
+    upload(desk, ("new.png", sample_images[50][2]))
     expect(desk.locator(".card .heading").first).to_have_text("new.png")
     (views,) = site.folder.glob("growing/*/views")
     assert len(list(views.glob("*.lock"))) == 1, "the old generation is still open"

@@ -30,9 +30,9 @@ from cbir.search.score_calibration import of_pairs
 from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
 from cbir.stores.registry import connect
+from tests.support.examples import SampleImages
 from tests.support.web_server import answer, serve
 
-Pictures = list[tuple[str, str | None, bytes]]
 ID, OTHER = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", "00000000-0000-5000-8000-000000000000"
 
 
@@ -173,27 +173,27 @@ def collection(index: Path) -> Iterator[Collection]:
 
 
 def test_images_that_cannot_be_used_are_named_and_the_others_searched(
-    session: dict[str, object], pictures: Pictures, collection: Collection
+    session: dict[str, object], sample_images: SampleImages, collection: Collection
 ) -> None:
     files = [
-        ("a.png", pictures[0][2]),
+        ("a.png", sample_images[0][2]),
         ("b.png", b"no"),
         ("c.png", bytes(images.MAX_BYTES + 1)),
-        ("d.png", pictures[1][2]),
+        ("d.png", sample_images[1][2]),
     ]
     images.upload(files, collection)
     first, second = state.current().like
-    assert images.uploaded(first.ref, collection).data == pictures[0][2]
+    assert images.uploaded(first.ref, collection).data == sample_images[0][2]
     assert images.uploaded(second.ref, collection).name == "d.png"
     assert state.problems() == [
         "b.png cannot be used: not an image of a known format.",
         "c.png cannot be used: larger than 10 MB.",
     ]
     session["adding"] = True
-    images.upload([("e.png", pictures[2][2])], collection)
+    images.upload([("e.png", sample_images[2][2])], collection)
     assert (state.current().like[:2], len(state.current().like)) == ((first, second), 3)
     assert state.problems() == []
-    images.upload([(f"{number}.png", data) for number, (_, _, data) in enumerate(pictures[:11])], collection)
+    images.upload([(f"{number}.png", data) for number, (_, _, data) in enumerate(sample_images[:11])], collection)
     assert len(state.current().like) == state.MAX_EXAMPLES
     assert state.problems() == ["Only the last 10 pictures are asked with."]
 
@@ -204,11 +204,11 @@ def test_an_image_that_had_to_make_room_is_said_to_be_gone(collection: Collectio
 
 
 def test_a_url_is_fetched_once_within_limits(
-    session: dict[str, object], pictures: Pictures, collection: Collection, index: Path
+    session: dict[str, object], sample_images: SampleImages, collection: Collection, index: Path
 ) -> None:
     public = Collection([connect(f"edge:{index}", Settings())], "photos-efficientnet_lite0", Settings())
     with serve() as site:
-        site.pages["/cats/tom.png"] = partial(answer, body=pictures[0][2])
+        site.pages["/cats/tom.png"] = partial(answer, body=sample_images[0][2])
         site.pages["/text"] = partial(answer, body=b"text")
         site.pages["/large"] = partial(answer, body=bytes(images.MAX_BYTES + 1))
         with pytest.raises(ImageError, match="cannot be used: .*private") as refused:
@@ -299,7 +299,7 @@ def test_a_score_is_told_as_a_share_of_the_pairs() -> None:
 
 
 def test_an_upload_is_decoded_once_for_its_vector_thumbnail_and_preview(
-    session: dict[str, object], pictures: Pictures, collection: Collection, monkeypatch: pytest.MonkeyPatch
+    session: dict[str, object], sample_images: SampleImages, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[bytes] = []
 
@@ -309,7 +309,7 @@ def test_an_upload_is_decoded_once_for_its_vector_thumbnail_and_preview(
 
     real = images.decode
     monkeypatch.setattr(images, "decode", decode)
-    data = pictures[20][2]  # no other test uploads it
+    data = sample_images[20][2]  # no other test uploads it
     images.upload([("a.png", data)], collection)
     chosen = Chosen(collection, collection.info)
     for _ in range(2):

@@ -35,10 +35,10 @@ from cbir.stores.display import display_names
 from cbir.stores.embedded import catalog
 from cbir.stores.embedded.reader import EmbeddedStore
 from tests.support.browser import free_port
+from tests.support.examples import SampleImages
 from tests.support.running import Program, runner
 
 ID = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"
-Pictures = list[tuple[str, str | None, bytes]]
 
 
 @pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
@@ -62,9 +62,9 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 @pytest.fixture
-def picture(pictures: Pictures, tmp_path: Path) -> Path:
+def picture(sample_images: SampleImages, tmp_path: Path) -> Path:
     path = tmp_path / "query.png"
-    path.write_bytes(pictures[5][2])
+    path.write_bytes(sample_images[5][2])
     return path
 
 
@@ -73,8 +73,8 @@ def key_of(picture: tuple[str, str | None, bytes]) -> str:
     return f"{str(label).replace(' & ', '-')}/{key}.png"
 
 
-def test_an_image_finds_itself_first(photos: Collection, pictures: Pictures) -> None:
-    for picture in pictures[::60]:
+def test_an_image_finds_itself_first(photos: Collection, sample_images: SampleImages) -> None:
+    for picture in sample_images[::60]:
         hits = photos.search(picture[2], limit=5)
         assert hits[0].key == key_of(picture)
         assert hits[0].score == pytest.approx(1, abs=1e-3)
@@ -104,8 +104,8 @@ def test_hits_come_in_groups_without_the_example(photos: Collection) -> None:
     assert best == sorted(best, reverse=True)
 
 
-def test_a_part_of_an_image_is_embedded_as_that_part_alone(photos: Collection, pictures: Pictures) -> None:
-    data = pictures[9][2]
+def test_a_part_of_an_image_is_embedded_as_that_part_alone(photos: Collection, sample_images: SampleImages) -> None:
+    data = sample_images[9][2]
     image = decode(data)
     crop = Crop(10, 20, 60, 90)
     width, height = image.size
@@ -121,19 +121,19 @@ def test_a_crop_is_a_part_of_the_picture(box: tuple[int, int, int, int]) -> None
         Crop(*box)
 
 
-def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collection, pictures: Pictures) -> None:
-    data = pictures[5][2]
+def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collection, sample_images: SampleImages) -> None:
+    data = sample_images[5][2]
     vector, sha256 = photos.embed(data), hashlib.sha256(data).hexdigest()
     example = ReadyExample("like", Example("a"), "a.png", "", None, None, vector, sha256)
     for hits in (Hits(), photos.search(vector, limit=3)):
-        assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(pictures[5])]
+        assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(sample_images[5])]
     assert exact_copies(photos, replace(example, sha256="0" * 64), Hits()) == []
 
 
-def test_too_many_pixels_are_refused(index: Path, pictures: Pictures) -> None:
+def test_too_many_pixels_are_refused(index: Path, sample_images: SampleImages) -> None:
     settings = Settings(max_image_megapixels=0.01)
     with cbir.open(f"edge:{index}", settings=settings) as small, pytest.raises(ImageError, match="too large"):
-        small.embed(pictures[0][2])
+        small.embed(sample_images[0][2])
 
 
 def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
@@ -178,19 +178,21 @@ def test_another_model_than_the_collections_is_refused(index: Path) -> None:
 
 
 def test_the_table_names_hits_and_where_they_are_from(
-    run: Program, picture: Path, pictures: Pictures, index: Path
+    run: Program, picture: Path, sample_images: SampleImages, index: Path
 ) -> None:
     code, out, err = run(picture, "--store", f"edge:{index}", "-k", 3)
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0].split() == ["rank", "score", "key", "label"]
-    assert lines[1].split()[:3] == ["1", "1.0000", key_of(pictures[5])]
+    assert lines[1].split()[:3] == ["1", "1.0000", key_of(sample_images[5])]
     assert "photos-efficientnet_lite0 in edge:" in lines[4]
     assert "(scan, " in lines[4]
     assert len(lines) == 5
 
 
-def test_json_is_all_there_is_on_standard_output(run: Program, picture: Path, pictures: Pictures, index: Path) -> None:
+def test_json_is_all_there_is_on_standard_output(
+    run: Program, picture: Path, sample_images: SampleImages, index: Path
+) -> None:
     code, out, _ = run(picture, "--store", f"faiss:{index}/faiss", "-k", 2, "--json")
     found = json.loads(out)
     assert code == 0
@@ -200,7 +202,7 @@ def test_json_is_all_there_is_on_standard_output(run: Program, picture: Path, pi
     assert set(found["milliseconds"]) == {"decode", "preprocess", "model", "store"}
     first, second = found["hits"]
     assert set(first) == {"rank", "score", "id", "key", "label", "payload"}
-    assert (first["rank"], first["key"]) == (1, key_of(pictures[5]))
+    assert (first["rank"], first["key"]) == (1, key_of(sample_images[5]))
     assert second["score"] <= first["score"]
 
 
