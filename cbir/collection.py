@@ -137,7 +137,7 @@ class Collection(CollectionReader):
         opened = source if isinstance(source, Source) else open_source(os.fspath(source), options)
         if not opened.complete:
             raise UsageError("`sync` needs the whole source. Remove the options that keep only a part of it.")
-        return self.add(opened, dataset=dataset, policy=replace(policy, remove_gone=True), progress=progress)
+        return self.add(opened, dataset=dataset, policy=replace(policy, remove_missing=True), progress=progress)
 
     def update(
         self,

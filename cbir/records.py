@@ -92,7 +92,7 @@ class Failure:
         reason: Why.
         version: The item's version when it was tried, "" if it has none.
         sha256: Of its bytes, "" if they could not be read.
-        at: When (ISO 8601, UTC); "" for one of this run.
+        failed_at: When (ISO 8601, UTC); "" for one of this run.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Failure:
     reason: str
     version: str = ""
     sha256: str = ""
-    at: str = ""
+    failed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Tree:
 
 def refuse_columns(options: SourceOptions, what: str) -> None:
     """Raise `UsageError` if an option is given that only a source with columns, splits or URLs has a use for."""
-    names = ("label", "key", "split", "payload", "where", "allow_private_addresses", "streaming")
+    names = ("label", "key", "split", "payload", "filter", "allow_private_addresses", "streaming")
     refuse(options, names, f"{what}, where an image's class is its parent folder")
 
 

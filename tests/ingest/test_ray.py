@@ -218,7 +218,7 @@ def test_what_ray_cannot_do_is_refused_in_one_line(photos: Path, model_file: Pat
     refused("edge:./index is one process's files", store="edge:./index")
     refused("standard input", source="-")
     refused("--shard", shard=(1, 2))
-    refused("sync", policy=Policy(remove_gone=True))
+    refused("sync", policy=Policy(remove_missing=True))
     refused("copies", policy=Policy(skip_duplicates=True))
     refused("copies", policy=Policy(near_duplicates=3))
     if find_spec("ray") is None:

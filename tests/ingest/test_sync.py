@@ -30,7 +30,7 @@ from tests.ingest.test_ingest import COMMAND, run
 from tests.support.building import catalogs, points_of, unit_vectors
 from tests.support.examples import SampleImages
 
-SYNC = Policy(remove_gone=True)
+SYNC = Policy(remove_missing=True)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_was_removed_can_come_back_and_without_sync_nothing_is_removed(phot
     kept = path.read_bytes()
     path.unlink()
     added = sync(photos, model_file, Policy())
-    assert (added.gone, added.removed, len(keys(photos))) == (1, 0, 12)
+    assert (added.missing, added.removed, len(keys(photos))) == (1, 0, 12)
     assert sync(photos, model_file).removed == 1
     assert keys(photos) == names(photos)
     path.write_bytes(kept)
