@@ -10,9 +10,9 @@ from cbir.index.names import check_collection
 from cbir.models.sealed import checksum_of, find_model, read_sealed
 from cbir.settings import Settings
 from cbir.stores.base import Catalog
+from cbir.stores.checks import no_collection
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import StoreInput, connect, connect_all
-from cbir.text import redacted
 
 
 def open(
@@ -114,8 +114,4 @@ def _find(catalog: Catalog, collection: str | None, model: str | Path | None, cr
             return name
     if create:
         return None
-    with_model = f" made with {model}" if model is not None and names else ""
-    raise UsageError(
-        f"No collection{with_model} found at {catalog.place}. Create one with: cbir-ingest SOURCE --store"
-        f" {redacted(catalog.urls[0])}, or cbir.open(..., create=True)"
-    )
+    raise no_collection(catalog, model if names else None)

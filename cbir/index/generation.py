@@ -105,6 +105,12 @@ class Generation:
     folder: Path
     manifest: Manifest
 
+    @property
+    def plan(self) -> Plan:
+        """What a collection with the same content would be planned as, under the name of this one's folder."""
+        manifest = self.manifest
+        return Plan(self.folder.parent.name, manifest.dataset, manifest.source, manifest.model, None)
+
     def damage(
         self, part: str = "", *, hashed: bool = True, advance: Callable[[int], None] | None = None
     ) -> list[Damage]:
