@@ -16,7 +16,7 @@ from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
 from cbir.pipeline.writers import Target
 from cbir.progress import Progress, silent
 from cbir.reading import CollectionReader, FilterInput
-from cbir.records import IDENTITY, Payload, plain
+from cbir.records import IDENTITY, Payload, to_plain
 from cbir.search.fields import checked_filter
 from cbir.sources.base import ALL_IMAGES, Source, SourceOptions
 from cbir.sources.memory import open_images
@@ -137,7 +137,7 @@ class Collection(CollectionReader):
         opened = source if isinstance(source, Source) else open_source(os.fspath(source), options)
         if not opened.complete:
             raise UsageError("`sync` needs the whole source. Remove the options that keep only a part of it.")
-        return self.add(opened, dataset=dataset, policy=replace(policy, remove_gone=True), progress=progress)
+        return self.add(opened, dataset=dataset, policy=replace(policy, remove_missing=True), progress=progress)
 
     def update(
         self,
@@ -165,7 +165,7 @@ class Collection(CollectionReader):
             UsageError: Neither ids nor a filter were given, or the field says which image it is.
             CbirError: A store failed, or is being filled; what was there is still served.
         """
-        values: Payload = plain(changes)
+        values: Payload = to_plain(changes)
         if not values:
             raise UsageError("say what to change: give the fields and their values")
         for name in IDENTITY:

@@ -7,12 +7,12 @@ from pathlib import Path
 from cbir.collection import Collection
 from cbir.errors import UsageError
 from cbir.index.names import check_collection
-from cbir.models.sealed import find_model, read_sealed, seal_of
+from cbir.models.sealed import checksum_of, find_model, read_sealed
 from cbir.settings import Settings
 from cbir.stores.base import Catalog
+from cbir.stores.checks import no_collection
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import StoreInput, connect, connect_all
-from cbir.text import redacted
 
 
 def open(
@@ -94,7 +94,7 @@ def drop(store: StoreInput, collection: str, *, settings: Settings | None = None
 
 def _find(catalog: Catalog, collection: str | None, model: str | Path | None, create: bool) -> str | None:
     """Return the name of the collection to open, None for one that is to be made."""
-    seal = seal_of(read_sealed(find_model(str(model)))) if model is not None else None
+    seal = checksum_of(read_sealed(find_model(str(model)))) if model is not None else None
     if collection is not None:
         check_collection(collection)
         name = catalog.resolve(collection)
@@ -114,8 +114,4 @@ def _find(catalog: Catalog, collection: str | None, model: str | Path | None, cr
             return name
     if create:
         return None
-    with_model = f" made with {model}" if model is not None and names else ""
-    raise UsageError(
-        f"No collection{with_model} found at {catalog.place}. Create one with: cbir-ingest SOURCE --store"
-        f" {redacted(catalog.urls[0])}, or cbir.open(..., create=True)"
-    )
+    raise no_collection(catalog, model if names else None)

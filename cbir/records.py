@@ -92,7 +92,7 @@ class Failure:
         reason: Why.
         version: The item's version when it was tried, "" if it has none.
         sha256: Of its bytes, "" if they could not be read.
-        at: When (ISO 8601, UTC); "" for one of this run.
+        failed_at: When (ISO 8601, UTC); "" for one of this run.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Failure:
     reason: str
     version: str = ""
     sha256: str = ""
-    at: str = ""
+    failed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Hit(Entry):
 
 def point_id(dataset: str, key: str) -> str:
     """Return the id of an image in every store: UUIDv5 of data set and key, so that a second run upserts."""
-    return str(uuid.uuid5(_NAMESPACE, f"{plain(dataset)}\n{plain(key)}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{to_plain(dataset)}\n{to_plain(key)}"))
 
 
 def id_bytes(point_id: str) -> bytes:
@@ -122,13 +122,13 @@ def id_bytes(point_id: str) -> bytes:
 
 def full_payload(item: Item, sha256: str) -> dict[str, Any]:
     """Return the payload to store for `item`: plain JSON values that every store accepts."""
-    payload: dict[str, Any] = {"key": plain(item.key), "label": plain(item.label), "sha256": sha256}
+    payload: dict[str, Any] = {"key": to_plain(item.key), "label": to_plain(item.label), "sha256": sha256}
     for name, value in (item.payload or {}).items():
-        payload[f"{name}_" if name in RESERVED else name] = plain(value)
+        payload[f"{name}_" if name in RESERVED else name] = to_plain(value)
     return payload
 
 
-def changed(point: Point, changes: Payload) -> Point:
+def with_changes(point: Point, changes: Payload) -> Point:
     """Return the point with payload fields set, those that are None removed.
 
     Its version goes on saying what its source had, if need be by the digest of that, so that the source does not undo
@@ -140,7 +140,7 @@ def changed(point: Point, changes: Payload) -> Point:
     return replace(point, payload=payload, version=point.version or point.digest, digest=digest(payload))
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return `value` as plain JSON: no NaN (None instead), lone surrogates or numbers over 64 bits; dates as text."""
     if value is None or isinstance(value, bool):
         return value
@@ -151,15 +151,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist())
+        return to_plain(value.tolist())
     if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
+        return {str(name): to_plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return value.isoformat() if hasattr(value, "isoformat") else plain(str(value))
+        return [to_plain(inner) for inner in value]
+    return value.isoformat() if hasattr(value, "isoformat") else to_plain(str(value))
 
 
-def whole(value: Any) -> Any:
+def without_fraction(value: Any) -> Any:
     """Return a number without a fraction as an integer, and anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

@@ -102,8 +102,8 @@ class Settings(BaseSettings):
 
 
 def split_stores(text: str) -> tuple[str, ...]:
-    """Return the store URLs of a list with commas; a FAISS factory string has some of its own."""
-    return tuple(part.strip() for part in re.split(r",(?=\s*(?:edge|faiss|https?):)", text) if part.strip())
+    """Return the store URLs of a list with commas. A comma that no scheme follows is part of a FAISS factory string."""
+    return tuple(part.strip() for part in re.split(r",(?=\s*[a-z]{2,}:)", text) if part.strip())
 
 
 def _named(field: str) -> str:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cbir import terminal
 from cbir.errors import UsageError
 from cbir.images.decode import decode
-from cbir.images.preprocessing import Crop, InputRule
+from cbir.images.preprocessing import CropMode, InputRule
 from cbir.records import Vector
 
 from .weights import RANDOM_SEED, State, Weights, find_weights, load_by_name, load_in_order
@@ -24,7 +24,7 @@ from .zoo import Backbone, Figures, InputChoice
 MAX_SIZE = 1024
 _BATCH = 16
 
-_CROPS: dict[str, Crop] = {"center": "center", "border": "pad", "squash": "squash"}
+_CROPS: dict[str, CropMode] = {"center": "center", "border": "pad", "squash": "squash"}
 _TIMM_CROPS = {ours: theirs for theirs, ours in _CROPS.items()}
 
 _CLASSIFIERS = ("head.weight", "head.fc.weight", "fc.weight", "classifier.weight")

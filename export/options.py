@@ -53,12 +53,12 @@ def needs_export() -> Iterator[None]:
 
 def input_choice(crop: str | None, size: int | None) -> "InputChoice":
     """Return the chosen crop and size, the crop checked."""
-    from cbir.images.preprocessing import Crop
+    from cbir.images.preprocessing import CropMode
 
     from .zoo import InputChoice
 
     if crop is not None:
-        _check("crop", crop, get_args(Crop))
+        _check("crop", crop, get_args(CropMode))
     return InputChoice(crop, size)  # type: ignore[arg-type]
 
 

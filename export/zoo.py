@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from cbir.errors import UsageError
-from cbir.images.preprocessing import Crop
+from cbir.images.preprocessing import CropMode
 
 TIMM_PREFIX = "timm:"
 
@@ -49,7 +49,7 @@ class Figures:
 class InputChoice:
     """What a user may choose of the input rule; None keeps what the backbone was published with."""
 
-    crop: Crop | None = None
+    crop: CropMode | None = None
     size: int | None = None
 
 

@@ -51,10 +51,11 @@ def add(
         list[str] | None,
         typer.Option(help="Column to keep beside the vector; may be given several times. (default: all)"),
     ] = None,
-    where: Annotated[
+    filter: Annotated[
         str | None,
-        typer.Option(metavar="CONDITIONS", help="Keep the rows for which e.g. 'year>2015 and color=red' holds."),
+        typer.Option("--filter", metavar="CONDITIONS", help="Keep the rows that match 'year>2015 and color=red'."),
     ] = None,
+    where: Annotated[str | None, typer.Option(hidden=True)] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Keep the I-th of N shares, for N processes side by side.")
     ] = None,
@@ -126,7 +127,7 @@ def add(
         top_classes,
         limit,
         payload=tuple(payload) if payload else None,
-        where=where,
+        filter=filter or where,
         shard=parse_shard(shard) if shard else None,
         allow_private_addresses=allow_private_addresses,
         streaming=streaming,
@@ -251,7 +252,7 @@ def failures(
         sys.stdout.write(json.dumps([asdict(failure) for failure in found.values()]) + "\n")
         return
     for failure in found.values():
-        typer.echo(f"{printable(failure.key)}: {printable(failure.reason)} ({failure.at})")
+        typer.echo(f"{printable(failure.key)}: {printable(failure.reason)} ({failure.failed_at})")
     typer.echo(f"{len(found):,} failed", err=True)
 
 

@@ -157,7 +157,7 @@ def _check(catalogs: Sequence[Catalog], source: str, options: SourceOptions, pol
         raise UsageError("--runner ray needs a source that every node can read, which standard input is not")
     if options.shard:
         raise UsageError("--runner ray divides the source itself; leave out --shard")
-    if policy.remove_gone:
+    if policy.remove_missing:
         raise UsageError("sync does not run on Ray; add with --runner ray, and then sync without it")
     if policy.skip_duplicates or policy.near_duplicates is not None:
         raise UsageError("with --runner ray copies are not left out; `cbir-ingest duplicates` names them afterwards")

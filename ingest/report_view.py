@@ -43,9 +43,9 @@ def show(report: IngestReport, notes: Sequence[str]) -> None:
         console.print(note, markup=False)
     if report.remembered:
         console.print("--retry-failed tries again what failed before")
-    if report.gone > report.removed:
+    if report.missing > report.removed:
         console.print(
-            f"{report.gone - report.removed:,} stored images are not in the source any more, and are still found;"
+            f"{report.missing - report.removed:,} stored images are not in the source any more, and are still found;"
             " `cbir-ingest sync` removes such"
         )
     if report.interrupted:

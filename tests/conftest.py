@@ -15,7 +15,7 @@ from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect_all
-from tests.support.examples import make_example_folder
+from tests.support.examples import SampleImages, make_example_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -57,17 +57,17 @@ def embedder(model_file: Path) -> Embedder:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[tuple[str, str | None, bytes]]:
+def sample_images() -> SampleImages:
     """(key, label, PNG bytes) of pictures of the sample, spread over its categories."""
     items = list(open_source("sample://openmoji", SourceOptions()).items)
     return [(item.key, item.label, item.read()) for item in items[:: len(items) // PICTURES]]
 
 
 @pytest.fixture(scope="session")
-def photo_folder(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photo_folder(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder tree of these pictures: category/key.png."""
     root = tmp_path_factory.mktemp("pictures") / "photos"
-    for key, label, data in pictures:
+    for key, label, data in sample_images:
         folder = root / str(label).replace(" & ", "-")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{key}.png").write_bytes(data)
@@ -85,12 +85,10 @@ def index(photo_folder: Path, model_file: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def example_folder(
-    pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+def example_folder(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the documented examples (see `tests.support.examples`); tests work on copies."""
     root = tmp_path_factory.mktemp("examples")
-    make_example_folder(root, pictures)
+    make_example_folder(root, sample_images)
     with cbir.open(root / "index") as photos:
         photos.embedder  # noqa: B018  all that is opened while it lives shares it
         yield root

@@ -12,7 +12,7 @@ from typing import Any
 
 from cbir.errors import CbirError
 from cbir.evaluation.result_files import keep, machine
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 from cbir.settings import Settings
 
 from .options import STDOUT, json_target
@@ -76,7 +76,7 @@ def write_json(target: str, result: dict[str, Any]) -> None:
         return
     path = Path(json_target(target) or "").resolve()
     try:
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())
     except OSError as error:
         raise CbirError(f"cannot write {target}: {error.strerror}") from None
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from cbir.errors import CbirError, UsageError
 from cbir.evaluation.result_files import keep, machine
 from cbir.evaluation.sections import Section
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 from cbir.models.card import ModelRef
 from cbir.settings import Settings
 
@@ -197,7 +197,7 @@ def write_json(target: str, content: dict[str, Any]) -> None:
         sys.stdout.write(text)
         return
     try:
-        write_whole(Path(json_target(target) or "").resolve(), text.encode())
+        write_atomically(Path(json_target(target) or "").resolve(), text.encode())
     except OSError as error:
         raise CbirError(f"Cannot write {target}: {error.strerror}.") from None
 

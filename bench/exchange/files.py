@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
-from cbir.index.files import files_below, sync, write_whole
+from cbir.index.files import files_below, sync, write_atomically
 from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.text import one_line
@@ -104,7 +104,7 @@ def _write_readme(folder: Path, workload: Workload, truth: Neighbours, formats: 
     path = folder / "README.md"
     with _saying(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, filled.encode())
+        write_atomically(path, filled.encode())
     return path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
 from cbir.evaluation.result_files import Report, latest
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 
 from ..registry import SUBJECTS
 from .render import as_html, as_markdown
@@ -51,7 +51,7 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
         for name, data in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, data)
+            write_atomically(path, data)
     except OSError as error:
         raise CbirError(f"Cannot write the report: {error.filename or folder}: {error.strerror}.") from None
     return [folder / name for name in files if "/" not in name]

@@ -24,7 +24,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationEr
 
 from cbir.errors import CbirError
 from cbir.evaluation.sections import Section
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 from cbir.text import redacted
 
 SCHEMA = 2
@@ -94,7 +94,7 @@ def keep(
     path = folder / f"{kind}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise CbirError(f"the report was not kept for the page: {path}: {error.strerror}; see CBIR_REPORTS") from None
     return path

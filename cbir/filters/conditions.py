@@ -46,7 +46,7 @@ class Match:
 
     def accepts(self, value: Value) -> bool:
         """Return True if a field with this one value holds to the condition, but for `negated`."""
-        return any(same(value, wanted) for wanted in self.values)
+        return any(equal_values(value, wanted) for wanted in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def kind_of(value: Value) -> FieldKind:
     return FieldKind.NUMBER if isinstance(value, int | float) else FieldKind.TEXT
 
 
-def offered(kinds: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
+def filterable_fields(kinds: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
     """Return the fields that a visitor may filter by, `label` first, then by name: no identities, no odd names."""
     names = [name for name in kinds if name not in IDENTITY and '"' not in name]
     return {name: kinds[name] for name in sorted(names, key=lambda name: (name != "label", name))}
@@ -109,7 +109,7 @@ def _holds(values: list[Any], condition: Match | Range) -> bool:
     return found is not (isinstance(condition, Match) and condition.negated)
 
 
-def same(value: Value, wanted: Value) -> bool:
+def equal_values(value: Value, wanted: Value) -> bool:
     """Return True if two values are equal; a truth value equals no number."""
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted

@@ -59,7 +59,7 @@ class PayloadTable:
         counted = self.mask(where)[column.positions] & (column.codes >= 0)
         once = np.unique(column.codes[counted] * np.int64(self.count) + column.positions[counted]) // self.count
         codes, counts = np.unique(once, return_counts=True)
-        return in_order(zip((column.values[code] for code in codes.tolist()), counts.tolist(), strict=True))
+        return sorted_counts(zip((column.values[code] for code in codes.tolist()), counts.tolist(), strict=True))
 
     def kinds(self) -> dict[str, FieldKind]:
         """Return what each field holds that has a plain value, "text" where values are of several kinds."""
@@ -105,6 +105,6 @@ def _column(positions: list[int], values: list[Any]) -> Column:
     return Column(distinct, np.array(positions, np.int32), np.array(codes, np.int32))
 
 
-def in_order(counts: Iterable[tuple[Value, int]]) -> list[tuple[Value, int]]:
+def sorted_counts(counts: Iterable[tuple[Value, int]]) -> list[tuple[Value, int]]:
     """Return facet counts in their order: by count downwards, then by value as text."""
     return sorted(counts, key=lambda one: (-one[1], str(one[0])))

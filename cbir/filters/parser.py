@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cbir.errors import UsageError
-from cbir.filters.conditions import BOUNDS, Filter, Match, Range, Value, same
-from cbir.records import plain
+from cbir.filters.conditions import BOUNDS, Filter, Match, Range, Value, equal_values
+from cbir.records import to_plain
 
 _SIGNS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 """The bound of a range that each sign sets."""
@@ -42,22 +42,22 @@ class Condition:
         A missing value equals only the empty text, and is neither less nor more than anything. Numbers are compared
         as numbers, everything else as text; `<` and the like with a number take text that is a number for one.
         """
-        found = plain(row.get(self.column))
+        found = to_plain(row.get(self.column))
         if isinstance(found, list | dict):
             found = str(found)
         if self.operator not in _SIGNS:
-            equal = any(same(found, wanted) for wanted in meanings(self.value))
+            equal = any(equal_values(found, wanted) for wanted in possible_values(self.value))
             return equal is (self.operator == "=")
         if found is None or found == "":
             return False
-        compare, wanted = BOUNDS[_SIGNS[self.operator]], number(self.value)
+        compare, wanted = BOUNDS[_SIGNS[self.operator]], as_number(self.value)
         if wanted is None:
             return compare(str(found), self.value)
-        parsed = number(found)
+        parsed = as_number(found)
         return parsed is not None and compare(parsed, wanted)
 
 
-def parse_where(text: str, what: str = "--where") -> tuple[Condition, ...]:
+def parse_conditions(text: str, what: str = "--where") -> tuple[Condition, ...]:
     """Return the conditions, all of which a row has to meet; messages call the text `what`.
 
     Raises:
@@ -90,33 +90,33 @@ def parse_filter(text: str) -> Filter:
     Raises:
         UsageError: The text cannot be understood, or orders what is no number.
     """
-    return tuple(_condition(condition) for condition in parse_where(text, "the filter"))
+    return tuple(_condition(condition) for condition in parse_conditions(text, "the filter"))
 
 
 def _condition(condition: Condition) -> Match | Range:
     if condition.operator in _SIGNS:
-        bound = number(condition.value)
+        bound = as_number(condition.value)
         if bound is None:
             raise UsageError(
                 f"the filter's {condition.column}{condition.operator}{condition.value} wants a number: < and > compare"
                 " numbers"
             )
         return Range(condition.column, **{_SIGNS[condition.operator]: float(bound)})
-    values = [value for part in condition.value.split("|") for value in meanings(part.strip())]
+    values = [value for part in condition.value.split("|") for value in possible_values(part.strip())]
     return Match(condition.column, tuple(values), negated=condition.operator == "!=")
 
 
-def meanings(text: str) -> list[Value]:
+def possible_values(text: str) -> list[Value]:
     """Return the values that a text may mean: itself, and a number, truth value or missing value that reads so."""
     found: list[Value] = [text] if text else ["", None]
-    if (parsed := number(text)) is not None:
+    if (parsed := as_number(text)) is not None:
         found.append(parsed)
     if text.lower() in ("true", "false"):
         found.append(text.lower() == "true")
     return found
 
 
-def number(value: Any) -> int | float | None:
+def as_number(value: Any) -> int | float | None:
     """Return a number, or a text that is one, as a number; None if it is none."""
     if not isinstance(value, str):
         return None if isinstance(value, bool) or not isinstance(value, int | float) else value

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
-Crop = Literal["center", "pad", "squash"]
+CropMode = Literal["center", "pad", "squash"]
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -34,7 +34,7 @@ class InputRule:
     size: int
     resize: int
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
-    crop: Crop = "center"
+    crop: CropMode = "center"
     fill: tuple[int, int, int] | None = None
 
     def pixels(self, image: Image.Image) -> Pixels:

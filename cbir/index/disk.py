@@ -21,7 +21,9 @@ _CODED = re.compile(r"PQ|SQ|RaBitQ|LSH")
 _HINT = "what was stored is kept; free some space and run the same command again"
 
 
-def require_room(folder: Path, fresh: int, total: int, dimension: int, engines: Mapping[str, IndexRecord]) -> None:
+def require_free_space(
+    folder: Path, fresh: int, total: int, dimension: int, engines: Mapping[str, IndexRecord]
+) -> None:
     """Raise `DiskFullError` if the disk cannot take `fresh` more points and all engines built anew for `total`.
 
     A low estimate: it refuses what cannot fit, and cannot promise that the rest does.
@@ -39,14 +41,14 @@ def require_room(folder: Path, fresh: int, total: int, dimension: int, engines: 
         )
 
 
-def is_full(error: BaseException, folder: Path) -> bool:
+def is_disk_full(error: BaseException, folder: Path) -> bool:
     """Return True if a full disk is what made an engine fail: its library may say so only in words, or not at all."""
     said = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
     return said or shutil.disk_usage(folder).free < _LITTLE
 
 
 @contextmanager
-def full_disk_is_one_line() -> Iterator[None]:
+def report_full_disk() -> Iterator[None]:
     """Turn what a full disk raises into `DiskFullError`."""
     try:
         yield
@@ -60,6 +62,6 @@ def full_disk_is_one_line() -> Iterator[None]:
         raise DiskFullError(f"the disk is full: the journal; {_HINT}") from None
 
 
-def full(what: str) -> DiskFullError:
+def disk_full_error(what: str) -> DiskFullError:
     """Return the error to raise for something that a full disk ended."""
     return DiskFullError(f"the disk is full: {what}; {_HINT}")

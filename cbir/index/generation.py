@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
-from cbir.index.files import files_below, sync, write_whole
+from cbir.index.files import files_below, sync, write_atomically
 from cbir.index.names import alias_of
 from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
@@ -105,6 +105,12 @@ class Generation:
     folder: Path
     manifest: Manifest
 
+    @property
+    def plan(self) -> Plan:
+        """What a collection with the same content would be planned as, under the name of this one's folder."""
+        manifest = self.manifest
+        return Plan(self.folder.parent.name, manifest.dataset, manifest.source, manifest.model, None)
+
     def damage(
         self, part: str = "", *, hashed: bool = True, advance: Callable[[int], None] | None = None
     ) -> list[Damage]:
@@ -129,7 +135,7 @@ class Generation:
         ]
         return [damage for damage in found if damage] + extra
 
-    def require_whole(self, *parts: str) -> None:
+    def require_intact(self, *parts: str) -> None:
         """Raise `DamageError`, naming the first bad file, unless all files of these parts are as published."""
         for part in parts:
             damage = self.damage(part)
@@ -146,7 +152,7 @@ class Generation:
         Raises:
             DamageError: A file is damaged, or the log does not hold the ids that the manifest counts.
         """
-        self.require_whole(layout.LOG)
+        self.require_intact(layout.LOG)
         log = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
         if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
             raise DamageError(
@@ -222,7 +228,7 @@ def load(path: Path, kind: type[T]) -> T:
 def save(path: Path, content: Any) -> str:
     """Write a dataclass as JSON, so that it is there whole or not at all; return its SHA-256."""
     data = json.dumps(asdict(content), indent=1, sort_keys=True).encode()
-    write_whole(path, data)
+    write_atomically(path, data)
     sync(path.parent)
     return hashlib.sha256(data).hexdigest()
 

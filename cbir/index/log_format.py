@@ -94,7 +94,7 @@ def vector_column(values: Vector, size: int) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(inner, size)
 
 
-def absent(column: pa.Array) -> npt.NDArray[np.bool_]:
+def null_rows(column: pa.Array) -> npt.NDArray[np.bool_]:
     """Return which rows of a column are null."""
     bits = column.buffers()[0]
     if bits is None:
@@ -109,7 +109,7 @@ def fixed_bytes(column: pa.Array, width: int) -> bytes:
     return data[column.offset * width : (column.offset + len(column)) * width]
 
 
-def matrix(column: pa.Array, dimension: int) -> Vector:
+def as_matrix(column: pa.Array, dimension: int) -> Vector:
     """Return a column of vectors as float32 (n, D), without copying."""
     at = 4 * dimension * column.offset
     return np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, at).reshape(-1, dimension)

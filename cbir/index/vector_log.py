@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cbir.filters.evaluate import PayloadTable
-from cbir.index.log_format import absent, fixed_bytes, frames, map_segment, matrix, schema_of, segments
+from cbir.index.log_format import as_matrix, fixed_bytes, frames, map_segment, null_rows, schema_of, segments
 from cbir.index.stored_ids import StoredIds
 from cbir.records import Payload, Point, Vector, id_bytes
 
@@ -46,7 +46,7 @@ class VectorLog:
         ids = np.frombuffer(b"".join(fixed_bytes(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
         last = np.sort(len(ids) - 1 - from_end)
-        gone = [np.empty(0, bool), *(absent(batch.column(2)) for batch in self._batches)]
+        gone = [np.empty(0, bool), *(null_rows(batch.column(2)) for batch in self._batches)]
         self._rows = last[~np.concatenate(gone)[last]]
         self._bounds = np.searchsorted(self._rows, self._starts)
         self.dead = len(ids) - len(self._rows)
@@ -63,7 +63,7 @@ class VectorLog:
         """The positions in the order of their ids."""
         return self._order
 
-    def place(self, point_id: str) -> int:
+    def rank(self, point_id: str) -> int:
         """Return how many points have a smaller id."""
         wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
         return int(np.searchsorted(self.ids, wanted, sorter=self._order)[0])
@@ -71,7 +71,7 @@ class VectorLog:
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
         try:
-            at = self.place(point_id)
+            at = self.rank(point_id)
         except ValueError:
             return None
         if at == len(self) or self.ids[self._order[at]].tobytes() != id_bytes(point_id):
@@ -101,7 +101,7 @@ class VectorLog:
         start, stop, _ = slice(start, stop).indices(len(self))
         out = np.empty((max(0, stop - start), self.dimension), np.float32)
         for batch, rows, at in self._by_batch(start, stop):
-            out[at - start : at - start + len(rows)] = matrix(batch.column(5), self.dimension)[rows]
+            out[at - start : at - start + len(rows)] = as_matrix(batch.column(5), self.dimension)[rows]
         if len(out) >= _RELEASE_ROWS:
             self.release()
         return out
@@ -116,7 +116,7 @@ class VectorLog:
         """Yield every point, in order of position."""
         for batch, rows, at in self._by_batch(0, len(self)):
             versions, digests, payloads, thumbnails = (batch.column(column).to_pylist() for column in range(1, 5))
-            vectors = matrix(batch.column(5), self.dimension)
+            vectors = as_matrix(batch.column(5), self.dimension)
             for position, row in enumerate(rows.tolist(), at):
                 payload = json.loads(payloads[row])
                 yield Point(

@@ -12,8 +12,8 @@ from cbir.images.decode import PREPROCESSING_VERSION, decode
 from cbir.images.inputs import ImageInput, require_list, to_rgb
 from cbir.images.preprocessing import Pixels
 from cbir.models.card import ModelCard, ModelRef
-from cbir.models.runtime import Provider, choose, cores, open_session
-from cbir.models.sealed import DEFAULT_MODEL, find_model, read_card, read_sealed, seal_of
+from cbir.models.runtime import Provider, choose_provider, cores, open_session
+from cbir.models.sealed import DEFAULT_MODEL, checksum_of, find_model, read_card, read_sealed
 from cbir.records import Vector
 from cbir.settings import MAX_MEGAPIXELS, ProviderChoice, Settings, default_cache
 from cbir.text import one_line
@@ -65,7 +65,7 @@ class Embedder:
 
         self.path = model if isinstance(model, Path) else find_model(model)
         data = read_sealed(self.path)
-        self.sha256 = seal_of(data)
+        self.sha256 = checksum_of(data)
         threads = threads or cores()
         try:
             self._session = open_session(data, "cpu" if provider == "auto" else provider, threads)
@@ -75,7 +75,7 @@ class Embedder:
             raise UsageError(f"{self.path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
         self.card: ModelCard = read_card(self.path, self._session)
         if provider == "auto":
-            provider = choose(data, self.sha256, threads, (cache or default_cache()) / "providers.json")
+            provider = choose_provider(data, self.sha256, threads, (cache or default_cache()) / "providers.json")
             if provider != "cpu":
                 self._session = open_session(data, provider, threads)
         self.provider: Provider = provider

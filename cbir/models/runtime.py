@@ -81,7 +81,7 @@ def int8_overflows() -> bool:
     return not {"avx512_vnni", "avx_vnni"} & set(" ".join(_processor()).split())
 
 
-def choose(data: bytes, model: str, threads: int, remembered: Path) -> Provider:
+def choose_provider(data: bytes, model: str, threads: int, remembered: Path) -> Provider:
     """Return the fastest provider whose vectors are onnxruntime's own to a cosine of `MIN_COSINE`.
 
     Args:

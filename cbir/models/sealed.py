@@ -15,8 +15,8 @@ from cbir.errors import CbirError, UsageError
 from cbir.models.card import CARD, ModelCard
 
 CARD_FIELD = "cbir"
-SEAL_FIELD = "cbir.sha256"
-UNSEALED = "0" * 64
+CHECKSUM_FIELD = "cbir.sha256"
+BLANK_CHECKSUM = "0" * 64
 PACKAGED = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
 
@@ -43,7 +43,7 @@ def seal(data: bytes) -> bytes:
     return blank[:start] + digest + blank[start + 64 :]
 
 
-def seal_of(data: bytes) -> str:
+def checksum_of(data: bytes) -> str:
     """Return the seal that a model file carries, which is also the fingerprint of the model."""
     start, _ = _blank(data)
     return data[start : start + 64].decode("ascii", "replace")
@@ -71,13 +71,13 @@ def read_sealed(path: Path) -> bytes:
 
 def _blank(data: bytes) -> tuple[int, bytes]:
     # A metadata entry is a protobuf message of two strings: 0x0a, length, key, 0x12, length, value.
-    field = SEAL_FIELD.encode()
+    field = CHECKSUM_FIELD.encode()
     marker = b"\x0a" + bytes([len(field)]) + field + b"\x12\x40"
     at = data.find(marker)
     if at < 0 or data.find(marker, at + 1) >= 0 or len(data) < at + len(marker) + 64:
         raise ValueError("no seal")
     start = at + len(marker)
-    return start, data[:start] + UNSEALED.encode() + data[start + 64 :]
+    return start, data[:start] + BLANK_CHECKSUM.encode() + data[start + 64 :]
 
 
 def read_card(path: Path, session: Any) -> ModelCard:

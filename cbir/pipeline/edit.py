@@ -40,7 +40,7 @@ def change_points(
         with open_targets([catalog], plan, model or Path(), limit, same_source=True) as (target,):
             if target.writer.resumed:
                 raise CbirError(f"{target.writer.name} has an unfinished ingest; run it again first")
-            target.writer.require_room(0)
+            target.writer.require_free_space(0)
             change(target, points)
             target.flush()
             publish_all([target], progress, partial=True)  # a server shows each change at once

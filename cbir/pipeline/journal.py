@@ -16,7 +16,7 @@ from typing import Any
 
 from cbir.errors import CbirError
 from cbir.index.stored_ids import StoredIds
-from cbir.records import Failure, Payload, Point, id_bytes, plain
+from cbir.records import Failure, Payload, Point, id_bytes, to_plain
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stored (id BLOB PRIMARY KEY, key TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
@@ -84,7 +84,7 @@ class Journal:
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         failed = [
-            (id_bytes(one.id), one.key, plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
+            (id_bytes(one.id), one.key, to_plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
             for one in self._failed
         ]
         with self._db:

@@ -29,7 +29,7 @@ class IngestReport:
         stored: Images embedded and stored by this run; `changed` of them took the place of an earlier version.
         unchanged: Images that every store had already.
         duplicates: Images found to be copies of others; stored all the same unless copies are left out.
-        gone: Stored images that were not in the source, if all of it was read; `removed` of them by this run.
+        missing: Stored images that were not in the source, if all of it was read; `removed` of them by this run.
         skipped: Images that could not be stored; `reasons` counts them, `failures` names them, `remembered` of them
             failed in an earlier run and were not tried again.
         images_per_second: stored / seconds["total"].
@@ -47,7 +47,7 @@ class IngestReport:
     changed: int = 0
     unchanged: int = 0
     duplicates: int = 0
-    gone: int = 0
+    missing: int = 0
     removed: int = 0
     skipped: int = 0
     remembered: int = 0

@@ -42,7 +42,7 @@ class Policy:
         (1, 1)
 
     Attributes:
-        remove_gone: Remove what is stored and not in the source any more.
+        remove_missing: Remove what is stored and not in the source any more.
         retry_failed: Try again what failed in an earlier run though its file is the same.
         skip_duplicates: Leave out copies of images that are stored.
         near_duplicates: Count as a copy, too, what differs from another image in at most so many of 64 bits of its
@@ -50,7 +50,7 @@ class Policy:
         partial: Other processes store the rest of the data set: on a server the collection is not declared complete.
     """
 
-    remove_gone: bool = False
+    remove_missing: bool = False
     retry_failed: bool = False
     skip_duplicates: bool = False
     near_duplicates: int | None = None
@@ -122,7 +122,7 @@ def ingest(
             log.info("going on where the last run stopped: %s images are embedded already", f"{report.resumed:,}")
         for target in targets:
             if source.total is not None:
-                target.writer.require_room(max(0, source.total - len(target.writer.stored_ids)))
+                target.writer.require_free_space(max(0, source.total - len(target.writer.stored_ids)))
         embedding = Embedding(
             embedder,
             name,
@@ -206,7 +206,7 @@ def _fill(
             start = time.perf_counter()
             copies = _copies(result, copies_seen, policy, report)
             points = [point for point in result.points if point.id not in copies]
-            failures = [failure for failure in result.failures if not failure.at]
+            failures = [failure for failure in result.failures if not failure.failed_at]
             refused = {failure.id: failure for target in targets for failure in target.write(points, failures)}
             if time.monotonic() - last_flush >= FLUSH_SECONDS:
                 for target in targets:
@@ -227,7 +227,7 @@ def _fill(
             done -= caught_up
             advance(result.read - caught_up)
     if source.complete:
-        _note_gone(targets, policy, report)
+        _note_missing(targets, policy, report)
         for target in targets:
             target.flush()
             target.journal.commit(forgotten=failed_before)
@@ -248,14 +248,14 @@ def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestRep
     return found
 
 
-def _note_gone(targets: Sequence[Target], policy: Policy, report: IngestReport) -> None:
+def _note_missing(targets: Sequence[Target], policy: Policy, report: IngestReport) -> None:
     """Count what the source has no more, and remove it if asked to; what lies in a folder that failed is not gone."""
     closed = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
     for target in targets:
         gone = target.journal.keys(target.writer.stored_ids.unmarked())
         lost = {point_id: key for point_id, key in gone.items() if not key.startswith(closed)}
-        report.gone = max(report.gone, len(lost))
-        if policy.remove_gone and lost:
+        report.missing = max(report.missing, len(lost))
+        if policy.remove_missing and lost:
             target.delete(list(lost))
             report.removed = max(report.removed, len(lost))
             report.removed_keys = sorted({*report.removed_keys, *lost.values()})

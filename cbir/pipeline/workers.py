@@ -20,7 +20,7 @@ from PIL import Image
 from cbir.errors import CbirError, ImageError
 from cbir.images.decode import thumbnail
 from cbir.models.embedder import Embedder
-from cbir.records import Failure, Item, Point, digest, full_payload, plain, point_id
+from cbir.records import Failure, Item, Point, digest, full_payload, point_id, to_plain
 
 LOOK_AHEAD = 2
 """Chunks that wait, finished or not started, for each worker."""
@@ -143,9 +143,9 @@ def _chunks(
                 identity = point_id(embedding.dataset, item.key)
                 if identity in seen:
                     reason = "its key was there before in this run (choose another --key)"
-                    result.failures.append(Failure(identity, plain(item.key), reason))
+                    result.failures.append(Failure(identity, to_plain(item.key), reason))
                     continue
-                if not embedding.unique_keys or "\\" in plain(item.key):  # what plain text cannot hold is escaped
+                if not embedding.unique_keys or "\\" in to_plain(item.key):  # what plain text cannot hold is escaped
                     seen.add(identity)
                 result.ids.append(identity)
                 fresh.append((identity, item))
@@ -216,9 +216,9 @@ def _prepare(
             pixels = embedding.embedder.pixels(image)
             small = thumbnail(image, data)
     except ImageError as error:
-        return Failure(identity, plain(item.key), str(error), item.version, sha256)
+        return Failure(identity, to_plain(item.key), str(error), item.version, sha256)
     except OSError as error:  # tried again each time: what mends it, a permission say, leaves the version as it is
-        return Failure(identity, plain(item.key), error.strerror or str(error), "", sha256)
+        return Failure(identity, to_plain(item.key), error.strerror or str(error), "", sha256)
     return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels
 
 

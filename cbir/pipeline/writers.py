@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cbir.index.disk import full_disk_is_one_line
+from cbir.index.disk import report_full_disk
 from cbir.index.generation import Plan
 from cbir.pipeline.journal import Journal
 from cbir.progress import Progress
@@ -55,7 +55,7 @@ def open_targets(
     A full disk is raised as `DiskFullError` while they are open.
     """
     targets: list[Target] = []
-    with full_disk_is_one_line(), ExitStack() as stack:
+    with report_full_disk(), ExitStack() as stack:
         for catalog in catalogs:
             writer = catalog.writer(plan, model_file, same_source, rebuild)
             stack.callback(writer.close)

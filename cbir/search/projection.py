@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import CbirError
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
@@ -111,7 +111,7 @@ def _child(path: Path) -> None:
     vectors = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
     made = io.BytesIO()
     np.save(made, _umap(vectors))
-    write_whole(path, made.getvalue())
+    write_atomically(path, made.getvalue())
 
 
 def _umap(vectors: Vector) -> Vector:

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Background:
+class ScoreCalibration:
     """How the scores of a collection's pairs are spread. Safe to share between threads.
 
     Attributes:
@@ -56,8 +56,8 @@ class Background:
         return float(np.interp(score, self.class_scores, self.class_shares)) if len(self.class_scores) else None
 
 
-def background(store: Store, seed: int = 0, sample: int = SAMPLE) -> Background:
-    """Return the background of a collection, from all pairs of a random sample of its points.
+def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibration:
+    """Return the calibration of a collection, from all pairs of a random sample of its points.
 
     Vectors and labels are read by id, which asks no engine.
 
@@ -81,8 +81,8 @@ def background(store: Store, seed: int = 0, sample: int = SAMPLE) -> Background:
     return of_pairs((vectors @ vectors.T)[pairs], same)
 
 
-def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> Background:
-    """Return the background that pairs make, their scores rounded to 1e-5.
+def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> ScoreCalibration:
+    """Return the calibration that pairs make, their scores rounded to 1e-5.
 
     Args:
         scores: Their cosines, (n,).
@@ -92,7 +92,7 @@ def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> Bac
     counts = np.bincount(steps, minlength=2 * _STEPS + 1)
     inner = np.flatnonzero(counts[1:-1]) + 1
     middles = (np.cumsum(counts) - counts / 2) / max(1, len(scores))
-    return Background(
+    return ScoreCalibration(
         np.concatenate([[-1.0], inner / _STEPS - 1, [1.0]]),
         np.concatenate([[0.0], middles[inner], [1.0]]),
         *_class_shares(steps[same >= 0], same[same >= 0]),

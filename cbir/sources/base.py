@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from cbir.errors import ImageError, UsageError
-from cbir.filters.parser import Condition, parse_where
+from cbir.filters.parser import Condition, parse_conditions
 from cbir.images.files import read_file
-from cbir.records import Item, plain, to_json
+from cbir.records import Item, to_json, to_plain
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SourceOptions:
         top_classes: Keep only the rows of this many most frequent classes.
         limit: Keep only the first so many.
         payload: Keep only these columns beside the vectors; None keeps all.
-        where: Keep only the rows that meet these conditions, see `cbir.filters.parser`.
+        filter: Keep only the rows that meet these conditions, see `cbir.filters.parser`.
         shard: (i, n), 1 <= i <= n: keep the i-th of n shares of what the options above leave.
         allow_private_addresses: Fetch URLs that lead to private addresses too (tables).
         streaming: Read a data set without downloading or converting it first.
@@ -46,7 +46,7 @@ class SourceOptions:
     top_classes: int | None = None
     limit: int | None = None
     payload: tuple[str, ...] | None = None
-    where: str | None = None
+    filter: str | None = None
     shard: tuple[int, int] | None = None
     allow_private_addresses: bool = False
     streaming: bool = False
@@ -112,7 +112,7 @@ def check_columns(options: SourceOptions, columns: Collection[str], text: str) -
         "label": [options.label] if options.label is not None else [],
         "key": [options.key] if options.key is not None else [],
         "payload": options.payload or (),
-        "where": [condition.column for condition in row_conditions(options)],
+        "filter": [condition.column for condition in row_conditions(options)],
     }
     for name, named in wanted.items():
         for column in named:
@@ -124,7 +124,7 @@ def check_columns(options: SourceOptions, columns: Collection[str], text: str) -
 
 def row_conditions(options: SourceOptions) -> tuple[Condition, ...]:
     """Return the conditions that a row has to meet to be kept."""
-    return parse_where(options.where) if options.where is not None else ()
+    return parse_conditions(options.filter, "--filter") if options.filter is not None else ()
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -141,7 +141,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def is_complete(options: SourceOptions) -> bool:
     """Return True if these options leave every image of a source."""
-    return all(getattr(options, name) is None for name in ("top_classes", "limit", "where", "shard"))
+    return all(getattr(options, name) is None for name in ("top_classes", "limit", "filter", "shard"))
 
 
 def selection(items: Iterable[Item], options: SourceOptions) -> Callable[[Iterable[Item]], Iterator[Item]]:
@@ -181,7 +181,7 @@ def count_items(items: Iterable[Item]) -> int:
 def in_shard(key: str, shard: tuple[int, int]) -> bool:
     """Return True if the key's share, (i, n) with 1 <= i <= n, is this one; the same on every machine."""
     number, count = shard
-    hashed = hashlib.blake2b(plain(key).encode(), digest_size=8).digest()
+    hashed = hashlib.blake2b(to_plain(key).encode(), digest_size=8).digest()
     return int.from_bytes(hashed, "big") % count == number - 1
 
 
@@ -202,7 +202,7 @@ def with_version(item: Item, token: str | None = None) -> Item:
     if token is None and isinstance(item.read, FileBytes):
         token = file_token(item.read.path)
     if token and item.payload is not None:
-        row = to_json({"label": plain(item.label), "payload": plain(item.payload)})
+        row = to_json({"label": to_plain(item.label), "payload": to_plain(item.payload)})
         token = f"{token}:{hashlib.blake2b(row.encode(), digest_size=8).hexdigest()}"
     return replace(item, version=token) if token else item
 

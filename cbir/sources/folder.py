@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from cbir.records import plain
+from cbir.records import to_plain
 from cbir.sources.base import FileBytes, Source, SourceOptions
 from cbir.sources.tree import Entry, Tree, refuse_columns
 
@@ -19,7 +19,7 @@ def open_folder(text: str, options: SourceOptions) -> Source:
     """
     refuse_columns(options, f"a folder ({text})")
     root = Path(text).expanduser().resolve()
-    tree = Tree(plain(str(root)), partial(_list_folder, root), lambda key: FileBytes(f"{root}/{key}"))
+    tree = Tree(to_plain(str(root)), partial(_list_folder, root), lambda key: FileBytes(f"{root}/{key}"))
     return tree.source(root.name, options)
 
 

@@ -107,7 +107,7 @@ class _Rows:
         key: The column with the keys, None if the images' names are the keys.
         label: The column with the classes, if there is one.
         payload: The columns to keep.
-        where: What rows have to meet.
+        conditions: What rows have to meet.
         place: Where their images are.
     """
 
@@ -116,11 +116,11 @@ class _Rows:
     key: str | None
     label: str | None
     payload: tuple[str, ...]
-    where: tuple[Condition, ...]
+    conditions: tuple[Condition, ...]
     place: Place
 
     def __iter__(self) -> Iterator[Item]:
-        tested = [condition.column for condition in self.where]
+        tested = [condition.column for condition in self.conditions]
         columns = list(dict.fromkeys(name for name in (self.key, self.label, *tested, *self.payload) if name))
         kinds = self.data.features  # a deep copy, each time
         number = -1
@@ -128,7 +128,7 @@ class _Rows:
             for value, row in zip(table[self.image], table.select(columns).to_pylist(), strict=True):
                 number += 1
                 tested_values = {name: _shown(kinds[name], row[name]) for name in tested}
-                if not all(condition.holds(tested_values) for condition in self.where):
+                if not all(condition.holds(tested_values) for condition in self.conditions):
                     continue
                 image = _ImageReader(value, self.place)
                 key = str(row[self.key]) if self.key else _file_key(image.path, self.place) or f"row {number}"
@@ -162,16 +162,16 @@ def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
     if not images:
         raise UsageError(f"{text} has no image column; its columns are {', '.join(features)}")
     check_columns(options, features, text)
-    where = row_conditions(options)
+    conditions = row_conditions(options)
     readable = [name for name, kind in features.items() if not _is_bytes(kind)]
-    for name in (options.label, options.key, *(options.payload or ()), *(condition.column for condition in where)):
+    for name in (options.label, options.key, *(options.payload or ()), *(condition.column for condition in conditions)):
         if name is not None and name not in readable:
             raise UsageError(f"{text}: the column {name!r} holds bytes; those with values are {', '.join(readable)}")
     data = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
     classes = (name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel))
     payload = tuple(name for name in readable if name != options.label) if options.payload is None else options.payload
     key = options.key or _key_column(data, images[0])
-    return _Rows(data, images[0], key, options.label or next(classes, None), payload, where, loaded.place)
+    return _Rows(data, images[0], key, options.label or next(classes, None), payload, conditions, loaded.place)
 
 
 def _is_bytes(kind: Any) -> bool:

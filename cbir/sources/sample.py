@@ -27,7 +27,7 @@ def open_sample(text: str, options: SourceOptions) -> Source:
     Raises:
         UsageError: There is none, or the extra `sample` is not installed.
     """
-    refuse(options, ("label", "key", "split", "where", "allow_private_addresses", "streaming"), text)
+    refuse(options, ("label", "key", "split", "filter", "allow_private_addresses", "streaming"), text)
     check_columns(options, _COLUMNS, text)
     name = text.removeprefix("sample:").removeprefix("//")
     if name != "openmoji":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cbir.errors import CbirError, UsageError
-from cbir.records import Item, plain
+from cbir.records import Item, to_plain
 from cbir.sources.base import (
     FileBytes,
     Items,
@@ -90,7 +90,7 @@ class RowReader:
         start = f"{self.folder}".rstrip("/") + "/"
         path = os.path.normpath(place if place.startswith("/") else start + place)
         if not path.startswith(start) and not self.anywhere:
-            return place, partial(unusable, f"its path leads out of the table's folder, {plain(start)}")
+            return place, partial(unusable, f"its path leads out of the table's folder, {to_plain(start)}")
         return path.removeprefix(start), FileBytes(path)
 
 
@@ -124,7 +124,7 @@ def open_table(text: str, options: SourceOptions) -> Source:
     start = partial(json_rows, opener, text)
     if kind in separators:
         start = partial(csv_rows, opener, text, separators[kind])
-    return _open_rows(text, plain(path.stem), plain(str(path)), start, path.parent, options, from_file=True)
+    return _open_rows(text, to_plain(path.stem), to_plain(str(path)), start, path.parent, options, from_file=True)
 
 
 def open_stdin(_: str, options: SourceOptions) -> Source:

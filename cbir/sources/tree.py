@@ -8,7 +8,7 @@ from functools import partial
 
 from cbir.errors import CbirError, UsageError
 from cbir.images.decode import EXTENSIONS
-from cbir.records import Item, plain
+from cbir.records import Item, to_plain
 from cbir.sources.base import (
     Items,
     Source,
@@ -87,7 +87,7 @@ class Tree:
         keep, complete = selection(self, options), is_complete(options)
         items = Items(lambda: map(with_version, keep(self)))
         total = len(self) if complete else count_items(keep(self))
-        return Source(plain(name) or "root", plain(self._where), items, total, [], complete, unique_keys=True)
+        return Source(to_plain(name) or "root", to_plain(self._where), items, total, [], complete, unique_keys=True)
 
     def _list(self, folder: str) -> list[str]:
         """Keep the images of a folder, and return the names of the folders in it."""
@@ -115,7 +115,7 @@ class Tree:
 
 def refuse_columns(options: SourceOptions, what: str) -> None:
     """Raise `UsageError` if an option is given that only a source with columns, splits or URLs has a use for."""
-    names = ("label", "key", "split", "payload", "where", "allow_private_addresses", "streaming")
+    names = ("label", "key", "split", "payload", "filter", "allow_private_addresses", "streaming")
     refuse(options, names, f"{what}, where an image's class is its parent folder")
 
 

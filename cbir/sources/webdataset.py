@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 from cbir.errors import CbirError, UsageError
 from cbir.images.decode import EXTENSIONS
 from cbir.images.files import MAX_FILE_BYTES
-from cbir.records import Item, plain
+from cbir.records import Item, to_plain
 from cbir.sources.base import (
     Items,
     Source,
@@ -106,8 +106,8 @@ def open_webdataset(text: str, options: SourceOptions) -> Source:
 
     parent, _, last = (pattern if "://" in pattern else str(Path(pattern).expanduser().resolve())).rpartition("/")
     name = parent.rpartition("/")[2] if glob.has_magic(last) else last.removesuffix(".tar")
-    origin = plain(without_login(f"{parent}/{last}"))
-    return Source(plain(name) or "shards", origin, select(Items(items), options), complete=is_complete(options))
+    origin = to_plain(without_login(f"{parent}/{last}"))
+    return Source(to_plain(name) or "shards", origin, select(Items(items), options), complete=is_complete(options))
 
 
 def _first(shards: Sequence[Shard]) -> list[Sample]:
@@ -168,7 +168,7 @@ def _samples(shards: Sequence[Shard]) -> Generator[Sample, None, None]:
                     sample = Sample(name)
                 _add(sample, suffix, place, member, tar, shard)
         except (tarfile.TarError, OSError, EOFError) as error:
-            raise CbirError(f"{plain(shard.path)} is damaged or cannot be read: {error}") from None
+            raise CbirError(f"{to_plain(shard.path)} is damaged or cannot be read: {error}") from None
         if sample is not None:
             yield sample
 

@@ -167,7 +167,7 @@ class CollectionWriter(Protocol):
     def needs_publishing(self) -> bool:
         """True if readers would see something new after `publish`."""
 
-    def require_room(self, fresh: int) -> None:
+    def require_free_space(self, fresh: int) -> None:
         """Raise `DiskFullError` if so many more points cannot be stored."""
 
     def write(self, points: Sequence[Point]) -> list[Failure]:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -54,6 +55,12 @@ def open_name(catalog: Catalog, name: str | None) -> str:
         return catalog.resolve(name)
     names = catalog.names()
     if not names:
-        url = redacted(catalog.urls[0])
-        raise UsageError(f"No collection found at {url}. Create one with: cbir-ingest SOURCE --store {url}")
+        raise no_collection(catalog)
     return names[0]
+
+
+def no_collection(catalog: Catalog, model: str | Path | None = None) -> UsageError:
+    """Return the error for a store that has no collection, or none that was made with a model."""
+    url = redacted(catalog.urls[0])
+    made, option = (f" made with {model}", f" --model {model}") if model is not None else ("", "")
+    return UsageError(f"No collection{made} found at {url}. Create one with: cbir-ingest SOURCE --store {url}{option}")

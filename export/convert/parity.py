@@ -16,7 +16,7 @@ from cbir.evaluation.retrieval import accuracy, neighbours
 from cbir.images.decode import decode
 from cbir.models.card import Agreement, Precision
 from cbir.models.embedder import Embedder
-from cbir.records import Item, Vector, plain
+from cbir.records import Item, Vector, to_plain
 from cbir.settings import MAX_MEGAPIXELS
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
@@ -109,7 +109,7 @@ def sample_images(count: int = 256, shift: float = 0.0, source: str = SAMPLE) ->
             data = item.read()
             decode(data)
         except (ImageError, OSError) as error:
-            log.warning("%s is left out: %s", plain(item.key), error)
+            log.warning("%s is left out: %s", to_plain(item.key), error)
             continue
         files.append(data)
         labels.append(item.label)

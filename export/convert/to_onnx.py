@@ -16,7 +16,7 @@ import cbir
 from cbir.errors import CbirError
 from cbir.images.decode import PREPROCESSING_VERSION
 from cbir.models.card import CARD, ModelCard, Precision
-from cbir.models.sealed import CARD_FIELD, SEAL_FIELD, UNSEALED, seal, seal_of
+from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, checksum_of, seal
 from cbir.text import one_line
 
 from ..backbone import Loaded
@@ -106,7 +106,7 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
         CbirError: It is larger than one ONNX file can be, or not valid.
     """
     model.producer_name, model.producer_version = "cbir", cbir.__version__
-    helper.set_model_props(model, {CARD_FIELD: CARD.dump_json(card).decode(), SEAL_FIELD: UNSEALED})
+    helper.set_model_props(model, {CARD_FIELD: CARD.dump_json(card).decode(), CHECKSUM_FIELD: BLANK_CHECKSUM})
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # ByteSize() fails above the limit itself
     if size > MAX_BYTES - 2**24:
         raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}, more than one ONNX file can hold")
@@ -115,7 +115,7 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
     data = seal(model.SerializeToString(deterministic=True))
     draft.write_bytes(data)
     draft.replace(path)
-    return seal_of(data)
+    return checksum_of(data)
 
 
 def stored_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:

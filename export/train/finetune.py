@@ -21,7 +21,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.evaluation.retrieval import Accuracy, Rows, score, split
 from cbir.images.decode import decode
 from cbir.images.preprocessing import InputRule
-from cbir.records import Item, Vector, plain
+from cbir.records import Item, Vector, to_plain
 from cbir.settings import MAX_MEGAPIXELS
 
 from ..backbone import Loaded
@@ -211,7 +211,7 @@ def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
                 decode(item.read(), 64, max_megapixels)
                 kept.append(item)
             except (ImageError, OSError) as error:
-                log.warning("%s is left out: %s", plain(item.key), error)
+                log.warning("%s is left out: %s", to_plain(item.key), error)
             advance(1)
     if not kept:
         raise UsageError(f"none of the {len(items)} images can be used")

@@ -53,14 +53,14 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
         UsageError: One of them is not NAME=VALUE.
     """
     from cbir.errors import UsageError
-    from cbir.filters.parser import number
+    from cbir.filters.parser import as_number
 
     changes: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not name or not sign:
             raise UsageError(f"{text!r} does not say what to set; give NAME=VALUE")
-        found = number(value)
+        found = as_number(value)
         changes[name] = _WORDS.get(value, value if found is None else found)
     return changes
 

@@ -26,5 +26,5 @@ def reindex(stores: Sequence[str], collection: str | None, settings: Settings) -
         held = catalog.contents(open_name(catalog, collection))
         limit = settings.max_image_megapixels
         with open_targets([catalog], held.plan, held.model or Path(), limit, rebuild=True) as (target,):
-            target.writer.require_room(0)
+            target.writer.require_free_space(0)
             publish_all([target], terminal.progress)

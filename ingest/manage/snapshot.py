@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from cbir import terminal
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
-from cbir.index.disk import full_disk_is_one_line
+from cbir.index.disk import report_full_disk
 from cbir.index.generation import Generation, Manifest, Plan, load, manifest_of, save
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.names import check_collection
 from cbir.index.vector_log import VectorLog
-from cbir.models.sealed import read_sealed, seal_of
+from cbir.models.sealed import checksum_of, read_sealed
 from cbir.settings import Settings
 from cbir.stores.base import Store
 from cbir.stores.registry import connect_all
@@ -42,7 +42,7 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
     if target.exists():
         raise UsageError(f"{target} is there already; name another file")
     info = store.info
-    with full_disk_is_one_line(), _workplace(target.resolve().parent) as folder:
+    with report_full_disk(), _workplace(target.resolve().parent) as folder:
         shutil.copyfile(model_file(info.model, store.model(), model), folder / layout.MODEL)
         writer = LogWriter(segment_path(folder / layout.LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
@@ -76,13 +76,13 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
         DamageError: It is damaged; nothing was stored.
         CbirError: A store failed or refused points; nothing was published there.
     """
-    with full_disk_is_one_line(), _workplace(file.resolve().parent) as folder:
+    with report_full_disk(), _workplace(file.resolve().parent) as folder:
         _extract(file, folder)
         held = Generation(folder, load(folder / layout.MANIFEST, Manifest))
         for damage in held.damage():
             raise DamageError(f"{file}: {damage.path.relative_to(folder)} is damaged: {damage.what}")
         log, manifest = held.log(), held.manifest
-        if seal_of(read_sealed(folder / layout.MODEL)) != manifest.model.sha256:
+        if checksum_of(read_sealed(folder / layout.MODEL)) != manifest.model.sha256:
             raise DamageError(f"{file}: its model is not the one that its vectors were made with")
         plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
         check_collection(plan.collection)

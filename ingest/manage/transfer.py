@@ -19,7 +19,7 @@ from cbir.index.generation import Plan
 from cbir.index.names import check_collection
 from cbir.index.stored_ids import StoredIds
 from cbir.models.card import ModelRef
-from cbir.models.sealed import find_model, read_sealed, seal_of
+from cbir.models.sealed import checksum_of, find_model, read_sealed
 from cbir.pipeline.run import FLUSH_SECONDS, stop_signals
 from cbir.pipeline.writers import Target, open_targets, publish_all, stored_in_all
 from cbir.progress import Advance
@@ -165,7 +165,7 @@ def fill(
         raise UsageError(f"{plan.collection} is empty; there is nothing to store")
     with open_targets(catalogs, plan, model, settings.max_image_megapixels) as targets:
         for target in targets:
-            target.writer.require_room(max(0, count - len(target.writer.stored_ids)))
+            target.writer.require_free_space(max(0, count - len(target.writer.stored_ids)))
         with stop_signals():
             pouring, removed = _Pouring(), 0
             done = min(count, *(len(target.writer.stored_ids) for target in targets))
@@ -197,7 +197,7 @@ def model_file(model: ModelRef, own: Path | None, given: Path | None = None) -> 
         raise UsageError(
             f"the file of the model {model.name} is needed, a server keeps none, and none is packaged: say --model FILE"
         ) from None
-    if seal_of(read_sealed(path)) != model.sha256:
+    if checksum_of(read_sealed(path)) != model.sha256:
         raise UsageError(
             f"{path} is not the {model.name} that made the vectors ({model.sha256[:12]}); say --model FILE"
         )

@@ -17,6 +17,7 @@ from PIL import Image
 from cbir.errors import CbirError
 from cbir.models.embedder import Embedder
 from cbir.sources.base import SourceOptions
+from tests.support.examples import SampleImages
 from tests.support.running import Program, runner
 
 COUNT = 40
@@ -29,11 +30,11 @@ print(json.dumps({"images": rate * job["seconds"], "seconds": job["seconds"], "v
 
 
 @pytest.fixture(scope="module")
-def folder(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 40 pictures and one file that is none."""
     root = tmp_path_factory.mktemp("speed") / "photos"
     root.mkdir()
-    for key, _, data in pictures[:COUNT]:
+    for key, _, data in sample_images[:COUNT]:
         (root / f"{key}.png").write_bytes(data)
     (root / "broken.png").write_bytes(b"no picture")
     return root

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import cbir
+from tests.support.examples import SampleImages
 from tests.support.qdrant_server import qdrant_server
 from tests.support.web_server import answer, serve
 
@@ -20,8 +21,6 @@ CATEGORIES = ("Animals & Nature", "Flags", "Food & Drink")
 PER_CATEGORY = 8
 NEW = ("new/path", "new/bytes", "new/pil", "new/array")
 PRIVATE = cbir.Settings(allow_private_addresses=True)
-
-Picture = tuple[str, str | None, bytes]
 
 
 class Filled:
@@ -38,11 +37,11 @@ class Filled:
 
 
 @pytest.fixture(scope="module")
-def folder(pictures: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("api") / "emoji"
     for category in CATEGORIES:
         (root / category).mkdir(parents=True)
-        for key, _, data in [picture for picture in pictures if picture[1] == category][:PER_CATEGORY]:
+        for key, _, data in [image for image in sample_images if image[1] == category][:PER_CATEGORY]:
             (root / category / f"{key}.png").write_bytes(data)
     return root
 
@@ -55,10 +54,10 @@ def query(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stores(
-    folder: Path, pictures: list[Picture], tmp_path_factory: pytest.TempPathFactory
+    folder: Path, sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Filled]]:
     root = tmp_path_factory.mktemp("stores")
-    path, data, pil, array = [data for _, label, data in pictures if label == "Symbols"][:4]
+    path, data, pil, array = [data for _, label, data in sample_images if label == "Symbols"][:4]
     (root / "path.png").write_bytes(path)
     images = [root / "path.png", data, opened(pil), np.asarray(opened(array))]
     with qdrant_server() as server:

@@ -24,7 +24,7 @@ from qdrant_client.http import models
 
 from cbir.errors import CbirError, UsageError
 from cbir.progress import silent
-from cbir.records import plain
+from cbir.records import to_plain
 from cbir.settings import Settings
 from cbir.stores.qdrant.server import Server, ServerError, server_options
 from cbir.stores.qdrant.writer import QdrantWriter
@@ -234,7 +234,7 @@ _VALUES = st.recursive(
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), _VALUES, max_size=5))
 def test_grpc_carries_any_payload_that_we_store(payload: dict[str, object]) -> None:
-    payload = {name: plain(value) for name, value in payload.items()}
+    payload = {name: to_plain(value) for name, value in payload.items()}
     sent = PointStruct(payload=RestToGrpc.convert_payload(payload)).SerializeToString()
     assert GrpcToRest.convert_payload(PointStruct.FromString(sent).payload) == payload
 

@@ -20,7 +20,7 @@ from cbir.index.log_writer import LogWriter
 from cbir.index.stored_ids import StoredIds
 from cbir.index.vector_log import VectorLog
 from cbir.progress import silent
-from cbir.records import Hit, Point, Vector, changed, digest, id_bytes
+from cbir.records import Hit, Point, Vector, digest, id_bytes, with_changes
 from cbir.search.query import Folded, Query, example_query, folded, search, search_groups
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
@@ -435,7 +435,7 @@ def written_log(folder: Path) -> Path:
 
 def test_what_a_source_had_counts_as_stored_though_its_payload_was_changed_here() -> None:
     for version in ("", "7"):
-        point = changed(replace(POINTS[0], version=version), {"label": "Boots"})
+        point = with_changes(replace(POINTS[0], version=version), {"label": "Boots"})
         stored = StoredIds.of([(id_bytes(point.id), point.version, point.digest)])
         assert stored.has(point.id, version, POINTS[0].digest)
         assert stored.has(point.id, "", point.digest)

@@ -86,10 +86,10 @@ def test_the_forecast_counts_log_and_indexes(tmp_path: Path, monkeypatch: pytest
     for free, fits in ((needed, True), (needed - 1, False)):
         monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder, free=free: type("Usage", (), {"free": free}))
         if fits:
-            disk.require_room(tmp_path, 1000, 3000, 1280, engines)
+            disk.require_free_space(tmp_path, 1000, 3000, 1280, engines)
         else:
             with pytest.raises(DiskFullError):
-                disk.require_room(tmp_path, 1000, 3000, 1280, engines)
+                disk.require_free_space(tmp_path, 1000, 3000, 1280, engines)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])

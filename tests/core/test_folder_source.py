@@ -82,7 +82,7 @@ def test_options_choose(tree: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["label", "key", "split", "payload", "where", "allow_private_addresses", "streaming"]
+    "option", ["label", "key", "split", "payload", "filter", "allow_private_addresses", "streaming"]
 )
 def test_an_option_that_means_nothing_is_refused(tree: str, option: str) -> None:
     value: Any = {"payload": ("x",), "allow_private_addresses": True, "streaming": True}.get(option, "x")

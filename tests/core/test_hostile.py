@@ -23,6 +23,7 @@ from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import open_store
 from tests.support.building import catalogs
+from tests.support.examples import SampleImages
 from tests.support.hostile import IGNORED, STORED, UNKNOWN, corpus, encoded, picture, write
 
 NO_VECTOR = "the model gave no finite vector of length 1"
@@ -116,13 +117,11 @@ def test_the_same_bytes_in_parquet_have_the_same_outcome(run: Run, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def twelve(
-    pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Vector]]:
+def twelve(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Vector]]:
     """A folder of twelve good pictures, and their vectors from a clean run."""
     root = tmp_path_factory.mktemp("twelve")
     (root / "set").mkdir()
-    for number, (_, _, data) in enumerate(pictures[:300:25]):
+    for number, (_, _, data) in enumerate(sample_images[:300:25]):
         (root / "set" / f"{number:02}.png").write_bytes(data)
     summary, vectors = ingest_folder(root / "set", root / "index", Settings())
     assert (summary.stored, len(vectors)) == (12, 12)

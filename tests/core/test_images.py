@@ -13,7 +13,8 @@ from PIL import Image, ImageCms
 from cbir.errors import ImageError
 from cbir.images.decode import decode, thumbnail
 from cbir.models.embedder import Embedder
-from tests.support.golden_picture import golden_picture
+from tests.support.examples import SampleImages
+from tests.support.golden_image import golden_image
 from tests.support.hostile import (
     ORIENTATION,
     encoded,
@@ -264,9 +265,9 @@ VARIANTS: dict[str, Variant] = {
 
 
 @pytest.fixture(scope="module")
-def motifs(pictures: list[tuple[str, str | None, bytes]]) -> list[Image.Image]:
+def motifs(sample_images: SampleImages) -> list[Image.Image]:
     """Five pictures that differ, one of them with texture all over."""
-    return [decode(golden_picture()), *(decode(data) for _, _, data in pictures[::80])]
+    return [decode(golden_image()), *(decode(data) for _, _, data in sample_images[::80])]
 
 
 def cosines(embedder: Embedder, plain: list[Image.Image], files: list[bytes]) -> list[float]:

@@ -12,15 +12,16 @@ from PIL import Image
 
 from cbir.errors import CbirError, UsageError
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import SEAL_FIELD, UNSEALED, find_model, read_sealed, seal, seal_of
-from tests.support.golden_picture import golden_picture
+from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, read_sealed, seal
+from tests.support.examples import SampleImages
+from tests.support.golden_image import golden_image
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_the_golden_vector_of_torch_is_met_from_the_file_on(embedder: Embedder) -> None:
     golden = np.array(json.loads((GOLDEN / f"{embedder.card.name}.json").read_text()))
-    vector = embedder.embed([embedder.decode(golden_picture(), 40)])[0]
+    vector = embedder.embed([embedder.decode(golden_image(), 40)])[0]
     assert float(vector @ golden) >= 0.9999
 
 
@@ -75,12 +76,12 @@ def test_vectors_have_length_one_and_do_not_depend_on_the_batch(embedder: Embedd
     assert embedder.embed([]).shape == (0, 1280)
 
 
-def test_a_scaled_decode_means_the_same(embedder: Embedder, pictures: list[tuple[str, str | None, bytes]]) -> None:
+def test_a_scaled_decode_means_the_same(embedder: Embedder, sample_images: SampleImages) -> None:
     import io
 
     from cbir.images.decode import decode
 
-    for _, _, data in pictures[:8]:
+    for _, _, data in sample_images[:8]:
         buffer = io.BytesIO()
         decode(data).resize((3000, 3000), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=92)
         scaled = embedder.decode(buffer.getvalue(), 40)
@@ -101,17 +102,17 @@ def test_any_changed_byte_is_noticed(model_file: Path, tmp_path: Path, data: st.
 
 
 def test_a_seal_is_of_everything_but_itself() -> None:
-    head, tail = b"begin\x0a" + bytes([len(SEAL_FIELD)]) + SEAL_FIELD.encode() + b"\x12\x40", b"end"
-    sealed = seal(head + UNSEALED.encode() + tail)
+    head, tail = b"begin\x0a" + bytes([len(CHECKSUM_FIELD)]) + CHECKSUM_FIELD.encode() + b"\x12\x40", b"end"
+    sealed = seal(head + BLANK_CHECKSUM.encode() + tail)
     assert seal(sealed) == sealed
-    assert seal_of(sealed) != seal_of(seal(head + UNSEALED.encode() + b"End"))
+    assert checksum_of(sealed) != checksum_of(seal(head + BLANK_CHECKSUM.encode() + b"End"))
 
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "text": lambda data: b"<html>404</html>",
     "truncated": lambda data: data[: len(data) // 2],
-    "another seal": lambda data: data.replace(seal_of(data).encode(), b"a" * 64),
+    "another seal": lambda data: data.replace(checksum_of(data).encode(), b"a" * 64),
 }
 
 
@@ -125,7 +126,8 @@ def test_a_file_that_is_no_model_is_one_line(change: str, model_file: Path, tmp_
 
 
 def test_a_sealed_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
-    fake = b"junk\x0a" + bytes([len(SEAL_FIELD)]) + SEAL_FIELD.encode() + b"\x12\x40" + UNSEALED.encode() + b"junk"
+    field = CHECKSUM_FIELD.encode()
+    fake = b"junk\x0a" + bytes([len(field)]) + field + b"\x12\x40" + BLANK_CHECKSUM.encode() + b"junk"
     (tmp_path / "fake.onnx").write_bytes(seal(fake))
     with pytest.raises(UsageError, match="not a model that onnxruntime can load"):
         Embedder(tmp_path / "fake.onnx")

@@ -166,7 +166,7 @@ def test_an_old_index_goes_on_without_embedding_again(old: Path) -> None:
     then = expected()
     assert then["failed"] == 1, "the broken image is one of the list"
     summary = ingest(old, "shop")
-    counts = [summary[name] for name in ("read", "stored", "changed", "unchanged", "skipped", "gone")]
+    counts = [summary[name] for name in ("read", "stored", "changed", "unchanged", "skipped", "missing")]
     assert counts == [25, 0, 0, 24, 1, 0]
     Image.new("RGB", (40, 30), (250, 180, 0)).save(old / "photos" / "red" / "added.png")
     with (old / "photos" / "list.jsonl").open("a") as rows:

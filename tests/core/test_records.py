@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.records import Item, full_payload, plain, point_id, to_json
+from cbir.records import Item, full_payload, point_id, to_json, to_plain
 
 
 def test_an_id_depends_on_data_set_and_key_alone() -> None:
@@ -25,17 +25,17 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @given(VALUES)
 def test_any_value_becomes_json_and_stays_what_it_is(value: Any) -> None:
-    once = plain(value)
+    once = to_plain(value)
     assert json.loads(to_json({"value": once}))["value"] == once
-    assert plain(once) == once
+    assert to_plain(once) == once
 
 
 def test_values_that_stores_refuse_are_put_into_words() -> None:
-    assert plain(float("nan")) is None
-    assert plain(np.float32(1.5)) == 1.5
-    assert plain([2**63 - 1, -(2**63), 2**63]) == [2**63 - 1, -(2**63), str(2**63)]
-    assert plain(datetime(2020, 1, 2)) == "2020-01-02T00:00:00"
-    assert plain("bad \udcff name") == "bad \\udcff name"
+    assert to_plain(float("nan")) is None
+    assert to_plain(np.float32(1.5)) == 1.5
+    assert to_plain([2**63 - 1, -(2**63), 2**63]) == [2**63 - 1, -(2**63), str(2**63)]
+    assert to_plain(datetime(2020, 1, 2)) == "2020-01-02T00:00:00"
+    assert to_plain("bad \udcff name") == "bad \\udcff name"
 
 
 def test_the_users_fields_do_not_overwrite_ours() -> None:

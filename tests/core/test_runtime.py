@@ -11,8 +11,8 @@ import pytest
 import cbir.models.runtime
 from cbir.errors import UsageError
 from cbir.models.embedder import Embedder, load_embedder
-from cbir.models.runtime import MIN_COSINE, SelfTest, choose, self_test
-from cbir.models.sealed import seal_of
+from cbir.models.runtime import MIN_COSINE, SelfTest, choose_provider, self_test
+from cbir.models.sealed import checksum_of
 from cbir.settings import Settings
 
 
@@ -72,10 +72,10 @@ def test_the_answer_of_the_self_test_is_remembered(
     monkeypatch.setattr(cbir.models.runtime, "self_test", test)
     data, remembered = model_file.read_bytes(), tmp_path / "cache" / "providers.json"
     for threads in (1, 1, 2, 1):
-        assert choose(data, seal_of(data), threads, remembered) == "openvino"
+        assert choose_provider(data, checksum_of(data), threads, remembered) == "openvino"
     assert asked == [1, 2]
     remembered.write_text("{broken")
-    choose(data, seal_of(data), 1, remembered)
+    choose_provider(data, checksum_of(data), 1, remembered)
     assert asked == [1, 2, 1]
 
 
@@ -110,9 +110,10 @@ def test_the_fastest_that_gives_the_same_is_taken(
     )
     monkeypatch.setattr(cbir.models.runtime, "_openvino_devices", lambda: [object()])
     monkeypatch.setattr(cbir.models.runtime, "version", lambda package: "1")
-    assert choose(b"", "model", 1, tmp_path / "providers.json") == expected
+    assert choose_provider(b"", "model", 1, tmp_path / "providers.json") == expected
     monkeypatch.setattr(cbir.models.runtime, "self_test", None)
-    assert choose(b"", "model", 1, tmp_path / "providers.json") == expected  # remembered, though one answered NaN
+    remembered = choose_provider(b"", "model", 1, tmp_path / "providers.json")
+    assert remembered == expected, "one of the measured cosines is NaN"
 
 
 def test_a_broken_openvino_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_broken_openvino_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(cbir.models.runtime, "_openvino_devices", lambda: [object()])
     monkeypatch.setattr(cbir.models.runtime, "version", lambda package: "1")
     monkeypatch.setattr(cbir.models.runtime, "self_test", broken)
-    assert choose(b"", "model", 1, tmp_path / "providers.json") == "cpu"
+    assert choose_provider(b"", "model", 1, tmp_path / "providers.json") == "cpu"
 
 
 def test_openvino_is_taken_only_if_it_gives_the_same(model_file: Path, tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_streaming_gives_the_same_items_and_converts_nothing(
         assert not list((tmp_path / "cache").rglob("*.arrow"))
         assert rows == sorted(map(row, open_source(text, SourceOptions(label=label)).items))
         assert streamed.total == total
-        for chosen in ({"limit": 2}, {"where": f"{label}!=red"}, {"top_classes": 1}, {"shard": (1, 2)}):
+        for chosen in ({"limit": 2}, {"filter": f"{label}!=red"}, {"top_classes": 1}, {"shard": (1, 2)}):
             options = {"label": label, **chosen}
             keys = {item.key for item in open_source(text, SourceOptions(**options, streaming=True)).items}
             assert keys == {item.key for item in open_source(text, SourceOptions(**options)).items}
@@ -408,12 +408,12 @@ def test_columns_of_a_data_set_are_chosen_by_payload_and_where(tmp_path: Path) -
     assert first.payload == {"kind": 0, "year": 2014, "tags": ["a"]}
     (first, *_) = open_source("t.parquet", SourceOptions(payload=("tags",))).items
     assert (first.payload, first.label) == ({"tags": ["a"]}, "cat")
-    assert found(where="kind=dog") == ["1.jpg", "2.jpg"]
-    assert found(where="kind=dog and year>2015") == ["2.jpg"]
-    assert found(where="year=") == ["3.jpg"]
-    assert found(where="year>2020") == []
-    assert found(where="year>2013", top_classes=1) == ["1.jpg", "2.jpg"]
-    for options in ({"payload": ("mask",)}, {"where": "raw=1"}, {"key": "image"}, {"label": "mask"}):
+    assert found(filter="kind=dog") == ["1.jpg", "2.jpg"]
+    assert found(filter="kind=dog and year>2015") == ["2.jpg"]
+    assert found(filter="year=") == ["3.jpg"]
+    assert found(filter="year>2020") == []
+    assert found(filter="year>2013", top_classes=1) == ["1.jpg", "2.jpg"]
+    for options in ({"payload": ("mask",)}, {"filter": "raw=1"}, {"key": "image"}, {"label": "mask"}):
         with pytest.raises(UsageError, match="holds bytes; those with values are kind, year, tags"):
             found(**options)
     with pytest.raises(UsageError, match="no column 'size' for --payload; its columns are image, mask, raw, kind"):
@@ -480,7 +480,7 @@ def test_the_sample_has_columns_for_payload_and_refuses_the_rest() -> None:
     assert item.version != other.version
     with pytest.raises(UsageError, match="no column 'x' for --payload; its columns are name, emoji"):
         open_source("sample://openmoji", SourceOptions(payload=("x",)))
-    for options in ({"where": "name=x"}, {"streaming": True}, {"allow_private_addresses": True}, {"label": "x"}):
+    for options in ({"filter": "name=x"}, {"streaming": True}, {"allow_private_addresses": True}, {"label": "x"}):
         with pytest.raises(UsageError, match="means nothing for sample://openmoji"):
             open_source("sample://openmoji", SourceOptions(**options))
 

@@ -101,8 +101,8 @@ def test_options_choose_rows_and_columns(shop: Path) -> None:
         return found
 
     assert keys() == [path for path, _, _ in rows]
-    assert keys(where="n>1") == ["img/1.jpg", "img/2.jpg"]
-    assert keys(where="n>1 and kind!=cup") == ["img/2.jpg"]
+    assert keys(filter="n>1") == ["img/1.jpg", "img/2.jpg"]
+    assert keys(filter="n>1 and kind!=cup") == ["img/2.jpg"]
     assert keys(label="kind", top_classes=1) == ["img/0.jpg", "img/2.jpg"]
     assert keys(limit=2) == ["img/0.jpg", "img/1.jpg"]
     assert keys(key="n") == ["1", "2", "3"]
@@ -199,8 +199,8 @@ def test_what_breaks_a_table_off_names_the_line(shop: Path) -> None:
             {"payload": ("n", "kind")},
             "no column 'kind' for --payload; its columns are path, n",
         ),
-        ("a.csv", "path,n\nx.jpg,1\n", {"where": "kind=1"}, "no column 'kind' for --where"),
-        ("a.csv", "path,n\nx.jpg,1\n", {"where": "n"}, "--where 'n' cannot be understood"),
+        ("a.csv", "path,n\nx.jpg,1\n", {"filter": "kind=1"}, "no column 'kind' for --filter"),
+        ("a.csv", "path,n\nx.jpg,1\n", {"filter": "n"}, "--filter 'n' cannot be understood"),
         ("a.csv", "path,n\nx.jpg,1\n", {"split": "test"}, "--split means nothing for .*a table"),
         ("a.csv", "path,n\nx.jpg,1\n", {"streaming": True}, "--streaming means nothing for .*a table"),
         ("a.csv", "path,n\nx.jpg,1\n", {"top_classes": 2}, "needs labels"),
@@ -283,7 +283,7 @@ def test_standard_input_leads_anywhere(tmp_path: Path, monkeypatch: pytest.Monke
 def test_standard_input_takes_json_lines(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"image": f"shop/img/{n}.jpg", "n": n} for n in range(3)]
     data = b"\n" + "\n".join(map(json.dumps, rows)).encode()
-    source = from_stdin(monkeypatch, data, where="n>=1", label="n")
+    source = from_stdin(monkeypatch, data, filter="n>=1", label="n")
     assert [(item.key, item.label) for item in source.items] == [("shop/img/1.jpg", "1"), ("shop/img/2.jpg", "2")]
 
 

@@ -82,8 +82,8 @@ def test_options_choose(shards: Path) -> None:
     def keys(**options: Any) -> list[int]:
         return [int(item.key[:4]) for item in open_source("shards/*.tar", SourceOptions(**options)).items]
 
-    assert keys(where="n>=10") == [10, 11]
-    assert keys(where="cls=1 and n<4") == [1, 3]
+    assert keys(filter="n>=10") == [10, 11]
+    assert keys(filter="cls=1 and n<4") == [1, 3]
     assert keys(limit=2) == [0, 1]
     assert keys(top_classes=1) == [0, 2, 4, 6, 8, 10]
     assert sorted(keys(shard=(1, 2)) + keys(shard=(2, 2))) == list(range(12))
@@ -163,7 +163,7 @@ def test_links_and_folders_in_a_tar_are_not_followed(tmp_path: Path) -> None:
         ("text.tar", {}, "no image in its first 1 samples"),
         ("shards/*.tar", {"label": "kind"}, "no column 'kind' for --label; its columns are n, txt, cls"),
         ("shards/*.tar", {"payload": ("kind",)}, "no column 'kind' for --payload"),
-        ("shards/*.tar", {"where": "kind=1"}, "no column 'kind' for --where"),
+        ("shards/*.tar", {"filter": "kind=1"}, "no column 'kind' for --filter"),
         ("shards/*.tar", {"split": "x"}, "--split means nothing for WebDataset shards"),
         (
             "shards/*.tar",

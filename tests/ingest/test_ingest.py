@@ -390,8 +390,8 @@ def test_a_damaged_index_is_built_again_from_the_log(photos: Path, tmp_path: Pat
 def test_what_is_gone_from_the_source_is_counted(photos: Path, tmp_path: Path) -> None:
     run(photos, *stores(tmp_path / "index"))
     next(photos.rglob("*.png")).unlink()
-    assert json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["gone"] == 1
-    assert json.loads(run(photos, *stores(tmp_path / "index"), "--limit", 3, "--json").stdout)["gone"] == 0
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--json").stdout)["missing"] == 1
+    assert json.loads(run(photos, *stores(tmp_path / "index"), "--limit", 3, "--json").stdout)["missing"] == 0
 
 
 def test_the_model_of_a_collection_does_not_change_with_the_users_file(

@@ -26,6 +26,7 @@ from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect, open_store
 from tests.support.building import catalogs
+from tests.support.examples import SampleImages
 from tests.support.qdrant_server import Running, qdrant_server
 
 UPSERT = "PUT .*/points$"
@@ -43,10 +44,10 @@ def server() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def photos(pictures: list[tuple[str, str | None, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, and a file that is none."""
+def photos(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, and a file that is none."""
     root = tmp_path_factory.mktemp("ray") / "photos"
-    for number, (key, _, data) in enumerate(pictures[:PICTURES]):
+    for number, (key, _, data) in enumerate(sample_images[:PICTURES]):
         folder = root / str(number % 3)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{key}.png").write_bytes(data)
@@ -217,7 +218,7 @@ def test_what_ray_cannot_do_is_refused_in_one_line(photos: Path, model_file: Pat
     refused("edge:./index is one process's files", store="edge:./index")
     refused("standard input", source="-")
     refused("--shard", shard=(1, 2))
-    refused("sync", policy=Policy(remove_gone=True))
+    refused("sync", policy=Policy(remove_missing=True))
     refused("copies", policy=Policy(skip_duplicates=True))
     refused("copies", policy=Policy(near_duplicates=3))
     if find_spec("ray") is None:

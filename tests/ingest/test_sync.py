@@ -28,8 +28,9 @@ from cbir.sources.registry import open_source
 from cbir.stores.registry import open_store
 from tests.ingest.test_ingest import COMMAND, run
 from tests.support.building import catalogs, points_of, unit_vectors
+from tests.support.examples import SampleImages
 
-SYNC = Policy(remove_gone=True)
+SYNC = Policy(remove_missing=True)
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_what_was_removed_can_come_back_and_without_sync_nothing_is_removed(phot
     kept = path.read_bytes()
     path.unlink()
     added = sync(photos, model_file, Policy())
-    assert (added.gone, added.removed, len(keys(photos))) == (1, 0, 12)
+    assert (added.missing, added.removed, len(keys(photos))) == (1, 0, 12)
     assert sync(photos, model_file).removed == 1
     assert keys(photos) == names(photos)
     path.write_bytes(kept)
@@ -271,7 +272,7 @@ def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
     assert "--watch goes with sync" in run(photos, "--watch", code=2).stderr
 
 
-def test_perceptual_hashes_tell_pictures_apart(pictures: list[tuple[str, str | None, bytes]]) -> None:
+def test_perceptual_hashes_tell_pictures_apart(sample_images: SampleImages) -> None:
     import io
 
     from cbir.search.duplicates import perceptual_hash
@@ -281,7 +282,7 @@ def test_perceptual_hashes_tell_pictures_apart(pictures: list[tuple[str, str | N
         image.save(buffer, "JPEG", quality=85)
         return buffer.getvalue()
 
-    images = [Image.open(io.BytesIO(data)).convert("RGB") for _, _, data in pictures[:40]]
+    images = [Image.open(io.BytesIO(data)).convert("RGB") for _, _, data in sample_images[:40]]
     codes = np.unpackbits(np.stack([perceptual_hash(jpeg(image)) for image in images]), axis=1)
     smaller = np.unpackbits(np.stack([perceptual_hash(jpeg(image.resize((150, 150)))) for image in images]), axis=1)
     assert (codes != smaller).sum(axis=1).max() <= 4

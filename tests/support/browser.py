@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -64,17 +64,15 @@ def chromium(path: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def served(stores: Sequence[str], folder: Path, options: Sequence[str] = (), keep: Sequence[str] = ()) -> Iterator[str]:
-    """Run `cbir-ui` on these stores, relative to `folder`, and yield the page's address; `keep` names settings."""
+def served(
+    stores: Sequence[str], folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run `cbir-ui` on these stores, relative to `folder`, with these environment variables; yield its address."""
     port = free_port()
     command = [sys.executable, "-m", "cbir.ui.launch", "--port", str(port), *(f"--store={store}" for store in stores)]
     command += options
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name in keep or not name.startswith(("CBIR_", "STREAMLIT_"))
-    }
-    environment |= NO_INTERNET
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CBIR_", "STREAMLIT_"))}
+    environment |= NO_INTERNET | dict(variables or {})
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
@@ -148,7 +146,12 @@ def screenshots(folder: Path, stores: Sequence[str]) -> None:
     path = find_chromium()
     if path is None:
         raise SystemExit("no Chromium found; set CBIR_CHROMIUM")
-    with served(stores, Path(), keep=("CBIR_REPORTS",)) as address, chromium(path) as browser:
+    with (
+        served(
+            stores, Path(), variables={name: value for name, value in os.environ.items() if name == "CBIR_REPORTS"}
+        ) as address,
+        chromium(path) as browser,
+    ):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(120_000)
         _search(page, address)

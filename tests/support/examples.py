@@ -10,10 +10,11 @@ import cbir
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-Picture = tuple[str, str | None, bytes]
+SampleImages = Sequence[tuple[str, str | None, bytes]]
+"""Of each image its key, its label and the bytes of its file."""
 
 
-def make_example_folder(root: Path, pictures: Sequence[Picture]) -> None:
+def make_example_folder(root: Path, sample_images: SampleImages) -> None:
     """Fill the folder in which every example starts.
 
     index/      collection "photos": 300 images with keys such as 1F600 and their category as label
@@ -24,12 +25,12 @@ def make_example_folder(root: Path, pictures: Sequence[Picture]) -> None:
     """
     for folder, label in (("animals", "Animals & Nature"), ("food", "Food & Drink")):
         (root / "photos" / folder).mkdir(parents=True)
-        for key, _, data in [picture for picture in pictures if picture[1] == label][:3]:
+        for key, _, data in [image for image in sample_images if image[1] == label][:3]:
             (root / "photos" / folder / f"{key}.png").write_bytes(data)
-    (root / "query.png").write_bytes(next(data for key, _, data in pictures if key == "1F600"))
+    (root / "query.png").write_bytes(next(data for key, _, data in sample_images if key == "1F600"))
     (root / "broken.jpg").write_bytes(b"not an image")
     with cbir.open(root / "index", "photos", create=True) as photos:
-        keys, labels, images = zip(*pictures[:300], strict=True)
+        keys, labels, images = zip(*sample_images[:300], strict=True)
         photos.add(images, keys=keys, payloads=[{"label": label} for label in labels])
     with cbir.open(root / "old", "photos", create=True) as old:
         old.add(root / "photos")

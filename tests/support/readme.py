@@ -15,7 +15,7 @@ from cbir.bench.report.render import table_as_markdown
 from cbir.bench.report.report_file import FullReport, read_report
 
 from cbir.evaluation.result_files import model_name
-from cbir.index.files import write_whole
+from cbir.index.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
 README, REPORT = ROOT / "README.md", ROOT / "docs" / "report" / "report.json"
@@ -191,7 +191,7 @@ BLOCKS: Mapping[str, Callable[[FullReport], str]] = {
 def main() -> None:
     """Write the README's blocks anew."""
     text = README.read_text()
-    write_whole(README, rewritten(text, read_report(REPORT)).encode())
+    write_atomically(README, rewritten(text, read_report(REPORT)).encode())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
 """Searching and `cbir-search`: the right hits, one line for every mistake, nothing but JSON where JSON is asked."""
 
-import hashlib
 import io
 import json
-import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +12,10 @@ import numpy as np
 import pytest
 import streamlit
 from cbir.ui import search_command
-from cbir.ui.components import gallery, problems
-from cbir.ui.components.gallery import heading, subheading
-from cbir.ui.components.web import _bytes
-from cbir.ui.launch import EVERYWHERE, is_loopback
-from cbir.ui.launch import main as launch
-from cbir.ui.pages.search_page import exact_copies
-from cbir.ui.query.images import ReadyExample
-from cbir.ui.query.state import Example
 
 import cbir
 from cbir.collection import Collection
-from cbir.errors import CbirError, DamageError, ImageError, UsageError
+from cbir.errors import ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.decode import decode
 from cbir.results import Hit, Hits
@@ -34,11 +23,10 @@ from cbir.settings import Settings
 from cbir.stores.display import display_names
 from cbir.stores.embedded import catalog
 from cbir.stores.embedded.reader import EmbeddedStore
-from tests.support.browser import free_port
+from tests.support.examples import SampleImages
 from tests.support.running import Program, runner
 
 ID = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"
-Pictures = list[tuple[str, str | None, bytes]]
 
 
 @pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
@@ -62,9 +50,9 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 @pytest.fixture
-def picture(pictures: Pictures, tmp_path: Path) -> Path:
+def picture(sample_images: SampleImages, tmp_path: Path) -> Path:
     path = tmp_path / "query.png"
-    path.write_bytes(pictures[5][2])
+    path.write_bytes(sample_images[5][2])
     return path
 
 
@@ -73,8 +61,8 @@ def key_of(picture: tuple[str, str | None, bytes]) -> str:
     return f"{str(label).replace(' & ', '-')}/{key}.png"
 
 
-def test_an_image_finds_itself_first(photos: Collection, pictures: Pictures) -> None:
-    for picture in pictures[::60]:
+def test_an_image_finds_itself_first(photos: Collection, sample_images: SampleImages) -> None:
+    for picture in sample_images[::60]:
         hits = photos.search(picture[2], limit=5)
         assert hits[0].key == key_of(picture)
         assert hits[0].score == pytest.approx(1, abs=1e-3)
@@ -104,8 +92,8 @@ def test_hits_come_in_groups_without_the_example(photos: Collection) -> None:
     assert best == sorted(best, reverse=True)
 
 
-def test_a_part_of_an_image_is_embedded_as_that_part_alone(photos: Collection, pictures: Pictures) -> None:
-    data = pictures[9][2]
+def test_a_part_of_an_image_is_embedded_as_that_part_alone(photos: Collection, sample_images: SampleImages) -> None:
+    data = sample_images[9][2]
     image = decode(data)
     crop = Crop(10, 20, 60, 90)
     width, height = image.size
@@ -121,39 +109,15 @@ def test_a_crop_is_a_part_of_the_picture(box: tuple[int, int, int, int]) -> None
         Crop(*box)
 
 
-def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collection, pictures: Pictures) -> None:
-    data = pictures[5][2]
-    vector, sha256 = photos.embed(data), hashlib.sha256(data).hexdigest()
-    example = ReadyExample("like", Example("a"), "a.png", "", None, None, vector, sha256)
-    for hits in (Hits(), photos.search(vector, limit=3)):
-        assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(pictures[5])]
-    assert exact_copies(photos, replace(example, sha256="0" * 64), Hits()) == []
-
-
-def test_too_many_pixels_are_refused(index: Path, pictures: Pictures) -> None:
+def test_too_many_pixels_are_refused(index: Path, sample_images: SampleImages) -> None:
     settings = Settings(max_image_megapixels=0.01)
     with cbir.open(f"edge:{index}", settings=settings) as small, pytest.raises(ImageError, match="too large"):
-        small.embed(pictures[0][2])
+        small.embed(sample_images[0][2])
 
 
 def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
     with cbir.open(f"edge:{index}") as first, cbir.open(f"faiss:{index}/faiss") as second:
         assert first.embedder is second.embedder
-
-
-@pytest.mark.parametrize(
-    "chosen",
-    [None, 7, "", [], ["ask"], ["ask", "x"], ["ask", "../x"], ["drop", ID], ["ask", ID.upper()], ["ask", ID, "more"]],
-)
-def test_an_action_that_cannot_be_is_ignored(chosen: object, session: dict[str, object]) -> None:
-    heard: list[tuple[str, str]] = []
-    act = gallery._on_act("gallery", lambda what, point_id: heard.append((what, point_id)))
-    session["gallery"] = {"act": chosen}
-    act()
-    assert heard == []
-    session["gallery"] = {"act": ["like", ID]}
-    act()
-    assert heard == [("like", ID)]
 
 
 @pytest.fixture
@@ -178,19 +142,21 @@ def test_another_model_than_the_collections_is_refused(index: Path) -> None:
 
 
 def test_the_table_names_hits_and_where_they_are_from(
-    run: Program, picture: Path, pictures: Pictures, index: Path
+    run: Program, picture: Path, sample_images: SampleImages, index: Path
 ) -> None:
     code, out, err = run(picture, "--store", f"edge:{index}", "-k", 3)
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0].split() == ["rank", "score", "key", "label"]
-    assert lines[1].split()[:3] == ["1", "1.0000", key_of(pictures[5])]
+    assert lines[1].split()[:3] == ["1", "1.0000", key_of(sample_images[5])]
     assert "photos-efficientnet_lite0 in edge:" in lines[4]
     assert "(scan, " in lines[4]
     assert len(lines) == 5
 
 
-def test_json_is_all_there_is_on_standard_output(run: Program, picture: Path, pictures: Pictures, index: Path) -> None:
+def test_json_is_all_there_is_on_standard_output(
+    run: Program, picture: Path, sample_images: SampleImages, index: Path
+) -> None:
     code, out, _ = run(picture, "--store", f"faiss:{index}/faiss", "-k", 2, "--json")
     found = json.loads(out)
     assert code == 0
@@ -200,7 +166,7 @@ def test_json_is_all_there_is_on_standard_output(run: Program, picture: Path, pi
     assert set(found["milliseconds"]) == {"decode", "preprocess", "model", "store"}
     first, second = found["hits"]
     assert set(first) == {"rank", "score", "id", "key", "label", "payload"}
-    assert (first["rank"], first["key"]) == (1, key_of(pictures[5]))
+    assert (first["rank"], first["key"]) == (1, key_of(sample_images[5]))
     assert second["score"] <= first["score"]
 
 
@@ -266,99 +232,6 @@ def test_a_long_key_is_whole(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--store", "edge:a,edge:b"], "--store edge:a,edge:b: this is more than one store"),
-        (["--store", "http://me:secret@host,edge:b"], "--store http://host,edge:b: "),
-        (["--public-name", "https://photos.example.org"], "give the host name alone"),
-        (["--public-name", "*"], "give the host name alone"),
-        (["--public-name", "photos.example.org:443"], "give the host name alone"),
-    ],
-)
-def test_options_of_the_page_that_cannot_be(
-    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["cbir-ui", *arguments])
-    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it started the page"))
-    with pytest.raises(SystemExit) as stop:
-        launch()
-    err = capsys.readouterr().err
-    assert (stop.value.code, err.count("\n")) == (2, 1)
-    assert message in err
-
-
-def test_what_only_this_machine_reaches() -> None:
-    assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1"]))
-    assert not any(
-        map(is_loopback, [EVERYWHERE[0], "::", "192.168.1.5", "localhost.example.org", "127.example.org", ""])
-    )
-
-
-def test_the_server_is_told_who_may_come(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: Path
-) -> None:
-    told: list[str] = []
-    monkeypatch.setattr("os.execve", lambda path, command, environment: told.extend(command))
-    monkeypatch.setattr("cbir.ui.launch._require_free", lambda host, port: None)  # not every machine has IPv6
-
-    def tell(*arguments: str) -> tuple[list[str], str, str]:
-        told.clear()
-        monkeypatch.setattr(sys, "argv", ["cbir-ui", "--store", f"edge:{index}", *arguments])
-        with pytest.raises(SystemExit):
-            launch()
-        out, err = capsys.readouterr()
-        return [one.partition("=")[2] for one in told if "allowedHosts" in one], out, err
-
-    assert tell()[0] == ["localhost", "127.0.0.1", "::1"]
-    hosts, out, err = tell("--host", "127.0.0.2")
-    assert (hosts[-1], "http://127.0.0.2:" in out, err) == ("127.0.0.2", True, "")
-    assert "http://[::1]:" in tell("--host", "::1")[1]
-    hosts, _, err = tell("--host", EVERYWHERE[0])
-    assert (hosts, "warning: whoever reaches" in err) == ([], True)
-    assert tell("--host", EVERYWHERE[0], "--public-name", "a.org", "--public-name", "b.org")[0][-2:] == [
-        "a.org",
-        "b.org",
-    ]
-    assert "--server.corsAllowedOrigins=https://b.org" in told
-    assert "--browser.serverAddress=a.org" in told
-
-
-def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", free_port()))
-        taken.listen()
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(sys, "argv", ["cbir-ui", "--port", str(port), "--host", "127.0.0.1"])
-        with pytest.raises(SystemExit) as stop:
-            launch()
-    assert stop.value.code == 2
-    assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("error", "shown"),
-    [
-        (CbirError("the engine failed in /srv/data/index/edge: gone"), "The engine failed in edge: gone."),
-        (CbirError("/srv/x/manifest.json: missing"), "Manifest.json: missing."),
-        (
-            CbirError("https://me:secret@host:6333 gives no answer; is it up?"),
-            "Https://host:6333 gives no answer; is it up?",
-        ),
-        (CbirError("two\n  lines"), "Two lines."),
-        (CbirError("3 of 4 / 5 files"), "3 of 4 / 5 files."),
-    ],
-)
-def test_a_visitor_reads_neither_folders_nor_passwords(error: CbirError, shown: str) -> None:
-    assert problems.sentence(error) == shown
-
-
-def test_damage_is_told_without_a_path() -> None:
-    assert "/" not in problems.sentence(DamageError("/srv/index/photos/000001/log/000001.log: missing"))
-
-
-@pytest.mark.parametrize(
     ("urls", "names"),
     [
         (["edge:./index", "faiss:./index/faiss"], ["Qdrant Edge · index", "FAISS · faiss"]),
@@ -370,32 +243,6 @@ def test_damage_is_told_without_a_path() -> None:
 )
 def test_stores_are_told_apart_by_as_little_as_needed(urls: list[str], names: list[str]) -> None:
     assert list(display_names(urls).values()) == names
-
-
-def test_text_is_escaped_for_markdown() -> None:
-    assert problems.literal("a_b <b> $x$ :red[é]") == r"a\_b \<b\> \$x\$ \:red\[é\]"
-
-
-def test_a_name_in_the_payload_is_the_heading() -> None:
-    named = {"key": "k.png", "label": "cats", "name": "Tom"}
-    assert (heading(named), subheading(named)) == ("Tom", "k.png · cats")
-    bare = {"key": "k.png", "label": None, "name": np.nan}
-    assert (heading(bare), subheading(bare)) == ("k.png", "")
-    deep = {"key": "a/b/k.png", "label": "b"}
-    assert (heading(deep), subheading(deep)) == ("k.png", "a/b/k.png · b")
-    assert heading({"key": "a/"}) == "a/"
-
-
-@pytest.mark.parametrize("text", ["", "data:text/html;base64,AAAA", "data:image/png;base64,???", None, 7, {"a": 1}])
-def test_what_a_browser_sends_as_pasted_may_be_anything(text: object) -> None:
-    with pytest.raises(ImageError, match="not an image"):
-        _bytes(text, 100)
-
-
-def test_pasted_bytes_have_a_limit() -> None:
-    assert _bytes("data:image/png;base64,aGk=", 100) == b"hi"
-    with pytest.raises(ImageError, match="larger than 1 MB"):
-        _bytes("data:image/png;base64," + "A" * (3 << 20), 1 << 20)
 
 
 def test_the_command_line_searches_by_examples_and_filters(run: Program, index: Path, picture: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from cbir.records import Payload, whole
+from cbir.records import Payload, without_fraction
 from cbir.results import Hit, Hits
 from cbir.search.examples import is_id
 from cbir.search.query import folded
-from cbir.search.score_calibration import Background
+from cbir.search.score_calibration import ScoreCalibration
 from cbir.stores.base import Store
 
 from .web import data_url, web_component
@@ -75,23 +75,25 @@ def subheading(payload: Payload) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def sections(store: Store, hits: Hits, scale: Background, limit: int, fold: bool, copied: set[str]) -> list[Section]:
+def sections(
+    store: Store, hits: Hits, calibration: ScoreCalibration, limit: int, fold: bool, copied: set[str]
+) -> list[Section]:
     """Return hits as cards, by groups if they have some; with `fold`, near-duplicates below the best of them.
 
     Args:
         store: Where the hits are from.
         hits: What a search found.
-        scale: What a score means in the collection.
+        calibration: What a score means in the collection.
         limit: At most how many cards in a section.
         fold: Put near-duplicates together.
         copied: SHA-256 of the query's images.
     """
     groups: list[tuple[str, Sequence[Hit]]] = [(str(group.value), group.hits) for group in hits.groups] or [("", hits)]
-    return [(title, _cards(store, group, scale, limit, fold, copied)) for title, group in groups]
+    return [(title, _cards(store, group, calibration, limit, fold, copied)) for title, group in groups]
 
 
 def _cards(
-    store: Store, hits: Sequence[Hit], scale: Background, limit: int, fold: bool, copied: set[str]
+    store: Store, hits: Sequence[Hit], calibration: ScoreCalibration, limit: int, fold: bool, copied: set[str]
 ) -> list[Card]:
     together = [(first.hit, first.copies) for first in folded(store, hits)] if fold else [(hit, []) for hit in hits]
     together = together[:limit]
@@ -101,14 +103,14 @@ def _cards(
     for rank, (hit, copies) in enumerate(together, 1):
         badges = ("exact copy",) if hit.payload.get("sha256") in copied else ()
         tiles = tuple(Card(copy.id, copy.payload, pictures[copy.id], f"{copy.score:.3f}") for copy in copies)
-        cards.append(replace(to_card(hit, rank, pictures[hit.id], scale), badges=badges, copies=tiles))
+        cards.append(replace(to_card(hit, rank, pictures[hit.id], calibration), badges=badges, copies=tiles))
     return cards
 
 
-def to_card(hit: Hit, rank: int, picture: bytes | None, scale: Background) -> Card:
+def to_card(hit: Hit, rank: int, picture: bytes | None, calibration: ScoreCalibration) -> Card:
     """Return a hit's card, with what its score means in the collection."""
-    percentile = share(scale.percentile(hit.score))
-    sentence = meaning(scale, hit.score)
+    percentile = share(calibration.percentile(hit.score))
+    sentence = meaning(calibration, hit.score)
     return Card(hit.id, hit.payload, picture, score=hit.score, rank=rank, percentile=percentile, meaning=sentence)
 
 
@@ -118,11 +120,11 @@ def share(percentile: float) -> str:
     return f"top {'<' if rarer <= _FINEST else ''}{100 * rarer:.2g} %"
 
 
-def meaning(scale: Background, score: float) -> str:
+def meaning(calibration: ScoreCalibration, score: float) -> str:
     """Return in a sentence what a score means in the collection."""
-    same = scale.same_class(score)
+    same = calibration.same_class(score)
     of_class = f" Of the pairs with such a score, {100 * same:.0f} % have the same label." if same is not None else ""
-    return f"Cosine {score:.4f}: among the {share(scale.percentile(score))} of this collection's pairs.{of_class}"
+    return f"Cosine {score:.4f}: among the {share(calibration.percentile(score))} of this collection's pairs.{of_class}"
 
 
 def gallery(key: str, shown: Sequence[Section], on_action: Callable[[str, str], None]) -> None:
@@ -172,6 +174,6 @@ def _tile(card: Card) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    value = whole(value)
+    value = without_fraction(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

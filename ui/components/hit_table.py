@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cbir.records import to_json, whole
+from cbir.records import to_json, without_fraction
 from cbir.results import Hit, Hits
 from cbir.stores.base import StoreInfo
 
@@ -41,6 +41,6 @@ def as_csv(hits: Sequence[Hit]) -> str:
 
 def _cell(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
-        return whole(value)
+        return without_fraction(value)
     text = value if isinstance(value, str) else to_json(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

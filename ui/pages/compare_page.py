@@ -77,12 +77,12 @@ def _agreement(found: Sequence[Hits]) -> str:
 def _cards(side: Chosen, hits: Sequence[Hit], others: Sequence[Hit]) -> list[gallery.Card]:
     """Return cards that say where each hit is among the other hits."""
     ranks = {hit.id: rank for rank, hit in enumerate(others, 1)}
-    scale = cached.score_scale(side)
+    calibration = cached.score_calibration(side)
     pictures = side.store.thumbnails([hit.id for hit in hits])
     cards = []
     for rank, (hit, picture) in enumerate(zip(hits, pictures, strict=True), 1):
         mark, badge = _mark(rank, ranks.get(hit.id))
-        cards.append(replace(gallery.to_card(hit, rank, picture, scale), badges=(badge,), mark=mark))
+        cards.append(replace(gallery.to_card(hit, rank, picture, calibration), badges=(badge,), mark=mark))
     return cards
 
 

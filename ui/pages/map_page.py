@@ -9,7 +9,7 @@ import streamlit as st
 
 from cbir.errors import CbirError
 from cbir.filters.conditions import values_of
-from cbir.records import Payload, Vector, whole
+from cbir.records import Payload, Vector, without_fraction
 from cbir.search.projection import kept_map, pca, umap_installed, umap_map, umap_path
 from cbir.settings import Settings
 
@@ -87,7 +87,7 @@ def _text(payload: Payload, field: str, texts: dict[str, str]) -> str | None:
     value = next(iter(values_of(payload, field)), None)
     if value is None:
         return None
-    text = str(whole(value))
+    text = str(without_fraction(value))
     return texts.setdefault(text, text)
 
 

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from cbir.collection import Collection
 from cbir.filters.conditions import Filter
 from cbir.results import Hit, Hits
-from cbir.search.score_calibration import Background
+from cbir.search.score_calibration import ScoreCalibration
 from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
 
@@ -151,15 +151,16 @@ def _options(chosen: Chosen) -> SearchOptions:
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
     """Search, and draw the query's card and what was found."""
-    scale = cached.score_scale(chosen)
+    calibration = cached.score_calibration(chosen)
     limit = st.session_state.get("shown") or PAGE
-    hits = _search(chosen, examples, options, limit, scale.score_at(options.similarity) if options.similarity else None)
+    min_score = calibration.score_at(options.similarity) if options.similarity else None
+    hits = _search(chosen, examples, options, limit, min_score)
     copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]
     notes = [f"Exact copy found: {name}" for name in dict.fromkeys(gallery.heading(copy.payload) for copy in copies)]
     with card:
         query_card.draw(examples, *query_card.heading(examples), notes, hits.milliseconds)
     copied = {example.sha256 for example in examples if example.sha256}
-    shown = gallery.sections(chosen.store, hits, scale, limit, options.fold, copied)
+    shown = gallery.sections(chosen.store, hits, calibration, limit, options.fold, copied)
     first = {hit.id: hit for hit in hits}
     listed = [first[card.id] for _, cards in shown for card in cards]
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -168,7 +169,7 @@ def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExampl
     only = f" Only {problems.literal(filter_panel.in_words(options.filter))}." if options.filter else ""
     st.caption(store_facts.how_searched(chosen.info, options.exact, bool(options.filter)) + only)
     if not listed:
-        _nearest(chosen, examples, options, scale)
+        _nearest(chosen, examples, options, calibration)
     gallery.gallery("gallery", shown, state.act)
     if not options.group_by and len(listed) >= limit and limit < MAX_SHOWN:
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
@@ -212,11 +213,13 @@ def _headline(count: int, options: SearchOptions) -> str:
     return f"The {count} most similar" if count > 1 else "The most similar"
 
 
-def _nearest(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, scale: Background) -> None:
+def _nearest(
+    chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, calibration: ScoreCalibration
+) -> None:
     """Draw how similar the best hit would be, where none is similar enough."""
     best = _search(chosen, examples, replace(options, min_score=None, group_by="", fold=False), 1, None)
     if best:
-        share = gallery.share(scale.percentile(best[0].score))
+        share = gallery.share(calibration.percentile(best[0].score))
         st.info(f"The best there is has a score of {best[0].score:.3f} ({share}). Lower the similarity or the score.")
     else:
         st.info("The filter leaves nothing that could be found.")

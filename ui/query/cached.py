@@ -3,7 +3,7 @@
 import streamlit as st
 
 from cbir.filters.conditions import Filter, Value
-from cbir.search.score_calibration import Background, background
+from cbir.search.score_calibration import ScoreCalibration, calibrate
 
 from .choice import BY_GENERATION, Chosen
 
@@ -31,6 +31,6 @@ def sample(chosen: Chosen, count: int, seed: int) -> list[str]:
 
 # As a resource it is not copied for each page: it is megabytes, and frozen.
 @st.cache_resource(max_entries=64, ttl=60 * _SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
-def score_scale(chosen: Chosen) -> Background:
+def score_calibration(chosen: Chosen) -> ScoreCalibration:
     """Return what a score means in the collection."""
-    return background(chosen.store)
+    return calibrate(chosen.store)

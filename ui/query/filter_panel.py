@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from cbir.filters.conditions import Filter, Match, Range, Value
-from cbir.filters.parser import meanings
+from cbir.filters.parser import possible_values
 
 from ..components import web
 from . import cached
@@ -58,7 +58,8 @@ def selected(fields: Mapping[str, str], without: str = "") -> Filter:
             if low is not None or high is not None:
                 found.append(Range(field, gte=low, lte=high))
         elif values := st.session_state.get(f"is.{field}"):
-            found.append(Match(field, tuple(dict.fromkeys(value for text in values for value in meanings(text)))))
+            wanted = dict.fromkeys(value for text in values for value in possible_values(text))
+            found.append(Match(field, tuple(wanted)))
     return tuple(found)
 
 

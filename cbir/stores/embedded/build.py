@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
-from cbir.index.disk import full, is_full
+from cbir.index.disk import disk_full_error, is_disk_full
 from cbir.index.vector_log import VectorLog
 from cbir.stores.base import SearchParams
 from cbir.stores.engines import ENGINES
@@ -124,7 +124,7 @@ def _child(
         sender.send(_Built(peak_memory()))
     except Exception as error:  # whatever it is, it is the parent that tells the user
         told = f"building {folder.name} failed: {error or type(error).__name__}"
-        failed = full(told) if is_full(error, folder.parent) else CbirError(told)
+        failed = disk_full_error(told) if is_disk_full(error, folder.parent) else CbirError(told)
         with suppress(OSError):  # the parent was killed, and nobody listens
             sender.send(UsageError(str(error)) if isinstance(error, UsageError) else failed)
 
@@ -168,6 +168,6 @@ def _died(kind: str, folder: Path, exitcode: int | None) -> CbirError:
     if exitcode is None or exitcode >= 0:
         return CbirError(f"{what} with code {exitcode}")
     name = signal.Signals(-exitcode).name
-    if name == "SIGBUS" or is_full(CbirError(), folder.parent):  # the engine writes through memory maps
-        return full(f"{what} by {name}")
+    if name == "SIGBUS" or is_disk_full(CbirError(), folder.parent):  # the engine writes through memory maps
+        return disk_full_error(f"{what} by {name}")
     return CbirError(f"{what} by {name}{'; memory may have run out' if name == 'SIGKILL' else ''}")

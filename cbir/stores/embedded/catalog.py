@@ -84,8 +84,7 @@ class EmbeddedCatalog:
         """See `Catalog.plan`."""
         if not (self.root / name / layout.POINTER).is_file():
             return None
-        manifest = open_generation(self.root, name).manifest
-        return Plan(name, manifest.dataset, manifest.source, manifest.model, None)
+        return open_generation(self.root, name).plan
 
     def open(self, name: str | None = None) -> EmbeddedStore:
         """See `Catalog.open`."""
@@ -102,9 +101,8 @@ class EmbeddedCatalog:
     def contents(self, name: str) -> Contents:
         """See `Catalog.contents`. Its log is read, whatever indexes it has."""
         generation = open_generation(self.root, name)
-        manifest = generation.manifest
-        plan = Plan(name, manifest.dataset, manifest.source, manifest.model, None)
-        return Contents(plan, generation.folder / layout.MODEL, manifest.count, lambda: generation.log().points())
+        model, count = generation.folder / layout.MODEL, generation.manifest.count
+        return Contents(generation.plan, model, count, lambda: generation.log().points())
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
         """See `Catalog.writer`."""
@@ -132,7 +130,7 @@ class EmbeddedCatalog:
 
     def use(self, name: str) -> None:
         """See `Catalog.use`."""
-        open_generation(self.root, name).require_whole(layout.LOG)
+        open_generation(self.root, name).require_intact(layout.LOG)
         save(
             self.root / name / layout.POINTER, load(self.root / name / layout.POINTER, Pointer)
         )  # the newest pointer counts

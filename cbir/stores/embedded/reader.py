@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import UsageError
-from cbir.filters.conditions import FieldKind, Filter, Value, offered
+from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
 from cbir.index import layout
 from cbir.index.generation import IndexRecord, open_generation
 from cbir.index.vector_log import VectorLog
@@ -32,7 +32,7 @@ class EmbeddedStore:
         options = {**engine.options, **built, **location.url.options}
         self._model = generation.folder / layout.MODEL
         self.log: VectorLog = generation.log()
-        generation.require_whole(location.name)
+        generation.require_intact(location.name)
         self.index: EngineIndex = engine.load().open_index(generation.folder / location.name, self.log, options)
         self.info = StoreInfo(
             url=location.url.text,
@@ -81,13 +81,13 @@ class EmbeddedStore:
 
     def fields(self) -> dict[str, FieldKind]:
         """See `Store.fields`."""
-        return offered(self.log.table.kinds())
+        return filterable_fields(self.log.table.kinds())
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """See `Store.scroll`."""
         check_id(after)
         log = self.log
-        start = 0 if after is None else log.place(after) + (log.position(after) is not None)
+        start = 0 if after is None else log.rank(after) + (log.position(after) is not None)
         positions = log.order[start:]
         if filter:
             positions = positions[log.table.mask(filter)[positions]]

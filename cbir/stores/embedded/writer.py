@@ -17,7 +17,7 @@ from typing import IO
 
 from cbir.errors import CbirError, UsageError
 from cbir.index import layout
-from cbir.index.disk import require_room
+from cbir.index.disk import require_free_space
 from cbir.index.files import files_below, link, link_tree, remove, sync
 from cbir.index.generation import (
     Generation,
@@ -38,7 +38,7 @@ from cbir.index.names import MARKER
 from cbir.index.stored_ids import StoredIds
 from cbir.index.vector_log import VectorLog
 from cbir.progress import Progress
-from cbir.records import Failure, Payload, Point, changed
+from cbir.records import Failure, Payload, Point, with_changes
 from cbir.stores.base import ReadBack
 from cbir.stores.embedded.build import build_engine
 from cbir.stores.engines import ENGINES
@@ -145,7 +145,7 @@ class LocalWriter:
         positions = [position for point_id in ids if (position := log.position(point_id)) is not None]
         for start in range(0, len(positions), _POINTS_AT_ONCE):
             points = map(log.point, positions[start : start + _POINTS_AT_ONCE])
-            self.write([changed(point, changes) for point in points])
+            self.write([with_changes(point, changes) for point in points])
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point that was there when the writer was opened."""
@@ -172,9 +172,9 @@ class LocalWriter:
 
         return ReadBack(log.described() if log else iter(()), get)
 
-    def require_room(self, fresh: int) -> None:
+    def require_free_space(self, fresh: int) -> None:
         """Raise `DiskFullError` if the disk cannot take so many more points."""
-        require_room(self._folder, fresh, len(self.stored_ids) + fresh, self._plan.model.dimension, self._engines)
+        require_free_space(self._folder, fresh, len(self.stored_ids) + fresh, self._plan.model.dimension, self._engines)
 
     def flush(self) -> None:
         """Return when all that was written is on the disk."""
@@ -290,7 +290,7 @@ class LocalWriter:
         """Return the log to go on with, checked: that of `building/`, or else the published one."""
         if resume:
             if self._published:
-                self._published.require_whole(layout.LOG)  # whatever is built goes on from it
+                self._published.require_intact(layout.LOG)  # whatever is built goes on from it
             return VectorLog(self._building / layout.LOG, self._plan.model.dimension)
         if self._building.exists():  # begun on another base, or the crash came before there was a plan
             shutil.rmtree(self._building)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from qdrant_client import models
 
-from cbir.filters.conditions import FieldKind, Filter, Value, offered
-from cbir.filters.evaluate import PayloadTable, in_order
+from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
+from cbir.filters.evaluate import PayloadTable, sorted_counts
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
@@ -116,14 +116,14 @@ class QdrantStore:
             counted = self._server.ask(
                 lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
             )
-            return in_order((one.value, one.count) for one in counted.hits)
+            return sorted_counts((one.value, one.count) for one in counted.hits)
         found = scroll(self._server, self._collection, payload=[path], filter=chosen)
         return PayloadTable(one.payload or {} for one in found).facet(field, ())[:limit]
 
     def fields(self) -> dict[str, FieldKind]:
         """See `Store.fields`. A field is indexed, and so has the kind, of the first value that came."""
         kinds = {path.strip('"'): _FIELD_KINDS.get(index.data_type) for path, index in self._schema().items()}
-        return offered({field: kind for field, kind in kinds.items() if kind is not None})
+        return filterable_fields({field: kind for field, kind in kinds.items() if kind is not None})
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         """See `Store.scroll`."""

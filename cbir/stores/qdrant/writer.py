@@ -23,7 +23,7 @@ from cbir.filters.translate import field_path
 from cbir.index.generation import Plan, require_same
 from cbir.index.stored_ids import StoredIds
 from cbir.progress import Progress
-from cbir.records import IDENTITY, Failure, Payload, Point, changed
+from cbir.records import IDENTITY, Failure, Payload, Point, with_changes
 from cbir.settings import Settings
 from cbir.stores.base import ReadBack
 from cbir.stores.qdrant.records import (
@@ -106,7 +106,7 @@ class QdrantWriter:
         self.resumed = len(self.stored_ids) if self._record.building else 0
         self._refused_in_a_row, self._counting = 0, threading.Lock()
 
-    def require_room(self, fresh: int) -> None:
+    def require_free_space(self, fresh: int) -> None:
         """A server does not say what room it has."""
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
@@ -275,7 +275,7 @@ def _operations(record: models.Record, changes: Payload) -> list[models.UpdateOp
     """Return what sets and removes payload fields of one point."""
     payload: dict[str, Any] = dict(record.payload or {})
     version, before = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
-    point = changed(Point(str(record.id), np.empty(0, np.float32), payload, version, b"", before), changes)
+    point = with_changes(Point(str(record.id), np.empty(0, np.float32), payload, version, b"", before), changes)
     there = {name: value for name, value in changes.items() if value is not None}
     gone = [field_path(name) for name, value in changes.items() if value is None]
     own = {VERSION: point.version, DIGEST: point.digest}

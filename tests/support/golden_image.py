@@ -1,4 +1,4 @@
-"""A picture made of nothing but arithmetic, for golden vectors."""
+"""An image made of nothing but arithmetic, for golden vectors."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 
-def golden_picture() -> bytes:
+def golden_image() -> bytes:
     """Return a 317 x 241 PNG with colours, edges and texture."""
     y, x = np.mgrid[0:241, 0:317].astype(np.float64)
     planes = [

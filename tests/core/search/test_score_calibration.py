@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cbir.progress import silent
 from cbir.records import Vector, digest
-from cbir.search.score_calibration import Background, background, of_pairs
+from cbir.search.score_calibration import ScoreCalibration, calibrate, of_pairs
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.building import builder_for, points_of, unit_vectors
@@ -26,7 +26,7 @@ seeds = st.integers(0, 10_000)
 units = st.floats(0, 1)
 
 
-def made(scores: Sequence[float], seed: int = 0) -> Background:
+def made(scores: Sequence[float], seed: int = 0) -> ScoreCalibration:
     same = np.random.default_rng(seed).integers(-1, 2, len(scores)).astype(np.int8)
     return of_pairs(np.array(scores, np.float32), same)
 
@@ -116,8 +116,8 @@ def test_pairs_of_a_whole_collection(tmp_path: Path) -> None:
         assert found.percentile(score) == pytest.approx((pairs < score).mean(), abs=1e-3)
 
 
-def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> Background:
-    """Return the background of a collection of these vectors and labels."""
+def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> ScoreCalibration:
+    """Return the calibration of a collection of these vectors and labels."""
     points = []
     for point, label in zip(points_of(vectors), labels, strict=True):
         payload = {**point.payload, "label": label}
@@ -126,4 +126,4 @@ def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> Backgro
     builder.write(points)
     builder.publish(silent)
     builder.close()
-    return background(open_store(f"faiss:{root}", "made", Settings()))
+    return calibrate(open_store(f"faiss:{root}", "made", Settings()))

@@ -78,7 +78,6 @@ def closed(page: Page) -> None:
     expect(page.get_by_role("link", name="Collections")).to_have_count(0)
 
 
-@pytest.mark.browser
 @pytest.mark.pages
 @pytest.mark.parametrize("path", ["", "/collections", "/bench", f"/search?collection={COLLECTION}x"])
 def test_nobody_sees_anything_without_a_login(page: Page, site: SimpleNamespace, path: str) -> None:
@@ -90,7 +89,6 @@ def test_nobody_sees_anything_without_a_login(page: Page, site: SimpleNamespace,
     expect(page.get_by_role("combobox")).to_have_count(0)
 
 
-@pytest.mark.browser
 @pytest.mark.pages
 def test_somebody_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
     log_in(page, site, **ANN)
@@ -110,7 +108,6 @@ def test_somebody_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
     closed(page)
 
 
-@pytest.mark.browser
 @pytest.mark.pages
 @pytest.mark.parametrize(
     "account",
@@ -132,7 +129,6 @@ def test_a_stranger_is_refused_and_may_try_another_account(
     expect(page.get_by_text("BOB@example.com")).to_be_visible()
 
 
-@pytest.mark.browser
 @pytest.mark.pages
 def test_a_forged_cookie_is_nobody(page: Page, site: SimpleNamespace) -> None:
     log_in(page, site, **ANN)

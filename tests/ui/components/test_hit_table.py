@@ -1,0 +1,51 @@
+"""Hits as CSV and JSON."""
+
+import csv
+import io
+import json
+
+from cbir.ui.components import hit_table
+from playwright.sync_api import Page
+
+from cbir.models.card import ModelRef
+from cbir.results import Hit, Hits
+from cbir.stores.base import StoreInfo
+from tests.support.examples import SampleImages
+from tests.support.visitor import headings, settled, upload
+
+ID, OTHER = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", "00000000-0000-5000-8000-000000000000"
+
+
+HITS = [
+    Hit(ID, {"key": "a.png", "label": "cats", "sha256": "0", "name": '=HYPERLINK("http://x")', "year": 7}, 0.75),
+    Hit(OTHER, {"key": "b, c.png", "label": None, "sha256": "1", "tags": ["x", "ü"]}, 0.5),
+]
+
+
+def test_a_table_of_hits_runs_no_formula() -> None:
+    rows = list(csv.reader(io.StringIO(hit_table.as_csv(HITS))))
+    assert rows[0] == ["rank", "score", "point", "key", "label", "sha256", "name", "year", "tags"]
+    assert rows[1] == ["1", "0.750000", ID, "a.png", "cats", "0", '\'=HYPERLINK("http://x")', "7", ""]
+    assert rows[2] == ["2", "0.500000", OTHER, "b, c.png", "", "1", "", "", '["x","ü"]']
+
+
+def test_hits_as_json_say_all_there_is() -> None:
+    model = ModelRef("lite0", "0" * 64, 8, 1, False)
+    info = StoreInfo("edge:index", "photos", "000001", model, 1000, 1000, "graph", {"ef": "64"})
+    found = json.loads(hit_table.as_json(Hits(HITS, milliseconds={"store": 1.23456}), info, "graph"))
+    assert [hit["payload"]["key"] for hit in found["hits"]] == ["a.png", "b, c.png"]
+    assert (found["milliseconds"], found["access"], found["collection"]) == ({"store": 1.235}, "graph", "photos")
+
+
+def test_hits_are_taken_along_as_a_table(desktop: Page, sample_images: SampleImages) -> None:
+    upload(desktop, ("mine.png", sample_images[9][2]))
+    settled(desktop)
+    with desktop.expect_download() as download:
+        desktop.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    assert [row["key"].rpartition("/")[2] for row in rows] == headings(desktop)
+    with desktop.expect_download() as download:
+        desktop.get_by_role("button", name="JSON").click()
+    found = json.loads(download.value.path().read_text())
+    assert [hit["key"] for hit in found["hits"]] == [row["key"] for row in rows]
+    assert set(found["milliseconds"]) == {"decode", "preprocess", "model", "store"}

@@ -1,0 +1,23 @@
+"""The page that compares two stores, in a real browser."""
+
+import re
+from types import SimpleNamespace
+
+from playwright.sync_api import Page, expect
+
+from tests.support.visitor import settled
+
+
+def test_two_stores_are_compared(page: Page, site: SimpleNamespace) -> None:
+    page.locator(".tile").first.click()
+    settled(page)
+    like = re.findall("like=([0-9a-f-]{36})", page.url)[0]
+    page.goto(f"{site.address}/compare?like={like}&store2=FAISS+%C2%B7+faiss")
+    expect(page.locator(".note")).to_have_text("12 of 12 are in both, 12 of them at the same rank")
+    expect(page.locator(".card.both")).to_have_count(24)
+    expect(page.get_by_text(re.compile(r"store [\d.]+ ms"))).to_have_count(2)
+    page.locator(".card").nth(1).get_by_text("More like this").click()
+    expect(page.locator(".query h2")).not_to_have_text("")
+    expect(page.locator(".card")).to_have_count(24)
+    page.goto(f"{site.address}/compare?like={like}&store2=Qdrant+Edge+%C2%B7+rich")
+    expect(page.get_by_role("alert").first).to_contain_text("That picture is not in this collection")

@@ -1,0 +1,66 @@
+"""The map page, in a real browser."""
+
+import re
+from types import SimpleNamespace
+
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import scrolls_no_way_sideways
+from tests.support.visitor import assert_hits_are_shown, points
+
+IN_SIGHT = """nodes => nodes.findIndex(node => {
+    const box = node.getBoundingClientRect();
+    return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === node;
+})"""
+
+
+def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(tab: Page, site: SimpleNamespace) -> None:
+    tab.goto(f"{site.address}/map")
+    expect(tab.get_by_text(re.compile(r"All 3\d\d pictures, in their first two principal components"))).to_be_visible()
+    expect(tab.get_by_text("Click on a point to see its picture")).to_be_visible()
+    shown = points(tab)
+    everywhere = shown.nth(0).get_attribute("transform")
+    box = tab.get_by_test_id("stVegaLiteChart").bounding_box()
+    assert box
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 200)
+    tab.mouse.wheel(0, -300)
+    expect(shown.nth(0)).not_to_have_attribute("transform", everywhere or "")
+    tab.wait_for_timeout(500)
+    zoomed = shown.evaluate_all("nodes => nodes.map(node => node.getAttribute('transform'))")
+    at = shown.evaluate_all(IN_SIGHT)
+    shown.nth(at).click()
+    expect(tab.locator(".tile")).to_have_count(13)
+    label = shown.nth(at).get_attribute("aria-label") or ""
+    name = re.findall("name: (.+?);", label)[0]
+    expect(tab.get_by_test_id("stMain").get_by_text(name, exact=True)).to_be_visible()
+    assert shown.evaluate_all("nodes => nodes.map(node => node.getAttribute('transform'))") == zoomed
+    scores = [float(text) for text in tab.locator(".caption").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+    scrolls_no_way_sideways(tab)
+    picture = tab.locator(".tile img").first.get_attribute("src")
+    tab.get_by_role("button", name="Search for this picture").click()
+    assert_hits_are_shown(tab, picture)
+
+
+def test_the_map_is_coloured_by_a_field_that_stands_in_the_address(tab: Page, site: SimpleNamespace) -> None:
+    tab.goto(f"{site.address}/map?colour=label")
+    expect(tab.get_by_test_id("stMain").get_by_role("combobox", name="Colour by")).to_have_value("label")
+    expect(points(tab).nth(299)).to_be_attached()
+    looks = points(tab).evaluate_all("nodes => nodes.map(node => [node.getAttribute('fill'), node.getAttribute('d')])")
+    assert len({tuple(one) for one in looks}) == 9, "each class has a look of its own: a colour, or another shape"
+
+
+def test_umap_is_made_while_the_map_stays_usable(desktop_tab: Page, site: SimpleNamespace) -> None:
+    desktop_tab.goto(f"{site.address}/map?store=Qdrant+Edge+%C2%B7+unlabelled")
+    expect(points(desktop_tab).first).to_be_visible()
+    before = points(desktop_tab).nth(0).get_attribute("transform")
+    desktop_tab.get_by_role("radio", name="UMAP").click()
+    expect(desktop_tab.get_by_text("UMAP takes a minute or two")).to_be_visible()
+    points(desktop_tab).nth(points(desktop_tab).evaluate_all(IN_SIGHT)).click()
+    expect(desktop_tab.locator(".tile")).to_have_count(13)
+    expect(desktop_tab.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible(timeout=90_000)
+    expect(desktop_tab).to_have_url(re.compile("projection=UMAP"))
+    assert points(desktop_tab).nth(0).get_attribute("transform") != before
+    desktop_tab.reload()  # it is kept
+    expect(desktop_tab.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible()
+    expect(desktop_tab.get_by_text("UMAP takes a minute or two")).to_have_count(0)

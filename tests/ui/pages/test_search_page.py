@@ -1,0 +1,137 @@
+"""The search page, in a real browser."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cbir.ui.pages.search_page import exact_copies
+from cbir.ui.query.images import ReadyExample
+from cbir.ui.query.state import Example
+from playwright.sync_api import Page, expect
+
+import cbir
+from cbir.collection import Collection
+from cbir.results import Hits
+from tests.support.examples import SampleImages
+from tests.support.visitor import (
+    K,
+    becomes,
+    choose,
+    headings,
+    leave_sidebar,
+    scores,
+    settled,
+    shares,
+    sidebar,
+    until,
+    upload,
+)
+
+
+def key_of(picture: tuple[str, str | None, bytes]) -> str:
+    key, label, _ = picture
+    return f"{str(label).replace(' & ', '-')}/{key}.png"
+
+
+@pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
+def photos(index: Path, request: pytest.FixtureRequest) -> Iterator[Collection]:
+    with cbir.open(request.param.format(index)) as opened:
+        yield opened
+
+
+def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collection, sample_images: SampleImages) -> None:
+    data = sample_images[5][2]
+    vector, sha256 = photos.embed(data), hashlib.sha256(data).hexdigest()
+    example = ReadyExample("like", Example("a"), "a.png", "", None, None, vector, sha256)
+    for hits in (Hits(), photos.search(vector, limit=3)):
+        assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(sample_images[5])]
+    assert exact_copies(photos, replace(example, sha256="0" * 64), Hits()) == []
+
+
+def test_nothing_is_asked_at_first(page: Page) -> None:
+    expect(page.get_by_text("What are you looking for?")).to_be_visible()
+    expect(page.locator(".card")).to_have_count(0)
+    expect(sidebar(page).locator(".facts")).to_contain_text("efficientnet_lite0")
+    expect(page.get_by_text("10MB per file")).to_be_attached()  # so the page's config.toml is in force
+    leave_sidebar(page)
+
+
+def test_a_threshold_cuts_by_score_and_by_share(shop: Page, sample_images: SampleImages) -> None:
+    upload(shop, ("first.png", sample_images[0][2]))
+    settled(shop)
+    every = scores(shop)
+    assert every == sorted(every, reverse=True)
+    least = round((every[4] + every[5]) / 2, 3) if every[4] - every[5] > 0.004 else every[5]
+    sidebar(shop).get_by_label("Lowest score").fill(str(least))
+    shop.keyboard.press("Enter")
+    leave_sidebar(shop)
+    expect(shop.locator(".card")).to_have_count(sum(one >= least for one in every))
+    sidebar(shop).get_by_label("Lowest score").fill("")
+    shop.keyboard.press("Enter")
+    expect(shop).not_to_have_url(re.compile("least="))
+    slider = sidebar(shop).get_by_role("slider", name="Similarity")
+    for _ in range(3):
+        slider.press("ArrowRight")
+    expect(shop).to_have_url(re.compile(r"similarity=top\+1"))
+    leave_sidebar(shop)
+    until(shop, lambda: all(float(re.findall(r"[\d.]+", one)[0]) <= 1.0 for one in shares(shop)))
+    assert 0 < len(shares(shop)) < K
+
+
+def test_variety_and_groups_change_what_is_shown(shop: Page) -> None:
+    shop.locator(".tile").first.click()
+    settled(shop)
+    plain = headings(shop)
+    slider = sidebar(shop).get_by_role("slider", name="Variety")
+    for _ in range(8):
+        slider.press("ArrowRight")
+    leave_sidebar(shop)
+    expect(shop).to_have_url(re.compile(r"diversity=0\.8"))
+    assert becomes(shop, lambda found: len(found) == K and found != plain)[0] == plain[0]
+    expect(shop.get_by_text(f"{K} similar and unlike each other")).to_be_visible()
+    choose(shop, "Group by", "colour")
+    expect(shop.locator(".gallery h3")).to_have_count(3)
+    assert set(shop.locator(".gallery h3").all_inner_texts()) == {"red", "green", "blue"}
+    assert shop.locator(".card").count() <= 18
+
+
+def test_it_is_said_how_the_store_searched(desktop: Page, sample_images: SampleImages) -> None:
+    count = len(sample_images)
+    desktop.locator(".tile").nth(2).click()
+    settled(desktop)
+    in_edge = headings(desktop)
+    expect(
+        desktop.get_by_text(f"Exact search: all {count} pictures were compared (so few need no graph).")
+    ).to_be_visible()
+    choose(desktop, "Store", "FAISS · faiss")
+    expect(
+        desktop.get_by_text(f"Approximate search by the graph (ef 128); {count} of {count} pictures are indexed.")
+    ).to_be_visible()
+    becomes(desktop, lambda found: found[:5] == in_edge[:5])
+    sidebar(desktop).get_by_text("Scan everything").click()
+    expect(desktop.get_by_text(f"Exact search: all {count} pictures were compared (as asked).")).to_be_visible()
+
+
+def test_a_picture_that_another_collection_lacks_is_no_error(desktop: Page) -> None:
+    desktop.locator(".tile").first.click()
+    settled(desktop)
+    choose(desktop, "Store", "Qdrant Edge · growing")
+    expect(desktop.get_by_text("That picture is not in this collection; choose another.")).to_be_visible()
+    expect(desktop.locator(".card")).to_have_count(0)
+    desktop.locator(".tile").first.click()
+    expect(desktop.locator(".card").first).to_be_visible()
+    expect(desktop.get_by_role("alert")).to_have_count(0)
+
+
+def test_nothing_jumps_while_results_come(desktop: Page) -> None:
+    desktop.evaluate(
+        "() => { window.shift = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
+        " if (!one.hadRecentInput) window.shift += one.value; }).observe({ type: 'layout-shift' }); }"
+    )
+    desktop.locator(".tile").first.click()
+    settled(desktop)
+    desktop.wait_for_timeout(300)
+    assert desktop.evaluate("window.shift") < 0.1, "a shift below 0.1 is good (web.dev, CLS)"

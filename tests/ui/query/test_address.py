@@ -1,0 +1,99 @@
+"""The page's address."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import streamlit
+from cbir.ui.query import address, state
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.examples import SampleImages
+from tests.support.visitor import DESKTOP, PHONE, K, headings, leave_sidebar, new_page, settled, tick, upload
+
+ID, OTHER = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", "00000000-0000-5000-8000-000000000000"
+
+
+def test_the_address_is_taken_for_a_link_and_a_step_back_but_not_from_another_page(session: dict[str, object]) -> None:
+    there = streamlit.query_params
+    adopted: list[address.Parameters] = []
+    read: Callable[[], None] = partial(address.read, adopted.append)
+    there["like"], there["store"] = [ID], ["x"]
+    read()
+    read()
+    assert adopted == [{"like": [ID]}], "a link is taken once, and what belongs to a widget is left alone"
+    address.write({"like": [OTHER], "is.label": ["a", "b"], "to.year": []})
+    assert dict(there) == {"like": [OTHER], "is.label": ["a", "b"], "store": ["x"]}
+    read()
+    address.write({"like": [OTHER]})
+    assert there["is.label"] == []
+    del there["is.label"]
+    read()
+    assert len(adopted) == 1, "what the page wrote itself says nothing new"
+    there["like"] = [ID]
+    read()
+    assert adopted[1:] == [{"like": [ID]}], "a step back"
+    del there["like"]
+    session["arrived"] = True
+    read()
+    assert len(adopted) == 2, "another page had no query in its address"
+    session["arrived"] = False
+    address.write({"like": [OTHER]})
+    del there["like"]
+    read()
+    assert adopted[2:] == [{"like": [ID]}], "a step back to where the visitor came from the other page"
+
+
+def test_a_step_back_to_where_nothing_was_asked_asks_nothing(session: dict[str, object]) -> None:
+    session["page"] = "search"
+    session["arrived"] = True
+    read: Callable[[], None] = partial(address.read, lambda parameters: state.adopt(parameters))
+    read()
+    session["arrived"] = False
+    for ref in (ID, OTHER):
+        state.search_for(ref)
+        read()
+        address.write(state.to_address(state.current()))
+    for there in ({"like": [ID]}, {}):
+        for name in list(streamlit.query_params):
+            del streamlit.query_params[name]
+        streamlit.query_params.update(there)
+        read()
+        assert state.to_address(state.current())["like"] == there.get("like", [])
+
+
+@pytest.mark.pages
+def test_a_search_is_shared_by_its_address_and_gone_back_to(
+    page: Page, browser: Browser, site: SimpleNamespace, sample_images: SampleImages
+) -> None:
+    upload(page, ("mine.png", sample_images[9][2]))
+    settled(page)
+    page.locator(".card").nth(1).get_by_role("button", name=re.compile("^Not like")).click()
+    expect(page.locator(".example.unlike")).to_have_count(1)
+    tick(page, "label", "Objects")
+    leave_sidebar(page)
+    expect(page.locator(".card")).not_to_have_count(0)
+    expect(page.locator(".gallery")).to_contain_text("Objects")
+    found, address = headings(page), page.url
+    for width in (DESKTOP, PHONE):
+        other = new_page(browser, width, address)
+        expect(other.locator(".card")).to_have_count(len(found))
+        assert headings(other) == found
+        expect(other.locator(".example")).to_have_count(2)
+        other.context.close()
+    page.reload()
+    expect(page.locator(".card")).to_have_count(len(found))
+    assert headings(page) == found
+    page.go_back()
+    expect(page).not_to_have_url(re.compile("is.label="))
+    expect(page.locator(".card")).to_have_count(K)
+    page.go_back()
+    expect(page.locator(".example")).to_have_count(1)
+    page.go_back()
+    expect(page.locator(".tile")).to_have_count(10)
+    gone = new_page(browser, DESKTOP, f"{site.address}/?like=a-picture-that-had-to-make-room")
+    expect(gone.get_by_role("alert")).to_contain_text("kept for a while only and is gone")
+    expect(gone.locator(".tile")).to_have_count(10)
+    gone.context.close()

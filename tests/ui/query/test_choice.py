@@ -1,0 +1,125 @@
+"""The choice of a store and a collection."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from tests.support.examples import SampleImages
+from tests.support.visitor import ODD_NAME, choose, go, heading, upload
+
+
+def test_a_store_without_pictures_tells_how_to_fill_it(page: Page) -> None:
+    choose(page, "Store", "Qdrant Edge · empty")
+    expect(page.get_by_text("cbir-ingest sample://openmoji --store edge:empty")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("store", "sentence"),
+    [
+        ("Qdrant Edge · damaged", "The index of this collection is damaged and is not served"),
+        ("http://127.0.0.1:1", "127.0.0.1:1"),
+    ],
+)
+def test_a_store_that_fails_does_not_break_the_page(
+    desktop: Page, site: SimpleNamespace, store: str, sentence: str
+) -> None:
+    choose(desktop, "Store", store)
+    alert = desktop.get_by_role("alert")
+    expect(alert).to_contain_text(sentence)
+    for secret in (str(site.folder), "secret", "Traceback"):
+        assert secret not in desktop.content()
+    choose(desktop, "Store", "Qdrant Edge · index")
+    expect(desktop.locator(".tile")).to_have_count(10)
+    expect(alert).to_have_count(0)
+
+
+def test_a_new_generation_is_served_without_a_restart_and_odd_names_literally(
+    desktop: Page, site: SimpleNamespace, sample_images: SampleImages
+) -> None:
+    choose(desktop, "Store", "Qdrant Edge · growing")
+    expect(desktop.locator(".tile")).to_have_count(5)
+    upload(desktop, ("odd.png", sample_images[4][2]))
+    expect(desktop.locator(".card")).to_have_count(5)
+    expect(heading(desktop, 1)).to_have_text(ODD_NAME)
+    desktop.locator(".card").first.get_by_text("More like this").click()
+    expect(desktop.locator(".query h2")).to_have_text(ODD_NAME)
+
+    (site.grown / "new.png").write_bytes(sample_images[50][2])
+    site.grow()
+    desktop.locator(".card").first.get_by_text("More like this").click()
+    expect(desktop.locator(".facts")).to_contain_text("000002")
+    upload(desktop, ("new.png", sample_images[50][2]))
+    expect(desktop.locator(".card .heading").first).to_have_text("new.png")
+    (views,) = site.folder.glob("growing/*/views")
+    assert len(list(views.glob("*.lock"))) == 1, "the old generation is still open"
+
+
+def searching(page: Page, fragile_site: SimpleNamespace, name: str) -> None:
+    """Choose a store on the search page."""
+    go(page, fragile_site.address, "", "Find similar pictures")
+    page.get_by_role("combobox", name="Store").click()
+    page.get_by_role("option", name=name, exact=True).click()
+    expect(page.get_by_role("combobox", name="Store")).to_have_value(name)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.locator(".tile")).to_have_count(10)
+
+
+def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, told: str, back: Callable[[], object]) -> None:
+    """What is asked now fails in a sentence; when the store is `back` the same page goes on."""
+    page.evaluate("window.here = true")
+    page.get_by_role("button", name="Shuffle").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(told)
+    for secret in (str(fragile_site.folder), "Traceback"):
+        assert secret not in page.content()
+    # A browser may still have the address of an earlier query when a page fails; it must not bring that query back.
+    page.evaluate("history.replaceState(null, '', '?like=00000000-0000-4000-8000-000000000000')")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(alert).to_contain_text(told)
+    back()
+    give_up = time.monotonic() + 60  # a server takes a moment to listen
+    while not page.locator(".tile").count() and time.monotonic() < give_up:
+        with suppress(PlaywrightTimeout):  # the button goes when the page comes
+            page.get_by_role("button", name="Try again").click(timeout=2000)
+        page.wait_for_timeout(300)
+    expect(page.locator(".tile")).to_have_count(10)
+    expect(alert).to_have_count(0)
+    page.locator(".tile").nth(1).click()
+    expect(page.locator(".card").first).to_be_visible()
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator(".tile")).to_have_count(10)
+    assert page.evaluate("window.here"), "the page was reloaded"
+
+
+def test_a_folder_that_goes_and_comes_back(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
+    folder, away = fragile_site.folder / "moving", fragile_site.folder / "away"
+    searching(desktop_tab, fragile_site, "Qdrant Edge · moving")
+    folder.rename(away)
+    fails_and_comes_back(
+        desktop_tab,
+        fragile_site,
+        "Qdrant Edge · moving had collections and has none now",
+        partial(away.rename, folder),
+    )
+    folder.rename(away)
+    copied = fragile_site.folder / "another"
+    shutil.copytree(away, copied, ignore=shutil.ignore_patterns("views"))
+    shutil.rmtree(away)
+    fails_and_comes_back(desktop_tab, fragile_site, "has none now", partial(copied.rename, folder))
+    assert len(list(folder.glob("*/views/*.lock"))) == 1, "the one that is gone is still open"
+
+
+def test_a_server_that_goes_and_comes_back(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
+    searching(desktop_tab, fragile_site, fragile_site.server.url)
+    fragile_site.server.refuse(12)
+    fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", lambda: None)
+    fragile_site.server.fault(status=503, times=-1)
+    fails_and_comes_back(desktop_tab, fragile_site, "answered 503", lambda: fragile_site.server.order())

@@ -1,0 +1,55 @@
+"""Filters of the page."""
+
+import json
+import re
+
+from cbir.ui.query import filter_panel
+from playwright.sync_api import Page, expect
+
+from cbir.filters.conditions import FieldKind, Match, Range
+from tests.support.visitor import facet, leave_sidebar, settled, sidebar, tick
+
+
+def test_a_filter_is_read_from_and_written_to_the_address(session: dict[str, object]) -> None:
+    fields = {"label": FieldKind.TEXT, "year": FieldKind.NUMBER, "new": FieldKind.TRUTH}
+    parameters = {"is.label": ["a", "7"], "from.year": ["2001"], "to.year": ["nonsense"], "is.new": ["true"]}
+    session["is.old"] = ["x"]
+    filter_panel.adopt(parameters)
+    assert filter_panel.selected(fields) == (
+        Match("label", ("a", "7", 7)),
+        Range("year", gte=2001.0, lte=None),
+        Match("new", ("true", True)),
+    )
+    assert filter_panel.selected(fields, without="label")[0] == Range("year", gte=2001.0, lte=None)
+    del parameters["to.year"]
+    assert filter_panel.parameters(fields) == parameters
+    filter_panel.adopt({})
+    assert filter_panel.selected(fields) == ()
+    assert session["is.old"] == []
+
+
+def test_filters_say_how_many_there_are_and_leave_only_those(shop: Page) -> None:
+    shop.locator(".tile").first.click()
+    settled(shop)
+    assert facet(shop, "colour") == {"red": 29, "green": 27, "blue": 26}
+    tick(shop, "colour", "green")
+    sidebar(shop).get_by_label("year from").fill("2005")
+    shop.keyboard.press("Enter")
+    expect(shop).to_have_url(re.compile(r"from\.year=2005"))
+    narrowed = facet(shop, "new")
+    assert 0 < sum(narrowed.values()) < 27, "counted among what the other filters leave"
+    tick(shop, "new", "false")
+    leave_sidebar(shop)
+    expect(shop).to_have_url(re.compile(r"is\.colour=green.*from\.year=2005|from\.year=2005.*is\.colour=green"))
+    expect(shop.get_by_text("applied the filter. Only colour green, new false, year from 2005.")).to_be_visible()
+    expect(shop.locator(".card")).to_have_count(narrowed["false"])
+    with shop.expect_download() as download:
+        shop.get_by_role("button", name="JSON").click()
+    found = json.loads(download.value.path().read_text())["hits"]
+    assert len(found) == narrowed["false"]
+    for hit in found:
+        payload = hit["payload"]
+        assert (payload["colour"], payload["new"], payload["year"] >= 2005) == ("green", False, True)
+    sidebar(shop).get_by_role("button", name="No filter").click()
+    leave_sidebar(shop)
+    settled(shop)

@@ -1,0 +1,129 @@
+"""The ways to bring an image, in a real browser."""
+
+import base64
+import io
+import re
+from functools import partial
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.support.examples import SampleImages
+from tests.support.visitor import COPY, DROP, PASTE, K, heading, headings, name_of, settled, until, upload
+from tests.support.web_server import answer, serve
+
+
+def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, sample_images: SampleImages) -> None:
+    upload(page, ("mine.png", sample_images[9][2]))
+    settled(page)
+    expect(page.locator(".query h2")).to_have_text("mine.png")
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[9]))
+    expect(page.locator(".card .score").first).to_contain_text("1.000")
+    expect(page.locator(".card .badge")).to_have_text(["exact copy"])
+    expect(page.locator(".note")).to_have_text(f"Exact copy found: {name_of(sample_images[9])}")
+    for stage in ("decode", "preprocess", "model", "store"):
+        expect(page.locator(".times")).to_contain_text(re.compile(rf"{stage} [\d.]+ ms"))
+    spent = page.locator(".times span").all_inner_texts()
+    page.get_by_role("button", name="Show more").click()
+    settled(page, 2 * K)
+    assert page.locator(".times span").all_inner_texts()[:3] == spent[:3], "embedded again"
+
+    second = heading(page, 2).inner_text()
+    page.locator(".card").nth(1).get_by_text("More like this").click()
+    expect(page.locator(".query h2")).to_have_text(second)
+    settled(page)
+    assert second not in headings(page)
+
+
+def test_several_pictures_are_dropped_and_asked_at_once(page: Page, sample_images: SampleImages) -> None:
+    zone = page.get_by_test_id("stFileUploaderDropzone").element_handle()
+    page.evaluate(DROP, [zone, "dropped.png", base64.b64encode(sample_images[9][2]).decode()])
+    expect(page.locator(".query h2")).to_have_text("dropped.png")
+    settled(page)
+    page.get_by_text("Add to what is asked").click()
+    expect(page.get_by_role("checkbox", name="Add to what is asked")).to_be_checked()
+    upload(page, ("two.png", sample_images[40][2]), ("three.png", sample_images[80][2]))
+    expect(page.locator(".example")).to_have_count(3)
+    expect(page.locator(".query h2")).to_have_text("3 pictures")
+    settled(page)
+    asked = {name_of(sample_images[at]) for at in (9, 40, 80)}
+    assert asked & set(headings(page)), "an average of three is near at least one of them"
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator(".tile")).to_have_count(10)
+    expect(page.locator(".card")).to_have_count(0)
+
+
+def test_a_pasted_picture_is_asked(page: Page, sample_images: SampleImages) -> None:
+    expect(page.get_by_role("button", name="Paste", exact=True)).to_be_visible()
+    page.evaluate(PASTE, ["image.png", "image/png", base64.b64encode(sample_images[20][2]).decode()])
+    expect(page.locator(".query h2")).to_have_text("The pasted picture")
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[20]))
+
+
+def test_the_clipboard_is_read_at_a_click(page: Page, sample_images: SampleImages) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.bring_to_front()
+    page.evaluate(COPY, base64.b64encode(sample_images[30][2]).decode())
+    page.get_by_role("button", name="Paste", exact=True).click()
+    expect(page.locator(".query h2")).to_have_text("The pasted picture")
+    expect(heading(page, 1)).to_have_text(name_of(sample_images[30]))
+
+
+@pytest.mark.pages
+def test_a_photo_is_taken_and_asked(page: Page) -> None:
+    page.context.grant_permissions(["camera"])
+    page.get_by_text("Camera", exact=True).click()
+    page.wait_for_function("document.querySelector('video')?.readyState >= 3")
+    shutter = page.get_by_role("button", name="Take Photo")
+
+    def taken() -> bool:  # a camera that is not ready yet takes none
+        if shutter.is_visible() and shutter.is_enabled():
+            shutter.click()
+        page.wait_for_timeout(1500)
+        return page.locator(".query h2").inner_text() == "The photo"
+
+    until(page, taken)
+    settled(page)
+    expect(shutter).to_have_count(0)
+
+
+def test_the_picture_behind_an_address_is_asked_and_shared(page: Page, sample_images: SampleImages) -> None:
+    with serve() as web:
+        web.pages["/cats/tom.png"] = partial(answer, body=sample_images[50][2])
+        box = page.get_by_role("textbox", name="Address of a picture")
+        box.fill(f"{web.url}/cats/tom.png")
+        box.press("Enter")
+        expect(page.locator(".query h2")).to_have_text("tom.png")
+        expect(heading(page, 1)).to_have_text(name_of(sample_images[50]))
+        expect(page).to_have_url(re.compile("tom.png"))
+        box.fill(f"{web.url}/none.png")
+        box.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("The picture of that address cannot be used:")
+        box.fill("/etc/passwd")
+        box.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("it has to begin with http:// or https://")
+
+
+def test_examples_and_other_examples_can_be_asked(page: Page) -> None:
+    first = page.locator(".tile img").first.get_attribute("src")
+    page.get_by_role("button", name="Shuffle").click()
+    expect(page.locator(".tile img").first).not_to_have_attribute("src", first or "")
+    page.locator(".tile").nth(2).click()
+    settled(page)
+    assert "?like=" in page.url
+
+
+def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, sample_images: SampleImages) -> None:
+    upload(page, ("a_b*c.jpg", b"this is no picture"))
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("a_b*c.jpg cannot be used: not an image of a known format.")
+    page.evaluate(PASTE, ["big.png", "image/png", base64.b64encode(bytes(10 * 2**20 + 1)).decode()])
+    expect(alert).to_contain_text("The pasted picture cannot be used: larger than 10 MB.")
+    bomb = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(bomb, "PNG")
+    upload(page, ("bomb.png", bomb.getvalue()))
+    expect(alert).to_contain_text("bomb.png cannot be used: too large: 10000 x 10000 is 100 megapixels")
+    upload(page, ("mine.png", sample_images[3][2]))
+    settled(page)
+    expect(alert).to_have_count(0)

@@ -1,0 +1,126 @@
+"""The images of a query."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cbir.ui.query import images, state
+from cbir.ui.query.choice import Chosen
+from cbir.ui.query.images import UploadCache, UploadedImage
+from cbir.ui.query.state import Query
+
+from cbir.collection import Collection
+from cbir.errors import ImageError
+from cbir.images.crop import Crop
+from cbir.settings import Settings
+from cbir.stores.registry import connect
+from tests.support.examples import SampleImages
+from tests.support.web_server import answer, serve
+
+
+def uploaded(name: str, size: int) -> UploadedImage:
+    return UploadedImage(name, bytes(size))
+
+
+def test_the_upload_cache_keeps_what_was_used_last() -> None:
+    cache = UploadCache(room=100)
+    names = [cache.put(uploaded(f"{number}", 30)) for number in range(3)]
+    assert cache.get(names[0]) == uploaded("0", 30)
+    last = cache.put(uploaded("3", 30))
+    assert [cache.get(name) is not None for name in (*names, last)] == [True, False, True, True]
+    large = cache.put(uploaded("large", 1000))
+    assert [cache.get(name) is not None for name in (*names, last, large)] == [False, False, False, False, True]
+    assert len({*names, last, large}) == 5
+    assert all(len(name) >= 20 for name in names)
+
+
+@pytest.fixture
+def collection(index: Path) -> Iterator[Collection]:
+    """The collection that the visitor has chosen; it may fetch from this machine."""
+    settings = Settings(allow_private_addresses=True)
+    with Collection([connect(f"edge:{index}", settings)], "photos-efficientnet_lite0", settings) as opened:
+        yield opened
+
+
+def test_images_that_cannot_be_used_are_named_and_the_others_searched(
+    session: dict[str, object], sample_images: SampleImages, collection: Collection
+) -> None:
+    files = [
+        ("a.png", sample_images[0][2]),
+        ("b.png", b"no"),
+        ("c.png", bytes(images.MAX_BYTES + 1)),
+        ("d.png", sample_images[1][2]),
+    ]
+    images.upload(files, collection)
+    first, second = state.current().like
+    assert images.uploaded(first.ref, collection).data == sample_images[0][2]
+    assert images.uploaded(second.ref, collection).name == "d.png"
+    assert state.problems() == [
+        "b.png cannot be used: not an image of a known format.",
+        "c.png cannot be used: larger than 10 MB.",
+    ]
+    session["adding"] = True
+    images.upload([("e.png", sample_images[2][2])], collection)
+    assert (state.current().like[:2], len(state.current().like)) == ((first, second), 3)
+    assert state.problems() == []
+    images.upload([(f"{number}.png", data) for number, (_, _, data) in enumerate(sample_images[:11])], collection)
+    assert len(state.current().like) == state.MAX_EXAMPLES
+    assert state.problems() == ["Only the last 10 pictures are asked with."]
+
+
+def test_an_image_that_had_to_make_room_is_said_to_be_gone(collection: Collection) -> None:
+    with pytest.raises(ImageError, match="is gone; bring it again"):
+        images.uploaded("a-name-that-nobody-knows", collection)
+
+
+def test_a_url_is_fetched_once_within_limits(
+    session: dict[str, object], sample_images: SampleImages, collection: Collection, index: Path
+) -> None:
+    public = Collection([connect(f"edge:{index}", Settings())], "photos-efficientnet_lite0", Settings())
+    with serve() as site:
+        site.pages["/cats/tom.png"] = partial(answer, body=sample_images[0][2])
+        site.pages["/text"] = partial(answer, body=b"text")
+        site.pages["/large"] = partial(answer, body=bytes(images.MAX_BYTES + 1))
+        with pytest.raises(ImageError, match="cannot be used: .*private") as refused:
+            images.uploaded(f"{site.url}/cats/tom.png", public)
+        assert str(refused.value).endswith("127.0.0.1 leads to a private network.")
+        assert site.asked == []
+        for _ in range(2):
+            assert images.uploaded(f"{site.url}/cats/tom.png", collection).name == "tom.png"
+        assert len(site.asked) == 1
+        for path in ("text", "large", "missing"):
+            with pytest.raises(ImageError, match="cannot be used"):
+                images.uploaded(f"{site.url}/{path}", collection)
+    for text in ("file:///etc/passwd", "ftp://a.org/x.png", "/etc/passwd", "tom.png"):
+        images.upload_url(text)
+        assert state.current() == Query()
+        assert "http:// or https://" in state.problems()[-1]
+
+
+def test_an_upload_is_decoded_once_for_its_vector_thumbnail_and_preview(
+    session: dict[str, object], sample_images: SampleImages, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def decode(data: bytes, *arguments: object) -> object:
+        decoded.append(data)
+        return real(data, *arguments)
+
+    real = images.decode
+    monkeypatch.setattr(images, "decode", decode)
+    data = sample_images[20][2]  # no other test uploads it
+    images.upload([("a.png", data)], collection)
+    chosen = Chosen(collection, collection.info)
+    for _ in range(2):
+        (example,), _ = images.make_ready(state.current(), chosen)
+    assert decoded == [data]
+    assert example.picture and example.large
+    assert example.picture[:3] == example.large[:3] == b"\xff\xd8\xff"
+    assert np.allclose(example.vector, collection.embed(data), atol=1e-6)
+    state.change("crop", 0, [10, 10, 60, 60])
+    (part,), _ = images.make_ready(state.current(), chosen)
+    assert decoded == [data, data], "a part is cut from the whole at full size"
+    assert np.allclose(part.vector, collection.embed(data, Crop(10, 10, 60, 60)), atol=1e-6)
+    assert (part.large, part.picture != example.picture) == (example.large, True)

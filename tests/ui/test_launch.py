@@ -1,0 +1,211 @@
+"""`cbir-ui`."""
+
+import http.client
+import os
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from cbir.ui.launch import EVERYWHERE, PAGE, is_loopback
+from cbir.ui.launch import main as launch
+from cbir.ui.query.images import MAX_BYTES
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.NewSession_pb2 import Config
+from websockets.sync.client import connect
+
+from cbir.settings import Settings
+from cbir.stores.registry import open_store
+from tests.support.browser import free_port, served
+from tests.support.crowd import crowd
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--store", "edge:a,edge:b"], "--store edge:a,edge:b: this is more than one store"),
+        (["--store", "http://me:secret@host,edge:b"], "--store http://host,edge:b: "),
+        (["--public-name", "https://photos.example.org"], "give the host name alone"),
+        (["--public-name", "*"], "give the host name alone"),
+        (["--public-name", "photos.example.org:443"], "give the host name alone"),
+    ],
+)
+def test_options_of_the_page_that_cannot_be(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cbir-ui", *arguments])
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it started the page"))
+    with pytest.raises(SystemExit) as stop:
+        launch()
+    err = capsys.readouterr().err
+    assert (stop.value.code, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_what_only_this_machine_reaches() -> None:
+    assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1"]))
+    assert not any(
+        map(is_loopback, [EVERYWHERE[0], "::", "192.168.1.5", "localhost.example.org", "127.example.org", ""])
+    )
+
+
+def test_the_server_is_told_who_may_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: Path
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("os.execve", lambda path, command, environment: told.extend(command))
+    monkeypatch.setattr("cbir.ui.launch._require_free", lambda host, port: None)  # not every machine has IPv6
+
+    def tell(*arguments: str) -> tuple[list[str], str, str]:
+        told.clear()
+        monkeypatch.setattr(sys, "argv", ["cbir-ui", "--store", f"edge:{index}", *arguments])
+        with pytest.raises(SystemExit):
+            launch()
+        out, err = capsys.readouterr()
+        return [one.partition("=")[2] for one in told if "allowedHosts" in one], out, err
+
+    assert tell()[0] == ["localhost", "127.0.0.1", "::1"]
+    hosts, out, err = tell("--host", "127.0.0.2")
+    assert (hosts[-1], "http://127.0.0.2:" in out, err) == ("127.0.0.2", True, "")
+    assert "http://[::1]:" in tell("--host", "::1")[1]
+    hosts, _, err = tell("--host", EVERYWHERE[0])
+    assert (hosts, "warning: whoever reaches" in err) == ([], True)
+    assert tell("--host", EVERYWHERE[0], "--public-name", "a.org", "--public-name", "b.org")[0][-2:] == [
+        "a.org",
+        "b.org",
+    ]
+    assert "--server.corsAllowedOrigins=https://b.org" in told
+    assert "--browser.serverAddress=a.org" in told
+
+
+def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["cbir-ui", "--port", str(port), "--host", "127.0.0.1"])
+        with pytest.raises(SystemExit) as stop:
+            launch()
+    assert stop.value.code == 2
+    assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
+
+
+def test_the_page_is_shipped_with_care() -> None:
+    settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
+    assert settings["server"]["address"] == "localhost"
+    assert not (PAGE.parent / "pages").exists(), "Streamlit would take it for the site's pages at the first visit"
+    assert settings["server"]["maxUploadSize"] == 10
+    assert settings["server"]["enableXsrfProtection"] is True
+    assert settings["client"]["showErrorDetails"] == "none"
+    assert settings["browser"]["gatherUsageStats"] is False
+    assert "enableStaticServing" not in settings["server"]
+
+
+NAME = "photos.example.org"
+
+
+OPENING = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.fixture(scope="module")
+def public(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a page that a proxy offers to others."""
+    with served([f"edge:{index}"], tmp_path_factory.mktemp("public"), ["--public-name", NAME]) as address:
+        yield address
+
+
+def ask(address: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
+    """Status and cookie of an answer."""
+    with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)) as connection:
+        connection.request(method, path, body or None, headers)
+        with connection.getresponse() as answer:
+            return answer.status, answer.headers.get("Set-Cookie", "").partition(";")[0]
+
+
+def opened(address: str, **headers: str) -> int:
+    """Status of the answer to a browser that opens the page's websocket."""
+    return ask(address, "GET", "/_stcore/stream", {**OPENING, **headers})[0]
+
+
+def test_this_machine_is_let_in(site: SimpleNamespace, public: str) -> None:
+    for address in (site.address, public):
+        assert opened(address, Origin=address) == 101
+
+
+def test_a_public_name_is_let_in_once_it_is_told(site: SimpleNamespace, public: str) -> None:
+    for host in ({"Host": NAME}, {}):  # a proxy that passes the visitor's Host on, and one that does not
+        headers = {"Origin": f"https://{NAME}", **host}
+        assert (opened(site.address, **headers), opened(public, **headers)) == (403, 101)
+
+
+def test_strangers_are_turned_away(site: SimpleNamespace, public: str) -> None:
+    for address in (site.address, public):
+        assert opened(address, Origin="https://evil.example.com") == 403
+        assert opened(address, Origin=f"https://{NAME}.example.com") == 403
+        assert opened(address, Origin="http://evil.example.com", Host="evil.example.com") == 403, "DNS rebinding"
+        assert opened(address, Host="evil.example.com") == 403
+
+
+def test_an_upload_needs_the_token_of_the_page(site: SimpleNamespace) -> None:
+    path = "/_stcore/upload_file/session/file"
+    _, cookie = ask(site.address, "GET", "/_stcore/health", {})
+    token = cookie.partition("=")[2].strip('"')
+    wrong = {}, {"Cookie": cookie}, {"X-Xsrftoken": token}, {"Cookie": cookie, "X-Xsrftoken": "2|00|00|00"}
+    assert [ask(site.address, "PUT", path, headers, b"x")[0] for headers in wrong] == [403] * 4
+    right = {"Cookie": cookie, "X-Xsrftoken": token}
+    assert ask(site.address, "PUT", path, right, b"x")[0] == 400, "no such session, but the token is right"
+
+
+def configured(address: str) -> Config:
+    """What the server tells the page of its settings."""
+    with connect(f"{address.replace('http', 'ws')}/_stcore/stream", origin=address, max_size=None) as socket:  # type: ignore[arg-type]
+        message = BackMsg()
+        message.rerun_script.query_string = ""
+        socket.send(message.SerializeToString())
+        while True:
+            answer = ForwardMsg.FromString(socket.recv(timeout=20))  # type: ignore[arg-type]
+            if answer.HasField("new_session"):
+                return answer.new_session.config
+
+
+def test_the_page_is_set_up_with_care(site: SimpleNamespace) -> None:
+    config = configured(site.address)
+    assert config.gather_usage_stats is False
+    assert config.toolbar_mode == Config.ToolbarMode.MINIMAL
+    port = urlsplit(site.address).port
+    listening = {
+        one.laddr.ip
+        for child in psutil.Process().children(recursive=True)
+        for one in child.net_connections("inet")
+        if one.status == psutil.CONN_LISTEN and one.laddr.port == port
+    }
+    assert listening
+    assert listening <= {"127.0.0.1", "::1"}
+
+
+def test_what_a_server_does_not_tell_is_set() -> None:
+    settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
+    assert settings["server"]["maxUploadSize"] == MAX_BYTES >> 20
+    assert settings["client"]["showErrorDetails"] == "none"
+
+
+def test_many_visitors_search_at_once(site: SimpleNamespace, index: Path) -> None:
+    store = open_store(f"edge:{index}", None, Settings())
+    ids = store.sample(100, 0)
+    store.close()
+    found = crowd(site.address, "", ids, visitors=6, seconds=4)
+    assert len(found) >= 6
+    assert {(one.hits, one.errors) for one in found} == {(24, ())}
