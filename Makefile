@@ -102,5 +102,5 @@ $(VENV)/.ray: pyproject.toml | $(BIN)/python
 
 .venv-report/.report: pyproject.toml
 	$(MAKE) VENV=.venv-report .venv-report/bin/python
-	.venv-report/bin/python -m pip --disable-pip-version-check -q install -e '.[bench,export,peers]'
+	.venv-report/bin/python -m pip --disable-pip-version-check -q install -e '.[bench,export,baselines]'
 	touch $@

@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import typer
@@ -21,16 +22,20 @@ _INSECURE = "--insecure"
 _INTERRUPTED = 130
 
 
-def new_app(help_text: str, default: str | None = None) -> typer.Typer:
+def new_app(
+    help_text: str, default: str | None = None, renamed: Mapping[str, str] = MappingProxyType({})
+) -> typer.Typer:
     """Return a Typer application that leaves bugs their traceback and shows help without arguments.
 
     Args:
         help_text: What the program does.
         default: The command meant where the first argument is no command's name.
+        renamed: New names of commands and options by their old ones, which are still accepted but not shown.
     """
 
     class Group(typer.core.TyperGroup):
         def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+            args = [renamed.get(word, word) for word in args[:1]] + [_new_option(word, renamed) for word in args[1:]]
             if default and args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
                 args.insert(0, default)
             return super().parse_args(ctx, args)
@@ -51,6 +56,12 @@ def new_app(help_text: str, default: str | None = None) -> typer.Typer:
         add_completion=False,
         context_settings=settings,
     )
+
+
+def _new_option(word: str, renamed: Mapping[str, str]) -> str:
+    """Return an option with its old name replaced, in `--effort=64` as well as in `--effort`."""
+    name, equals, value = word.partition("=")
+    return renamed.get(name, name) + equals + value if word.startswith("--") else word
 
 
 def run(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""A store of cbir beside other search libraries: one process, the same conversation (`search_worker`)."""
+"""A store of cbir as a candidate: one process that speaks as `search_worker` does."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ def _build(vectors: Any, job: dict[str, Any]) -> Search:
     if location_of(url):
         job["build_seconds"], job["build_megabytes"] = apart(_rebuild, url, collection, job["folder"])
     store = open_store(url, collection, Settings())
-    position = {one: at for at, one in enumerate(json.loads(Path(job["ids"]).read_text()))}
+    position = {point_id: index for index, point_id in enumerate(json.loads(Path(job["ids"]).read_text()))}
 
     def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
         return [position[hit.id] for hit in store.search(vector[None], k, params=SearchParams(ef))[0]]

@@ -1,4 +1,4 @@
-"""One search library with the vectors of a collection: it builds its index, then answers what it is asked.
+"""One search library with the vectors of a collection: it builds its index, then answers queries.
 
 Run by path, in the environment that has the library; it needs nothing of cbir but NumPy. Takes a JSON object, prints
 one JSON line when the index is there, and one for each line that it reads.
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 Search = Callable[[Any, int, int | None], Sequence[int]]
-"""A vector, float32 (D,), how many hits, and the width of search; the positions of the hits, the best first."""
+"""Takes a vector, float32 (D,), the number of hits and ef; returns the positions of the hits, best first."""
 Builder = Callable[[Any, dict[str, Any]], Search]
 
 _BATCH = 1000
-_LEAST = 20
+_MIN_QUERIES = 20
 
 
 def _numpy(vectors: Any, job: dict[str, Any]) -> Search:
@@ -26,7 +26,7 @@ def _numpy(vectors: Any, job: dict[str, Any]) -> Search:
 
     kept = np.array(vectors)
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
         scores = kept @ vector
         best = np.argpartition(scores, len(scores) - k)[-k:]
         return best[np.argsort(-scores[best])].tolist()  # type: ignore[no-any-return]
@@ -43,8 +43,8 @@ def _faiss(vectors: Any, job: dict[str, Any]) -> Search:
 
     parameters: Any = faiss
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
-        params = parameters.SearchParametersHNSW(efSearch=effort)
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
+        params = parameters.SearchParametersHNSW(efSearch=ef)
         return index.search(vector[None], k, params=params)[1][0].tolist()  # type: ignore[no-any-return]
 
     return search
@@ -67,8 +67,8 @@ def _qdrant_edge(vectors: Any, job: dict[str, Any]) -> Search:
     shard.optimize()
     shard.flush()
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
-        query, params = edge.Query.Nearest(vector.tolist()), edge.SearchParams(hnsw_ef=effort)
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
+        query, params = edge.Query.Nearest(vector.tolist()), edge.SearchParams(hnsw_ef=ef)
         hits: Any = shard.query(edge.QueryRequest(limit=k, query=query, params=params))
         return [hit.id for hit in hits]
 
@@ -83,8 +83,8 @@ def _hnswlib(vectors: Any, job: dict[str, Any]) -> Search:
     index.add_items(vectors)
     index.set_num_threads(1)
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
-        index.set_ef(effort)
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
+        index.set_ef(ef)
         return index.knn_query(vector, k)[0][0].tolist()  # type: ignore[no-any-return]
 
     return search
@@ -99,8 +99,8 @@ def _usearch(vectors: Any, job: dict[str, Any]) -> Search:
     )
     index.add(np.arange(len(vectors)), vectors)
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
-        index.expansion_search = effort
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
+        index.expansion_search = ef
         return index.search(vector, k, threads=1).keys.tolist()  # type: ignore[no-any-return]
 
     return search
@@ -124,8 +124,8 @@ def _lancedb(vectors: Any, job: dict[str, Any]) -> Search:
         ef_construction=job["ef_construct"],
     )
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
-        query = table.search(vector).distance_type("dot").limit(k).ef(effort).nprobes(1)
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
+        query = table.search(vector).distance_type("dot").limit(k).ef(ef).nprobes(1)
         return query.select(["id", "_distance"]).to_arrow()["id"].to_pylist()  # type: ignore[no-any-return]
 
     return search
@@ -140,9 +140,9 @@ def _qdrant_client(vectors: Any, job: dict[str, Any]) -> Search:
     )
     for start in range(0, len(vectors), _BATCH):
         rows = vectors[start : start + _BATCH].tolist()
-        client.upsert("vectors", [models.PointStruct(id=at, vector=row) for at, row in enumerate(rows, start)])
+        client.upsert("vectors", [models.PointStruct(id=number, vector=row) for number, row in enumerate(rows, start)])
 
-    def search(vector: Any, k: int, effort: int | None) -> Sequence[int]:
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
         found = client.query_points("vectors", query=vector, limit=k, with_payload=False).points
         return [int(hit.id) for hit in found]
 
@@ -172,16 +172,16 @@ def memory() -> tuple[float | None, float | None]:
 
 
 def serve(job: dict[str, Any], build: Builder) -> None:
-    """Build an index, say so, and answer one line of JSON after the other until there is no more.
+    """Build an index, print that it is ready, then answer each line of JSON on standard input.
 
     Args:
         job: vectors, queries: .npy files of float32 (N, D) and (Q, D); folder: an empty one for the index; k: hits;
-            m, ef_construct: of its graph, where it has one; package: whose version is said.
-        build: What builds it. What it puts into the job as `build_seconds` and `build_megabytes` goes before what is
-            measured here.
+            m, ef_construct: of its graph, where it has one; package: whose version is printed.
+        build: Builds the index. If it puts `build_seconds` and `build_megabytes` into the job, these are printed
+            instead of what is measured here.
 
-    A line is an object with `effort`, the width of search, `seconds`, after which no further query is asked, and
-    whether `hits` are wanted; the answer has `ms`, one a query, and `hits`, the positions of each query's hits.
+    A line has `ef`, `seconds`, after which no further query starts, and whether `hits` are wanted. The answer has `ms`,
+    a number for each query, and `hits`, the positions of each query's hits.
     """
     import numpy as np
 
@@ -190,21 +190,21 @@ def serve(job: dict[str, Any], build: Builder) -> None:
     search = build(vectors, job)
     seconds = job.get("build_seconds", time.perf_counter() - started)
     del vectors
-    for query in queries[:_LEAST]:
+    for query in queries[:_MIN_QUERIES]:
         search(query, job["k"], 2 * job["k"])
     most = job.get("build_megabytes", memory()[1])
     _say(build_seconds=seconds, build_megabytes=most, version=version(job["package"]))
     for line in sys.stdin:
-        asked = json.loads(line)
-        spent, hits, until = [], [], time.perf_counter() + asked["seconds"]
+        order = json.loads(line)
+        spent, hits, until = [], [], time.perf_counter() + order["seconds"]
         for number, query in enumerate(queries):
-            if number >= _LEAST and time.perf_counter() > until:
+            if number >= _MIN_QUERIES and time.perf_counter() > until:
                 break
             start = time.perf_counter()
-            found = search(query, job["k"], asked["effort"])
+            found = search(query, job["k"], order["ef"])
             spent.append((time.perf_counter() - start) * 1000)
             hits.append(list(found))
-        _say(ms=spent, hits=hits if asked["hits"] else [], megabytes=memory()[0])
+        _say(ms=spent, hits=hits if order["hits"] else [], megabytes=memory()[0])
 
 
 def _say(**values: object) -> None:

@@ -37,7 +37,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Embed files for `seconds` from the first batch on, and return how many that were, in how many seconds.
 
     Args:
-        job: pictures: folder of files; folder: for the model; seconds: how long; settings: batch_size.
+        job: images: folder of files; folder: for the model; seconds: how long; settings: batch_size.
     """
     try:
         import sentence_transformers  # noqa: F401
@@ -47,7 +47,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         return {"missing": str(error)}
     model = make_model(Path(job["folder"]))
     size = job["settings"]["batch_size"]
-    files = cycle(sorted(Path(job["pictures"]).iterdir()))
+    files = cycle(sorted(Path(job["images"]).iterdir()))
     begun, images = 0.0, 0
     while not begun or time.perf_counter() - begun < job["seconds"]:
         batch = [Image.open(path).convert("RGB") for path in islice(files, size)]

@@ -15,7 +15,7 @@ from typing import Any
 _CROPS = {"center": "center", "pad": "border", "squash": "squash"}
 
 
-class Pictures:
+class Images:
     """A map-style data set of image files."""
 
     def __init__(self, folder: str, transform: Any):
@@ -36,7 +36,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Embed files for `seconds` from the first batch on, and return how many that were, in how many seconds.
 
     Args:
-        job: backbone: its name in timm, `tf_` in front of it or not; pictures: folder of files; size, resize, crop,
+        job: backbone: its name in timm, `tf_` in front of it or not; images: folder of files; size, resize, crop,
             interpolation, mean, std: of the model's input; seconds: how long; settings: workers, threads (None:
             torch's own choice), batch_size, channels_last.
     """
@@ -62,10 +62,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         mean=job["mean"],
         std=job["std"],
     )
-    pictures = Pictures(job["pictures"], transform)
-    order = list(islice(cycle(range(len(pictures))), 1_000_000))
+    images_in_folder = Images(job["images"], transform)
+    order = list(islice(cycle(range(len(images_in_folder))), 1_000_000))
     loader = torch.utils.data.DataLoader(
-        pictures, settings["batch_size"], sampler=order, num_workers=settings["workers"]
+        images_in_folder, settings["batch_size"], sampler=order, num_workers=settings["workers"]
     )
     begun, until, images = 0.0, 0.0, 0
     with torch.inference_mode():

@@ -1,15 +1,13 @@
-"""What every part of a speed benchmark is given: the pictures as files, what the models are, and vectors to agree with.
+"""What every part is given: the models, and image files spread over the source.
 
-To be done in a process of its own: Linux counts what a process had as memory of each child that it starts,
-and the ingest says what memory it had.
+To be prepared in a process of its own: Linux counts the memory that a process had as memory of each child that it
+starts, and the ingest measures its memory.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from cbir.errors import ImageError, UsageError
 from cbir.images.decode import EXTENSIONS
@@ -22,54 +20,50 @@ from cbir.sources.registry import open_source
 
 from ..core.synthetic import made_up_images
 
-COMPARED = 64  # pictures whose vectors are compared with a baseline's
-_SAMPLE = 512
-_SAMPLE_BYTES = 256 * 2**20
+_MAX_IMAGES = 512
+_MAX_BYTES = 256 * 2**20
 _PHOTOS = 8
 _PHOTO_SIZE = (4000, 3000)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What is there to measure with.
+class Sample:
+    """Image files to measure with, and the models.
 
     Attributes:
-        total: Pictures in it, None if it does not say.
-        sample: Pictures in `folder/pictures`, spread over the source, which the loops and the baselines go through.
+        total: Images in the source, None if it does not say.
+        count: Images in `folder/images`, which the loops and the baselines go through.
+        bytes: Their size.
     """
 
     source: str
     total: int | None
-    sample: int
-    sample_bytes: int
+    count: int
+    bytes: int
     files: list[Path]
     cards: list[ModelCard]
 
 
 def prepare(
     folder: Path, source: str | None, options: SourceOptions, photos: int | None, models: Sequence[str]
-) -> Prepared:
-    """Write the sample to `folder/pictures` and each model's vectors of it to `folder/vectors-N.npy`.
+) -> Sample:
+    """Write the sample to `folder/images` and return what there is.
 
-    `photos` asks for so many made-up ones of 12 megapixels in `folder/photos` instead of a source.
+    With `photos`, so many generated images of 12 megapixels in `folder/photos` are the source.
     """
     files = [find_model(model) for model in models]
-    settings = Settings()
-    embedders = [load_embedder(file, settings) for file in files]
+    embedders = [load_embedder(file, Settings()) for file in files]
     if photos:
         source = str(folder / "photos")
         _make_photos(Path(source), photos)
     opened = open_source(str(source), options)
-    target = folder / "pictures"
+    target = folder / "images"
     target.mkdir()
-    written = _write_sample(opened, embedders[0], target)
-    if not written:
-        raise UsageError(f"{source}: none of its pictures can be used")
-    compared = [path.read_bytes() for path in sorted(target.iterdir())[:COMPARED]]
-    for number, embedder in enumerate(embedders):
-        images = [embedder.decode(data, settings.max_image_megapixels) for data in compared]
-        np.save(folder / f"vectors-{number}.npy", embedder.embed(images))
-    return Prepared(str(source), opened.total, len(written), sum(written), files, [one.card for one in embedders])
+    sizes = _write_sample(opened, embedders[0], target)
+    if not sizes:
+        raise UsageError(f"{source}: none of its images can be used")
+    cards = [embedder.card for embedder in embedders]
+    return Sample(str(source), opened.total, len(sizes), sum(sizes), files, cards)
 
 
 def _make_photos(folder: Path, count: int) -> None:
@@ -84,9 +78,10 @@ def _make_photos(folder: Path, count: int) -> None:
 
 
 def _write_sample(source: Source, embedder: Embedder, folder: Path) -> list[int]:
-    step = max(1, (source.total or 0) // _SAMPLE)
+    """Write the files and return their sizes."""
+    step = max(1, (source.total or 0) // _MAX_IMAGES)
     megapixels = Settings().max_image_megapixels
-    written: list[int] = []
+    sizes: list[int] = []
     for number, item in enumerate(source.items):
         if number % step:
             continue
@@ -96,8 +91,8 @@ def _write_sample(source: Source, embedder: Embedder, folder: Path) -> list[int]
         except (ImageError, OSError):
             continue
         suffix = Path(item.key).suffix.lower()
-        (folder / f"{len(written):06d}{suffix if suffix in EXTENSIONS else ''}").write_bytes(data)
-        written.append(len(data))
-        if len(written) == _SAMPLE or sum(written) > _SAMPLE_BYTES:
+        (folder / f"{len(sizes):06d}{suffix if suffix in EXTENSIONS else ''}").write_bytes(data)
+        sizes.append(len(data))
+        if len(sizes) == _MAX_IMAGES or sum(sizes) > _MAX_BYTES:
             break
-    return written
+    return sizes

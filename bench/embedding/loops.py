@@ -1,6 +1,6 @@
-"""The bounds of an ingest, in a process of their own: the model over ready pixels, and decoding and the model.
+"""The bounds of an ingest: the model over ready pixels, and decoding plus the model, in a process of their own.
 
-Run as `python -m cbir.bench.ingest.loops JSON`; prints what it measured as one line of JSON.
+Run as `python -m cbir.bench.embedding.loops JSON`; prints what it measured as one line of JSON.
 """
 
 import json
@@ -21,7 +21,7 @@ from cbir.models.runtime import Provider
 
 def run(
     model: str,
-    pictures: str,
+    images: str,
     decode: bool,
     workers: int,
     threads: int,
@@ -32,7 +32,7 @@ def run(
 ) -> dict[str, Any]:
     """Return how many images went through, and in how many seconds of the clock and of the processor.
 
-    All files of the folder `pictures` are held in memory. With `decode` they are decoded in the loop (as the ingest
+    All files of the folder `images` are held in memory. With `decode` they are decoded in the loop (as the ingest
     does: scaled where the file allows it), else before it. Each of the `workers` runs the model with its `threads`.
     """
     embedder = Embedder(Path(model), threads=threads, provider=provider)
@@ -40,7 +40,7 @@ def run(
     def pixels(files: Sequence[bytes]) -> np.ndarray:
         return np.stack([embedder.pixels(embedder.decode(data, max_megapixels)) for data in files])
 
-    files = [path.read_bytes() for path in sorted(Path(pictures).iterdir())]
+    files = [path.read_bytes() for path in sorted(Path(images).iterdir())]
     ready: Any = files if decode else pixels(files)
     batches = cycle([ready[start : start + batch_size] for start in range(0, len(ready), batch_size)])
     turn = threading.Lock()
@@ -57,9 +57,9 @@ def run(
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, [time.perf_counter() + 0.1] * workers))  # a session's first runs make its plans
         start, spent = time.perf_counter(), time.process_time()
-        images = sum(pool.map(work, [start + seconds] * workers))
+        count = sum(pool.map(work, [start + seconds] * workers))
         seconds, core_seconds = time.perf_counter() - start, time.process_time() - spent
-    return {"images": images, "seconds": seconds, "core_seconds": core_seconds}
+    return {"images": count, "seconds": seconds, "core_seconds": core_seconds}
 
 
 if __name__ == "__main__":

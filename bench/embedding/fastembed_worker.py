@@ -43,7 +43,7 @@ def refit(model_file: str, mean: list[float], std: list[float], target: Path) ->
     if "Cast" not in dropped:
         scale, shift = (np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (std, mean))
         constants = {"scale_back": scale, "shift_back": shift + np.float32(0.5)}  # a cast cuts off what it should round
-        graph.initializer.extend(numpy_helper.from_array(values, one) for one, values in constants.items())
+        graph.initializer.extend(numpy_helper.from_array(values, constant) for constant, values in constants.items())
         for node in (
             helper.make_node("Cast", ["shifted_back"], [name], to=TensorProto.UINT8),
             helper.make_node("Add", ["scaled_back", "shift_back"], ["shifted_back"]),
@@ -62,12 +62,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Embed files for `seconds` from the first batch on, and return how many that were, in how many seconds.
 
     Args:
-        job: model: the model file; mean, std: of its input; pictures: folder of files; folder: that with
+        job: model: the model file; mean, std: of its input; images: folder of files; folder: that with
             `preprocessor_config.json`, where the model is put; seconds: how long; settings: arguments of
-            `ImageEmbedding.embed`; vectors: .npy file for theirs, one a file at most, or None.
+            `ImageEmbedding.embed`.
     """
     try:
-        import numpy as np
         import onnx
         from fastembed import ImageEmbedding
     except ImportError as error:
@@ -76,7 +75,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     if not (folder / "model.onnx").exists():
         refit(job["model"], job["mean"], job["std"], folder / "model.onnx")
     model = ImageEmbedding(_STANDS_IN_FOR, cache_dir=job["folder"], specific_model_path=job["folder"])
-    files = sorted(str(path) for path in Path(job["pictures"]).iterdir())
+    files = sorted(str(path) for path in Path(job["images"]).iterdir())
     batch_size = job["settings"]["batch_size"]
     begun = until = float("inf")
 
@@ -86,17 +85,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
                 return
             yield path
 
-    vectors, images = [], 0
-    for vector in model.embed(paths(), **job["settings"]):
+    images = 0
+    for _ in model.embed(paths(), **job["settings"]):
         images += 1
-        if images <= len(files):
-            vectors.append(vector)
         if images == batch_size:
             begun = time.perf_counter()
             until = begun + job["seconds"]
     seconds = time.perf_counter() - begun
-    if job["vectors"]:
-        np.save(job["vectors"], np.stack(vectors))
     versions = {name: version(name) for name in ("fastembed", "onnxruntime", "pillow", "numpy")}
     return {"images": images - batch_size, "seconds": seconds, "versions": {**versions, "onnx": onnx.__version__}}
 

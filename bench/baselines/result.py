@@ -1,0 +1,131 @@
+"""The result of `cbir-bench baselines`, and how it is shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
+from cbir.tables import Cell, Column, Table
+
+from ..core.subject import StoreResult, Subject
+from ..embedding.measure import ModelEmbedding
+from ..embedding.tables import embedding_notes, embedding_tables, embedding_verdicts
+from .search import EF_CONSTRUCT, Candidate, M
+
+_MIN_RECALL_PLOTTED = 0.8
+COLUMNS = (
+    Column("candidate"),
+    Column("ef", format="d"),
+    Column("recall", format=".4f"),
+    Column("p5", format=".3f", detail=True),
+    Column("search", "ms", ".3f", better="lower"),
+    Column("p99", "ms", ".3f"),
+    Column("build", "s", ",.1f"),
+    Column("memory", "MB", ",.0f"),
+    Column("while building", "MB", ",.0f", detail=True),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselinesResult(StoreResult):
+    """The stores beside other libraries.
+
+    Attributes:
+        source: What was embedded, None if only searching was measured.
+        rounds: Turns of everything.
+        seconds: Length of a turn, at most.
+        recall: The recall to compare at.
+        candidates: Stores and search libraries.
+        embedding: From image files to vectors, by model.
+    """
+
+    source: str | None
+    rounds: int
+    seconds: float
+    recall: float
+    candidates: list[Candidate]
+    embedding: list[ModelEmbedding]
+
+
+def present(result: BaselinesResult) -> Section:
+    """Return the section that shows a result."""
+    curves = {
+        candidate.name: [
+            CurvePoint(step.recall, 1000 / step.median_ms.median, True)
+            for step in candidate.curve
+            if step.recall >= _MIN_RECALL_PLOTTED
+        ]
+        for candidate in result.candidates
+        if not candidate.missing
+    }
+    caption = f"Recall@{result.k} against searches a second, by candidate, at every ef"
+    parts: list[Part] = [
+        _search_table(result),
+        Curves("baselines", caption, f"recall@{result.k}", "searches a second, one client", curves, result.recall),
+        *embedding_tables(result.embedding),
+    ]
+    verdicts = [*_verdicts(result), *embedding_verdicts(result.embedding)]
+    subject = (
+        f"{result.collection}: {result.points:,} points of {result.model.dimension:,} dimensions, searched by cbir and"
+        " by other libraries with the same vectors."
+    )
+    return Section("How does cbir compare with other libraries?", subject, verdicts, parts, result.notes)
+
+
+def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) -> list[str]:
+    """Return what a reader must know to read the result."""
+    said = [
+        f"Every candidate is a process of its own with the same vectors. Graphs have m = {M} and ef_construct ="
+        f" {EF_CONSTRUCT}, or what a store of cbir was built with. One client sends one query after the other. All"
+        " candidates take turns at every ef, in a random order each round. Times are medians of the rounds.",
+        "A store of cbir answers with ids and payloads through the store protocol, the others with positions or ids"
+        " alone. Memory is that of the process that searches.",
+        *(f"{candidate.name}: {candidate.description}." for candidate in candidates),
+    ]
+    if embedding:
+        said += embedding_notes(embedding)
+    return said + [f"{found.name}: not measured: {found.missing}" for found in candidates if found.missing]
+
+
+def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the fastest library at the recall, the stores of cbir apart; None if none reaches it."""
+    reached = [found for found in candidates if not found.ours and found.median_ms is not None]
+    return min(reached, key=lambda found: found.median_ms or 0.0, default=None)
+
+
+def behind(candidates: Sequence[Candidate]) -> dict[str, float]:
+    """Return the median of each store of cbir by that of the fastest library, both at the recall."""
+    best = fastest(candidates)
+    if best is None or best.median_ms is None:
+        return {}
+    return {found.name: found.median_ms / best.median_ms for found in candidates if found.ours and found.median_ms}
+
+
+def _verdicts(result: BaselinesResult) -> list[str]:
+    best = fastest(result.candidates)
+    verdicts = [
+        f"{name} takes {ratio:.2f} times as long as {best.name}, the fastest library, at recall {result.recall}."
+        for name, ratio in behind(result.candidates).items()
+        if best
+    ]
+    below = [found for found in result.candidates if found.curve and found.at_recall is None]
+    return verdicts + [
+        f"{found.name} does not reach recall {result.recall}: {max(step.recall for step in found.curve):.4f} at most."
+        for found in below
+    ]
+
+
+def _search_table(result: BaselinesResult) -> Table:
+    infinite = float("inf")
+    ordered = sorted(result.candidates, key=lambda found: infinite if found.median_ms is None else found.median_ms)
+    return Table(f"Searching at recall@{result.k} of at least {result.recall}", COLUMNS, [_row(row) for row in ordered])
+
+
+def _row(candidate: Candidate) -> list[Cell]:
+    step = candidate.at_recall
+    searching: list[Cell] = [None] * 5
+    if step:
+        searching = [step.ef, step.recall, step.recall_p5, step.median_ms.as_range(), step.search_ms.p99]
+    return [candidate.name, *searching, candidate.build_seconds, candidate.megabytes, candidate.build_megabytes]
+
+
+SUBJECT = Subject("baselines", BaselinesResult, present)

@@ -1,0 +1,1 @@
+"""How fast image files become vectors: the ingest, its bounds, and other libraries. Measured by two subjects."""

@@ -1,0 +1,80 @@
+"""How measurements of image files to vectors are shown: verdicts, tables and notes."""
+
+from collections.abc import Sequence
+
+from cbir.models.runtime import int8_overflows
+from cbir.tables import Cell, Column, Table
+
+from ..core.timing import busy_notes
+from .measure import BOUND, DURABLE, MODEL, ModelEmbedding
+
+INT8_NOTE = (
+    "This processor has no VNNI: cbir runs int8 in an exact and slower way here, a baseline in the ordinary way, whose"
+    " sums overflow."
+)
+_PARTS = (
+    Column("from files to vectors"),
+    Column("speed", "images/s", ",.1f", better="higher"),
+    Column("processor", "ms an image", ".2f"),
+    Column("memory", "MB", ",.0f"),
+)
+_RATIOS = (
+    Column("ratio, round by round"),
+    Column("by the clock", format=".3f"),
+    Column("by processor time", format=".3f"),
+)
+
+
+def embedding_tables(measured: Sequence[ModelEmbedding]) -> list[Table]:
+    """Return two tables for each model: its parts, and the ratios between them."""
+    return [table for model in measured for table in (_parts(model), _ratios(model))]
+
+
+def embedding_verdicts(measured: Sequence[ModelEmbedding]) -> list[str]:
+    """Return how near each ingest comes to its model alone, and how it compares with the fastest baseline."""
+    verdicts = []
+    for model in measured:
+        ratios = {ratio.to: ratio.by_clock.median for ratio in model.ratios if ratio.of == DURABLE}
+        verdicts.append(f"An ingest with {model.model} reaches {ratios[MODEL]:.0%} of the speed of its model alone.")
+        baselines = {name: ratio for name, ratio in ratios.items() if name not in (MODEL, BOUND)}
+        if baselines:
+            nearest = min(baselines, key=lambda name: baselines[name])
+            verdicts.append(f"It is {baselines[nearest]:.2f} times as fast as {nearest}.")
+    return verdicts
+
+
+def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:
+    """Return how the parts were measured, what they are, and which were not measured."""
+    parts = [part for model in measured for part in model.parts]
+    described = {part.name: part.description for part in parts}
+    notes = [
+        "The parts took turns. Speeds are medians of the rounds, with the lowest and the highest. Memory is the most of"
+        " all processes of a part together.",
+        *(f"{name}: {description}." for name, description in described.items()),
+        *busy_notes([part.others for part in parts]),
+    ]
+    notes += [
+        f"{model.model}, {part.name}: not measured: {part.missing}"
+        for model in measured
+        for part in model.parts
+        if part.missing
+    ]
+    return notes + [INT8_NOTE] * any("int8" in model.model and int8_overflows() for model in measured)
+
+
+def _parts(model: ModelEmbedding) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            part.name,
+            part.images_per_second.as_range() if part.images_per_second else None,
+            part.core_milliseconds,
+            part.peak_megabytes,
+        ]
+        for part in model.parts
+    ]
+    return Table(f"{model.model}, {model.stored:,} images", _PARTS, rows)
+
+
+def _ratios(model: ModelEmbedding) -> Table:
+    rows = [[f"{ratio.of} / {ratio.to}", ratio.by_clock.as_range(), ratio.by_processor] for ratio in model.ratios]
+    return Table(f"{model.model}, ratios", _RATIOS, rows)

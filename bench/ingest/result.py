@@ -1,0 +1,43 @@
+"""The result of `cbir-bench ingest`, and how it is shown."""
+
+from dataclasses import dataclass
+
+from cbir.evaluation.sections import Section
+from cbir.sources.base import SourceOptions
+
+from ..core.subject import Result, Subject
+from ..embedding.measure import ModelEmbedding
+from ..embedding.tables import embedding_tables, embedding_verdicts
+
+PACKAGES = ("cbir", "onnxruntime", "pillow", "numpy", "qdrant-edge-py", "faiss-cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestResult(Result):
+    """How fast an ingest runs with each model.
+
+    Attributes:
+        options: Which images of the source were ingested.
+        sample: Number of images that the loops and baselines went through.
+        sample_bytes: Their size.
+        rounds: Turns of each part.
+        seconds: Length of a turn of what is no ingest.
+    """
+
+    source: str
+    options: SourceOptions
+    sample: int
+    sample_bytes: int
+    rounds: int
+    seconds: float
+    models: list[ModelEmbedding]
+
+
+def present(result: IngestResult) -> Section:
+    """Return the section that shows a result."""
+    subject = f"{result.source}: the command line beside its model alone, and beside other libraries."
+    tables = embedding_tables(result.models)
+    return Section("How fast is an ingest?", subject, embedding_verdicts(result.models), tables, result.notes)
+
+
+SUBJECT = Subject("ingest", IngestResult, present)
