@@ -1,0 +1,56 @@
+"""The model file that fastembed is given is the same function."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cbir.bench.embedding.fastembed_worker import refit
+
+from cbir.models.embedder import Embedder
+
+
+def test_the_model_that_fastembed_is_given_is_the_same_function(
+    embedder: Embedder, folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    import onnxruntime
+
+    card = embedder.card
+    refit(str(embedder.path), list(card.mean), list(card.std), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    files = sorted(folder.glob("*.png"))[:3]
+    pixels = np.stack(
+        [embedder.pixels(embedder.decode(file.read_bytes(), 40)) for file in files if file.stem != "broken"]
+    )
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (card.mean, card.std))
+    planes = (pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255 - mean) / std
+    (found,) = session.run(None, {session.get_inputs()[0].name: planes})
+    np.testing.assert_allclose(found, embedder.run(pixels), atol=1e-5)
+
+
+def test_a_graph_that_takes_pixels_as_they_are_is_given_them_back(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Transpose", ["images"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("DequantizeLinear", ["planes", "scale", "zero"], ["centred"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(value), name)
+        for name, value in (("scale", np.float32(1)), ("zero", np.uint8(128)))
+    ]
+    takes = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 4, 4, 3])
+    gives = helper.make_tensor_value_info("centred", TensorProto.FLOAT, ["batch", 3, 4, 4])
+    graph = helper.make_graph(nodes, "pixels", [takes], [gives], constants)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "in.onnx"
+    )
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    refit(str(tmp_path / "in.onnx"), mean, std, tmp_path / "out.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"), providers=["CPUExecutionProvider"])
+    pixels = np.arange(256, dtype=np.uint8)[np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4))]
+    normalised = (pixels.astype(np.float32) / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    (found,) = session.run(None, {session.get_inputs()[0].name: normalised.astype(np.float32)})
+    np.testing.assert_array_equal(found, pixels.astype(np.float32) - 128)
