@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .accuracy.result import SUBJECT as ACCURACY
 from .baselines.result import SUBJECT as BASELINES
 from .core.subject import Subject
 from .ingest.result import SUBJECT as INGEST
 from .models.result import SUBJECT as MODELS
 
-_ALL: tuple[Subject[Any], ...] = (MODELS, BASELINES, INGEST)
+_ALL: tuple[Subject[Any], ...] = (ACCURACY, MODELS, BASELINES, INGEST)
 SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})

@@ -1,46 +1,38 @@
-"""How well each model finds pictures of the query's class, on the same pictures, with how sure that is."""
+"""How well each model finds images of the query's class, on the same images, and how certain that is."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from cbir import terminal
 from cbir.errors import UsageError
-from cbir.evaluation.embeddings import Labelled
-from cbir.evaluation.retrieval import Rows, neighbours, split
+from cbir.evaluation.embeddings import embed_labelled
+from cbir.evaluation.retrieval import Rows, split_name
 from cbir.models.card import ModelCard
+from cbir.models.embedder import Embedder, load_embedder
 from cbir.records import Vector
+from cbir.settings import Settings
 
 from ..core.metrics import means, per_query
-from .significance import bootstrap, holm, interval, mcnemar, ranks, sign_flip
-
-SPLIT, LEAVE_ONE_OUT = "split", "leave-one-out"
-FAILING = 20
-_ALPHA = 0.05
+from .significance import Pair, Values, compare_models, ranks
+from .task import Options, Task, judge, make_task, open_sources, search
 
 
 @dataclass(frozen=True)
-class Task:
-    """Which pictures are asked for, and among which.
+class ClassAccuracy:
+    """The queries of one class.
 
     Attributes:
-        labels: The class of each image; `keys` and `digests` (SHA-256 of its file) likewise.
-        classes: (N,) the same as numbers, in the order of `names`.
+        retrieved_as: The share of the hits that have each label, the most frequent first.
     """
 
-    keys: Sequence[str]
-    labels: Sequence[str]
-    classes: npt.NDArray[np.int64]
-    names: list[str]
-    digests: Sequence[bytes]
-    indexed: Rows
-    queries: Rows
-    k: int
+    label: str
+    queries: int
+    indexed: int
+    metrics: dict[str, float]
+    retrieved_as: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -49,9 +41,9 @@ class ModelAccuracy:
 
     Attributes:
         training: What it was trained on besides, None for the backbone as published.
-        metrics: Means over the queries; the query itself and its exact copies are no hits.
+        metrics: Means over the queries. The query itself and its exact copies are no hits.
         with_copies: The same means with exact copies among the hits.
-        rank: 1 and the number of models that are better beyond chance.
+        rank: 1 plus the number of models that are better beyond chance.
     """
 
     name: str
@@ -66,184 +58,130 @@ class ModelAccuracy:
     intervals: dict[str, tuple[float, float]]
     with_copies: dict[str, float]
     rank: int
-    classes: list[dict[str, Any]]
-    failing: list[dict[str, Any]]
+    classes: list[ClassAccuracy]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models, by number, on the same queries.
+class ImageSet:
+    """The images that all models can embed.
 
     Attributes:
-        difference: Of their Precision@k.
-        interval: 95 % of it, paired.
-        p: That there is none, by flipping signs.
-        p_top1: That they are right equally often with their first hit (McNemar).
-        better: The number of the model that is better beyond chance, None if neither is.
+        left_out: Images with a label that a model cannot embed.
+        copies: Images whose file is exactly that of another.
+        without_class: Queries of a class that no indexed image has.
     """
 
-    models: tuple[int, int]
-    difference: float
-    interval: tuple[float, float]
-    p: float
-    p_holm: float
-    p_top1: float
-    p_top1_holm: float
-    better: int | None
+    name: str
+    images: int
+    left_out: int
+    copies: int
+    indexed: int
+    queries: int
+    without_class: int
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What one model's hits are: (Q, k) rows of the hits, -1 for none, without the query's copies and with them."""
+def measure(
+    files: Sequence[Path], options: Options, settings: Settings
+) -> tuple[ImageSet, list[ModelAccuracy], list[Pair], list[str]]:
+    """Judge every model on the images that all of them can embed; return also warnings.
 
-    hits: Rows
-    with_copies: Rows
-
-
-def make_task(labelled: Labelled, protocol: str, seed: int, k: int) -> Task:
-    """Return the task of a set of pictures."""
-    labels = labelled.labels
-    names, classes = np.unique(np.asarray(labels), return_inverse=True)
-    rows = np.arange(len(labels))
-    if len(names) < 2:
-        raise UsageError(f"all {len(rows)} pictures are of one class, {labels[0]!r}; there is nothing to tell apart")
-    if protocol == SPLIT:
-        parts = split(labels, seed)
-        indexed, queries = np.sort(parts.train), np.sort(parts.test)
-    else:
-        indexed = queries = rows
-    if len(indexed) <= k + 1:
-        raise UsageError(f"{len(indexed)} pictures to choose from are too few for {k} hits")
-    return Task(labelled.keys, labels, classes.astype(np.int64), names.tolist(), labelled.digests, indexed, queries, k)
-
-
-def same_pictures(one: Labelled, digests: set[bytes]) -> Labelled:
-    """Return the pictures of a set whose files have one of the digests."""
-    kept = [at for at, digest in enumerate(one.digests) if digest in digests]
-    labels, keys = ([row[at] for at in kept] for row in (one.labels, one.keys))
-    return Labelled(one.name, one.vectors[kept], labels, [one.digests[at] for at in kept], keys)
-
-
-def judge(vectors: Vector, task: Task) -> Judged:
-    """Search with every query and return its hits; the query itself is never one."""
-    numbers = {digest: number for number, digest in enumerate(dict.fromkeys(task.digests))}
-    content = np.array([numbers[one] for one in task.digests])
-    copies = Counter(content[task.indexed].tolist())
-    most = max((copies[one] for one in content[task.queries].tolist()), default=0)
-    wide = min(len(task.indexed), task.k + most + 1)
-    found = task.indexed[neighbours(vectors[task.queries], vectors[task.indexed], wide)]
-    itself = found == task.queries[:, None]
-    copy = content[found] == content[task.queries][:, None]
-    return Judged(_first(found, ~copy, task.k), _first(found, ~itself, task.k))
-
-
-def _first(found: Rows, allowed: npt.NDArray[np.bool_], k: int) -> Rows:
-    order = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
-    chosen = np.take_along_axis(found, order, axis=1)
-    return np.where(np.take_along_axis(allowed, order, axis=1), chosen, -1)
+    Only one model's vectors are in memory at a time.
+    """
+    embedders = [load_embedder(path, settings, threads=1) for path in files]
+    if len({embedder.sha256 for embedder in embedders}) < len(embedders):
+        raise UsageError("The same model is given twice. Remove one --model.")
+    sources = open_sources(options)
+    read_before: list[dict[str, bytes]] = [{} for _ in sources]
+    judged: list[tuple[ModelAccuracy, dict[str, Values]]] = []
+    usable: set[bytes] = set()
+    while len(judged) < len(embedders):
+        embedder = embedders[len(judged)]
+        parts = [
+            embed_labelled(name, items, embedder, settings, digests, terminal.progress)
+            for (name, items), digests in zip(sources, read_before, strict=True)
+        ]
+        for part, digests in zip(parts, read_before, strict=True):
+            digests.update(zip(part.keys, part.digests, strict=True))
+        embedded = {digest for part in parts for digest in part.digests}
+        usable = usable or embedded
+        if not usable <= embedded:  # start again without the images that this model cannot embed
+            usable, judged = usable & embedded, []
+            continue
+        task, vectors = make_task(parts, usable, options)
+        judged.append(judge_model(embedder, vectors, task))
+    main = f"precision_at_{options.k}"
+    intervals, pairs = compare_models([values for _, values in judged], main, options.resamples, options.seed)
+    models = [
+        replace(model, intervals={**bounds, f"weighted_{main}": bounds[main], "main_score": bounds[main]}, rank=rank)
+        for (model, _), bounds, rank in zip(judged, intervals, ranks(len(judged), pairs), strict=True)
+    ]
+    count = len(task.files)
+    images = ImageSet(
+        name=" and ".join(name for name, _ in sources),
+        images=count,
+        left_out=sum(len(items) for _, items in sources) - count,
+        copies=count - len(usable),
+        indexed=len(task.indexed),
+        queries=len(task.queries),
+        without_class=int(np.isin(task.query_classes, task.classes[task.indexed], invert=True).sum()),
+    )
+    warnings = [warning for embedder in embedders for warning in _warnings(embedder.card, sources[-1][0], options)]
+    return images, models, pairs, warnings
 
 
-def relevant(hits: Rows, task: Task) -> npt.NDArray[np.bool_]:
-    """Return which of the hits are of their query's class, (Q, k)."""
-    return np.asarray((hits >= 0) & (task.classes[hits] == task.classes[task.queries][:, None]), np.bool_)
+def judge_model(embedder: Embedder, vectors: Vector, task: Task) -> tuple[ModelAccuracy, dict[str, Values]]:
+    """Return the accuracy of one model, as yet without intervals and rank, and the metrics of every query."""
+    card = embedder.card
+    hits, hits_with_copies = search(vectors, task)
+    values = per_query(judge(hits, task, with_copies=False))
+    with_copies = per_query(judge(hits_with_copies, task, with_copies=True))
+    model = ModelAccuracy(
+        name=card.name,
+        precision=card.precision,
+        dimension=card.dimension,
+        megabytes=embedder.path.stat().st_size / 1e6,
+        weights=card.weights,
+        training=f"{card.training.kind} on {card.training.data} ({card.training.split})" if card.training else None,
+        random_weights=card.random_weights,
+        sha256=embedder.sha256,
+        metrics=means(values, task.query_classes, task.k),
+        intervals={},
+        with_copies=means(with_copies, task.query_classes, task.k),
+        rank=0,
+        classes=by_class(hits, values, task),
+    )
+    return model, values
 
 
-def possible(task: Task, copies_count: bool) -> npt.NDArray[np.int64]:
-    """Return how many relevant pictures the index holds for each query, (Q,), itself never and copies if they count."""
-    in_class = np.bincount(task.classes[task.indexed], minlength=len(task.names))[task.classes[task.queries]]
-    if copies_count:
-        return np.asarray(in_class - np.isin(task.queries, task.indexed), np.int64)
-    same = Counter((task.digests[at], int(task.classes[at])) for at in task.indexed.tolist())
-    mine = [same[task.digests[at], int(task.classes[at])] for at in task.queries.tolist()]
-    return np.asarray(in_class - np.array(mine), np.int64)
-
-
-def values_of(judged: Judged, task: Task) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return each metric's values of the queries without copies, and the means with them."""
-    values = per_query(relevant(judged.hits, task), possible(task, copies_count=False))
-    kept = per_query(relevant(judged.with_copies, task), possible(task, copies_count=True))
-    return values, means(kept, task.classes[task.queries], task.k)
-
-
-def by_class(judged: Judged, values: dict[str, Any], task: Task) -> list[dict[str, Any]]:
-    """Return the classes of the queries, those with most queries first: metrics, and what their hits are labelled."""
-    asked = task.classes[task.queries]
+def by_class(hits: Rows, values: Mapping[str, Values], task: Task) -> list[ClassAccuracy]:
+    """Return the classes of the queries, those with most queries first."""
     indexed = np.bincount(task.classes[task.indexed], minlength=len(task.names))
     found = []
-    for number in np.unique(asked).tolist():
-        mine = asked == number
-        hits = judged.hits[mine]
-        counts = np.bincount(task.classes[hits[hits >= 0]], minlength=len(task.names))
-        shares = counts / max(1, counts.sum())
-        order = np.argsort(-shares, kind="stable").tolist()
+    for number in np.unique(task.query_classes).tolist():
+        mine = task.query_classes == number
+        counts = np.bincount(task.classes[hits[mine][hits[mine] >= 0]], minlength=len(task.names))
+        order = [other for other in np.argsort(-counts, kind="stable").tolist() if counts[other]]
         found.append(
-            {
-                "label": task.names[number],
-                "queries": int(mine.sum()),
-                "indexed": int(indexed[number]),
-                "metrics": {metric: float(value[mine].mean()) for metric, value in values.items()},
-                "retrieved_as": {task.names[at]: float(shares[at]) for at in order if counts[at]},
-            }
+            ClassAccuracy(
+                label=task.names[number],
+                queries=int(mine.sum()),
+                indexed=int(indexed[number]),
+                metrics={metric: float(value[mine].mean()) for metric, value in values.items()},
+                retrieved_as={task.names[other]: float(counts[other] / counts.sum()) for other in order},
+            )
         )
-    return sorted(found, key=lambda one: -one["queries"])
+    return sorted(found, key=lambda accuracy: -accuracy.queries)
 
 
-def failing(judged: Judged, values: dict[str, Any], task: Task) -> list[dict[str, Any]]:
-    """Return the worst queries (fewest hits of their class, these the furthest down), and the keys and labels found."""
-    precision, first = values[f"precision_at_{task.k}"], values[f"mrr_at_{task.k}"]
-    worst = [at for at in np.lexsort((task.queries, first, precision))[:FAILING].tolist() if precision[at] < 1]
+def _warnings(card: ModelCard, queries: str, options: Options) -> list[str]:
+    """Return what makes a model's metrics meaningless or too good; `queries` names the source of the queries."""
+    if card.random_weights:
+        return [f"WARNING: {card.name} has random weights. Its metrics mean nothing."]
+    if card.training is None or card.training.data != queries:
+        return []
+    if options.protocol == "split" and card.training.split == split_name(options.seed):
+        return [f"{card.name} was trained on the indexed images, and on none of the queries."]
     return [
-        {
-            "key": task.keys[task.queries[at]],
-            "label": task.labels[task.queries[at]],
-            "hits": [(task.keys[hit], task.labels[hit]) for hit in judged.hits[at].tolist() if hit >= 0],
-        }
-        for at in worst
+        f"WARNING: {card.name} was trained on images of {queries} that may be queries here. Its metrics are too good."
+        f" Use --protocol split and the --seed of its training ({card.training.split})."
     ]
-
-
-def sure(
-    all_values: Sequence[dict[str, Any]], task: Task, resamples: int, seed: int
-) -> tuple[list[dict[str, tuple[float, float]]], list[Pair], list[int]]:
-    """Return each model's intervals, all pairs of models, and each model's rank."""
-    metrics = list(all_values[0])
-    columns = np.stack([values[name] for values in all_values for name in metrics], axis=1)
-    drawn = bootstrap(columns, resamples, seed).reshape(resamples, len(all_values), len(metrics))
-    main = f"precision_at_{task.k}"
-    intervals = []
-    for model in range(len(all_values)):
-        mine = {name: interval(drawn[:, model, place]) for place, name in enumerate(metrics)}
-        # weighted by the classes' shares of the queries, the mean over classes is the mean over queries
-        intervals.append({**mine, f"weighted_{main}": mine[main], "main_score": mine[main]})
-    numbers = list(combinations(range(len(all_values)), 2))
-    if not numbers:
-        return intervals, [], [1]
-    differences = np.stack([all_values[a][main] - all_values[b][main] for a, b in numbers], axis=1)
-    drawn_main = drawn[:, :, metrics.index(main)]
-    p_values = sign_flip(differences, seed).tolist()
-    top1 = [mcnemar(all_values[a]["hit_rate_at_1"] > 0, all_values[b]["hit_rate_at_1"] > 0) for a, b in numbers]
-    tested = zip(p_values, holm(p_values), top1, holm(top1), strict=True)
-    pairs = []
-    for place, ((first, second), found) in enumerate(zip(numbers, tested, strict=True)):
-        difference = float(differences[:, place].mean())
-        low, high = interval(drawn_main[:, first] - drawn_main[:, second])
-        told = found[1] < _ALPHA and (low > 0 or high < 0)
-        better = (first if difference > 0 else second) if told else None
-        pairs.append(Pair((first, second), difference, (low, high), *found, better))
-    beaten = [(pair.better, pair.models[pair.models[0] == pair.better]) for pair in pairs if pair.better is not None]
-    return intervals, pairs, ranks(len(all_values), beaten)
-
-
-def describe(card: ModelCard) -> str | None:
-    """Return what a model was trained on besides, in one line."""
-    one = card.training
-    return None if one is None else f"{one.kind} on {one.pictures:,} pictures of {one.data} ({one.split})"
-
-
-def pictures_digest(task: Task) -> str:
-    """Return what tells one set of pictures with their classes and roles from another."""
-    found = hashlib.sha256()
-    for rows in (task.indexed, task.queries):
-        for at in rows.tolist():
-            found.update(task.digests[at] + task.labels[at].encode())
-    return found.hexdigest()

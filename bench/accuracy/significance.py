@@ -1,59 +1,104 @@
-"""Which differences between models the queries support: bootstrap intervals, paired tests, and ranks made of both."""
+"""Which differences between models are more than chance: bootstrap intervals, paired tests, and ranks made of both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 LEVEL = 0.95
-FLIPS = 10_000
-_AT_ONCE = 200
+FLIPS = 9_999
+_ALPHA = 0.05
+_CELLS = 10_000_000  # of the arrays that SciPy makes at once
 
 
-def bootstrap(values: Values, resamples: int, seed: int) -> Values:
-    """Return the means (resamples, M) of so many resamples of the Q queries of (Q, M) values, all columns alike.
+@dataclass(frozen=True)
+class Pair:
+    """Two models, by number, on the same queries.
 
-    Queries are drawn with replacement (Efron 1979); since a resample is the same for all columns, the difference of two
-    of them is paired.
+    Attributes:
+        difference: Of their Precision@k.
+        interval: Its 95 % interval, paired.
+        p: Of the hypothesis that there is no difference, by flipping signs.
+        p_top1: Of the hypothesis that their first hits are right equally often (McNemar).
+        better: The number of the model that is better beyond chance, None if neither is.
     """
-    count = len(values)
-    rng = np.random.default_rng(seed)
-    chunks = [
-        rng.multinomial(count, np.full(count, 1 / count), min(_AT_ONCE, resamples - start)) @ values / count
-        for start in range(0, resamples, _AT_ONCE)
-    ]
-    return np.concatenate(chunks)
+
+    models: tuple[int, int]
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    p_holm: float
+    p_top1: float
+    p_top1_holm: float
+    better: int | None
 
 
-def interval(means: Values, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentile interval of the bootstrapped means (resamples,) of one column."""
-    rest = 50 * (1 - level)
-    low, high = np.percentile(means, [rest, 100 - rest]).tolist()
-    return low, high
+def compare_models(
+    values: Sequence[Mapping[str, Values]], main: str, resamples: int, seed: int
+) -> tuple[list[dict[str, tuple[float, float]]], list[Pair]]:
+    """Return the intervals of each model's metrics, and all pairs of models compared by the metric `main`.
 
-
-def sign_flip(differences: Values, seed: int, flips: int = FLIPS) -> Values:
-    """Return the two-sided p-value (M,) of each column of (Q, M) paired differences having a mean of 0.
-
-    The signs of the queries' differences are flipped at random (Fisher's randomisation test): where two models are
-    alike, each sign is as good as the other. The observed one counts as one of the flips, so that p is never 0.
+    Args:
+        values: For each model the values of every query, (Q,), by metric.
+        main: The name of a metric; `hit_rate_at_1` is compared too.
+        resamples: Of the bootstrap.
+        seed: Of the resamples and of the flips.
     """
-    observed = np.abs(differences.sum(axis=0)) - 1e-9
-    rng = np.random.default_rng(seed)
-    as_large = np.ones(differences.shape[1])
-    for start in range(0, flips, _AT_ONCE):
-        count = min(_AT_ONCE, flips - start)
-        signs = rng.integers(0, 2, (count, len(differences)), np.int8) * 2.0 - 1
-        as_large += (np.abs(signs @ differences) >= observed).sum(axis=0)
-    return as_large / (flips + 1)
+    metrics = list(values[0])
+    numbers = list(combinations(range(len(values)), 2))
+    differences = [values[first][main] - values[second][main] for first, second in numbers]
+    rows = [model[metric] for model in values for metric in metrics]
+    bounds = iter(intervals(np.stack([*rows, *differences]), resamples, seed))
+    by_model = [{metric: next(bounds) for metric in metrics} for _ in values]
+    p_values = [sign_flip(difference, seed) for difference in differences]
+    right = [model["hit_rate_at_1"] > 0 for model in values]
+    top1 = [mcnemar(right[first], right[second]) for first, second in numbers]
+    pairs = []
+    for models, difference, p, p_holm, p_top1, p_top1_holm in zip(
+        numbers, differences, p_values, holm(p_values), top1, holm(top1), strict=True
+    ):
+        (low, high), mean = next(bounds), float(difference.mean())
+        better = models[mean < 0] if p_holm < _ALPHA and (low > 0 or high < 0) else None
+        pairs.append(Pair(models, mean, (low, high), p, p_holm, p_top1, p_top1_holm, better))
+    return by_model, pairs
+
+
+def intervals(values: Values, resamples: int, seed: int) -> list[tuple[float, float]]:
+    """Return the bootstrap interval of the mean of each row of (M, Q) values.
+
+    All rows have the same resamples of the queries, so the interval of a row of differences is paired.
+    """
+    from scipy.stats import bootstrap
+
+    batch = max(1, _CELLS // values.size)
+    result = bootstrap(
+        (values,), np.mean, axis=-1, n_resamples=resamples, batch=batch, method="percentile", rng=seed
+    ).confidence_interval
+    return list(zip(result.low.tolist(), result.high.tolist(), strict=True))
+
+
+def sign_flip(differences: Values, seed: int) -> float:
+    """Return the two-sided p-value of paired differences (Q,) having a mean of 0, by flipping their signs at random.
+
+    Differences of 0 are left out, because flipping does not change them. This makes the test much faster.
+    """
+    from scipy.stats import permutation_test
+
+    differences = differences[differences != 0]
+    if len(differences) < 2:
+        return 1.0
+    batch = max(1, _CELLS // differences.size)
+    result = permutation_test(
+        (differences,), np.sum, permutation_type="samples", n_resamples=FLIPS, batch=batch, axis=-1, rng=seed
+    )
+    return float(result.pvalue)
 
 
 def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
-    """Return the exact two-sided p-value of two models being right equally often on the same queries.
-
-    Of the queries that only one is right on, each is as likely to be the first's as the second's (McNemar 1947).
-    """
+    """Return the exact two-sided p-value of two models being right equally often on the same queries (McNemar 1947)."""
     from scipy.stats import binomtest
 
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
@@ -62,16 +107,15 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> floa
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for there being so many (Holm 1979)."""
-    order = np.argsort(p_values, kind="stable")
-    corrected = [0.0] * len(p_values)
-    least = 0.0
-    for place, at in enumerate(order.tolist()):
-        least = max(least, min(1.0, p_values[at] * (len(p_values) - place)))
-        corrected[at] = least
+    """Return the p-values corrected for their number (Holm 1979)."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = largest
     return corrected
 
 
-def ranks(count: int, better: Sequence[tuple[int, int]]) -> list[int]:
-    """Return each model's rank: 1 and the number of models that are better than it beyond chance."""
-    return [1 + sum(worse == at for _, worse in better) for at in range(count)]
+def ranks(count: int, pairs: Sequence[Pair]) -> list[int]:
+    """Return each model's rank: 1 plus the number of models that are better beyond chance."""
+    losers = [sum(pair.models) - pair.better for pair in pairs if pair.better is not None]
+    return [1 + losers.count(number) for number in range(count)]

@@ -73,13 +73,13 @@ METRICS = (
     Metric(
         "precision_at_{k}",
         "P@{k}",
-        "share of the k places that hold a hit of the query's class; the divisor is k",
+        "share of the k hits that are of the query's class",
         lambda ranking: ranking.found / ranking.k,
     ),
     Metric(
         "precision_of_possible_at_{k}",
         "of possible",
-        "the same by the other divisor: min(k, relevant images in the index)",
+        "the same, divided by min(k, relevant images in the index)",
         lambda ranking: ranking.found / np.minimum(ranking.at_least_one, ranking.k),
     ),
     Metric(
@@ -92,32 +92,32 @@ METRICS = (
     Metric(
         "majority_at_{k}",
         "majority",
-        "whether more than half of the k places hold one that is",
+        "whether more than half of the k hits are of the query's class",
         lambda ranking: 2 * ranking.found > ranking.k,
     ),
     Metric(
         "mrr_at_{k}",
         "MRR@{k}",
-        "1 / rank of the first hit that is, 0 if none of the k is",
+        "1 / rank of the first hit of the query's class, 0 if none of the k hits is",
         lambda ranking: np.where(ranking.found > 0, 1 / (ranking.relevant.argmax(axis=1) + 1), 0.0),
     ),
     Metric(
         "map_at_{k}",
         "mAP@{k}",
-        "mean over the relevant images in the index of the precision at the rank where each stands, 0 for those beyond"
-        " k (trec_eval's map_cut); its most is k / relevant where there are more than k",
+        "mean over the relevant images in the index of the precision at the rank of each, 0 for those beyond k"
+        " (map_cut of trec_eval); small by design, because it is at most k / relevant images",
         _map,
     ),
     Metric(
         "recall_at_{k}",
         "recall@{k}",
-        "share of the relevant images in the index that are among the k hits; the same holds",
+        "share of the relevant images in the index that are among the k hits; at most k / relevant images",
         lambda ranking: ranking.found / ranking.at_least_one,
     ),
     Metric(
         "ndcg_at_{k}",
         "nDCG@{k}",
-        "sum of 1 / log2(rank + 1) over the hits that are relevant, by that of the best possible ranking",
+        "sum of 1 / log2(rank + 1) over the relevant hits, divided by that of the best possible ranking",
         _ndcg,
     ),
 )
@@ -133,20 +133,13 @@ def definitions(k: int) -> dict[str, str]:
     }
 
 
-def table_columns(k: int) -> dict[str, str]:
-    """Return the names of the metrics by their titles in tables."""
-    titles = {metric.title.format(k=k): metric.name.format(k=k) for metric in METRICS}
-    return {**titles, "weighted": f"weighted_precision_at_{k}"}
-
-
-def per_query(relevant: npt.NDArray[np.bool_], possible: npt.NDArray[np.int64]) -> dict[str, Values]:
-    """Return each metric's value of every query, (Q,), by its name; the arguments are those of `Ranking`."""
-    ranking = Ranking(relevant, possible)
+def per_query(ranking: Ranking) -> dict[str, Values]:
+    """Return each metric's value of every query, (Q,), by its name."""
     return {metric.name.format(k=ranking.k): metric.values(ranking).astype(np.float64) for metric in METRICS}
 
 
 def means(values: Mapping[str, Values], classes: npt.NDArray[np.int64], k: int) -> dict[str, float]:
-    """Return the means over the queries, (Q,) of whose class numbers are given, with the two that are made of them."""
+    """Return the means over the queries, whose class numbers (Q,) are given, with the two that follow from them."""
     found = {name: float(value.mean()) for name, value in values.items()}
     precision = values[f"precision_at_{k}"]
     counts = np.bincount(classes)

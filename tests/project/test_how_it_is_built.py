@@ -270,7 +270,8 @@ def test_the_metric_is_in_results_and_in_the_table(photos: Path, tmp_path: Path)
     code = """
 import json, sys
 from cbir.bench import command
-from cbir.bench.accuracy.view import accuracy_section
+from cbir.bench.accuracy.result import SUBJECT
+from cbir.bench.core.metrics import definitions
 options = ["--protocol=leave-one-out", "-k2", "--resamples=100", "--json=a.json"]
 sys.argv = ["cbir-bench", "accuracy", sys.argv[1], *options]
 try:
@@ -282,9 +283,10 @@ with open("a.json") as file:
 (model,) = result["models"]
 value, (low, high) = model["metrics"]["perfect_at_2"], model["intervals"]["perfect_at_2"]
 assert 0 <= low <= value <= high <= 1 and value <= model["metrics"]["precision_at_2"]
-(table,) = (part for part in accuracy_section(result).parts if "all@2" in getattr(part, "columns", ()))
-shown = table.rows[0][table.columns.index("all@2")]
-print("result", result["definitions"]["perfect_at_2"], abs(float(shown) - value) < 0.001)
+section = SUBJECT.present(SUBJECT.load(result))
+(table,) = (table for table in section.tables if "all@2" in [column.header for column in table.columns])
+shown = table.rows[0][[column.header for column in table.columns].index("all@2")]
+print("result", definitions(2)["perfect_at_2"], shown == value)
 """
     out = run_in(applied("A metric", tmp_path), code, photos)
     assert out.splitlines()[-1] == "result whether all of the k hits are True"
