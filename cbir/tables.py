@@ -73,7 +73,7 @@ class Table:
         rows: A cell for each column; None where there is no value.
 
     Raises:
-        ValueError: A row has too few or too many cells.
+        ValueError: A row has too few or too many cells, or a number does not fit its column's format.
     """
 
     title: str
@@ -83,9 +83,9 @@ class Table:
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
         if wrong:
-            raise ValueError(
-                f"{self.title}: a row of {len(wrong[0])} cells for {len(self.columns)} columns: {wrong[0]}"
-            )
+            cells = f"{len(wrong[0])} cells for {len(self.columns)} columns"
+            raise ValueError(f"{cells} in the table {self.title!r}: {wrong[0]}")
+        self.texts()
 
     def with_columns(self, headers: Sequence[str]) -> "Table":
         """Return the table with only these columns, in this order."""

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from cbir.errors import CbirError, UsageError
+from cbir.errors import CbirError
 from cbir.evaluation.result_files import keep, machine
 from cbir.evaluation.sections import Section
 from cbir.index.files import write_atomically
@@ -116,14 +116,14 @@ class Subject(Generic[R]):
         """Return the result that plain JSON values hold.
 
         Raises:
-            UsageError: They hold another one, or that of another version.
+            CbirError: They hold another one, or that of another version.
         """
         try:
             return self._adapter.validate_python(content)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
-            raise UsageError(
+            raise CbirError(
                 f"Cannot read a result of `cbir-bench {self.name}`: {field}: {first['msg']}."
                 " Another version of cbir may have made it. Measure it again."
             ) from None
@@ -200,8 +200,3 @@ def write_json(target: str, content: dict[str, Any]) -> None:
         write_atomically(Path(json_target(target) or "").resolve(), text.encode())
     except OSError as error:
         raise CbirError(f"Cannot write {target}: {error.strerror}.") from None
-
-
-def as_plain(value: Any) -> dict[str, Any]:
-    """Return a dataclass as plain values."""
-    return asdict(value)

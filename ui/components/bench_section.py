@@ -2,19 +2,23 @@
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import altair as alt
 import streamlit as st
 
+from cbir.errors import ImageError
 from cbir.evaluation.result_files import shortened
 from cbir.evaluation.sections import Bars, Curves, Section, Strip
+from cbir.images.decode import decode
 from cbir.tables import Range, Table
 
 from .plots import readable
 from .problems import literal
 
 _MAX_IMAGES = 40
+_IMAGE_SIDE = 64
 
 
 def draw(section: Section) -> None:
@@ -63,14 +67,14 @@ def as_columns(table: Table) -> dict[str, Sequence[Any]]:
 
 def _formats(table: Table) -> dict[str, Any]:
     return {
-        column.heading: st.column_config.NumberColumn(format=_d3_format(column.format))
+        column.heading: st.column_config.NumberColumn(format=number_format(column.format))
         for column in table.columns
         if column.format
     }
 
 
-def _d3_format(python_format: str) -> str:
-    """Return the page's format of numbers for one of Python's."""
+def number_format(python_format: str) -> str:
+    """Return Streamlit's format of numbers for one of Python's."""
     if python_format.endswith("%"):
         return "percent"
     if python_format.endswith("f"):
@@ -80,8 +84,9 @@ def _d3_format(python_format: str) -> str:
 
 def _strip(strip: Strip) -> None:
     st.markdown(f"**{_text(strip.title)}**")
-    shown = [image for image in strip.images if image.data][:_MAX_IMAGES]
-    st.image([base64.b64decode(str(image.data)) for image in shown], [image.caption for image in shown], width=64)
+    for image in strip.images[:_MAX_IMAGES]:
+        with suppress(ImageError, ValueError):  # the file of a result may hold anything
+            st.image(decode(base64.b64decode(image.data or ""), _IMAGE_SIDE), image.caption, width=_IMAGE_SIDE)
 
 
 def _curves(plot: Curves) -> Any:

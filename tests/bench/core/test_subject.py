@@ -1,0 +1,53 @@
+"""A subject saves, loads and shows its results."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from cbir.bench.core.subject import deliver, envelope
+from cbir.bench.core.timing import Noise, Spread
+from cbir.bench.models.measure import Case, ModelSpeed
+from cbir.bench.models.result import SUBJECT, ModelsResult
+
+from cbir.errors import CbirError
+from cbir.evaluation.result_files import latest
+from cbir.settings import Settings
+
+CASE = Case("cpu", 1, "", Spread(9.0, 8.0, 12.0), Spread(111.0, 83.0, 125.0))
+SPEED = ModelSpeed("lite0", "fp32", 1280, 224, 13.4, False, "0" * 64, [CASE])
+HEADER = envelope("models", ["Read this."], ("numpy",))
+RESULT = ModelsResult(**HEADER, rounds=3, threads=2, models=[SPEED], noise=Noise(Spread(1.0, 1.0, 1.0), 0.0))
+
+
+def test_a_result_is_the_same_after_json() -> None:
+    assert SUBJECT.load(json.loads(json.dumps(SUBJECT.dump(RESULT)))) == RESULT
+
+
+@pytest.mark.parametrize("content", [{}, [], {"benchmark": "models"}, {**SUBJECT.dump(RESULT), "rounds": "many"}])
+def test_what_is_no_result_is_one_clear_line(content: object) -> None:
+    with pytest.raises(CbirError, match=r"^Cannot read a result of `cbir-bench models`: [^\n]* Measure it again\.$"):
+        SUBJECT.load(content)
+
+
+def test_a_result_is_kept_written_and_printed_with_its_verdict_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deliver(SUBJECT, RESULT, str(tmp_path / "result.json"))
+    assert SUBJECT.load(json.loads((tmp_path / "result.json").read_text())) == RESULT
+    (report,), problems = latest(Settings().reports)
+    assert not problems and SUBJECT.load(report.result) == RESULT
+    assert report.section is not None
+    assert json.dumps(asdict(report.section)) == json.dumps(asdict(SUBJECT.present(RESULT)))
+    assert capsys.readouterr().out.splitlines()[0] == SUBJECT.present(RESULT).verdicts[0]
+
+
+def test_json_on_standard_output_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    deliver(SUBJECT, RESULT, "-")
+    assert SUBJECT.load(json.loads(capsys.readouterr().out)) == RESULT
+
+
+def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CbirError, match="folder"):
+        deliver(SUBJECT, RESULT, str(tmp_path / "folder"))

@@ -1,0 +1,59 @@
+"""What changed from one report to another by more than chance."""
+
+from datetime import UTC, datetime
+
+from cbir.bench.report.comparison import as_table, compare, measurements, verdicts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbir.evaluation.result_files import Report
+from cbir.evaluation.sections import Section
+from cbir.tables import Better, Cell, Column, Range, Table
+
+NOW = datetime.now(UTC)
+
+
+def report(rows: list[tuple[str, Cell]], better: Better | None = "lower") -> list[Report]:
+    """Return a report with one table of two columns."""
+    table = Table("Speed", [Column("store"), Column("search", "ms", ".2f", better)], rows)
+    return [Report("latency", NOW, "1", "cbir-bench latency", {}, {}, Section("t", "s", (), [table]))]
+
+
+spans = st.tuples(*[st.floats(0, 100) for _ in range(3)]).map(sorted)
+
+
+@given(spans, spans, st.sampled_from(["higher", "lower"]))
+def test_a_change_counts_only_where_the_ranges_do_not_overlap(
+    first: list[float], second: list[float], better: Better
+) -> None:
+    before, after = (report([("edge", Range(middle, low, high))], better) for low, middle, high in (first, second))
+    (change,) = compare(before, after).changes
+    apart = first[2] < second[0] or second[2] < first[0]
+    assert (change.verdict in ("better", "worse")) == apart
+    (back,) = compare(after, before).changes
+    opposite = {"better": "worse", "worse": "better"}
+    assert back.verdict == opposite.get(change.verdict, change.verdict)
+    if apart:
+        assert (change.verdict == "better") == ((second[1] > first[1]) == (better == "higher"))
+
+
+def test_numbers_that_only_one_report_has_are_named() -> None:
+    found = compare(report([("a", 1.0), ("b", 1.0)]), report([("b", 1.0), ("c", 1.0)]))
+    assert found.only_before == ["latency / Speed / a / search"]
+    assert found.only_after == ["latency / Speed / c / search"]
+
+
+def test_only_columns_with_a_direction_are_compared() -> None:
+    assert list(measurements(report([("a", 1.0)], better=None))) == []
+    assert list(measurements(report([("a", None)]))) == []
+    (found,) = measurements(report([("a", Range(1.0, 0.5, 2.0))]))
+    assert (found.name, found.text) == ("latency / Speed / a / search", "1.00 (0.50 to 2.00) ms")
+
+
+def test_the_verdict_and_the_table_say_what_changed() -> None:
+    found = compare(report([("a", 1.0), ("b", 1.0), ("c", 1.0)]), report([("a", 2.0), ("b", 0.5), ("c", 1.0)]))
+    assert verdicts(found) == ["1 worse and 1 better, of 3 numbers."]
+    assert [row[-1] for row in as_table(found, every=False).rows] == ["worse", "better"]
+    assert len(as_table(found, every=True).rows) == 3
+    same = compare(report([("a", 1.0), ("b", 2.0)]), report([("a", 1.0), ("b", 2.0)]))
+    assert verdicts(same) == ["Nothing changed beyond noise, of 2 numbers."]
