@@ -9,6 +9,7 @@ from .baselines.result import SUBJECT as BASELINES
 from .core.subject import Subject
 from .ingest.result import SUBJECT as INGEST
 from .models.result import SUBJECT as MODELS
+from .parity.result import SUBJECT as PARITY
 
-_ALL: tuple[Subject[Any], ...] = (ACCURACY, MODELS, BASELINES, INGEST)
+_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, MODELS, BASELINES, INGEST)
 SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})

@@ -1,4 +1,4 @@
-"""The exact answer, from NumPy over all vectors and from no store."""
+"""The exact neighbours of each query, computed by NumPy from all vectors and without any store."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,24 @@ from cbir.records import Vector
 
 from .ranking import EPSILON, Ranking
 
-_CELLS = 2**22  # scores at a time: 16 MB of float32, and twice that for where the largest of them stand
-_MARGIN = 16  # candidates beyond k, so that float32 rounding cannot push a true neighbour out before float64 decides
+Indexes = npt.NDArray[np.int64]
+
+_CELLS = 2**22  # scores at a time: 16 MB of float32, and twice that for the indexes of the largest ones
+_MARGIN = 16  # more candidates than k, so that rounding to float32 cannot lose a true neighbour
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The exact answers, the query itself always left out.
+    """The exact neighbours of each query, without the query itself.
 
     Attributes:
-        queries: (Q,) positions of the queries in the matrix.
+        queries: (Q,) indexes of the queries in the matrix.
         threshold: (Q,) float64 score of the k-th neighbour.
-        tied: (Q,) whether the next neighbour's score equals that of the k-th, so that the k best are not unique.
-        position: Position of each id that may be a hit.
+        tied: (Q,) whether the next neighbour has the score of the k-th one, so that the k best are not unique.
+        position: Index of each id that may be a hit.
     """
 
-    queries: npt.NDArray[np.int64]
+    queries: Indexes
     k: int
     threshold: npt.NDArray[np.float64]
     tied: npt.NDArray[np.bool_]
@@ -36,17 +38,17 @@ class Truth:
 
     def scores(self, query: int, ids: Sequence[str]) -> list[float]:
         """Return the float64 scores of points for the query number `query`."""
-        positions = np.array([self.position[one] for one in ids], dtype=np.int64)
-        return _exact(self.vectors, int(self.queries[query]), positions).tolist()  # type: ignore[no-any-return]
+        rows = np.array([self.position[id_] for id_ in ids], dtype=np.int64)
+        return _exact_scores(self.vectors, int(self.queries[query]), rows).tolist()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Places of the points next to each query, best first.
+    """The nearest points of each query, best first.
 
     Attributes:
-        rows: (Q, count) int32 rows in the matrix of all points; -1 where there is none.
-        distances: (Q, count) float32 angular distances, 1 - cosine; inf where there is none.
+        rows: (Q, count) int32 rows in the matrix of all points; -1 for missing ones.
+        distances: (Q, count) float32 angular distances, 1 - cosine; inf for missing ones.
     """
 
     rows: npt.NDArray[np.int32]
@@ -54,42 +56,35 @@ class Neighbours:
 
     @property
     def count(self) -> int:
-        """Places of a query."""
+        """Number of points for each query."""
         return int(self.rows.shape[1])
 
 
-def answer(
-    ids: Sequence[str],
-    vectors: Vector,
-    queries: npt.NDArray[np.int64],
-    k: int,
-    among: npt.NDArray[np.int64] | None = None,
-) -> Truth:
-    """Return the exact answers to `queries` (positions in `vectors`); needs more than k points to choose from.
+def ground_truth(ids: Sequence[str], vectors: Vector, queries: Indexes, k: int, pool: Indexes | None = None) -> Truth:
+    """Return the exact neighbours of `queries`, which are rows of `vectors`.
 
-    Candidates come from float32 products in blocks, their scores and the k-th among them from float64.
-    `among` are the positions of the points that may be hits; None: all.
+    `pool` has the rows of the points that may be hits, more than k of them; None means all.
     """
-    rows = np.arange(len(ids)) if among is None else among
-    pool = vectors if among is None else vectors[among]
-    chosen = rows[nearest_rows(lambda start, stop: pool[start:stop], len(pool), vectors[queries], k + _MARGIN + 1)]
+    rows = np.arange(len(ids)) if pool is None else pool
+    candidates = vectors if pool is None else vectors[pool]
+    count = k + _MARGIN + 1
+    chosen = rows[nearest_rows(lambda start, stop: candidates[start:stop], len(rows), vectors[queries], count)]
     best = [
-        -np.sort(-_exact(vectors, int(query), row[row != query])) for query, row in zip(queries, chosen, strict=True)
+        -np.sort(-_exact_scores(vectors, int(query), row[row != query]))
+        for query, row in zip(queries, chosen, strict=True)
     ]
     threshold = np.array([scores[k - 1] for scores in best])
-    beyond = np.array([scores[k] if len(scores) > k else -np.inf for scores in best])
-    position = {ids[at]: at for at in rows.tolist()}
-    return Truth(queries, k, threshold, threshold - beyond <= EPSILON, position, vectors)
+    following = np.array([scores[k] if len(scores) > k else -np.inf for scores in best])
+    position = {ids[row]: row for row in rows.tolist()}
+    return Truth(queries, k, threshold, threshold - following <= EPSILON, position, vectors)
 
 
-def nearest_rows(
-    block_of: Callable[[int, int], Vector], total: int, asked: Vector, count: int
-) -> npt.NDArray[np.int64]:
+def nearest_rows(block_of: Callable[[int, int], Vector], total: int, queries: Vector, count: int) -> Indexes:
     """Return the rows of the `count` vectors (all, if there are fewer) nearest to each query, in any order."""
-    rows = max(1, _CELLS // max(1, len(asked)))
-    scores, positions = np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.int64)
+    rows = max(1, _CELLS // max(1, len(queries)))
+    scores, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
     for start in range(0, total, rows):
-        block = asked @ block_of(start, start + rows).T
+        block = queries @ block_of(start, start + rows).T
         best = _largest(block, count)
         scores = np.hstack([scores, np.take_along_axis(block, best, 1)])
         positions = np.hstack([positions, best + start])
@@ -98,51 +93,51 @@ def nearest_rows(
     return positions
 
 
-def copies(vectors: Vector) -> int:
+def count_copies(vectors: Vector) -> int:
     """Return how many points have exactly the vector of an earlier point."""
     return len(vectors) - len({blake2b(row.tobytes(), digest_size=16).digest() for row in vectors})
 
 
-def angular(vectors: Vector, query: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def angular(vectors: Vector, query: int, rows: Indexes) -> npt.NDArray[np.float64]:
     """Return ann-benchmarks' angular distance, 1 - cosine, of some rows to the row `query`, in float64."""
-    one, others = vectors[query].astype(np.float64), vectors[rows].astype(np.float64)
-    return np.asarray(1 - others @ one / (np.linalg.norm(others, axis=1) * np.linalg.norm(one)))
+    vector, others = vectors[query].astype(np.float64), vectors[rows].astype(np.float64)
+    return np.asarray(1 - others @ vector / (np.linalg.norm(others, axis=1) * np.linalg.norm(vector)))
 
 
-def exact_neighbours(truth: Truth, advance: Advance) -> Neighbours:
-    """Return the k + 1 nearest points of each query, itself among them; equal ones by row. `advance` hears of queries.
+def exact_neighbours(truth: Truth, advance: Advance = lambda done: None) -> Neighbours:
+    """Return the k + 1 nearest points of each query, the query included; equal ones are ordered by row.
 
-    Candidates come from float32 products, their order from float64.
+    The candidates are found in float32 and ordered in float64. `advance` is called with 1 after each query.
     """
     vectors, queries, count = truth.vectors, truth.queries, truth.k + 1
     rows = np.empty((len(queries), count), np.int32)
     distances = np.empty((len(queries), count), np.float32)
     chosen = nearest_rows(lambda start, stop: vectors[start:stop], len(vectors), vectors[queries], count + _MARGIN)
-    for at, (query, candidates) in enumerate(zip(queries.tolist(), chosen, strict=True)):
+    for i, (query, candidates) in enumerate(zip(queries.tolist(), chosen, strict=True)):
         found = angular(vectors, query, candidates)
         order = np.lexsort((candidates, found))[:count]
-        rows[at], distances[at] = candidates[order], found[order]
+        rows[i], distances[i] = candidates[order], found[order]
         advance(1)
     return Neighbours(rows, distances)
 
 
-def exact_rankings(truth: Truth, advance: Advance) -> list[Ranking]:
-    """Return the k best of all points for each query by float64 score, then by id, the query itself left out."""
+def exact_rankings(truth: Truth) -> list[Ranking]:
+    """Return the k best of all points for each query by float64 score, then by id, without the query itself."""
     ids = np.array(list(truth.position))
     rankings = []
-    for number, rows in enumerate(exact_neighbours(truth, advance).rows):
+    for number, rows in enumerate(exact_neighbours(truth).rows):
         others = ids[rows[rows != truth.queries[number]]].tolist()
-        ranked = sorted(zip(truth.scores(number, others), others, strict=True), key=lambda one: (-one[0], one[1]))
-        best = ranked[: truth.k]  # one more where the query itself was crowded out by its exact copies
+        hits = zip(truth.scores(number, others), others, strict=True)
+        best = sorted(hits, key=lambda hit: (-hit[0], hit[1]))[: truth.k]
         rankings.append(Ranking(tuple(id_ for _, id_ in best), tuple(score for score, _ in best)))
     return rankings
 
 
-def _largest(scores: Vector, count: int) -> npt.NDArray[np.int64]:
+def _largest(scores: Vector, count: int) -> Indexes:
     if scores.shape[1] <= count:
         return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     return np.argpartition(scores, scores.shape[1] - count, axis=1)[:, -count:]
 
 
-def _exact(vectors: Vector, query: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    return np.asarray(vectors[positions].astype(np.float64) @ vectors[query].astype(np.float64))
+def _exact_scores(vectors: Vector, query: int, rows: Indexes) -> npt.NDArray[np.float64]:
+    return np.asarray(vectors[rows].astype(np.float64) @ vectors[query].astype(np.float64))

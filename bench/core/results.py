@@ -17,7 +17,7 @@ from cbir.settings import Settings
 
 from .options import STDOUT, json_target
 from .ranking import EPSILON
-from .workload import ORDINARY, Workload, how, notes
+from .workload import ORDINARY, Workload, notes, search_method
 
 _PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
 
@@ -57,7 +57,7 @@ def header(workload: Workload, benchmark: str) -> dict[str, Any]:
                 "store": info.url,
                 "generation": info.generation,
                 "access": info.access,
-                "searched": how(info, ORDINARY),
+                "searched": search_method(info, ORDINARY),
                 "points": info.count,
                 "points_indexed": info.indexed,
                 "options": dict(info.options),

@@ -1,4 +1,4 @@
-"""What the bench asks of store URLs and engines. No other module here parses a URL or asks what kind a store is."""
+"""What the bench needs to know of store URLs and engines. No other module here parses a URL."""
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -19,8 +19,8 @@ from cbir.stores.registry import connect, open_store
 from cbir.stores.url import SERVER_SCHEMES, Location, split
 from cbir.text import redacted
 
-EFFORTS = {"graph": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512), "ivf": (1, 2, 4, 8, 16, 32, 64, 128)}
-KNOBS = {"graph": "ef", "ivf": "nprobe"}
+EF_VALUES = {"graph": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512), "ivf": (1, 2, 4, 8, 16, 32, 64, 128)}
+PARAMETERS = {"graph": "ef", "ivf": "nprobe"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Engine:
     options: Mapping[str, str]
 
     def load(self) -> None:
-        """Import the engine's library, which is then no part of what is measured."""
+        """Import the engine's library, so that this is not part of a measurement."""
         ENGINES[self.kind].load()
 
     def build(self, folder: Path, log: VectorLog, advance: Advance) -> None:
@@ -50,10 +50,10 @@ class Engine:
 
 
 def engine_of(url: str, dimension: int) -> Engine:
-    """Return the engine that a store URL names; its path is not looked at."""
+    """Return the engine that a store URL names. Its path is not used."""
     location = location_of(url)
     if location is None:
-        raise UsageError(f"{redacted(url)} is a server, and not measured here; name edge: or faiss: with their options")
+        raise UsageError(f"{redacted(url)} is a server and cannot be measured here. Use edge: or faiss: with options.")
     kind, given = location.url.scheme, dict(location.url.options)
     engine = ENGINES[kind]
     options = {**engine.options, **given}
@@ -64,7 +64,7 @@ def engine_of(url: str, dimension: int) -> Engine:
 
 
 def location_of(url: str) -> Location | None:
-    """Return where an embedded store lies: its index folder and the index's name in it; None for a server."""
+    """Return where an embedded store is: its index folder and the index's name in it; None for a server."""
     catalog = connect(url, Settings())
     return catalog.locations[0] if isinstance(catalog, EmbeddedCatalog) else None
 
@@ -74,8 +74,8 @@ def identity(url: str) -> Hashable:
     location = location_of(url)
     if location is None:
         return redacted(url).rstrip("/")
-    usual = ENGINES[location.url.scheme].search_options
-    return location.root, location.name, tuple(location.url.options.get(name, usual[name]) for name in usual)
+    defaults = ENGINES[location.url.scheme].search_options
+    return location.root, location.name, tuple(location.url.options.get(name, defaults[name]) for name in defaults)
 
 
 def index_folder(info: StoreInfo) -> Path | None:
@@ -91,18 +91,18 @@ def copied_url(location: Location, folder: Path) -> str:
 
 
 def loaded_generation(url: str, collection: str) -> Generation:
-    """Return the published generation of an embedded collection, its engine's library loaded but no index opened."""
+    """Return the published generation of an embedded collection, the engine's library loaded but no index opened."""
     location = location_of(url)
     if location is None:
-        raise UsageError(f"{redacted(url)} is a server; this is measured for stores in a folder")
+        raise UsageError(f"{redacted(url)} is a server. This is measured for stores in a folder only.")
     ENGINES[location.url.scheme].load()
     return open_generation(location.root, collection)
 
 
 def rebuild(url: str, collection: str, folder: Path, settings: Settings) -> float:
-    """Build the index of an embedded store once more in the missing `folder`, and return the seconds."""
+    """Build the index of an embedded store again in the missing `folder`, and return the seconds."""
     store = open_store(url, collection, settings)
-    assert isinstance(store, EmbeddedStore)  # noqa: S101 - the caller has looked at the URL
+    assert isinstance(store, EmbeddedStore)  # noqa: S101 - the caller has checked the URL
     kind, log = kind_of(url), store.log
     options = {name: store.info.options[name] for name in ENGINES[kind].build_options}
     store.close()
@@ -112,7 +112,7 @@ def rebuild(url: str, collection: str, folder: Path, settings: Settings) -> floa
 
 
 def bare_search(store: Store, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object] | None:
-    """Return the engine's own call for one query, without the store protocol; None for a server."""
+    """Return the engine's own call for a query, without the store protocol; None for a server."""
     return store.index.raw(vector, k, ef) if isinstance(store, EmbeddedStore) else None
 
 
@@ -123,7 +123,7 @@ def kind_of(url: str) -> str:
 
 
 def store_name(url: str) -> str:
-    """Return what a store's URL says besides where it is, which differs from machine to machine."""
+    """Return a short name of a store that is the same on every machine: its kind, last folder and options."""
     if (kind := kind_of(url)) == "server":
         return kind
     _, path, options = split(url)
@@ -132,20 +132,27 @@ def store_name(url: str) -> str:
 
 
 def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
-    """Return a short name for each store: its kind, numbered where there are several of a kind."""
+    """Return a short name for each store: its kind, numbered if there are several of a kind."""
     kinds = [kind_of(info.url) for info in infos]
     return {
-        info.url: kind if kinds.count(kind) == 1 else f"{kind} {kinds[: at + 1].count(kind)}"
-        for at, (info, kind) in enumerate(zip(infos, kinds, strict=True))
+        info.url: kind if kinds.count(kind) == 1 else f"{kind} {kinds[: i + 1].count(kind)}"
+        for i, (info, kind) in enumerate(zip(infos, kinds, strict=True))
     }
 
 
-def efforts_of(info: StoreInfo, wanted: Sequence[int], k: int) -> list[int | None]:
-    """Return the widths to search a store with: those that are wanted, or the usual ones from k on.
+def default_ef(info: StoreInfo) -> int | None:
+    """Return the ef or nprobe that a store uses unless a search says otherwise; None for a scan or an unknown one."""
+    value = info.options.get(PARAMETERS.get(info.access, ""))
+    return None if value is None else int(value)
 
-    A graph gives at most ef hits, and the query itself is among them: smaller ones than k + 1 mean nothing.
+
+def ef_values(info: StoreInfo, wanted: Sequence[int], k: int) -> list[int | None]:
+    """Return the values of ef or nprobe to search a store with: the `wanted` ones, or the usual ones and its default.
+
+    A graph returns at most ef hits, and the query is one of them, so values below k + 1 are raised to that.
     """
-    if info.access not in KNOBS:
+    if info.access not in PARAMETERS:
         return [None]
-    least = k + 1 if info.access == "graph" else 1
-    return [*sorted({max(one, least) for one in wanted or EFFORTS[info.access]})]
+    lowest = k + 1 if info.access == "graph" else 1
+    values = wanted or [*EF_VALUES[info.access], default_ef(info) or lowest]
+    return [*sorted({max(value, lowest) for value in values})]

@@ -23,7 +23,7 @@ from cbir.settings import Settings
 from .console import print_section
 from .options import STDOUT, json_target
 from .ranking import EPSILON
-from .workload import ORDINARY, Workload, how, notes
+from .workload import ORDINARY, Workload, notes, search_method
 
 FORMAT = 2
 PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
@@ -165,7 +165,7 @@ def store_envelope(name: str, workload: Workload, more_notes: Sequence[str]) -> 
                 info.url,
                 info.generation,
                 info.access,
-                how(info, ORDINARY),
+                search_method(info, ORDINARY),
                 info.count,
                 info.indexed,
                 dict(info.options),

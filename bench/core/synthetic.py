@@ -1,4 +1,4 @@
-"""Images and vectors that are made up, for measurements that need no data set."""
+"""Synthetic images and vectors, for measurements that need no data set."""
 
 import io
 from functools import partial
@@ -11,7 +11,7 @@ _CLUSTERS, _LATENT = 1000, 24
 
 
 def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item]:
-    """Return JPEG images of waves, edges and noise: about as much work to decode as photos of that size."""
+    """Return JPEG images of waves, edges and noise, which take about as long to decode as photos of that size."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -29,15 +29,15 @@ def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item
 
 
 def clustered(count: int, dimension: int, seed: int) -> Vector:
-    """Return made-up unit vectors, float32 (count, dimension), that lie as those of images do.
+    """Return unit vectors, float32 (count, dimension), that are distributed like those of images.
 
-    A thousand clusters in 24 dimensions, turned into `dimension` ones, and a little noise: independent random vectors
-    have no neighbours, and no index finds them.
+    They lie in a thousand clusters of a 24-dimensional space, rotated into `dimension` dimensions, with a little noise.
+    Independent random vectors would have no near neighbours, and no index could find them.
     """
     space = np.random.default_rng(0)
     centres = space.standard_normal((_CLUSTERS, _LATENT), np.float32)
-    turn = space.standard_normal((_LATENT, dimension), np.float32)
+    rotation = space.standard_normal((_LATENT, dimension), np.float32)
     rng = np.random.default_rng(seed)
     latent = centres[rng.integers(_CLUSTERS, size=count)] + 0.7 * rng.standard_normal((count, _LATENT), np.float32)
-    vectors = latent @ turn + 0.5 * rng.standard_normal((count, dimension), np.float32)
+    vectors = latent @ rotation + 0.5 * rng.standard_normal((count, dimension), np.float32)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)

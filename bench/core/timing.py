@@ -32,9 +32,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one search: the median, the quarters around it (how noisy the machine was), and the tail.
+    """Milliseconds of a search: the median, the quartiles and the tail.
 
-    `p999` is None where fewer than `P999_NEEDS` searches were timed: it would be the slowest one alone.
+    `p999` is None if fewer than `P999_NEEDS` searches were timed: it would be the slowest search alone.
     """
 
     median: float
@@ -48,22 +48,23 @@ class Times:
 
 @dataclass(frozen=True)
 class Noise:
-    """What a reader needs to know before believing a difference.
+    """How noisy the machine was.
 
     Attributes:
-        kernel_ms: A matrix product that is always the same, its median in each round: a machine that is left alone
-            takes the same time for it, and a difference smaller than this spread is none.
+        kernel_ms: The time of a matrix product that is the same in each round. A difference that is smaller than its
+            spread is noise.
+        others: Share of the processors that other processes used.
     """
 
     kernel_ms: Spread
     others: float
 
     def notes(self) -> list[str]:
-        """Return the noise in words, with a warning where other processes were busy."""
+        """Return the noise in words, with a warning if other processes were busy."""
         kernel = self.kernel_ms
         return [
-            f"The machine: a matrix product that is always the same took {kernel.lowest:.3f} to {kernel.highest:.3f} ms"
-            f" ({kernel.highest / kernel.lowest - 1:.0%} apart); differences smaller than that are noise.",
+            f"Noise of the machine: the same matrix product took {kernel.lowest:.3f} to {kernel.highest:.3f} ms"
+            f" ({kernel.highest / kernel.lowest - 1:.0%} apart). Smaller differences are noise.",
             *busy_notes([self.others]),
         ]
 
@@ -77,11 +78,11 @@ class NoiseMeter:
         self._kernel = [self._time()]
 
     def look(self) -> None:
-        """Time the kernel, between two rounds."""
+        """Time the matrix product. Called between two rounds."""
         self._kernel.append(self._time())
 
     def noise(self) -> Noise:
-        """Return what was seen so far."""
+        """Return the noise so far."""
         return Noise(spread(self._kernel), self._others.share())
 
     def _time(self) -> float:
@@ -112,4 +113,4 @@ def busy_notes(shares: Sequence[float | None]) -> list[str]:
     most = max((share for share in shares if share is not None), default=0.0)
     if most <= BUSY:
         return []
-    return [f"WARNING: other processes used up to {most:.0%} of the processors meanwhile; such figures mean little."]
+    return [f"WARNING: other processes used up to {most:.0%} of the processors meanwhile, so these times mean little."]

@@ -1,4 +1,4 @@
-"""What is measured: one collection, open in several stores, and the pictures of it that are asked for."""
+"""What is measured: one collection that is open in several stores, and the stored images that are searched for."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,8 +15,7 @@ from cbir.stores.base import SearchParams, Store, StoreInfo
 from cbir.stores.registry import connect, open_store
 from cbir.text import redacted
 
-from .ground_truth import Truth, answer, copies
-from .metrics import Query, Summary, summarise
+from .ground_truth import Truth, count_copies, ground_truth
 from .ranking import EPSILON, Ranking, recall
 from .stores import identity
 
@@ -27,12 +26,12 @@ MODES = (ORDINARY, EXACT)
 
 @dataclass(frozen=True)
 class Workload:
-    """One collection in several stores that hold the same points, the queries and the exact answers.
+    """One collection in several stores that hold the same points, the queries and their exact neighbours.
 
     Attributes:
-        infos: What each store said of itself when the measurement began.
+        infos: What each store reported of itself when the measurement began.
         copies: Points whose vector is exactly that of another.
-        where: What every hit has to hold to.
+        filter: The condition that every hit must fulfil.
     """
 
     collection: str
@@ -43,7 +42,7 @@ class Workload:
     truth: Truth
     copies: int
     seed: int
-    where: Filter = ()
+    filter: Filter = ()
 
     @property
     def k(self) -> int:
@@ -53,10 +52,11 @@ class Workload:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one store said to all queries in one mode, the query itself left out.
+    """One store's hits of all queries in one mode, without the query itself.
 
     Attributes:
         self_missing: Queries that were not among their own k + 1 best hits.
+        keys: The key of each hit by its id.
     """
 
     rankings: list[Ranking]
@@ -68,7 +68,7 @@ class Answers:
 def open_workload(
     urls: Sequence[str] | None, collection: str | None, k: int, queries: int, seed: int, settings: Settings
 ) -> Iterator[Workload]:
-    """Open a collection in the named stores, sample queries from its points and answer them exactly.
+    """Open a collection in the named stores, choose queries from its points and find their exact neighbours.
 
     Raises:
         UsageError: A store is named twice, or they have no collection in common, or not the same points in it.
@@ -87,7 +87,7 @@ def open_workload(
 
 
 def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Workload:
-    """Return the workload that open stores make; the same queries for the same points and seed.
+    """Return the workload of open stores; the same points and seed give the same queries.
 
     Raises:
         UsageError: They do not hold the same points, or fewer than two.
@@ -96,14 +96,14 @@ def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Wor
     infos = [store.info for store in stores]
     name = infos[0].collection
     if len(ids) < 2:
-        raise UsageError(f"collection {name} has {len(ids)} points; measuring needs at least two")
+        raise UsageError(f"Collection {name} has {len(ids)} points, but a measurement needs at least two.")
     by_id = np.argsort(ids)
     chosen = by_id[np.sort(np.random.default_rng(seed).permutation(len(ids))[:queries])]
-    asked = [ids[at] for at in chosen]
+    query_ids = [ids[i] for i in chosen]
     for store, info in zip(stores[1:], infos[1:], strict=True):
-        _require_same_points(infos[0], store, info, ids, asked, vectors[chosen])
-    truth = answer(ids, vectors, chosen, min(k, len(ids) - 1))
-    return Workload(name, stores, infos, asked, vectors[chosen], truth, copies(vectors), seed)
+        _require_same_points(infos[0], store, info, ids, query_ids, vectors[chosen])
+    truth = ground_truth(ids, vectors, chosen, min(k, len(ids) - 1))
+    return Workload(name, stores, infos, query_ids, vectors[chosen], truth, count_copies(vectors), seed)
 
 
 def common_collection(urls: Sequence[str], settings: Settings) -> str:
@@ -112,42 +112,42 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
     for name in names[urls[0]]:
         if all(name in others for others in names.values()):
             return name
-    has = "; ".join(f"{redacted(url)} has {', '.join(there) or 'none'}" for url, there in names.items())
-    raise UsageError(f"no collection is in every store: {has}")
+    found = "; ".join(f"{redacted(url)} has {', '.join(existing) or 'none'}" for url, existing in names.items())
+    raise UsageError(f"No collection is in every store: {found}.")
 
 
-def ask(workload: Workload, store: Store, mode: str, advance: Advance, effort: int | None = None) -> Answers:
-    """Return a store's answers to all queries, the query itself left out; `effort` is the `ef` of `SearchParams`.
+def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef: int | None = None) -> Answers:
+    """Return a store's hits of all queries, without the query itself; `ef` is that of `SearchParams`.
 
-    Where a query is not among its k + 1 hits (exact copies of it came first, or the graph did not find it) the last
-    hit is dropped instead.
+    If a query is not among its k + 1 hits (exact copies came first, or the graph did not find it), the last hit is
+    dropped instead.
 
     Raises:
-        CbirError: The store returned a point twice, or one that the collection does not have or the filter leaves out.
+        CbirError: The store returned a point twice, or one that is not in the collection or does not pass the filter.
     """
     rankings: list[Ranking] = []
     missing = 0
     keys: dict[str, str] = {}
     for start in range(0, len(workload.queries), BATCH):
-        asked = workload.queries[start : start + BATCH]
+        queries = workload.queries[start : start + BATCH]
         vectors = workload.vectors[start : start + BATCH]
-        params = SearchParams(effort, exact=mode == EXACT)
-        found = store.search(vectors, workload.k + 1, params=params, filter=workload.where)
-        for query, hits in zip(asked, found, strict=True):
+        params = SearchParams(ef, exact=mode == EXACT)
+        found = store.search(vectors, workload.k + 1, params=params, filter=workload.filter)
+        for query, hits in zip(queries, found, strict=True):
             ids = {hit.id for hit in hits}
             if len(ids) < len(hits) or not ids <= workload.truth.position.keys():
-                asked_for = "that was filtered out" if workload.where else "that it does not have"
-                raise CbirError(f"{store.info.url} returned a point twice, or one {asked_for}, for {query}")
+                wrong = "that was filtered out" if workload.filter else "that it does not have"
+                raise CbirError(f"{store.info.url} returned a point twice, or one {wrong}, for {query}")
             keys.update((hit.id, hit.key) for hit in hits)
             missing += query not in ids
             kept = [hit for hit in hits if hit.id != query][: workload.k]
             rankings.append(Ranking(tuple(hit.id for hit in kept), tuple(hit.score for hit in kept)))
-        advance(len(asked))
+        advance(len(queries))
     return Answers(rankings, missing, keys)
 
 
 def recalls_of(workload: Workload, rankings: Sequence[Ranking]) -> list[float]:
-    """Return the recall of each query's ranking, against the exact answer."""
+    """Return the recall of each query's ranking."""
     truth = workload.truth
     return [
         recall(truth.scores(number, ranking.ids), float(truth.threshold[number]), truth.k)
@@ -155,59 +155,52 @@ def recalls_of(workload: Workload, rankings: Sequence[Ranking]) -> list[float]:
     ]
 
 
-def measure_recall(workload: Workload, at: int, advance: Advance, effort: int | None = None) -> Summary:
-    """Return the recall of the ordinary searches of the store number `at`; warms the store up."""
-    answers = ask(workload, workload.stores[at], ORDINARY, advance, effort)
-    queries = [Query(one, answers.keys.get(one)) for one in workload.queries]
-    return summarise(recalls_of(workload, answers.rankings), queries)
-
-
-def how(info: StoreInfo, mode: str) -> str:
-    """Return how a store searches: "graph (36,906 of 36,906 points indexed, ef=128)", "lists (nprobe=16)", "scan"."""
+def search_method(info: StoreInfo, mode: str) -> str:
+    """Return how a store searches: "graph (36,906 of 36,906 points indexed, ef=128)", "ivf (nprobe=16)", "scan"."""
     if mode == EXACT or info.access == "scan":
         return "scan"
     if info.access == "ivf":
-        return f"lists (nprobe={info.options['nprobe']})"
+        return f"ivf (nprobe={info.options['nprobe']})"
     ef = f", ef={info.options['ef']}" if "ef" in info.options else ""
     return f"{info.access} ({info.indexed:,} of {info.count:,} points indexed{ef})"
 
 
 def notes(workload: Workload) -> list[str]:
-    """Return what a reader has to know of the figures, in plain words."""
-    said = [
-        f"The {len(workload.queries):,} queries are stored points (seed {workload.seed}); a query is no hit of itself:"
-        f" {workload.k + 1} hits are asked for and it is dropped, or the last hit where it is not among them. An exact"
-        " search is a scan of all points.",
+    """Return what a reader must know to read a result of this workload."""
+    lines = [
+        f"The {len(workload.queries):,} queries are stored points (seed {workload.seed}). A query does not count as a"
+        f" hit of itself: {workload.k + 1} hits are requested and it is dropped, or the last hit if it is not among"
+        " them. An exact search scans all points.",
         f"Scores within {EPSILON:g} of each other count as equal. {int(workload.truth.tied.sum()):,} queries have such"
         f" a tie at place {workload.k}; {workload.copies:,} points are exact copies of another.",
     ]
     for info in workload.infos:
         if info.access == "scan":
-            said.append(
+            lines.append(
                 f"WARNING: {info.url} scans in its ordinary mode, so agreement proves nothing about a graph. Qdrant"
-                " scans where a segment has less than about 10 MB of vectors."
+                " scans a segment with less than about 10 MB of vectors."
             )
         elif info.indexed < info.count:
-            said.append(
-                f"WARNING: {info.url} has {info.indexed:,} of {info.count:,} points in its {info.access}; it scans the"
+            lines.append(
+                f"WARNING: {info.url} has {info.indexed:,} of {info.count:,} points in its {info.access} and scans the"
                 " others."
             )
-    return said
+    return lines
 
 
 def _require_same_points(
-    first: StoreInfo, store: Store, info: StoreInfo, ids: list[str], asked: list[str], vectors: Vector
+    first: StoreInfo, store: Store, info: StoreInfo, ids: list[str], queries: list[str], vectors: Vector
 ) -> None:
-    where = f"{first.url} and {info.url} do not hold the same points of {first.collection}"
+    problem = f"{first.url} and {info.url} do not hold the same points of {first.collection}"
     if info.model.sha256 != first.model.sha256:
-        raise UsageError(f"{where}: models {first.model.sha256[:12]} and {info.model.sha256[:12]}")
+        raise UsageError(f"{problem}: models {first.model.sha256[:12]} and {info.model.sha256[:12]}")
     if info.count != first.count:
-        raise UsageError(f"{where}: {first.count:,} and {info.count:,} points; ingest into both in one run")
-    strangers = set(ids).symmetric_difference(store.matrix()[0])
-    if strangers:
-        raise UsageError(f"{where}: {len(strangers):,} ids are in one only, {min(strangers)} for one")
-    for one, vector in zip(asked, vectors, strict=True):
-        (theirs,) = store.vectors([one])
-        delta = np.inf if theirs is None else float(np.abs(theirs - vector).max())
+        raise UsageError(f"{problem}: {first.count:,} and {info.count:,} points. Ingest into both in one run.")
+    different = set(ids).symmetric_difference(store.matrix()[0])
+    if different:
+        raise UsageError(f"{problem}: {len(different):,} ids are in one store only, such as {min(different)}")
+    for query, vector in zip(queries, vectors, strict=True):
+        (other,) = store.vectors([query])
+        delta = np.inf if other is None else float(np.abs(other - vector).max())
         if not delta <= EPSILON:
-            raise UsageError(f"{where}: the vectors of {one} differ by up to {delta:.2g}")
+            raise UsageError(f"{problem}: the vectors of {query} differ by up to {delta:.2g}")

@@ -16,7 +16,7 @@ from cbir.stores.base import SearchParams
 
 from ..core.ground_truth import Neighbours, angular
 from ..core.ranking import recall
-from ..core.stores import KNOBS, efforts_of, labels
+from ..core.stores import PARAMETERS, ef_values, labels
 from ..core.workload import Workload
 
 ANN_EPSILON = 1e-3
@@ -73,10 +73,10 @@ def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
             effort=effort,
             store=info.url,
             algorithm=f"cbir-{names[info.url]}".replace(" ", "-"),
-            parameters=f"{info.access}_{KNOBS[info.access]}_{effort}" if effort else info.access,
+            parameters=f"{info.access}_{PARAMETERS[info.access]}_{effort}" if effort else info.access,
         )
         for at, info in enumerate(workload.infos)
-        for effort in efforts_of(info, wanted, workload.k)
+        for effort in ef_values(info, wanted, workload.k)
     ]
 
 

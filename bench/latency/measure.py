@@ -14,11 +14,11 @@ from cbir.records import Vector
 from cbir.search.query import entries
 from cbir.stores.base import SearchParams
 
-from ..core.ground_truth import answer
-from ..core.metrics import Summary
+from ..core.ground_truth import ground_truth
+from ..core.metrics import Query, Summary, summarise
 from ..core.stores import bare_search
 from ..core.timing import Times, timed, times
-from ..core.workload import ORDINARY, Workload, how, measure_recall
+from ..core.workload import ORDINARY, Workload, recalls_of, search_all, search_method
 
 SHARES = (0.02, 0.40)
 """Of the points: a class among so few that a graph hardly finds it, and one that is nearly half of everything."""
@@ -96,7 +96,7 @@ class Case:
     def measure_recall(self, advance: Advance) -> None:
         """Search untimed, for the recall of each class, too; it warms up."""
         workloads = [self.workload, *(one.workload for one in self.classes)]
-        self.recalls = [measure_recall(one, self.at, advance, self.effort) for one in workloads]
+        self.recalls = [self._recall(one, advance) for one in workloads]
 
     def take(self, rng: np.random.Generator, advance: Advance) -> None:
         """Time all queries once."""
@@ -121,6 +121,11 @@ class Case:
             for count, parts in zip(self.threads, zip(*self.loads, strict=True), strict=True)
         ]
 
+    def _recall(self, workload: Workload, advance: Advance) -> Summary:
+        answers = search_all(workload, workload.stores[self.at], ORDINARY, advance, self.effort)
+        queries = [Query(id_, answers.keys.get(id_)) for id_ in workload.queries]
+        return summarise(recalls_of(workload, answers.rankings), queries)
+
     def _search(self, vector: Vector) -> Callable[..., object]:
         params = SearchParams(self.effort)
         return partial(self.workload.stores[self.at].search, vector[None], self.workload.k, params=params)
@@ -133,7 +138,7 @@ class Case:
         spent: list[list[float]] = []
         for vector in self.workload.vectors:
             search = self._search(vector)
-            calls = [search, *(partial(search, filter=one.workload.where) for one in self.classes)]
+            calls = [search, *(partial(search, filter=one.workload.filter) for one in self.classes)]
             if bare := bare_search(self.workload.stores[self.at], vector, self.workload.k, self.effort):
                 calls.append(bare)
             spent = spent or [[] for _ in calls]
@@ -178,7 +183,7 @@ def _latency(case: Case) -> Latency:
     info = case.workload.infos[case.at]
     search, raw, ratio, filtered = case.merged()
     loads = [Load(count, float(np.median(rates)), spent) for count, rates, spent in case.closed_loops()]
-    return Latency(info.url, how(info, ORDINARY), case.recalls[0], loads, search, raw, ratio, filtered)
+    return Latency(info.url, search_method(info, ORDINARY), case.recalls[0], loads, search, raw, ratio, filtered)
 
 
 def choose_classes(workload: Workload, field: str) -> list[Class]:
@@ -197,6 +202,6 @@ def choose_classes(workload: Workload, field: str) -> list[Class]:
         where = (Match(field, (value,)),)
         ids = list(workload.truth.position)
         rows = np.flatnonzero([matches(payloads[one], where) for one in ids])
-        truth = answer(ids, workload.truth.vectors, workload.truth.queries, workload.k, rows)
-        found.append(Class(field, value, len(rows), len(rows) / total, replace(workload, truth=truth, where=where)))
+        truth = ground_truth(ids, workload.truth.vectors, workload.truth.queries, workload.k, rows)
+        found.append(Class(field, value, len(rows), len(rows) / total, replace(workload, truth=truth, filter=where)))
     return found

@@ -10,7 +10,7 @@ from cbir.errors import CbirError
 from cbir.progress import Advance
 
 from ..core.metrics import Summary
-from ..core.stores import KNOBS, efforts_of
+from ..core.stores import PARAMETERS, ef_values
 from ..core.timing import Noise, NoiseMeter, Spread, Times, spread
 from ..core.workload import Workload
 from .measure import Case, Class, Filtered
@@ -65,7 +65,7 @@ class Curve:
 
 def steps(workload: Workload, wanted: Sequence[int], classes: int, threads: Sequence[int], rounds: int) -> int:
     """Return how many searches `measure` will report: of each class in turn, and all of one query's calls as one."""
-    cases = sum(len(efforts_of(info, wanted, workload.k)) for info in workload.infos)
+    cases = sum(len(ef_values(info, wanted, workload.k)) for info in workload.infos)
     return len(workload.queries) * cases * (1 + classes + rounds * (1 + len(threads)))
 
 
@@ -85,7 +85,7 @@ def measure(
     cases = [
         Case(workload, classes, threads, at, effort)
         for at, info in enumerate(workload.infos)
-        for effort in efforts_of(info, wanted, workload.k)
+        for effort in ef_values(info, wanted, workload.k)
     ]
     for case in cases:
         with _noting_failure(case):
@@ -101,7 +101,7 @@ def measure(
     curves = []
     for at, info in enumerate(workload.infos):
         points = [_point(case) for case in cases if case.at == at]
-        knob = KNOBS.get(info.access, "")
+        knob = PARAMETERS.get(info.access, "")
         usual = int(info.options[knob]) if knob in info.options else None
         curves.append(Curve(info.url, info.access, knob, usual, front(points)))
     return curves, meter.noise()

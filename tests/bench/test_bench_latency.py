@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cbir.bench import command
 from cbir.bench.core.metrics import Summary
-from cbir.bench.core.stores import efforts_of
+from cbir.bench.core.stores import ef_values
 from cbir.bench.core.timing import times
 from cbir.bench.core.workload import Workload, open_workload
 from cbir.bench.latency import cold, open_loop, stages, sweep
@@ -22,7 +22,7 @@ from cbir.errors import CbirError
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
-from tests.bench.test_bench_stores import KINDS, build_kinds
+from tests.support.bench_stores import KINDS, build_kinds
 from tests.support.building import both, store_options, unit_vectors
 from tests.support.running import Program, runner
 
@@ -99,8 +99,8 @@ def test_a_wider_search_finds_more(workload: Workload) -> None:
 
 
 def test_widths_that_cannot_hold_the_hits_are_widened(workload: Workload) -> None:
-    assert efforts_of(workload.infos[0], [1, 2, 50], 5) == [6, 50]
-    assert efforts_of(workload.infos[0], [], 20)[:2] == [21, 24]
+    assert ef_values(workload.infos[0], [1, 2, 50], 5) == [6, 50]
+    assert ef_values(workload.infos[0], [], 20)[:2] == [21, 24]
 
 
 def test_a_case_that_fails_says_why_and_has_no_figures(workload: Workload) -> None:

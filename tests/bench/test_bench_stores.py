@@ -2,77 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.bench import command
 from cbir.bench.core.options import MOST_THREADS, numbers
 from cbir.bench.core.synthetic import clustered
-from cbir.bench.core.timing import Times, times
 from cbir.bench.core.workload import Workload, open_workload, workload_of
 from cbir.bench.latency import footprint, measure, search_during_ingest
 from cbir.bench.latency.measure import choose_classes
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter, Match
-from cbir.progress import silent
-from cbir.records import Hit, Vector, digest
+from cbir.records import Hit, Vector
 from cbir.settings import Settings
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 from cbir.stores.embedded.reader import EmbeddedStore
 from cbir.stores.handle import StoreHandle
-from cbir.stores.registry import connect, open_store
-from tests.support.building import both, builder_for, points_of, store_options, unit_vectors
-from tests.support.running import Program, runner
-
-COUNT = 600
-VECTORS = unit_vectors(COUNT)
-KINDS = ["rare"] * 15 + ["common"] * 245 + ["other"] * 335 + ["single"] * 5
-
-
-def build_kinds(urls: list[str], vectors: Vector, kinds: Sequence[str]) -> None:
-    """Publish a collection whose points have a field `kind`."""
-    payloads = [{**point.payload, "kind": kind} for point, kind in zip(points_of(vectors), kinds, strict=True)]
-    builder = builder_for(urls, vectors)
-    try:
-        builder.write(
-            [
-                replace(point, payload=payload, digest=digest(payload))
-                for point, payload in zip(points_of(vectors), payloads, strict=True)
-            ]
-        )
-        builder.publish(silent)
-    finally:
-        builder.close()
+from cbir.stores.registry import connect
+from tests.support.bench_stores import VECTORS, build_kinds
+from tests.support.building import both, store_options
+from tests.support.running import Program
 
 
 def published(index: Path) -> dict[Path, bytes]:
     files = (path for path in index.rglob("*") if path.is_file() and "views" not in path.parts)
     return {path: hashlib.sha256(path.read_bytes()).digest() for path in files}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index folder with the usual stores, whose points have a field with a rare and a common value."""
-    root = tmp_path_factory.mktemp("made") / "index"
-    build_kinds(both(root), VECTORS, [KINDS[number * 7 % COUNT] for number in range(COUNT)])
-    return root
-
-
-@pytest.fixture
-def store(made: Path) -> Iterator[EmbeddedStore]:
-    opened = open_store(both(made)[0], "made", Settings())
-    yield opened  # type: ignore[misc]
-    opened.close()
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """Program the command line in this process and return exit code, output and errors."""
-    return runner(monkeypatch, capsys, command.main, "cbir-bench")
 
 
 class Wrong:
@@ -99,7 +55,7 @@ def test_the_classes_are_those_nearest_to_the_shares(store: EmbeddedStore) -> No
     rare, common = choose_classes(workload, "kind")
     assert (rare.value, rare.points, rare.share) == ("rare", 15, 0.025)
     assert (common.value, common.points) == ("common", 245)
-    assert rare.workload.where == (Match("kind", ("rare",)),)
+    assert rare.workload.filter == (Match("kind", ("rare",)),)
     assert [one.value for one in choose_classes(workload_of([store], 20, 40, 1), "kind")] == ["common"], (
         "15 are too few"
     )
@@ -109,7 +65,7 @@ def test_the_classes_are_those_nearest_to_the_shares(store: EmbeddedStore) -> No
 def test_the_exact_filtered_answer(store: EmbeddedStore) -> None:
     workload = workload_of([store], 5, 40, 1)
     for one in choose_classes(workload, "kind"):
-        ids = [point.id for point in store.scroll(one.workload.where)]
+        ids = [point.id for point in store.scroll(one.workload.filter)]
         assert set(one.workload.truth.position) == set(ids)
         for number, query in enumerate(workload.queries):
             others = [id_ for id_ in ids if id_ != query]
@@ -166,12 +122,6 @@ def test_every_client_searches_its_share(store: EmbeddedStore) -> None:
     measure.measure(workload, [], [1, 3], 1, lambda done: None)
     assert len(asked) == 4 * 40, "the recall, alone, and two loads"
     assert {asked.count(vector.tobytes()) for vector in workload.vectors} == {4}
-
-
-def test_times() -> None:
-    expected = Times(3.0, 2.0, 4.0, pytest.approx(4.8), pytest.approx(4.96), None, 5)
-    assert times([4.0, 1.0, 2.0, 3.0, 5.0]) == expected
-    assert times([float(one) for one in range(1001)]).p999 == pytest.approx(999)
 
 
 @pytest.fixture(scope="module")

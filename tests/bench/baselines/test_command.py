@@ -11,7 +11,7 @@ from cbir.bench.baselines import candidate_process, search
 from cbir.bench.baselines.result import SUBJECT
 from cbir.bench.core.synthetic import clustered
 
-from tests.bench.test_bench_stores import KINDS, build_kinds
+from tests.support.bench_stores import KINDS, build_kinds
 from tests.support.building import both, store_options
 from tests.support.running import Program, runner
 

@@ -1,7 +1,79 @@
-"""What the bench asks of store URLs."""
+"""What the bench reads from store URLs."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from cbir.bench.core.stores import store_name
+from cbir.bench.core.stores import (
+    bare_search,
+    copied_url,
+    default_ef,
+    ef_values,
+    engine_of,
+    identity,
+    index_folder,
+    kind_of,
+    labels,
+    loaded_generation,
+    location_of,
+    store_name,
+)
+
+from cbir.errors import UsageError
+from cbir.stores.base import Store
+from tests.support.bench_stores import VECTORS
+from tests.support.building import both
+
+SERVER = "http://localhost:6333"
+
+
+def test_stores_of_a_kind_are_numbered(store: Store) -> None:
+    edge = replace(store.info, url="edge:a")
+    assert labels([edge, replace(edge, url=SERVER), replace(edge, url="edge:b")]) == {
+        "edge:a": "edge 1", SERVER: "server", "edge:b": "edge 2",
+    }  # fmt: skip
+    assert kind_of(SERVER) == "server"
+
+
+def test_a_server_has_no_folder(store: Store) -> None:
+    assert location_of(SERVER) is None
+    assert index_folder(replace(store.info, url=SERVER)) is None
+    for call in (lambda: engine_of(SERVER, 8), lambda: loaded_generation(SERVER, "made")):
+        with pytest.raises(UsageError, match="is a server"):
+            call()
+
+
+def test_an_embedded_store_has_its_folder_and_log(made: Path, store: Store, tmp_path: Path) -> None:
+    folder = index_folder(store.info)
+    assert folder == made / "made" / store.info.generation / "edge"
+    assert folder.is_dir()
+    assert len(loaded_generation(store.info.url, "made").log()) == len(VECTORS)
+    location = location_of(f"faiss:{made}/lists?nprobe=4")
+    assert location is not None
+    assert copied_url(location, tmp_path) == f"faiss:{tmp_path}/lists?nprobe=4"
+
+
+def test_two_urls_of_one_store(made: Path) -> None:
+    edge, faiss = both(made)
+    assert identity(edge) == identity(f"{edge}/edge?ef=128")
+    assert identity(edge) != identity(f"{edge}?ef=64")
+    assert identity(edge) != identity(faiss)
+    assert identity("http://me:secret@host:1") == identity("http://host:1/")
+
+
+def test_the_bare_call_of_an_engine_returns_something(store: Store) -> None:
+    call = bare_search(store, VECTORS[3], 5)
+    assert call is not None and call()
+
+
+def test_ef_values(store: Store) -> None:
+    graph = replace(store.info, access="graph", options={"ef": "100"})
+    assert ef_values(graph, [1, 2, 50], 5) == [6, 50], "a search that cannot hold the hits is widened"
+    assert ef_values(graph, [], 20)[:2] == [21, 24]
+    assert 100 in ef_values(graph, [], 20), "the store's own default is measured, too"
+    assert ef_values(replace(graph, access="ivf", options={"nprobe": "3"}), [], 20)[:4] == [1, 2, 3, 4]
+    assert ef_values(replace(graph, access="scan"), [16], 20) == [None]
+    assert (default_ef(graph), default_ef(replace(graph, access="scan"))) == (100, None)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from cbir.bench.core.subject import deliver, envelope
+from cbir.bench.core.subject import deliver, envelope, write_json
 from cbir.bench.core.timing import Noise, Spread
 from cbir.bench.models.measure import Case, ModelSpeed
 from cbir.bench.models.result import SUBJECT, ModelsResult
@@ -51,3 +51,13 @@ def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(CbirError, match="folder"):
         deliver(SUBJECT, RESULT, str(tmp_path / "folder"))
+
+
+def test_a_target_that_fails_in_the_end_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(CbirError, match="Cannot write .*parity.json: No space left on device"):
+        write_json(str(tmp_path / "parity.json"), {})
+    assert list(tmp_path.iterdir()) == [], "nothing is left beside it"

@@ -10,7 +10,7 @@ from cbir.bench import command
 from cbir.bench.embedding.measure import BOUND, DURABLE, MODEL, PUBLISHED
 from cbir.bench.ingest.result import SUBJECT
 
-from tests.bench.conftest import COUNT
+from tests.bench.conftest import IMAGES
 from tests.support.running import Program, runner
 
 TORCH = """import json, sys
@@ -47,10 +47,10 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
     result = json.loads(target.read_text())
     assert result["benchmark"] == "ingest"
     assert result["source"] == str(folder)
-    assert result["sample"] == COUNT
+    assert result["sample"] == IMAGES
     (model,) = result["models"]
     assert model["model"] == "efficientnet_lite0 (fp16)"
-    assert model["stored"] == COUNT
+    assert model["stored"] == IMAGES
     parts = by_name(model)
     assert list(parts) == [MODEL, BOUND, DURABLE, PUBLISHED, "fastembed", "torch"]
     for name in (MODEL, BOUND, DURABLE, PUBLISHED):
@@ -61,7 +61,7 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
         assert 50 < part["peak_megabytes"] < 4000
     assert parts[PUBLISHED]["images_per_second"]["median"] < parts[DURABLE]["images_per_second"]["median"]
     spent = parts[DURABLE]["settings"]["seconds"]
-    durable = COUNT / (spent["total"] - spent["open"] - spent["build"])
+    durable = IMAGES / (spent["total"] - spent["open"] - spent["build"])
     assert parts[DURABLE]["images_per_second"]["median"] == pytest.approx(durable, rel=1e-6)
     for name in ("workers", "threads", "batch_size"):
         assert parts[MODEL]["settings"][name] == parts[DURABLE]["settings"][name]

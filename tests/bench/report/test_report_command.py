@@ -12,7 +12,7 @@ from cbir.bench.registry import SUBJECTS
 
 from cbir.evaluation.result_files import keep
 from tests.bench.report.test_render import Elements
-from tests.bench.test_bench_stores import KINDS, build_kinds
+from tests.support.bench_stores import KINDS, build_kinds
 from tests.support.building import both, store_options, unit_vectors
 from tests.support.running import Program, run_here, runner
 

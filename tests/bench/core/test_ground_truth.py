@@ -1,0 +1,44 @@
+"""The exact neighbours, compared with a full sort."""
+
+import numpy as np
+import pytest
+from cbir.bench.core.ground_truth import count_copies, exact_rankings, ground_truth
+
+from tests.support.building import unit_vectors
+
+
+def test_the_ground_truth_is_that_of_a_full_sort() -> None:
+    vectors = unit_vectors(500, dimension=16)
+    vectors[7] = vectors[8] = vectors[9]
+    ids = [str(number) for number in range(500)]
+    queries = np.array([7, 100, 499])
+    for k in (1, 2, 10, 499):
+        truth = ground_truth(ids, vectors, queries, k)
+        for number, query in enumerate(queries):
+            scores = np.delete(vectors.astype(np.float64) @ vectors[query].astype(np.float64), query)
+            assert truth.threshold[number] == pytest.approx(np.sort(scores)[-k], abs=1e-12)
+            assert truth.scores(number, ["3", "8"])[0] == pytest.approx(vectors[3] @ vectors[query], abs=1e-6)
+    assert ground_truth(ids, vectors, queries, 1).tied.tolist() == [True, False, False], (
+        "two copies for the first place"
+    )
+    assert not ground_truth(ids, vectors, queries, 499).tied.any(), "nothing is left to be tied"
+    assert count_copies(vectors) == 2
+
+
+def test_the_ground_truth_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, ids, queries = unit_vectors(300), [str(number) for number in range(300)], np.arange(40)
+    whole = ground_truth(ids, vectors, queries, 10)
+    monkeypatch.setattr("cbir.bench.core.ground_truth._CELLS", 40 * 7)
+    assert ground_truth(ids, vectors, queries, 10).threshold == pytest.approx(whole.threshold, abs=1e-12)
+
+
+def test_exact_rankings_leave_out_the_query_and_order_equal_scores_by_id() -> None:
+    vectors = unit_vectors(50)
+    vectors[7] = vectors[8] = vectors[9]
+    ids = [f"{number:02}" for number in range(50)]
+    (ranking,) = exact_rankings(ground_truth(ids, vectors, np.array([8]), 5))
+    scores = vectors.astype(np.float64) @ vectors[8].astype(np.float64)
+    expected = sorted((number for number in range(50) if number != 8), key=lambda number: (-scores[number], number))
+    assert ranking.ids == tuple(ids[number] for number in expected[:5])
+    assert ranking.ids[:2] == ("07", "09")
+    assert ranking.scores == pytest.approx([scores[number] for number in expected[:5]])

@@ -1,0 +1,82 @@
+"""How a comparison of stores is shown."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cbir.bench.core.subject import store_envelope
+from cbir.bench.core.workload import Workload, open_workload, workload_of
+from cbir.bench.parity.measure import measure, worst_images
+from cbir.bench.parity.result import SUBJECT, ParityResult, present
+
+from cbir.evaluation.sections import Strip
+from cbir.settings import Settings
+from cbir.stores.base import Store
+from tests.support.bench_stores import altered
+from tests.support.building import both
+
+
+def result_of(workload: Workload, images: bool = False) -> ParityResult:
+    found = measure(workload, lambda done: None)
+    header: dict[str, Any] = store_envelope(SUBJECT.name, workload, [])
+    shown = worst_images(workload, found) if images else None
+    return ParityResult(**header, against_truth=found.against_truth, pairs=found.pairs, images=shown)
+
+
+def column(section: Any, title: str, header: str) -> list[Any]:
+    (table,) = (table for table in section.tables if table.title == title)
+    return [row[0] for row in table.with_columns([header]).rows]
+
+
+@pytest.fixture
+def lossy(store: Store) -> ParityResult:
+    """The result of a store and of one that always misses the best hit."""
+    return result_of(workload_of([store, altered(store, lambda hits: [hits[0], *hits[2:]])], 5, 40, 1))
+
+
+def test_a_saved_result_is_loaded_again(lossy: ParityResult) -> None:
+    assert SUBJECT.load(SUBJECT.dump(lossy)) == lossy
+
+
+def test_stores_that_differ(lossy: ParityResult) -> None:
+    section = present(lossy)
+    assert section.verdicts[0] == "The stores differ in ordinary search: 0 of 40 queries have the same hits."
+    assert "edge, exact: recall@5 is 0.8000." in section.verdicts
+    assert column(section, "Against the exact answer", "recall@5") == pytest.approx([1, 1, 0.8, 0.8])
+    assert column(section, "Store against store", "different") == [40, 40]
+    assert column(section, "By number of hits", "@1") == [1, 1, 1, None, 0, 0, 0, None, 0, 0, None]
+    notes = [note for note in section.notes if "differs at rank 1 by" in note]
+    assert len(notes) == 10, "five of each way of searching"
+    assert "edge / edge, exact: 35 more queries differ; --json names all." in section.notes
+
+
+def test_stores_that_agree(made: Path) -> None:
+    with open_workload(both(made), "made", 5, 30, 1, Settings()) as workload:
+        section = present(result_of(workload))
+    assert section.verdicts == [
+        "The stores agree in ordinary search: 30 of 30 queries have the same hits.",
+        "edge, ordinary: recall@5 is 1.0000.",
+        "faiss, ordinary: recall@5 is 1.0000.",
+    ]
+    assert column(section, "Store against store", "stores") == ["edge / faiss, ordinary", "edge / faiss, exact"]
+
+
+def test_a_query_that_does_not_find_itself_is_noted(store: Store) -> None:
+    section = present(result_of(workload_of([altered(store, lambda hits: hits[1:])], 5, 40, 1)))
+    assert any(note.startswith("edge, ordinary: 40 queries are not among their own hits") for note in section.notes)
+    assert len(section.tables) == 2, "there is no other store"
+
+
+def test_the_worst_queries_are_shown_as_images(index: Path) -> None:
+    with open_workload(both(index)[:1], None, 5, 10, 42, Settings()) as workload:
+        opened = workload.stores[0]
+        turned = workload_of([opened, altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 5, 10, 42)
+        result = result_of(turned, images=True)
+    strips = [part for part in present(result).parts if isinstance(part, Strip)]
+    assert len(strips) == 2 * 2 * 3, "three queries in two stores and two ways of searching"
+    query, *hits = strips[0].images
+    assert query.caption == f"query {result.pairs[0].worst[0].query}"
+    assert [image.caption[:3] for image in hits] == ["1: ", "2: ", "3: ", "4: ", "5: "]
+    assert all(image.data for image in strips[0].images)
+    assert not [part for part in present(replace(result, images=None)).parts if isinstance(part, Strip)]
