@@ -14,7 +14,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.models.card import ModelCard
 from cbir.models.runtime import cores
 
-from ..core.measured_process import Child, run_child
+from ..core.measured_process import MeasuredProcess, run_process
 
 Settings = Mapping[str, Any]
 
@@ -67,7 +67,7 @@ class Baseline:
     settings: dict[str, Settings] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
-    def run(self, settings: Settings, seconds: float) -> Child:
+    def run(self, settings: Settings, seconds: float) -> MeasuredProcess:
         """Run it once; `printed` has images and seconds.
 
         Raises:
@@ -75,10 +75,10 @@ class Baseline:
         """
         job = {**self.job, "settings": dict(settings), "seconds": seconds}
         offline = {"HF_HUB_OFFLINE": "1"}  # all that it needs is here
-        child = run_child(self.name, [*self.command, json.dumps(job)], offline)
-        if "missing" in child.printed:
-            raise CbirError(f"not installed: {child.printed['missing']}")
-        return child
+        process = run_process(self.name, [*self.command, json.dumps(job)], offline)
+        if "missing" in process.printed:
+            raise CbirError(f"not installed: {process.printed['missing']}")
+        return process
 
 
 def start_baselines(names: Sequence[str], python: str, task: Task) -> list[Baseline]:

@@ -16,11 +16,10 @@ from typing import Any
 
 from cbir import terminal
 from cbir.evaluation.result_files import model_name
-from cbir.models.card import ModelCard
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 
-from ..core.measured_process import Child, apart, run_child
+from ..core.measured_process import MeasuredProcess, apart, run_process
 from ..core.timing import Spread, spread
 from .baseline import Task, start_baselines
 from .sample import Sample, prepare
@@ -77,6 +76,7 @@ class EmbeddingPart:
 
     Attributes:
         missing: Why it was not measured, "" if it was.
+        ratio: Images a second of the durable ingest by those of this part, round by round.
     """
 
     name: str
@@ -86,17 +86,8 @@ class EmbeddingPart:
     core_milliseconds: float | None = None
     peak_megabytes: float | None = None
     others: float | None = None
+    ratio: Spread | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Images a second of one part by those of another, round by round."""
-
-    of: str
-    to: str
-    by_clock: Spread
-    by_processor: float | None
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,6 @@ class ModelEmbedding:
     model: str
     stored: int
     parts: list[EmbeddingPart]
-    ratios: list[Ratio]
     versions: dict[str, dict[str, str]]
 
 
@@ -128,7 +118,7 @@ def measure(
                 for case in cases:
                     case.take_turn()
                     advance(1)
-        return sample, [case.result(cases[0]) for case in cases]
+        return sample, [case.result() for case in cases]
 
 
 class _Case:
@@ -136,42 +126,46 @@ class _Case:
 
     def __init__(self, folder: Path, sample: Sample, number: int, options: EmbeddingOptions):
         self._file, card = sample.files[number], sample.cards[number]
-        self.name = model_name(card.name, card.precision)
+        self._name = model_name(card.name, card.precision)
         self._index, self._images = folder / "index", folder / "images"
         self._source, self._options = sample.source, options
         self._stored = 0
         self._settings: dict[str, Mapping[str, Any]] = {}
-        self.baselines = self._start_baselines(card, folder / f"baselines-{number}")
-        names = [MODEL, BOUND, DURABLE, PUBLISHED, *(name for each in self.baselines for name in each.settings)]
-        self.runs: dict[str, list[Run]] = {name: [] for name in names}
-
-    def _start_baselines(self, card: ModelCard, folder: Path) -> list[Any]:
-        task = Task(self._file, card, self._images, folder)
-        return list(start_baselines(self._options.baselines, self._options.python, task))
+        task = Task(self._file, card, self._images, folder / f"baselines-{number}")
+        self._baselines = start_baselines(options.baselines, options.python, task)
+        names = [MODEL, BOUND, DURABLE, PUBLISHED, *(name for each in self._baselines for name in each.settings)]
+        self._runs: dict[str, list[Run]] = {name: [] for name in names}
 
     def take_turn(self) -> None:
         """Run every part once."""
         summary = self._ingest()
         for name in (MODEL, BOUND):
             self._loop(name, summary)
-        for baseline in self.baselines:
+        for baseline in self._baselines:
             for name, settings in baseline.settings.items():
                 self._add(name, baseline.run(settings, self._options.seconds), settings)
 
-    def result(self, first: "_Case") -> ModelEmbedding:
-        """Return the medians; the ingest is also compared with the baselines of the first model, if it is another."""
-        described = _DESCRIPTIONS | {each.name: each.description for each in self.baselines}
-        parts = [
-            _part(name, described.get(name, _TUNED), runs, self._settings[name]) for name, runs in self.runs.items()
-        ]
-        parts += [EmbeddingPart(each.name, each.description, each.missing) for each in self.baselines if each.missing]
-        others = {name: runs for name, runs in self.runs.items() if name not in (DURABLE, PUBLISHED)}
-        if first is not self:
-            others |= {f"{name}, {first.name}": first.runs[name] for each in first.baselines for name in each.settings}
-        ratios = [_ratio(DURABLE, self.runs[DURABLE], name, runs) for name, runs in others.items()]
-        ratios.append(_ratio(PUBLISHED, self.runs[PUBLISHED], MODEL, self.runs[MODEL]))
-        versions = {each.name: each.versions for each in self.baselines if each.versions}
-        return ModelEmbedding(self.name, self._stored, parts, ratios, versions)
+    def result(self) -> ModelEmbedding:
+        """Return the medians of all rounds."""
+        described = _DESCRIPTIONS | {each.name: each.description for each in self._baselines}
+        parts = [self._part(name, described.get(name, _TUNED)) for name in self._runs]
+        parts += [EmbeddingPart(each.name, each.description, each.missing) for each in self._baselines if each.missing]
+        versions = {each.name: each.versions for each in self._baselines if each.versions}
+        return ModelEmbedding(self._name, self._stored, parts, versions)
+
+    def _part(self, name: str, description: str) -> EmbeddingPart:
+        runs, durable = self._runs[name], self._runs[DURABLE]
+        ratios = [ours.images_per_second / run.images_per_second for ours, run in zip(durable, runs, strict=True)]
+        return EmbeddingPart(
+            name=name,
+            description=description,
+            images_per_second=spread([run.images_per_second for run in runs]),
+            core_milliseconds=_median([run.core_milliseconds for run in runs]),
+            peak_megabytes=_median([run.peak_megabytes for run in runs]),
+            others=_median([run.others for run in runs]),
+            ratio=spread(ratios),
+            settings=self._settings[name],
+        )
 
     def _ingest(self) -> dict[str, Any]:
         options, root = self._options.source_options, self._index
@@ -180,10 +174,10 @@ class _Case:
         command += ["--model", str(self._file), "--store", f"edge:{root}", "--store", f"faiss:{root}/faiss"]
         command += [str(word) for name, value in given.items() if value is not None for word in (name, value)]
         try:
-            child = run_child("the ingest", command)
+            process = run_process("the ingest", command)
         finally:
             shutil.rmtree(root, ignore_errors=True)
-        summary, spent = child.printed, child.printed["seconds"]
+        summary, spent = process.printed, process.printed["seconds"]
         self._stored = summary["stored"]
         published = spent["total"] - spent["open"]
         settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "provider")}
@@ -192,7 +186,7 @@ class _Case:
             (PUBLISHED, published, None),
         ):
             printed = {"images": self._stored, "seconds": seconds, "core_seconds": core}
-            self._add(name, replace(child, printed=printed), {**settings, "seconds": spent})
+            self._add(name, replace(process, printed=printed), {**settings, "seconds": spent})
         return summary
 
     def _loop(self, name: str, summary: Mapping[str, Any]) -> None:
@@ -206,38 +200,16 @@ class _Case:
             "seconds": self._options.seconds,
             "max_megapixels": Settings().max_image_megapixels,
         }
-        child = run_child(name, [sys.executable, "-m", "cbir.bench.embedding.loops", json.dumps(job)])
-        self._add(name, child, settings)
+        process = run_process(name, [sys.executable, "-m", "cbir.bench.embedding.loops", json.dumps(job)])
+        self._add(name, process, settings)
 
-    def _add(self, name: str, child: Child, settings: Mapping[str, Any]) -> None:
+    def _add(self, name: str, process: MeasuredProcess, settings: Mapping[str, Any]) -> None:
         """Keep a run that printed its images, their seconds and perhaps the processor's."""
-        images, seconds = child.printed["images"], child.printed["seconds"]
-        core_seconds = child.printed.get("core_seconds")
+        images, seconds = process.printed["images"], process.printed["seconds"]
+        core_seconds = process.printed.get("core_seconds")
         core_milliseconds = None if core_seconds is None else 1000 * core_seconds / images
         self._settings[name] = settings
-        self.runs[name].append(Run(images / seconds, core_milliseconds, child.peak_megabytes, child.others))
-
-
-def _part(name: str, description: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> EmbeddingPart:
-    return EmbeddingPart(
-        name=name,
-        description=description,
-        images_per_second=spread([run.images_per_second for run in runs]),
-        core_milliseconds=_median([run.core_milliseconds for run in runs]),
-        peak_megabytes=_median([run.peak_megabytes for run in runs]),
-        others=_median([run.others for run in runs]),
-        settings=settings,
-    )
-
-
-def _ratio(of: str, ours: Sequence[Run], to: str, theirs: Sequence[Run]) -> Ratio:
-    pairs = list(zip(ours, theirs, strict=True))
-    by_processor = [
-        their.core_milliseconds / our.core_milliseconds if our.core_milliseconds and their.core_milliseconds else None
-        for our, their in pairs
-    ]
-    by_clock = spread([our.images_per_second / their.images_per_second for our, their in pairs])
-    return Ratio(of, to, by_clock, _median(by_processor))
+        self._runs[name].append(Run(images / seconds, core_milliseconds, process.peak_megabytes, process.others))
 
 
 def _median(values: Sequence[float | None]) -> float | None:

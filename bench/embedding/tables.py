@@ -6,40 +6,36 @@ from cbir.models.runtime import int8_overflows
 from cbir.tables import Cell, Column, Table
 
 from ..core.timing import busy_notes
-from .measure import BOUND, DURABLE, MODEL, ModelEmbedding
+from .measure import BOUND, DURABLE, MODEL, PUBLISHED, ModelEmbedding
 
 INT8_NOTE = (
     "This processor has no VNNI: cbir runs int8 in an exact and slower way here, a baseline in the ordinary way, whose"
     " sums overflow."
 )
-_PARTS = (
+_COLUMNS = (
     Column("from files to vectors"),
     Column("speed", "images/s", ",.1f", better="higher"),
     Column("processor", "ms an image", ".2f"),
     Column("memory", "MB", ",.0f"),
-)
-_RATIOS = (
-    Column("ratio, round by round"),
-    Column("by the clock", format=".3f"),
-    Column("by processor time", format=".3f"),
+    Column("durable ingest / this", format=".2f"),
 )
 
 
 def embedding_tables(measured: Sequence[ModelEmbedding]) -> list[Table]:
-    """Return two tables for each model: its parts, and the ratios between them."""
-    return [table for model in measured for table in (_parts(model), _ratios(model))]
+    """Return a table of the parts of each model."""
+    return [Table(f"{model.model}, {model.stored:,} images", _COLUMNS, _rows(model)) for model in measured]
 
 
 def embedding_verdicts(measured: Sequence[ModelEmbedding]) -> list[str]:
     """Return how near each ingest comes to its model alone, and how it compares with the fastest baseline."""
     verdicts = []
     for model in measured:
-        ratios = {ratio.to: ratio.by_clock.median for ratio in model.ratios if ratio.of == DURABLE}
+        ratios = {part.name: part.ratio.median for part in model.parts if part.ratio}
         verdicts.append(f"An ingest with {model.model} reaches {ratios[MODEL]:.0%} of the speed of its model alone.")
-        baselines = {name: ratio for name, ratio in ratios.items() if name not in (MODEL, BOUND)}
+        baselines = [name for name in ratios if name not in (MODEL, BOUND, DURABLE, PUBLISHED)]
         if baselines:
-            nearest = min(baselines, key=lambda name: baselines[name])
-            verdicts.append(f"It is {baselines[nearest]:.2f} times as fast as {nearest}.")
+            fastest = min(baselines, key=lambda name: ratios[name])
+            verdicts.append(f"It is {ratios[fastest]:.2f} times as fast as {fastest}, the fastest baseline.")
     return verdicts
 
 
@@ -62,19 +58,14 @@ def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:
     return notes + [INT8_NOTE] * any("int8" in model.model and int8_overflows() for model in measured)
 
 
-def _parts(model: ModelEmbedding) -> Table:
-    rows: list[list[Cell]] = [
+def _rows(model: ModelEmbedding) -> list[list[Cell]]:
+    return [
         [
             part.name,
             part.images_per_second.as_range() if part.images_per_second else None,
             part.core_milliseconds,
             part.peak_megabytes,
+            part.ratio.as_range() if part.ratio else None,
         ]
         for part in model.parts
     ]
-    return Table(f"{model.model}, {model.stored:,} images", _PARTS, rows)
-
-
-def _ratios(model: ModelEmbedding) -> Table:
-    rows = [[f"{ratio.of} / {ratio.to}", ratio.by_clock.as_range(), ratio.by_processor] for ratio in model.ratios]
-    return Table(f"{model.model}, ratios", _RATIOS, rows)

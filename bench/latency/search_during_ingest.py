@@ -27,7 +27,7 @@ from cbir.stores.handle import StoreHandle
 from cbir.stores.registry import connect
 from cbir.stores.url import Location
 
-from ..core.measured_process import run_child
+from ..core.measured_process import run_process
 from ..core.stores import copied_url, location_of
 from ..core.timing import times
 from ..core.workload import Workload
@@ -159,7 +159,7 @@ def _measure(
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            child = run_child("the ingest", [sys.executable, "-m", "cbir.ingest.command", *command, "--json"])
+            child = run_process("the ingest", [sys.executable, "-m", "cbir.ingest.command", *command, "--json"])
         finally:
             ended.set()
             watcher.join()

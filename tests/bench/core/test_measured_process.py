@@ -3,25 +3,25 @@
 import sys
 
 import pytest
-from cbir.bench.core.measured_process import run_child
+from cbir.bench.core.measured_process import run_process
 
 from cbir.errors import CbirError
 
 
 def test_a_child_that_fails_is_one_line() -> None:
     with pytest.raises(CbirError, match=r"^the loop failed: error: broken$"):
-        run_child(
+        run_process(
             "the loop", [sys.executable, "-c", "import sys; print('log', file=sys.stderr); sys.exit('error: broken')"]
         )
     with pytest.raises(CbirError, match=r"^the loop failed: exit code -9$"):
-        run_child("the loop", [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+        run_process("the loop", [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
     with pytest.raises(CbirError, match=r"^the loop printed no JSON"):
-        run_child("the loop", [sys.executable, "-c", "print('hello')"])
+        run_process("the loop", [sys.executable, "-c", "print('hello')"])
 
 
 def test_a_childs_memory_and_time_are_its_own() -> None:
     code = "import time; kept = b'x' * 200_000_000; time.sleep(1.2); print('{}')"
-    child = run_child("it", [sys.executable, "-c", code])
+    child = run_process("it", [sys.executable, "-c", code])
     assert child.seconds >= 1.2
     if sys.platform == "linux":
         assert child.peak_megabytes is not None
