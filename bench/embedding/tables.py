@@ -13,11 +13,11 @@ INT8_NOTE = (
     " sums overflow."
 )
 _COLUMNS = (
-    Column("from files to vectors"),
-    Column("speed", "images/s", ",.1f", better="higher"),
-    Column("processor", "ms an image", ".2f"),
+    Column("part"),
+    Column("images/s", format=",.1f", better="higher"),
+    Column("CPU", "ms", ".2f"),
     Column("memory", "MB", ",.0f"),
-    Column("durable ingest / this", format=".2f"),
+    Column("durable / this", format=".2f"),
 )
 
 
