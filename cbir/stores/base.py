@@ -219,14 +219,14 @@ class Catalog(Protocol):
     """The collections of one index folder or one server.
 
     Attributes:
-        place: The folder, or the server's address without options: the same for every URL that leads here.
+        address: The folder, or the server's address without options: the same for every URL that leads here.
         urls: The URLs that led here; `open` searches with the first.
         files: The index folder, None for a server, which keeps its files itself.
         keeps_model: True if a collection carries the file of its model.
         shared: True if several processes may fill a collection at the same time.
     """
 
-    place: str
+    address: str
     urls: tuple[str, ...]
     files: Path | None
     keeps_model: bool

@@ -33,7 +33,7 @@ class StoreHandle:
         with self._lock:
             self.require_open()
             if self.name is None:
-                raise UsageError(f"this collection in {self._catalog.place} is empty; add images first")
+                raise UsageError(f"this collection in {self._catalog.address} is empty; add images first")
             version = self._catalog.version(self.name)
             if self._store is None or version != self._version:
                 # The old store is not closed: other threads may be searching it.

@@ -39,7 +39,7 @@ def connect_all(stores: Sequence[StoreInput], settings: Settings) -> list[Catalo
         for module, parsed in by_backend.items()
         for catalog in cast(list[Catalog], import_module(module).connect(parsed, settings))
     ]
-    if len({catalog.place for catalog in catalogs}) < len(catalogs):
+    if len({catalog.address for catalog in catalogs}) < len(catalogs):
         raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
     return sorted(catalogs, key=lambda catalog: urls.index(catalog.urls[0]))
 
