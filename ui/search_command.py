@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from cbir.results import Hits
     from cbir.stores.base import StoreInfo
 
-_ONE_LINE = 1_000_000
-
 app = terminal.new_app("Find the pictures most similar to a given one: `cbir-search ./query.jpg -k 5`.")
 
 
@@ -89,9 +87,6 @@ def search(
 
 def _show(hits: "Hits", info: "StoreInfo", access: str, first: int = 1) -> None:
     """Print a table; where it does not go to a terminal, each hit is one line, however long its key is."""
-    import sys
-
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -102,12 +97,10 @@ def _show(hits: "Hits", info: "StoreInfo", access: str, first: int = 1) -> None:
     for rank, hit in enumerate(hits, first):
         cells = [str(rank), f"{hit.score:.4f}", hit.key, *([hit.label or ""] if labelled else [])]
         table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ONE_LINE)
+    console = terminal.console()
     console.print(table)
     times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in hits.milliseconds.items())
-    console.print(
-        f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}", markup=False, emoji=False
-    )
+    console.print(f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}")
 
 
 def main() -> None:
