@@ -130,7 +130,8 @@ class QdrantCatalog:
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         """See `Catalog.verify`."""
         raise UsageError(
-            f"`verify` works on embedded indexes only. {self.address} is a Qdrant server, which verifies its own storage."
+            f"`verify` works on embedded indexes only. {self.address} is a Qdrant server, which verifies its own"
+            " storage."
         )
 
     def _records(self) -> dict[str, CollectionRecord]:
