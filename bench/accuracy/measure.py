@@ -237,7 +237,7 @@ def sure(
 def describe(card: ModelCard) -> str | None:
     """Return what a model was trained on besides, in one line."""
     one = card.training
-    return None if one is None else f"{one.kind} on {one.pictures:,} pictures of {one.data} ({one.split})"
+    return None if one is None else f"{one.kind} on {one.images:,} pictures of {one.data} ({one.split})"
 
 
 def pictures_digest(task: Task) -> str:
