@@ -29,9 +29,9 @@ from cbir.settings import MAX_MEGAPIXELS, Settings
 from cbir.stores.engines import ENGINES
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import connect, open_store
-from tests.ingest.test_ingest import COMMAND, run
 from tests.support.building import DIMENSION, both, catalogs, points_of, unit_vectors
 from tests.support.faults import Fault
+from tests.support.ingesting import COMMAND, run
 from tests.support.killing import Trial, contents
 from tests.support.qdrant_server import Running, qdrant_server
 
