@@ -1,6 +1,6 @@
 """Searching and reading a collection on each kind of store: all stores say the same, and a wrong call is one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.support.api import (
     opened,
     write_images,
 )
+from tests.support.examples import SampleImages
 from tests.support.qdrant_server import qdrant_server
 from tests.support.web_server import answer, serve
 
@@ -341,3 +342,41 @@ def test_a_search_does_not_count_the_points_of_a_server(monkeypatch: pytest.Monk
         monkeypatch.setattr(QdrantStore, "info", property(counted))
         for query in (folder / "c" / "0.png", vector, "c/0.png"):
             assert len(photos.search(query)) in (1, 2)
+
+
+@pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
+def indexed_photos(index: Path, request: pytest.FixtureRequest) -> Iterator[Collection]:
+    """300 images in each kind of embedded store."""
+    with cbir.open(request.param.format(index)) as opened:
+        yield opened
+
+
+def test_an_image_finds_itself_first(indexed_photos: Collection, sample_images: SampleImages) -> None:
+    for image in sample_images[::60]:
+        hits = indexed_photos.search(image[2], limit=5)
+        assert hits[0].key == f"{str(image[1]).replace(' & ', '-')}/{image[0]}.png"
+        assert hits[0].score == pytest.approx(1, abs=1e-3)
+        assert len(hits) == 5
+        assert list(hits.milliseconds) == ["decode", "preprocess", "model", "store"]
+        assert all(spent > 0 for spent in hits.milliseconds.values())
+
+
+def test_a_stored_point_is_left_out_of_its_own_answer(indexed_photos: Collection) -> None:
+    for point_id in indexed_photos.store.sample(10, 1):
+        hits = indexed_photos.search(point_id, limit=7)
+        assert len(hits) == 7
+        assert point_id not in {hit.id for hit in hits}
+        assert list(hits.milliseconds) == ["store"]
+
+
+def test_hits_come_in_groups_without_the_example(indexed_photos: Collection) -> None:
+    (point_id,) = indexed_photos.store.sample(1, 2)
+    hits = indexed_photos.search(point_id, group_by="label", limit=4, group_size=3)
+    assert len(hits.groups) == 4
+    assert list(hits) == [hit for group in hits.groups for hit in group.hits]
+    for group in hits.groups:
+        assert {hit.label for hit in group.hits} == {group.value}
+        assert 0 < len(group.hits) <= 3
+        assert point_id not in {hit.id for hit in group.hits}
+    best = [group.hits[0].score for group in hits.groups[1:]]
+    assert best == sorted(best, reverse=True)

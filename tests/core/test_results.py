@@ -93,3 +93,27 @@ def test_hits_are_values_and_keep_their_columns() -> None:
     assert "5" in hits._repr_html_()
     assert len({*hits, *hits}) == 2
     assert pickle.loads(pickle.dumps(hits[0])) == hits[0]  # noqa: S301  ours
+
+
+def test_the_path_is_that_of_the_file_while_it_exists() -> None:
+    folder = write_images("photos", 2, 1)
+    with cbir.open(FLAT, create=True) as photos:
+        photos.add(folder)
+        photos.add(["photos/c/0.png", "photos/c/1.png"], keys=["x" * 300, str(Path("photos/c/1.png").absolute())])
+        paths = {image.key: image.path for image in photos.scroll()}
+        first, second = (Path("photos/c", name).absolute() for name in ("0.png", "1.png"))
+        assert paths == {"c/0.png": first, "c/1.png": second, "x" * 300: None, str(second): second}
+        first.unlink()
+        hits = photos.search(second, limit=4)
+        assert {hit.path for hit in hits} == {second, None}
+        assert photos.get("c/0.png").path is None  # type: ignore[union-attr]
+        groups = photos.search(second, group_by="label").groups
+        assert second in [hit.path for hit in groups[0].hits]
+
+
+def test_a_relative_key_of_a_list_is_not_taken_for_a_path() -> None:
+    write_images("photos", 1, 2)
+    with cbir.open(FLAT, create=True) as photos:
+        photos.add(["photos/c/0.png"])
+        Path("python").symlink_to(".")
+        assert [image.path for image in photos.scroll()] == [None]

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 import cbir
+from cbir.stores.embedded import catalog
+from cbir.stores.embedded.reader import EmbeddedStore
 
 KINDS = ("edge", "faiss", "server")
 CATEGORIES = ("Animals & Nature", "Flags", "Food & Drink")
@@ -61,3 +64,14 @@ def write_images(folder: str, count: int, seed: int) -> Path:
     for number in range(count):
         Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(Path(folder, "c", f"{number}.png"))
     return Path(folder)
+
+
+def claim_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every collection claim that another model, with random weights, made its vectors."""
+
+    def opened(*arguments: Any) -> EmbeddedStore:
+        store = EmbeddedStore(*arguments)
+        store.info = replace(store.info, model=replace(store.info.model, sha256="0" * 64, random_weights=True))
+        return store
+
+    monkeypatch.setattr(catalog, "EmbeddedStore", opened)
