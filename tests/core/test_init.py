@@ -123,7 +123,7 @@ def test_the_api_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 USAGE: dict[str, tuple[Call, str]] = {
     "load an unknown model": (lambda _: cbir.Embedder("resnet"), "no model 'resnet'"),
     "a setting out of range": (lambda _: cbir.Settings(workers=0), "the setting workers: Input should be greater than"),
-    "an unknown setting": (lambda _: cbir.Settings(worker=1), "no setting 'worker'; there are: .*workers"),
+    "an unknown setting": (lambda _: cbir.Settings(worker=1), "unknown setting 'worker'; the settings are: .*workers"),
 }
 
 

@@ -191,7 +191,7 @@ USAGE: dict[str, tuple[Call, str]] = {
     ),
     "search a folder": (lambda photos: photos.search("./empty"), "cannot read the image ./empty: Is a directory"),
     "search nothing": (lambda photos: photos.search(), "give at least one example"),
-    "search a number": (lambda photos: photos.search(5), "int is not an image; give a path, bytes"),
+    "search a number": (lambda photos: photos.search(5), "int is not an image. Use a path, bytes"),
     "search a list of numbers": (lambda photos: photos.search([0.5] * DIMENSION), "list is not an image"),
     "search an unknown id": (
         lambda photos: photos.search("0" * 8 + "-0000-0000-0000-" + "0" * 12),
@@ -235,7 +235,7 @@ USAGE: dict[str, tuple[Call, str]] = {
         lambda photos: photos.search("1F600", filter="label"),
         "the filter 'label' cannot be understood",
     ),
-    "an order of words": (lambda photos: photos.count("label > abc"), "label>abc wants a number"),
+    "an order of words": (lambda photos: photos.count("label > abc"), "label>abc in the filter needs a number"),
     "a filter that is a dictionary": (
         lambda photos: photos.count({"label": "x"}),
         "a filter is a text such as .* a dict",
@@ -245,7 +245,7 @@ USAGE: dict[str, tuple[Call, str]] = {
     "scroll an unknown field": (lambda photos: photos.scroll("year=1"), "no image has a field 'year'"),
     "get a number": (lambda photos: photos.get(5), "int is not an id or key"),
     "near copies of 65 bits": (lambda photos: photos.duplicates(near=65), "near must be from 0 to 64 bits, not 65"),
-    "embed one path": (lambda photos: photos.embedder.embed("query.png"), "give a list of images"),
+    "embed one path": (lambda photos: photos.embedder.embed("query.png"), "a list of images is needed"),
     "embed a wrong path": (
         lambda photos: photos.embedder.embed(["no.jpg"]),
         "cannot read the image no.jpg: No such file",
