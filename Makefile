@@ -36,7 +36,7 @@ test-bench: $(VENV)/.test
 
 # Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest --soak tests/core/test_kill.py tests/core/test_fuzz.py
+	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/test_fuzz.py
 
 # Needs torch, which the base install does not: an environment of its own.
 test-export:
@@ -46,7 +46,7 @@ test-export:
 # Ray starts processes of its own and is large: the same.
 test-ray:
 	$(MAKE) VENV=.venv-ray .venv-ray/.ray
-	.venv-ray/bin/python -m pytest -m ray tests/ingest/test_ray.py
+	.venv-ray/bin/python -m pytest -m ray tests/ingest/test_ray_runner.py
 
 # docs/report: everything is measured anew, but models, index and embeddings are made only where they are missing.
 report: $(VENV)/.test $(MODELS)

@@ -1,17 +1,17 @@
-"""Everything that cbir raises on purpose.
+"""The errors that cbir raises on purpose.
 
     CbirError                 a failure: exit code 1
-    ├── UsageError            the call is wrong: exit code 2, nothing was changed
-    ├── ImageError            one image cannot be used; the run goes on
-    ├── DamageError           a stored file is not what its manifest says
-    └── DiskFullError         there is no room for what is to be stored: exit code 3, what was stored is kept
+    ├── UsageError            a wrong call: exit code 2, nothing was changed
+    ├── ImageError            one image cannot be used; the run continues
+    ├── DamageError           a stored file does not match its manifest
+    └── DiskFullError         the disk is full: exit code 3, everything already stored is kept
 
-A message is one line: what, where, and how to mend it.
+A message is one line: what happened, where, and how to fix it.
 """
 
 
 class CbirError(Exception):
-    """A failure that the user can understand and mend; shown as one line, exit code 1.
+    """A failure that the user can understand and fix; shown as one line, exit code 1.
 
     Example:
         >>> try:
@@ -38,7 +38,7 @@ class UsageError(CbirError):
 
 
 class ImageError(CbirError):
-    """One image cannot be decoded or embedded; the message is the reason shown in summaries.
+    """An image cannot be decoded or embedded; the message is the reason shown in summaries.
 
     Example:
         >>> photos.search("broken.jpg")
@@ -49,7 +49,7 @@ class ImageError(CbirError):
 
 
 class DamageError(CbirError):
-    """A stored file is missing or is not what its manifest says; it is not served.
+    """A stored file is missing or does not match its manifest; it is not served.
 
     Example:
         >>> import os, pathlib
@@ -63,7 +63,7 @@ class DamageError(CbirError):
 
 
 class DiskFullError(CbirError):
-    """A disk has no room for what is to be stored; exit code 3. What was stored before is kept.
+    """The disk is full; exit code 3. Everything already stored is kept.
 
     Example:
         >>> from cbir.sources.base import Source

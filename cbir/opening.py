@@ -72,7 +72,7 @@ def collections(store: StoreInput, *, settings: Settings | None = None) -> list[
     """
     catalog = connect(store, settings or Settings())
     if catalog.files is not None and not catalog.files.is_dir():
-        raise UsageError(f"there is no index folder {catalog.place}")
+        raise UsageError(f"there is no index folder {catalog.address}")
     return list(catalog.listing())
 
 
@@ -103,7 +103,7 @@ def _find(catalog: Catalog, collection: str | None, model: str | Path | None, cr
             return None if create else collection
         if seal is not None and plan.model.sha256 != seal:
             raise UsageError(
-                f"collection {name} in {catalog.place} was made with another model than {model}: {plan.model.name}"
+                f"collection {name} in {catalog.address} was made with another model than {model}: {plan.model.name}"
                 f" ({plan.model.sha256[:12]}); leave the model out, or name another collection"
             )
         return name

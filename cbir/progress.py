@@ -1,4 +1,4 @@
-"""Progress of long work, as plain types: the caller decides how it is shown, and by default it is not."""
+"""Progress of long work. The caller decides how it is shown; by default it is not shown."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,7 +9,7 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Shows how far a piece of work is; `cbir.terminal.progress` is one, `silent` another."""
+    """Shows the progress of a piece of work; implemented by `cbir.terminal.progress` and `silent`."""
 
     def __call__(
         self, description: str, total: int | None, unit: str = "images", done: int = 0
@@ -17,10 +17,10 @@ class Progress(Protocol):
         """Return a context that yields the function to call as items are done.
 
         Args:
-            description: What is being done.
-            total: How many items there are, if known.
-            unit: What an item is.
-            done: Where to start: what an earlier run did counts for the whole, but not for the rate.
+            description: The name of the work.
+            total: The number of items, None if unknown.
+            unit: What is counted.
+            done: The number of items done by earlier runs; they count for the total, but not for the rate.
         """
 
 

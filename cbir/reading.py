@@ -1,7 +1,9 @@
 """The reading half of a collection: search, count, list, compare and verify its images."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,6 @@ from cbir.images.crop import Crop
 from cbir.images.inputs import ImageInput
 from cbir.index.generation import Damage
 from cbir.models.embedder import Embedder
-from cbir.records import Hit as StoreHit
 from cbir.records import Vector, point_id
 from cbir.results import Hit, HitGroup, Hits, StoredImage
 from cbir.search.duplicates import HASH_BITS
@@ -158,8 +159,11 @@ class CollectionReader:
         with clock.stage("store"):
             found = search_groups(store, query) if group_by else []
             best = [hit for group in found for hit in group.hits] if group_by else search(store, query)
-        groups = [HitGroup(group.value, [_hit(hit, store) for hit in group.hits]) for group in found]
-        return Hits([_hit(hit, store) for hit in best], groups, clock.milliseconds, store.thumbnails)
+        links = self._links(store)
+        hits = [Hit(hit.id, hit.payload, hit.score, **links) for hit in best]
+        rest = iter(hits)
+        groups = [HitGroup(group.value, list(islice(rest, len(group.hits)))) for group in found]
+        return Hits(hits, groups, clock.milliseconds, store.thumbnails)
 
     def embed(self, image: ImageInput, crop: Crop | None = None, clock: Clock | None = None) -> Vector:
         """Return the vector (D,), float32, of an image or of a part of it, made by the collection's model.
@@ -191,7 +195,7 @@ class CollectionReader:
         store = self.store
         found = self._ids([id_or_key])[0]
         (payload,) = store.payloads([found])
-        return None if payload is None else StoredImage(found, payload, _load=store.thumbnails)
+        return None if payload is None else StoredImage(found, payload, **self._links(store))
 
     def count(self, filter: FilterInput = None) -> int:
         """Return how many images there are, or how many match a filter.
@@ -242,8 +246,8 @@ class CollectionReader:
         if not self._handle.is_filled():
             return iter(())
         store = self.store
-        found = entries(store, checked_filter(filter, store))
-        return (StoredImage(entry.id, entry.payload, _load=store.thumbnails) for entry in found)
+        found, links = entries(store, checked_filter(filter, store)), self._links(store)
+        return (StoredImage(entry.id, entry.payload, **links) for entry in found)
 
     def duplicates(self, near: int | None = None) -> list[list[str]]:
         """Return the keys of images that are copies of each other, a list for each group.
@@ -302,14 +306,14 @@ class CollectionReader:
         dataset = self._handle.opened().dataset if ids else ""
         return [name if is_id(name) else point_id(dataset, name) for name in ids]
 
+    def _links(self, store: Store) -> dict[str, Any]:
+        """Return what stored images need to find their thumbnails and files."""
+        return {"_load": store.thumbnails, "_source": self._handle.opened().source}
+
     def _example(self, image: QueryImage | StoredImage, store: Store, clock: Clock) -> Example:
         if isinstance(image, StoredImage):
             return image.id
         return to_example(image, store, self._handle.opened(), lambda: self.embedder, self.settings, clock)
-
-
-def _hit(hit: StoreHit, store: Store) -> Hit:
-    return Hit(hit.id, hit.payload, hit.score, _load=store.thumbnails)
 
 
 def _listed(examples: Examples) -> list[QueryImage | StoredImage]:

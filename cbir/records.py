@@ -1,4 +1,4 @@
-"""What travels through the house: an item from a source, a point for a store, a hit from a search."""
+"""Plain data: an item of a source, a point for a store, a hit of a search."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ Vector = npt.NDArray[np.float32]
 Payload = Mapping[str, Any]
 
 RESERVED = ("key", "label", "sha256")
-"""Payload fields that cbir writes itself; a column of the user's with such a name gets an underscore behind it."""
+"""Payload fields that cbir writes itself; a user's column with such a name gets an underscore appended."""
 
 IDENTITY = ("key", "sha256")
-"""Those of them that say which picture a point is of: never changed by hand, and other for nearly every point."""
+"""Those of them that identify the image of a point; users cannot change them, and filters do not offer them."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _NAMESPACE = uuid.UUID("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51")
@@ -26,14 +26,14 @@ _NAMESPACE = uuid.UUID("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a source, not read yet.
+    """An image of a source, not read yet.
 
     Attributes:
-        key: Its name, unique and stable within the data set (a relative path, say).
+        key: Its name, unique and stable within the data set, such as a relative path.
         read: Returns the file's bytes; raises `ImageError` or `OSError`.
         label: Its class, if it has one.
-        payload: More fields to keep beside the vector.
-        version: A cheap token that changes with the content (size and mtime, say), or "" if there is none.
+        payload: Further fields to store with the vector.
+        version: A token that changes with the content and is cheap to get, such as size and mtime; "" for none.
     """
 
     key: str
@@ -45,13 +45,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One embedded image, ready to be stored.
+    """An embedded image, ready to be stored.
 
     Attributes:
         id: `point_id(data set, key)`.
-        vector: (D,) float32, of length 1.
-        payload: What `full_payload` made: key, label, sha256 and the user's fields.
-        version: As in `Item`; the digest of what the source had, if its item has none and the payload was changed here.
+        vector: Unit vector, float32 (D,).
+        payload: The result of `full_payload`: key, label, sha256 and the user's fields.
+        version: The item's version; after a change of a payload without one, the digest of the original payload.
         thumbnail: A small JPEG.
         digest: `digest(payload)`.
     """
@@ -73,7 +73,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The image's key in its data set, a relative path for instance."""
+        """The image's key in its data set, such as a relative path."""
         return str(self.payload["key"])
 
     @property
@@ -88,11 +88,11 @@ class Failure:
 
     Attributes:
         id: `point_id(data set, key)`.
-        key: Its key.
-        reason: Why.
-        version: The item's version when it was tried, "" if it has none.
-        sha256: Of its bytes, "" if they could not be read.
-        failed_at: When (ISO 8601, UTC); "" for one of this run.
+        key: The image's key.
+        reason: Why it was not stored.
+        version: The item's version at that time, "" if it has none.
+        sha256: SHA-256 of its bytes, "" if they could not be read.
+        failed_at: Time of the failure (ISO 8601, UTC); "" for a failure of the current run.
     """
 
     id: str
@@ -105,13 +105,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Entry):
-    """One result of a search. `score` is the cosine similarity: at most 1, higher is better."""
+    """A result of a search. `score` is the cosine similarity: at most 1, higher is better."""
 
     score: float
 
 
 def point_id(dataset: str, key: str) -> str:
-    """Return the id of an image in every store: UUIDv5 of data set and key, so that a second run upserts."""
+    """Return the id of an image in every store: the UUIDv5 of data set and key, so that a second run upserts."""
     return str(uuid.uuid5(_NAMESPACE, f"{to_plain(dataset)}\n{to_plain(key)}"))
 
 
@@ -121,7 +121,7 @@ def id_bytes(point_id: str) -> bytes:
 
 
 def full_payload(item: Item, sha256: str) -> dict[str, Any]:
-    """Return the payload to store for `item`: plain JSON values that every store accepts."""
+    """Return the payload to store for `item`, in plain JSON values that every store accepts."""
     payload: dict[str, Any] = {"key": to_plain(item.key), "label": to_plain(item.label), "sha256": sha256}
     for name, value in (item.payload or {}).items():
         payload[f"{name}_" if name in RESERVED else name] = to_plain(value)
@@ -129,10 +129,9 @@ def full_payload(item: Item, sha256: str) -> dict[str, Any]:
 
 
 def with_changes(point: Point, changes: Payload) -> Point:
-    """Return the point with payload fields set, those that are None removed.
+    """Return the point with payload fields set, or removed where the new value is None.
 
-    Its version goes on saying what its source had, if need be by the digest of that, so that the source does not undo
-    the change.
+    Its version still identifies what the source had, so that the next ingest does not undo the change.
     """
     payload = {
         name: value for name, value in {**point.payload, **changes}.items() if name not in changes or value is not None
@@ -141,7 +140,7 @@ def with_changes(point: Point, changes: Payload) -> Point:
 
 
 def to_plain(value: Any) -> Any:
-    """Return `value` as plain JSON: no NaN (None instead), lone surrogates or numbers over 64 bits; dates as text."""
+    """Return `value` as plain JSON: NaN becomes None, dates and integers over 64 bits text; surrogates are escaped."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -160,12 +159,12 @@ def to_plain(value: Any) -> Any:
 
 
 def without_fraction(value: Any) -> Any:
-    """Return a number without a fraction as an integer, and anything else as it is."""
+    """Return a float without a fraction as an integer, and anything else unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def digest(payload: Payload) -> str:
-    """Return the SHA-256 of a payload, which holds the content's own: it changes with the image and with any field."""
+    """Return the SHA-256 of a payload. It changes with any field, and with the image, whose SHA-256 is a field."""
     return hashlib.sha256(to_json(payload).encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from cbir.errors import UsageError
@@ -38,10 +39,20 @@ class StoredImage(Entry):
     """
 
     _load: ThumbnailLoader = field(default=_no_thumbnails, repr=False, compare=False, kw_only=True)
+    _source: str = field(default="", repr=False, compare=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled without the open store, whose thumbnails are then missing.
-        return type(self), tuple(getattr(self, field.name) for field in fields(self) if field.name != "_load")
+        # Pickled without what belongs to the open store: the thumbnail and the path are then missing.
+        return type(self), tuple(getattr(self, field.name) for field in fields(self) if not field.kw_only)
+
+    @property
+    def path(self) -> Path | None:
+        """The image file, if the collection was filled from a folder and the file still exists; otherwise None."""
+        path = Path(self._source, self.key)
+        try:
+            return path if path.is_absolute() and path.is_file() else None
+        except OSError:  # no file can have such a name
+            return None
 
     def image(self) -> "Image.Image":
         """Return the stored thumbnail, an RGB image of at most 192 x 192 pixels. The original is not stored.

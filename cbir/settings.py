@@ -1,4 +1,4 @@
-"""Settings from the environment (and a `.env` file); a command's option goes before them."""
+"""Settings from the environment and a `.env` file. A command's options take precedence."""
 
 import os
 import re
@@ -16,12 +16,12 @@ ProviderChoice = Literal["auto", "cpu", "openvino", "openvino-bf16"]
 
 
 def default_cache() -> Path:
-    """Return the folder for what can be made again: `cbir` in the user's cache folder."""
+    """Return `cbir` in the user's cache folder, for files that can be created again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cbir"
 
 
 class Settings(BaseSettings):
-    """What a user may set once for all commands.
+    """Settings for all commands.
 
     Example:
         >>> settings = cbir.Settings(workers=1, allow_private_addresses=True)
@@ -29,10 +29,10 @@ class Settings(BaseSettings):
         >>> photos.settings.workers
         1
 
-    What is not given comes from the environment (`CBIR_WORKERS` and so on) and `.env`, else it has its default.
-    `CBIR_STORES` is a list with commas in between. Without it `QDRANT_URL`, if set, is the one store, and
-    otherwise both embedded ones in `./index`. `CBIR_REPORTS` is where `cbir-bench` keeps its latest reports, and
-    `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log in to the page, where it has a login.
+    Values that are not given come from the environment (`CBIR_WORKERS` and so on), then from `.env`, then from the
+    defaults. `CBIR_STORES` is a comma-separated list; its default is `QDRANT_URL` if that is set, else both embedded
+    stores in `./index`. `CBIR_REPORTS` is the folder of `cbir-bench`'s latest reports. `CBIR_LOGIN_ALLOW` lists the
+    e-mail addresses and domains that may log in to a page with a login.
     """
 
     model_config = SettingsConfigDict(env_prefix="CBIR_", env_file=".env", extra="ignore", frozen=True)
@@ -62,29 +62,28 @@ class Settings(BaseSettings):
     @field_validator("login_allow", mode="before")
     @classmethod
     def _split_login(cls, value: object) -> object:
-        return tuple(one.strip() for one in value.split(",") if one.strip()) if isinstance(value, str) else value
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("login_allow")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if not re.fullmatch(r"[^\s@]*@?[\w-]+(\.[\w-]+)*", one):
-                raise ValueError("addresses or domains with commas in between, such as ann@example.org,example.com")
-        return tuple(one.lower().removeprefix("@") for one in value)
+        if not all(re.fullmatch(r"[^\s@]*@?[\w-]+(\.[\w-]+)*", address) for address in value):
+            raise ValueError("use a comma-separated list of addresses or domains: ann@example.org,example.com")
+        return tuple(address.lower().removeprefix("@") for address in value)
 
     @field_validator("cache", "reports", "server_ca")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
 
-    if not TYPE_CHECKING:  # a type checker knows the arguments from the fields
+    if not TYPE_CHECKING:  # type checkers take the arguments from the fields
 
         def __init__(self, **values: object):
             fields = type(self).model_fields
-            known = {*fields, *(field.validation_alias for field in fields.values())}
+            allowed = {*fields, *(field.validation_alias for field in fields.values())}
             for name in values:
-                if name not in known and not name.startswith("_"):  # `_env_file` and the like are pydantic's
-                    raise UsageError(f"no setting {name!r}; there are: {', '.join(fields)}")
+                if name not in allowed and not name.startswith("_"):  # pydantic has options such as `_env_file`
+                    raise UsageError(f"unknown setting {name!r}; the settings are: {', '.join(fields)}")
             try:
                 super().__init__(**values)
             except (OSError, UnicodeDecodeError) as error:
@@ -92,17 +91,17 @@ class Settings(BaseSettings):
             except ValidationError as error:
                 first = error.errors(include_input=False)[0]
                 field = str(first["loc"][0]).lower().removeprefix("cbir_")
-                place = f"the setting {field}" if field in values else f"the environment's {_named(field)}"
+                place = f"the setting {field}" if field in values else f"{_named(field)} in the environment"
                 raise UsageError(f"{place}: {first['msg']}") from None
 
     @property
     def store_urls(self) -> tuple[str, ...]:
-        """The stores to use where a command names none."""
+        """The stores to use if a command names none."""
         return self.stores or ((self.qdrant_url,) if self.qdrant_url else DEFAULT_STORES)
 
 
 def split_stores(text: str) -> tuple[str, ...]:
-    """Return the store URLs of a list with commas. A comma that no scheme follows is part of a FAISS factory string."""
+    """Return the store URLs of a comma-separated list. A comma without a scheme after it is part of a URL."""
     return tuple(part.strip() for part in re.split(r",(?=\s*[a-z]{2,}:)", text) if part.strip())
 
 

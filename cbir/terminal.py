@@ -1,43 +1,56 @@
-"""What every command line shares: one place for errors, one console, one kind of progress."""
+"""What every command line shares: errors, exit codes, the console, progress and the options of every command."""
 
+import difflib
+import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import typer.core
+from typer.main import get_command
 
 from cbir.errors import CbirError, UsageError
 from cbir.progress import Advance
 from cbir.text import one_line
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 log = logging.getLogger(__name__)
+
+EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 wrong use (nothing changed), 3 disk full, 130 interrupted."
 
 _INSECURE = "--insecure"
 _INTERRUPTED = 130
+_WIDEST = 1_000_000
+_WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
 def new_app(
     help_text: str, default: str | None = None, renamed: Mapping[str, str] = MappingProxyType({})
 ) -> typer.Typer:
-    """Return a Typer application that leaves bugs their traceback and shows help without arguments.
+    """Return a Typer application that shows its help without arguments, and the traceback of a bug.
 
     Args:
         help_text: What the program does.
-        default: The command meant where the first argument is no command's name.
+        default: The command that is meant if the first argument is not the name of a command.
         renamed: New names of commands and options by their old ones, which are still accepted but not shown.
     """
 
     class Group(typer.core.TyperGroup):
         def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
             args = [renamed.get(word, word) for word in args[:1]] + [_new_option(word, renamed) for word in args[1:]]
-            if default and args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-                args.insert(0, default)
+            if default:
+                args = _with_default(self.commands, default, args)
             return super().parse_args(ctx, args)
 
         def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -46,15 +59,13 @@ def new_app(
                 command = self.commands[default]
                 command.format_help(command.make_context(default, [], ctx, resilient_parsing=True), formatter)
 
-    settings = {"help_option_names": ["-h", "--help"]}
     return typer.Typer(
         cls=Group,
         help=help_text,
-        epilog=f"{_INSECURE}, with any command: speak to a Qdrant server on another machine without TLS or API key.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
-        context_settings=settings,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
@@ -64,16 +75,34 @@ def _new_option(word: str, renamed: Mapping[str, str]) -> str:
     return renamed.get(name, name) + equals + value if word.startswith("--") else word
 
 
+def _with_default(commands: Mapping[str, Any], default: str, args: list[str]) -> list[str]:
+    """Return the arguments with the default command's name in front, unless they name a command or need none.
+
+    Raises:
+        UsageError: The first argument looks like a command's name, and there is no such command or file.
+    """
+    if not args:
+        return [] if any(parameter.required for parameter in commands[default].params) else [default]
+    first = args[0]
+    if first in commands or first in ("-h", "--help", "--version"):
+        return args
+    if _WORD.fullmatch(first) and not Path(first).exists():
+        similar = difflib.get_close_matches(first, commands, 1)
+        hint = f"Did you mean {similar[0]!r}?" if similar else f"The commands are {', '.join(commands)}."
+        raise UsageError(f"{first!r} is neither a command nor an existing file or folder. {hint}")
+    return [default, *args]
+
+
 def run(app: typer.Typer) -> None:
-    """Run `app`; a mistake of the user's or a failure ends in one line on standard error and its exit code."""
+    """Run `app`. A misuse or failure ends in one line on standard error and its exit code."""
     try:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines about lost connections would stand among ours
-        if _INSECURE in sys.argv[1:]:  # of every command, and of the processes that it starts
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would log lost connections between our own lines
+        if _INSECURE in sys.argv[1:]:  # with any command, and for the processes that it starts
             sys.argv.remove(_INSECURE)
             os.environ["CBIR_INSECURE"] = "1"
         _set_log_level(os.environ.get("LOG_LEVEL", "").upper())
-        code = app(standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # what Typer makes of Ctrl-C
+        code = _command(app)(standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # Typer's exit code for Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
     except CbirError as error:
@@ -82,22 +111,57 @@ def run(app: typer.Typer) -> None:
         error.show()
         sys.exit(error.exit_code)
     except _WrongCall as error:
-        _end(f"{' '.join(error.format_message().split())} (--help shows what there is)", error.exit_code)
+        _end(f"{' '.join(error.format_message().split())} (see --help)", error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("error: interrupted", err=True)
-        leave(130)
+        leave(_INTERRUPTED)
     except OSError as error:
         _end(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
 
 
-# Typer's errors for a wrong call, of which it exports one kind alone.
+def _command(app: typer.Typer) -> Any:
+    """Return the command of an application, with the options that every program has."""
+    shared = typer.Typer(add_completion=False)
+    shared.command()(_shared_options)
+    command: Any = get_command(app)
+    command.params += [option for option in get_command(shared).params if option.name in ("version", "insecure")]
+    command.epilog = EXIT_CODES
+    return command
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"{Path(sys.argv[0]).name} {version('cbir')}")
+        raise typer.Exit
+
+
+def _shared_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, expose_value=False, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            _INSECURE,
+            expose_value=False,
+            help="With any command: connect to a Qdrant server on another machine without TLS or API key.",
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of every program, for `_command`."""
+
+
+# Typer raises several kinds of errors for a wrong call, and exports only one of them.
 _WrongCall: Any = typer.BadParameter.__mro__[1]
 _NoArguments: Any = next(kind for kind in _WrongCall.__subclasses__() if kind.__name__ == "NoArgsIsHelpError")
 
 
 def _set_log_level(level: str) -> None:
     if level and level not in logging.getLevelNamesMapping():
-        raise UsageError(f"the environment's LOG_LEVEL: there is no {level}, but DEBUG, INFO, WARNING and ERROR")
+        raise UsageError(f"LOG_LEVEL in the environment is {level!r}. Use DEBUG, INFO, WARNING or ERROR.")
     logging.basicConfig(level=level or "WARNING", format="%(message)s")
     logging.getLogger("cbir").setLevel(level or "INFO")
 
@@ -107,8 +171,22 @@ def _end(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
+def console() -> "Console":
+    """Return the console for results. Text is printed as it is, and nothing is cut where the output is no terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDEST
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON on standard output."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
 def leave(exit_code: int) -> NoReturn:
-    """End the process now, whatever its threads still wait for: what counts is written down."""
+    """End the process at once, without waiting for its threads. Everything important is already stored."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
@@ -120,8 +198,8 @@ def progress(
 ) -> Iterator[Advance]:
     """Show progress on standard error and yield the function that advances it.
 
-    On a terminal: a bar with count, rate and time left. Elsewhere: a log line every `every` seconds. `done` is where
-    it starts: what an earlier run did counts for the whole, and not for the rate.
+    On a terminal this is a bar with count, rate and time left, elsewhere a log line every `every` seconds. `done` is
+    the number of items that an earlier run did: they count for the total, but not for the rate.
     """
     from rich.console import Console
 

@@ -1,7 +1,8 @@
-"""`cbir-search`: the images of a collection most similar to a file, as a table or as JSON."""
+"""`cbir-search`: the images of a collection most similar to given ones, as a table or as JSON."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,105 +10,203 @@ from cbir import terminal
 from cbir.text import printable
 
 if TYPE_CHECKING:
-    from cbir.results import Hits
-    from cbir.stores.base import StoreInfo
+    from cbir.collection import Collection
+    from cbir.results import StoredImage
 
-_ONE_LINE = 1_000_000
+_QUERY, _COLLECTION, _HITS, _SEARCH = "Query", "Collection", "Hits", "Search"
+_WIDEST = 1_000_000
 
-app = terminal.new_app("Find the pictures most similar to a given one: `cbir-search ./query.jpg -k 5`.")
+app = terminal.new_app("Find the images most similar to a given one: `cbir-search ./query.jpg`.")
 
 
-@app.command()
+@app.command(no_args_is_help=True)
 def search(
-    picture: Annotated[
-        Path | None, typer.Argument(help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.", show_default=False)
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE",
+            help="Image file, http(s) URL, or - for standard input. Several images make one query, their average.",
+            show_default=False,
+        ),
     ] = None,
     like: Annotated[
-        list[str] | None, typer.Option(help="Id of a stored picture that hits are to be like; several are averaged.")
+        list[str] | None,
+        typer.Option(metavar="KEY|ID", help="Stored image to search by. Repeatable.", rich_help_panel=_QUERY),
     ] = None,
-    unlike: Annotated[list[str] | None, typer.Option(help="Id of a stored picture that hits are to be unlike.")] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY|ID", help="Stored image that hits should not resemble. Repeatable.", rich_help_panel=_QUERY
+        ),
+    ] = None,
     store: Annotated[
-        str | None, typer.Option(help="Where to search.", show_default="the first of $CBIR_STORES, or edge:./index")
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store to read: a path or URL. (default: the first of $CBIR_STORES, or ./index)",
+            rich_help_panel=_COLLECTION,
+        ),
     ] = None,
     collection: Annotated[
-        str | None, typer.Option(help="Name of the collection.", show_default="the one published last")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the collection. (default: the one published last)",
+            rich_help_panel=_COLLECTION,
+        ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="How many pictures to find.")] = 10,
-    offset: Annotated[int, typer.Option(min=0, max=100_000, help="How many of the best hits to leave out.")] = 0,
     filter: Annotated[
-        str, typer.Option("--filter", metavar="CONDITIONS", help="Only among e.g. 'label=Shoes|Sandals and year>2015'.")
+        str,
+        typer.Option(
+            "--filter",
+            metavar="CONDITIONS",
+            help="Only images that match, such as 'label=Shoes|Sandals and year>2015'.",
+            show_default=False,
+            rich_help_panel=_HITS,
+        ),
     ] = "",
-    threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="The lowest score of a hit.")] = None,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", "-k", metavar="N", min=1, max=1000, help="Number of hits.", rich_help_panel=_HITS),
+    ] = 10,
+    offset: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=100_000, help="Number of best hits to skip.", rich_help_panel=_HITS),
+    ] = 0,
+    min_score: Annotated[
+        float | None,
+        typer.Option(metavar="SCORE", min=-1, max=1, help="Minimum score of a hit.", rich_help_panel=_HITS),
+    ] = None,
     diversity: Annotated[
-        float, typer.Option(min=0, max=1, help="Above 0, hits that are unlike each other are preferred.")
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            max=1,
+            help="Above 0, prefer hits that differ from each other.",
+            rich_help_panel=_HITS,
+        ),
     ] = 0.0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Group the hits by a field. --limit and --offset then count groups.",
+            rich_help_panel=_HITS,
+        ),
+    ] = None,
+    group_size: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Number of hits in a group.", rich_help_panel=_HITS)
+    ] = 3,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Exact search: compare with every vector.", rich_help_panel=_SEARCH)
+    ] = False,
     ef: Annotated[
         int | None,
-        typer.Option("--ef", min=1, max=1_000_000, help="Width of the search: ef of a graph, nprobe of lists."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1_000_000,
+            help="Candidates of a graph search, or inverted lists to search. More is slower and more accurate.",
+            rich_help_panel=_SEARCH,
+        ),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector; no graph.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    top: Annotated[int | None, typer.Option("--top", min=1, max=1000, hidden=True)] = None,
+    threshold: Annotated[float | None, typer.Option(min=-1, max=1, hidden=True)] = None,
 ) -> None:
-    """Find the pictures of a collection that are most similar to PICTURE, or to stored ones."""
-    import sys
+    """Find the images of a collection that are most similar to IMAGE.
 
+    Example: cbir-search ./query.jpg --filter label=Shoes --min-score 0.6
+
+    Example: cbir-search --like shoes/12.jpg --unlike bags/3.jpg --group-by label --json
+    """
     import cbir
-    from cbir.images.inputs import to_bytes
     from cbir.settings import Settings
 
     from .components import hit_table
 
+    if not images and not like:
+        raise cbir.UsageError("No query given. Name an image file or URL, or a stored image with --like KEY.")
     settings = Settings()
-    if picture is None and not like:
-        raise cbir.UsageError("say what to look for: PICTURE, or --like ID for a stored one")
-    try:
-        data = to_bytes(picture) if picture is not None else None  # before the store is opened
-        with cbir.open(store or settings.store_urls[0], collection, settings=settings) as opened:
-            info = opened.info
-            if info.model.random_weights:
-                typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
-            hits = opened.search(
-                data,
-                like=like or (),
-                unlike=unlike or (),
-                limit=top,
-                offset=offset,
-                filter=filter,
-                min_score=threshold,
-                diversity=diversity,
-                exact=exact,
-                ef=ef,
-            )
-    except cbir.ImageError as error:
-        raise cbir.ImageError(f"{picture}: {error}" if picture else str(error)) from None
-    access = "scan" if exact else info.access
+    with cbir.open(store or settings.store_urls[0], collection, settings=settings) as photos:
+        info = photos.info
+        if info.model.random_weights:
+            typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
+        hits = photos.search(
+            like=[*(_image(text, photos) for text in images or ()), *(_stored(name, photos) for name in like or ())],
+            unlike=[_stored(name, photos) for name in unlike or ()],
+            limit=top or limit,
+            offset=offset,
+            filter=filter,
+            min_score=threshold if min_score is None else min_score,
+            diversity=diversity,
+            group_by=group_by,
+            group_size=group_size,
+            exact=exact,
+            ef=ef,
+        )
+    result = hit_table.as_record(hits, info, "scan" if exact else info.access, offset + 1)
+    for record, hit in zip(result["hits"], hits, strict=True):
+        record["path"] = str(hit.path) if hit.path else None
     if as_json:
-        sys.stdout.write(hit_table.as_json(hits, info, access, offset + 1))
+        terminal.print_json(result)
     else:
-        _show(hits, info, access, offset + 1)
+        _print_table(result, info.count)
 
 
-def _show(hits: "Hits", info: "StoreInfo", access: str, first: int = 1) -> None:
-    """Print a table; where it does not go to a terminal, each hit is one line, however long its key is."""
-    import sys
+def _image(text: str, photos: "Collection") -> Any:
+    """Return what `Collection.search` takes for an image on the command line; `-` is read and embedded."""
+    import cbir
 
-    from rich.console import Console
+    if text != "-":
+        return text
+    try:
+        return photos.embed(sys.stdin.buffer.read())
+    except cbir.ImageError as error:
+        raise cbir.ImageError(f"standard input: {error}") from None
+
+
+def _stored(name: str, photos: "Collection") -> "StoredImage | str":
+    """Return the stored image with a key or id, before a file of that name is considered."""
+    return photos.get(name) or name
+
+
+def _print_table(result: dict[str, Any], count: int) -> None:
+    """Print a line for each hit, and how it was found."""
     from rich.table import Table
     from rich.text import Text
 
-    labelled = any(hit.label is not None for hit in hits)
+    rows = [_row(hit) for hit in result["hits"]]
+    names = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
     table = Table(box=None, pad_edge=False)
-    for name in ("rank", "score", "key", *(["label"] if labelled else [])):
-        table.add_column(name, no_wrap=name in ("rank", "score"), overflow="fold")
-    for rank, hit in enumerate(hits, first):
-        cells = [str(rank), f"{hit.score:.4f}", hit.key, *([hit.label or ""] if labelled else [])]
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ONE_LINE)
-    console.print(table)
-    times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in hits.milliseconds.items())
-    console.print(
-        f"{info.collection} in {info.url} ({access}, {info.count:,} pictures); ms: {times}", markup=False, emoji=False
-    )
+    for name in names:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(Text(printable(row[name])) for name in names))
+    console = terminal.console()
+    if console.measure(table, options=console.options.update(width=_WIDEST)).maximum > console.width:
+        for row in rows:  # whole paths and ids, which a table would break into pieces
+            console.print("  ".join(printable(row[name]) for name in names if name not in ("path", "id")))
+            console.print("\n".join(f"      {printable(row[name])}" for name in ("path", "id") if row[name]))
+    else:
+        console.print(table if rows else "No hits.")
+    times = ", ".join(f"{stage} {spent:.1f}" for stage, spent in result["milliseconds"].items())
+    console.print(f"{result['collection']} in {result['store']} ({result['access']}, {count:,} images); ms: {times}")
+
+
+def _row(hit: dict[str, Any]) -> dict[str, str]:
+    """Return the cells of a hit; a path below the current folder is shown relative to it."""
+    path = Path(hit["path"] or "")
+    return {
+        "group": str(hit.get("group", "")),
+        "rank": str(hit["rank"]),
+        "score": f"{hit['score']:.4f}",
+        "key": hit["key"],
+        "label": hit["label"] if hit["label"] not in (None, hit.get("group")) else "",
+        "path": str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path) if hit["path"] else "",
+        "id": hit["id"],
+    }
 
 
 def main() -> None:

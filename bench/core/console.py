@@ -1,7 +1,6 @@
 """Results on a console: the tables and notes of a section, drawn by rich."""
 
 import re
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from cbir import terminal
 from cbir.evaluation.sections import Section as NewSection
 from cbir.settings import Settings
 from cbir.tables import to_rich
@@ -17,15 +17,7 @@ from .document import Result, Section, Table
 from .options import STDOUT
 from .results import deliver
 
-WIDTH = 100
 _FIGURE = re.compile(r"[-+±·]?[\d.,]+\b.*|-?")
-
-
-def new_console() -> Console:
-    """Return a console at least as wide as the tables need; a narrower terminal breaks their lines itself."""
-    console = Console(highlight=False, markup=False)
-    console.width = max(WIDTH, console.width) if sys.stdout.isatty() else WIDTH
-    return console
 
 
 def finish(
@@ -36,7 +28,7 @@ def finish(
     if target == STDOUT:
         return
     section = section_of(result)
-    console = new_console()
+    console = terminal.console()
     if "stores" in result:
         model = result["model"]
         console.print(f"{result['collection']}: {result['counts']['points']:,} points, {model['dimension']} dimensions")
@@ -70,7 +62,7 @@ def print_table(console: Console, table: Table) -> None:
 
 def print_section(section: NewSection) -> None:
     """Print a section: verdicts, what was measured, tables, notes."""
-    console = new_console()
+    console = terminal.console()
     for verdict in section.verdicts:
         console.print(verdict, style="bold")
     console.print(section.subject)

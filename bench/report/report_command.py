@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cbir import terminal
 from cbir.errors import UsageError
 
 from ..core.options import STDOUT, Json
@@ -39,7 +40,6 @@ def compare(
 
     from cbir.tables import to_rich
 
-    from ..core.console import new_console
     from ..core.subject import write_json
     from .comparison import as_table, verdicts
     from .comparison import compare as changes
@@ -51,7 +51,7 @@ def compare(
     if as_json:
         write_json(as_json, {"before": str(before), "after": str(after), **asdict(found)})
     if as_json != STDOUT:
-        console = new_console()
+        console = terminal.console()
         for verdict in verdicts(found):
             console.print(verdict, style="bold")
         table = as_table(found, every)

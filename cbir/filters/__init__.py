@@ -1,1 +1,1 @@
-"""Filters on payload fields: parsed, evaluated, and translated for an engine."""
+"""Filters on payload fields: parsing, evaluation and translation for an engine."""

@@ -1,4 +1,4 @@
-"""Filters: conditions on the payload that every store understands alike, all of which have to hold."""
+"""Filters: conditions on the payload, with one meaning for every store. All conditions of a filter have to be met."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-"""The comparison that each bound of a range asks of a value."""
+"""The comparison of a value with each bound of a range."""
 
 
 class FieldKind(StrEnum):
-    """What a payload field holds: one of these alone, or several and then "text"."""
+    """The type of a payload field's values; "text" if there are several types."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -31,13 +31,13 @@ class FieldKind(StrEnum):
 class Match:
     """A field has one of some values or, if `negated`, none of them.
 
-    Numbers are equal whatever their type; a number, a text and a truth value never are. None is a missing value: there
-    is no such field, or it is null or an empty list. A list has the values of its elements.
+    Numbers are equal regardless of their type. A number, a text and a truth value are never equal. None stands for a
+    missing value: no such field, null or an empty list. A list has the values of its elements.
 
     Attributes:
         field: A top-level field of the payload.
-        values: What it may be.
-        negated: What it must not be.
+        values: The values.
+        negated: True if the field must have none of them.
     """
 
     field: str
@@ -45,13 +45,13 @@ class Match:
     negated: bool = False
 
     def accepts(self, value: Value) -> bool:
-        """Return True if a field with this one value holds to the condition, but for `negated`."""
+        """Return True if `value` is one of the values, whether `negated` or not."""
         return any(equal_values(value, wanted) for wanted in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A field is a number within bounds, or a list with such a number; None is no bound."""
+    """A field is a number within bounds, or a list with such a number. None is no bound."""
 
     field: str
     gt: float | None = None
@@ -61,7 +61,7 @@ class Range:
 
     @property
     def bounds(self) -> dict[str, float]:
-        """The bounds there are, by name: one below and one above, since Qdrant's indexes heed only one of two."""
+        """The bounds by name, at most one lower and one upper bound: Qdrant's indexes ignore a second one."""
         bounds = {name: bound for name in BOUNDS if (bound := getattr(self, name)) is not None}
         for strict, other, tighter in (("gt", "gte", max), ("lt", "lte", min)):
             if strict in bounds and other in bounds:
@@ -69,7 +69,7 @@ class Range:
         return bounds
 
     def accepts(self, value: Value) -> bool:
-        """Return True if a field with this one value holds to the condition."""
+        """Return True if `value` is a number within the bounds."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return all(BOUNDS[name](value, bound) for name, bound in self.bounds.items())
@@ -79,7 +79,7 @@ Filter = tuple[Match | Range, ...]
 
 
 def values_of(payload: Mapping[str, Any], field: str) -> list[Any]:
-    """Return the values that a payload has in a field: none if it is missing, several if it is a list."""
+    """Return the values of a payload's field: none if it is missing, several if it is a list."""
     found = payload.get(field)
     if found is None:
         return []
@@ -87,26 +87,26 @@ def values_of(payload: Mapping[str, Any], field: str) -> list[Any]:
 
 
 def kind_of(value: Value) -> FieldKind:
-    """Return what a field with this value holds."""
+    """Return the kind of a field with this value."""
     if isinstance(value, bool):
         return FieldKind.TRUTH
     return FieldKind.NUMBER if isinstance(value, int | float) else FieldKind.TEXT
 
 
 def filterable_fields(kinds: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
-    """Return the fields that a visitor may filter by, `label` first, then by name: no identities, no odd names."""
+    """Return the fields to offer as filters, `label` first, then by name; those that identify an image are left out."""
     names = [name for name in kinds if name not in IDENTITY and '"' not in name]
     return {name: kinds[name] for name in sorted(names, key=lambda name: (name != "label", name))}
 
 
-def matches(payload: Mapping[str, Any], where: Filter) -> bool:
-    """Return True if a payload holds to all conditions."""
-    return all(_holds(values_of(payload, condition.field), condition) for condition in where)
+def matches(payload: Mapping[str, Any], filter: Filter) -> bool:
+    """Return True if a payload meets all conditions of a filter."""
+    return all(_is_met(values_of(payload, condition.field), condition) for condition in filter)
 
 
-def _holds(values: list[Any], condition: Match | Range) -> bool:
-    found = any(condition.accepts(value) for value in (values or [None]))
-    return found is not (isinstance(condition, Match) and condition.negated)
+def _is_met(values: list[Any], condition: Match | Range) -> bool:
+    accepted = any(condition.accepts(value) for value in (values or [None]))
+    return accepted is not (isinstance(condition, Match) and condition.negated)
 
 
 def equal_values(value: Value, wanted: Value) -> bool:

@@ -1,4 +1,4 @@
-"""The payloads of a log by column: what answers a filter, a count or a facet where no engine does."""
+"""The payloads of a log by column. They answer filters, counts and facets where no engine does."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _PLAIN = (str, int, float)
 
 @dataclass(frozen=True)
 class Column:
-    """One field: its different values, and which of them (`codes`) stand at which positions; a list has several.
+    """A field's distinct values, and the code (index of the value) at each position; a list has several codes.
 
-    Equal numbers of different types are one value. What is no plain value, an object say, has the code -1.
+    Equal numbers of different types are one value. Anything but text, numbers and truth values has the code -1.
     """
 
     values: list[Value]
@@ -46,65 +46,53 @@ class PayloadTable:
                     values.append(value)
         self.columns = {field: _column(*cells[field]) for field in cells}
         self.mask = lru_cache(_MASKS)(self._mask)
-        """Returns which positions hold to a filter, bool (count,); the last ones are remembered."""
+        """Returns which positions meet a filter, bool (count,). The latest masks are cached."""
 
-    def facet(self, field: str, where: Filter) -> list[tuple[Value, int]]:
-        """Return how many points that hold to a filter have each value of a field, by count downwards, then by value.
-
-        A point whose list has a value twice counts once.
-        """
+    def facet(self, field: str, filter: Filter) -> list[tuple[Value, int]]:
+        """Return each value of a field with the number of points that have it and meet a filter, in facet order."""
         column = self.columns.get(field)
         if column is None:
             return []
-        counted = self.mask(where)[column.positions] & (column.codes >= 0)
-        once = np.unique(column.codes[counted] * np.int64(self.count) + column.positions[counted]) // self.count
-        codes, counts = np.unique(once, return_counts=True)
+        counted = self.mask(filter)[column.positions] & (column.codes >= 0)
+        pairs = np.unique(column.codes[counted] * np.int64(self.count) + column.positions[counted])
+        codes, counts = np.unique(pairs // self.count, return_counts=True)
         return sorted_counts(zip((column.values[code] for code in codes.tolist()), counts.tolist(), strict=True))
 
     def kinds(self) -> dict[str, FieldKind]:
-        """Return what each field holds that has a plain value, "text" where values are of several kinds."""
+        """Return the kind of each field with plain values; "text" if they are of several kinds."""
         found = {field: set(map(kind_of, column.values)) for field, column in self.columns.items()}
         return {field: kinds.pop() if len(kinds) == 1 else FieldKind.TEXT for field, kinds in found.items() if kinds}
 
-    def _mask(self, where: Filter) -> Mask:
+    def _mask(self, filter: Filter) -> Mask:
         mask = np.ones(self.count, bool)
-        for one in where:
-            mask &= self._holds(one)
+        for condition in filter:
+            mask &= self._condition_mask(condition)
         mask.flags.writeable = False
         return mask
 
-    def _holds(self, condition: Match | Range) -> Mask:
-        holds = np.zeros(self.count, bool)
+    def _condition_mask(self, condition: Match | Range) -> Mask:
+        mask, missing = np.zeros(self.count, bool), np.ones(self.count, bool)
         column = self.columns.get(condition.field)
         if column is not None:
             accepted = [condition.accepts(value) for value in column.values]
-            wanted = np.array([*accepted, False])  # the last for the code -1
-            holds[column.positions[wanted[column.codes]]] = True
-        if isinstance(condition, Match):
-            if None in condition.values:
-                missing = np.ones(self.count, bool)
-                if column is not None:
-                    missing[column.positions] = False
-                holds |= missing
-            if condition.negated:
-                holds = ~holds
-        return holds
+            mask[column.positions[np.array([*accepted, False])[column.codes]]] = True  # False: for the code -1
+            missing[column.positions] = False
+        if isinstance(condition, Range):
+            return mask
+        if None in condition.values:
+            mask |= missing
+        return ~mask if condition.negated else mask
 
 
 def _column(positions: list[int], values: list[Any]) -> Column:
-    known: dict[Any, int] = {}
-    if {type(value) for value in values} <= {str, int, float}:
-        codes = [known.setdefault(value, len(known)) for value in values]
-        distinct = list(known)
-    else:  # True and 1 are one to a dictionary
-        codes = [
-            known.setdefault((isinstance(value, bool), value), len(known)) if isinstance(value, _PLAIN) else -1
-            for value in values
-        ]
-        distinct = [value for _, value in known]
-    return Column(distinct, np.array(positions, np.int32), np.array(codes, np.int32))
+    index: dict[tuple[bool, Any], int] = {}  # True and 1 would be the same key
+    codes = [
+        index.setdefault((isinstance(value, bool), value), len(index)) if isinstance(value, _PLAIN) else -1
+        for value in values
+    ]
+    return Column([value for _, value in index], np.array(positions, np.int32), np.array(codes, np.int32))
 
 
 def sorted_counts(counts: Iterable[tuple[Value, int]]) -> list[tuple[Value, int]]:
-    """Return facet counts in their order: by count downwards, then by value as text."""
-    return sorted(counts, key=lambda one: (-one[1], str(one[0])))
+    """Return facet counts in facet order: by descending count, then by value as text."""
+    return sorted(counts, key=lambda item: (-item[1], str(item[0])))

@@ -1,12 +1,13 @@
-"""Text such as `year>=2015 and kind=Flip Flops` as conditions: on a source's rows, or on payloads as a filter.
+"""Parses text such as `year>=2015 and kind=Flip Flops`, as conditions on a source's rows or as a filter on payloads.
 
-A row is often text alone, so `<` and `>` compare texts as well, and a text that is a number as one. A filter is the
-same for every store: it compares numbers, and `|` stands between values to choose from.
+The values of rows are often text, so `<` and `>` compare texts too, and text that is a number as a number. A filter
+works the same in every store: `<` and `>` compare numbers, and `|` separates alternative values.
 """
 
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from cbir.filters.conditions import BOUNDS, Filter, Match, Range, Value, equal_v
 from cbir.records import to_plain
 
 _SIGNS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
-"""The bound of a range that each sign sets."""
+"""The bound of a range for each sign."""
 
 _NAME = r"""("[^"]*"|'[^']*'|[^"'=!<>]+?)"""
 _VALUE = r"""("[^"]*"|'[^']*'|[^"'=!<>]*?)"""
@@ -24,12 +25,12 @@ _CONDITION = re.compile(rf"\s*{_NAME}\s*(!=|<=|>=|==?|<|>)\s*{_VALUE}\s*(\sand(?
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison of a column with a value.
+    """A comparison of a column with a value.
 
     Attributes:
         column: The column's name.
         operator: One of = != < <= > >=.
-        value: What it is compared with, as the user wrote it.
+        value: The value as the user wrote it.
     """
 
     column: str
@@ -37,10 +38,10 @@ class Condition:
     value: str
 
     def holds(self, row: Mapping[str, Any]) -> bool:
-        """Return True if the row's value compares so.
+        """Return True if a row meets the condition.
 
-        A missing value equals only the empty text, and is neither less nor more than anything. Numbers are compared
-        as numbers, everything else as text; `<` and the like with a number take text that is a number for one.
+        A missing value equals only the empty text, and is neither less nor greater than anything. Numbers are compared
+        as numbers, everything else as text; where the condition's value is a number, so is text that looks like one.
         """
         found = to_plain(row.get(self.column))
         if isinstance(found, list | dict):
@@ -57,11 +58,11 @@ class Condition:
         return parsed is not None and compare(parsed, wanted)
 
 
-def parse_conditions(text: str, what: str = "--where") -> tuple[Condition, ...]:
-    """Return the conditions, all of which a row has to meet; messages call the text `what`.
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """Return the conditions in a text, all of which have to be met.
 
     Raises:
-        UsageError: The text cannot be understood.
+        UsageError: The text is malformed.
     """
     conditions = []
     rest, joined = text, "and"
@@ -69,8 +70,8 @@ def parse_conditions(text: str, what: str = "--where") -> tuple[Condition, ...]:
         match = _CONDITION.match(rest)
         if match is None:
             raise UsageError(
-                f"{what} {text!r} cannot be understood at {rest!r}: give FIELD=VALUE (or != < <= > >=), several"
-                " joined by ' and '; a name or value with such signs in it goes in quotes"
+                f"the filter {text!r} cannot be understood at {rest!r}. Use FIELD=VALUE (or != < <= > >=), and join"
+                " conditions with ' and '. Names and values with such signs need quotes."
             )
         name, sign, value, joined = match.groups()
         conditions.append(Condition(_unquoted(name), "=" if sign == "==" else sign, _unquoted(value)))
@@ -83,23 +84,23 @@ def _unquoted(text: str) -> str:
 
 
 def parse_filter(text: str) -> Filter:
-    """Return the filter that a text means: conditions as for `--where`, with `|` between values to choose from.
+    """Return the filter in a text: conditions as in `parse_conditions`, with `|` between alternative values.
 
-    A value that reads as a number or as true or false means the text, too; no value means a missing one.
+    A number, true or false matches the same text too; an empty value matches a missing one.
 
     Raises:
-        UsageError: The text cannot be understood, or orders what is no number.
+        UsageError: The text is malformed, or `<` or `>` has no number.
     """
-    return tuple(_condition(condition) for condition in parse_conditions(text, "the filter"))
+    return tuple(map(_to_match_or_range, parse_conditions(text)))
 
 
-def _condition(condition: Condition) -> Match | Range:
+def _to_match_or_range(condition: Condition) -> Match | Range:
     if condition.operator in _SIGNS:
         bound = as_number(condition.value)
         if bound is None:
             raise UsageError(
-                f"the filter's {condition.column}{condition.operator}{condition.value} wants a number: < and > compare"
-                " numbers"
+                f"{condition.column}{condition.operator}{condition.value} in the filter needs a number: < and > compare"
+                " numbers only"
             )
         return Range(condition.column, **{_SIGNS[condition.operator]: float(bound)})
     values = [value for part in condition.value.split("|") for value in possible_values(part.strip())]
@@ -107,7 +108,7 @@ def _condition(condition: Condition) -> Match | Range:
 
 
 def possible_values(text: str) -> list[Value]:
-    """Return the values that a text may mean: itself, and a number, truth value or missing value that reads so."""
+    """Return the values that a text may stand for: itself, and the number, truth value or missing value it spells."""
     found: list[Value] = [text] if text else ["", None]
     if (parsed := as_number(text)) is not None:
         found.append(parsed)
@@ -117,15 +118,11 @@ def possible_values(text: str) -> list[Value]:
 
 
 def as_number(value: Any) -> int | float | None:
-    """Return a number, or a text that is one, as a number; None if it is none."""
+    """Return a number, or a text that spells one, as a number; None for anything else."""
     if not isinstance(value, str):
         return None if isinstance(value, bool) or not isinstance(value, int | float) else value
-    try:
-        return int(value)
-    except ValueError:
-        pass
-    try:
-        parsed = float(value)
-    except ValueError:
-        return None
-    return parsed if math.isfinite(parsed) else None
+    for kind in (int, float):
+        with suppress(ValueError):
+            parsed = kind(value)
+            return parsed if math.isfinite(parsed) else None
+    return None

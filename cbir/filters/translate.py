@@ -1,4 +1,4 @@
-"""Filters as Qdrant's libraries write them, for a server and for Edge."""
+"""Filters in the form of Qdrant's libraries, for a server and for Edge."""
 
 import math
 import re
@@ -15,12 +15,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one of Qdrant's libraries writes a filter.
+    """The differences between Qdrant's libraries.
 
     Attributes:
-        lib: Where its classes are: `qdrant_client.models` or `qdrant_edge`, which name all but one alike.
-        range_type: The class for a range of numbers.
-        truth: Turns a truth value into what the library takes for one.
+        lib: The module with the classes: `qdrant_client.models` or `qdrant_edge`.
+        range_type: The class for a range of numbers, which has another name in each.
+        truth: Converts a bool to the type that the library accepts.
     """
 
     lib: Any
@@ -28,40 +28,40 @@ class Dialect:
     truth: Callable[[bool], Any]
 
 
-def qdrant_filter(where: Filter, dialect: Dialect) -> Any:
-    """Return the filter as Qdrant has it, None for one without conditions.
+def qdrant_filter(filter: Filter, dialect: Dialect) -> Any:
+    """Return the filter as an object of a Qdrant library, None without conditions.
 
     Raises:
-        UsageError: A field's name cannot be written.
+        UsageError: The name of a field cannot be used.
     """
     lib = dialect.lib
     must: list[Any] = []
     must_not: list[Any] = []
-    for one in where:
-        key = field_path(one.field)
-        if isinstance(one, Range):
-            must.append(lib.FieldCondition(key=key, range=dialect.range_type(**one.bounds)))
+    for condition in filter:
+        key = field_path(condition.field)
+        if isinstance(condition, Range):
+            must.append(lib.FieldCondition(key=key, range=dialect.range_type(**condition.bounds)))
         else:
-            texts = [value for value in one.values if isinstance(value, str)]
-            options = [lib.FieldCondition(key=key, match=lib.MatchAny(any=texts))]  # of no texts: met by nothing
-            options += [_equal(key, value, dialect) for value in one.values if not isinstance(value, str)]
-            (must_not if one.negated else must).append(lib.Filter(should=options))
-    return lib.Filter(must=must, must_not=must_not) if where else None
+            texts = [value for value in condition.values if isinstance(value, str)]
+            options = [lib.FieldCondition(key=key, match=lib.MatchAny(any=texts))]  # without texts: matches nothing
+            options += [_equal(key, value, dialect) for value in condition.values if not isinstance(value, str)]
+            (must_not if condition.negated else must).append(lib.Filter(should=options))
+    return lib.Filter(must=must, must_not=must_not) if filter else None
 
 
 def filtered_ef(ef: int) -> int:
-    """Return the ef of Qdrant's filtered walk with ACORN, of which a step costs about two of the unfiltered one."""
+    """Return the ef for a filtered search with ACORN, where a step costs about twice as much as without a filter."""
     return math.ceil(ef / 2)
 
 
 def field_path(field: str) -> str:
-    """Return a field's name as Qdrant writes it.
+    """Return a field's name in Qdrant's syntax.
 
     Raises:
-        UsageError: It has a quotation mark in it.
+        UsageError: The name contains a quotation mark.
     """
     if '"' in field:
-        raise UsageError(f"no filter can ask for the field {field!r}: its name has a quotation mark in it")
+        raise UsageError(f"a filter cannot use the field {field!r}: its name contains a quotation mark")
     return field if _PLAIN_NAME.fullmatch(field) else f'"{field}"'
 
 
@@ -73,4 +73,4 @@ def _equal(key: str, value: float | bool | None, dialect: Dialect) -> Any:
         return lib.FieldCondition(key=key, match=lib.MatchValue(value=dialect.truth(value)))
     if isinstance(value, int) and abs(value) > _EXACT_INTEGERS:
         return lib.FieldCondition(key=key, match=lib.MatchValue(value=value))
-    return lib.FieldCondition(key=key, range=dialect.range_type(gte=value, lte=value))  # a match would miss 3.0 for 3
+    return lib.FieldCondition(key=key, range=dialect.range_type(gte=value, lte=value))  # a match with 3 would miss 3.0

@@ -1,10 +1,10 @@
-"""Bytes to an upright RGB image: the one decoder that ingest, search, page and bench share.
+"""Decodes image files into upright RGB images, for ingest, search, the page and the bench.
 
-Pillow alone would clip 16-bit greys to white, show the hidden colours of transparent pixels, ignore the
-camera's orientation and accept a 20 KB file that unpacks to gigabytes. What it does right stays with it.
+Pillow alone would clip 16-bit greys to white, show the hidden colours of transparent pixels, ignore the camera's
+orientation and accept a 20 KB file that unpacks to gigabytes.
 
-An image of 40 megapixels is 160 MB in Pillow. So that the whole way stays under 500 MB, at most two copies of it are
-alive at once: each step takes the place of the one before, and what numpy does, it does in bands of rows.
+An image of 40 megapixels takes 160 MB in Pillow. To stay under 500 MB, at most two copies of it exist at a time: each
+step replaces its input, and NumPy works on bands of rows.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from cbir.settings import MAX_MEGAPIXELS
 from cbir.text import one_line
 
 PREPROCESSING_VERSION = 1
-"""Raised with any change that alters pixels; kept in every manifest, because vectors of two versions do not mix."""
+"""Incremented with any change that alters pixels. Every manifest records it: vectors of two versions do not mix."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
@@ -32,25 +32,25 @@ THUMBNAIL_SIDE = 192
 _THUMBNAIL_BYTES = 8192
 _BAND_PIXELS = 2**16
 
-# What Pillow warns of is either refused below (size) or means nothing for an image (EXIF, palettes); what it logs, it
-# raises as well.
+# Pillow's warnings are about sizes, which are checked below, or do not matter (EXIF, palettes). What it logs, it also
+# raises.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
-_BYTES_LEFT = re.compile(r" \(\d+ bytes not processed\)")  # another figure for each file, and no reason of its own
+_BYTES_LEFT = re.compile(r" \(\d+ bytes not processed\)")  # differs between files with the same damage
 
 
 def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
-    """Decode one image file into an upright RGB image, its first frame if it has several.
+    """Return an image file as an upright RGB image; of several frames, the first.
 
     Args:
         data: The file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
-        shortest: If given, a JPEG whose shorter side is at least twice this many pixels may be decoded at a
-            half, a quarter or an eighth, never to less than this; a 12-megapixel photo takes a fifth of the time.
-        max_megapixels: The most pixels (in millions) the file may declare.
+        shortest: Decode a large JPEG at a half, a quarter or an eighth of its size, with a shorter side of at least
+            this many pixels. This takes a fifth of the time for 12 megapixels.
+        max_megapixels: The largest number of pixels, in millions, that the file may declare.
 
     Raises:
-        ImageError: The file is empty, of no known format, too large, truncated or damaged.
+        ImageError: The file is empty, of an unknown format, too large, truncated or damaged.
     """
     if not data:
         raise ImageError("empty file")
@@ -61,23 +61,23 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
             image.draft(image.mode, (shortest, shortest))
         image.load()
         _turn_upright(image)
-        image = _eight_bits_a_band(image)  # in two steps: of the largest images no third copy is held
+        image = _eight_bits_a_band(image)  # replaces its input, so that no third copy exists
         return _rgb(image)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        reason = "damaged image: its header cannot be read" if _is_known(data) else "not an image of a known format"
+        reason = "damaged image: its header cannot be read" if _recognised(data) else "not an image of a known format"
         raise ImageError(reason) from None
     except Image.DecompressionBombError as error:  # Pillow's own limit, about 179 megapixels
         pixels = int("".join(filter(str.isdecimal, str(error).split("exceeds")[0])))
         raise _too_large(f"{pixels / 1e6:,.0f} megapixels", max_megapixels) from None
-    except Exception as error:  # Pillow's plugins raise at least seven kinds for damaged files
+    except Exception as error:  # Pillow's plugins raise many types of errors for damaged files
         reason = _BYTES_LEFT.sub("", one_line(error))
         raise ImageError(f"damaged image: {reason}") from None
 
 
 def as_rgb(image: Image.Image, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
-    """Return an image in memory as an upright RGB image, as `decode` returns one; the argument stays as it is.
+    """Return an image in memory as an upright RGB image, like `decode`; the argument is not changed.
 
     Raises:
         ImageError: It is too large or empty, or its file is damaged.
@@ -88,17 +88,14 @@ def as_rgb(image: Image.Image, max_megapixels: float = MAX_MEGAPIXELS) -> Image.
         _turn_upright(upright)
         upright = _eight_bits_a_band(upright)
         return _rgb(upright)
-    except Exception as error:  # an image opened from a file is read only now
+    except Exception as error:  # Pillow reads the file of an opened image only now
         raise ImageError(f"damaged image: {one_line(error)}") from None
 
 
 def thumbnail(image: Image.Image, data: bytes = b"", side: int = THUMBNAIL_SIDE) -> bytes:
-    """Return a small JPEG for showing, without camera data, at most `side` pixels wide and high.
-
-    It is the file itself, `data`, if that is such a one.
-    """
+    """Return a small JPEG without camera data, at most `side` pixels wide and high; `data` itself if it is one."""
     small = max(image.size) <= side and len(data) <= _THUMBNAIL_BYTES
-    if small and data[:3] == b"\xff\xd8\xff" and b"\xff\xe1" not in data:  # the segment of EXIF and XMP
+    if small and data[:3] == b"\xff\xd8\xff" and b"\xff\xe1" not in data:  # the marker of EXIF and XMP
         return data
     scale = side / max(image.size)
     if scale < 1:
@@ -123,8 +120,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _is_known(data: bytes) -> bool:
-    """Return True if the bytes begin as an image file of a known format does."""
+def _recognised(data: bytes) -> bool:
+    """Return True if the bytes begin like an image file of a known format."""
     accepts = (Image.OPEN[kind][1] for kind in FORMATS)
     return any(accept is not None and accept(data[:16]) for accept in accepts)
 
@@ -143,7 +140,7 @@ def _too_large(what: str, max_megapixels: float) -> ImageError:
 
 
 def _turn_upright(image: Image.Image) -> None:
-    with contextlib.suppress(Exception):  # a broken EXIF block must not cost the image
+    with contextlib.suppress(Exception):  # a broken EXIF block does not make the image unusable
         ImageOps.exif_transpose(image, in_place=True)
 
 
@@ -154,7 +151,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit greys, and floats of the ranges 0..1, 0..255 and 0..65535, to mode L; `convert` would clip them."""
+    """Return 16-bit greys, and floats of the ranges 0..1, 0..255 and 0..65535, in mode L; `convert` would clip them."""
     scale = 1 / 257
     if image.mode == "F":
         peak = max(float(values.max()) for _, values in _bands(image))
@@ -167,7 +164,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Yield the image's rows in bands, each with its top, NaN as 0."""
+    """Yield (top, rows) of each band of the image, with NaN as 0."""
     rows = max(1, _BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))

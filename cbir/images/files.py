@@ -1,4 +1,4 @@
-"""Reading image files: regular ones of a limited size."""
+"""Reading image files."""
 
 import errno
 import os
@@ -11,17 +11,17 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Return a regular file's bytes; `~` is the user's home.
+    """Return the bytes of a regular file of a limited size; `~` in the path is the user's home.
 
     Raises:
         ImageError: It is not a regular file, or larger than 256 MB.
         OSError: It cannot be read.
     """
     try:
-        # without O_NONBLOCK, a named pipe would wait for its writer for ever
+        # O_NONBLOCK: opening a named pipe would otherwise block
         handle = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
     except ValueError:
-        raise ImageError("no file can have such a name") from None
+        raise ImageError("not a valid file name") from None
     except RuntimeError as error:  # there is no such user
         raise FileNotFoundError(errno.ENOENT, str(error)) from None
     with os.fdopen(handle, "rb") as file:

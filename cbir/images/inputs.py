@@ -1,4 +1,4 @@
-"""Images as a Python user has them: a path, the bytes of a file, a PIL image or a numpy array."""
+"""Images as Python users have them: a path, the bytes of a file, a PIL image or a NumPy array."""
 
 import io
 import os
@@ -17,18 +17,18 @@ ImageInput = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8
 
 
 def require_list(images: object) -> None:
-    """Raise `UsageError` for a single image where a list of images belongs."""
+    """Raise `UsageError` for a single image instead of a list of images."""
     if isinstance(images, str | os.PathLike | bytes | Image.Image) or (
         isinstance(images, np.ndarray) and images.ndim < 4
     ):
-        raise UsageError("give a list of images, for a single one too: [image]")
+        raise UsageError("a list of images is needed, also for a single image: [image]")
 
 
 def require_image(image: object) -> None:
-    """Raise `UsageError` for what is of a type that no image has."""
+    """Raise `UsageError` for an object of a type that is not an image."""
     if not isinstance(image, str | os.PathLike | bytes | Image.Image | np.ndarray):
         raise UsageError(
-            f"{type(image).__name__} is not an image; give a path, bytes, a PIL image or a uint8 array (H, W, 3)"
+            f"{type(image).__name__} is not an image. Use a path, bytes, a PIL image or a uint8 array (H, W, 3)."
         )
 
 
@@ -36,7 +36,7 @@ def to_rgb(image: ImageInput, shortest: int | None = None, max_megapixels: float
     """Return an image as an upright RGB image; `shortest` and `max_megapixels` are as for `decode`.
 
     Raises:
-        UsageError: There is no such file, or this is of a type that no image has.
+        UsageError: There is no such file, or the object is of another type.
         ImageError: The image cannot be used.
     """
     if isinstance(image, Image.Image | np.ndarray):
@@ -49,7 +49,7 @@ def to_rgb(image: ImageInput, shortest: int | None = None, max_megapixels: float
 
 
 def to_bytes(image: ImageInput) -> bytes:
-    """Return the bytes of an image file: those of the file, or a PNG of what is in memory.
+    """Return the bytes of an image file: the file's own, or a PNG of an image in memory.
 
     Raises:
         UsageError: There is no such file.
@@ -70,9 +70,9 @@ def to_bytes(image: ImageInput) -> bytes:
 def _from_memory(image: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
-    good = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
-    if image.dtype != np.uint8 or not good or not image.size:
+    has_shape = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+    if image.dtype != np.uint8 or not has_shape or not image.size:
         raise ImageError(
-            f"an array of {image.dtype} {image.shape} is not an image; pixels are uint8 (H, W), (H, W, 3) or (H, W, 4)"
+            f"an array of {image.dtype} {image.shape} is not an image. Use uint8 (H, W), (H, W, 3) or (H, W, 4)."
         )
     return Image.fromarray(np.ascontiguousarray(image))

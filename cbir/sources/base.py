@@ -124,7 +124,7 @@ def check_columns(options: SourceOptions, columns: Collection[str], text: str) -
 
 def row_conditions(options: SourceOptions) -> tuple[Condition, ...]:
     """Return the conditions that a row has to meet to be kept."""
-    return parse_conditions(options.filter, "--filter") if options.filter is not None else ()
+    return parse_conditions(options.filter) if options.filter is not None else ()
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -16,13 +16,13 @@ from cbir.stores.listing import CollectionInfo
 
 @dataclass(frozen=True, slots=True)
 class SearchParams:
-    """How widely to search; None means what the store's URL says.
+    """How widely to search. None stands for the value in the store's URL.
 
     Attributes:
-        ef: How many candidates a graph search keeps.
-        nprobe: How many inverted lists are searched; the value of `ef` if only that is given.
-        exact: Compare with every vector instead of using the graph or index.
-        oversampling: How many times as many candidates are compared by their whole vectors, in a quantized index.
+        ef: The number of candidates that a graph search keeps.
+        nprobe: The number of inverted lists to search. Without it, `ef` is used.
+        exact: Compare with every vector instead of using the graph or the inverted lists.
+        oversampling: In a quantized index, the number of candidates per hit that are compared by their full vectors.
     """
 
     ef: int | None = None
@@ -36,20 +36,20 @@ DEFAULT_PARAMS = SearchParams()
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store says of one opened collection.
+    """Facts about an open collection.
 
     Attributes:
         url: The store's URL as given, without a password.
         collection: The collection's name.
         generation: The published generation, "" for a server.
-        model: What made the vectors.
-        count: Points.
-        indexed: Points in the graph or index; the others are scanned.
-        access: How an ordinary search finds its hits: "graph", "scan" or "ivf".
-        options: Build and search options in force.
-        dataset: Name of the data set.
+        model: The model that made the vectors.
+        count: The number of points.
+        indexed: The number of points in the graph or index. The others are scanned.
+        access: How an ordinary search finds hits: "graph", "scan" or "ivf".
+        options: The build and search options in force.
+        dataset: The name of the data set.
         source: Where its images came from.
-        filtering: What filters a search: the "engine", or a "payload table" that says what an index may return.
+        filtering: What applies a filter: the "engine" itself, or the "payload table" of the vector log.
     """
 
     url: str
@@ -66,11 +66,11 @@ class StoreInfo:
 
 
 class Store(Protocol):
-    """One collection in one store, open for reading. Safe to share between threads."""
+    """One collection, open for reading. Safe to share between threads."""
 
     @property
     def info(self) -> StoreInfo:
-        """What is open here."""
+        """Facts about the collection."""
 
     def search(
         self,
@@ -82,15 +82,15 @@ class Store(Protocol):
         min_score: float | None = None,
         offset: int = 0,
     ) -> list[list[Hit]]:
-        """Return for each of the (Q, D) unit vectors its at most k best hits, by score downwards, then by id.
+        """Return the best hits of each (Q, D) unit vector: by falling score, then by id.
 
         Args:
-            vectors: What to look for; never changed.
-            k: How many hits.
+            vectors: The queries. They are not changed.
+            k: The most hits to return for a query.
             params: How widely to search.
-            filter: Only among the points whose payload holds to this.
-            min_score: Only hits with at least this score.
-            offset: Leave out so many of the best: page n has the offset n * k.
+            filter: Search only points whose payload matches.
+            min_score: Leave out hits with a lower score.
+            offset: Leave out this many of the best hits. Page n has the offset n * k.
 
         Raises:
             UsageError: The vectors have another dimension or are not finite, or k or the offset is out of range.
@@ -98,62 +98,62 @@ class Store(Protocol):
         """
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
-        """Return the stored (D,) vector of each point, None for one that is not there."""
+        """Return the stored (D,) vector of each point, None for an id that is not stored."""
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """Return the stored payload of each point, None for an id that is not stored."""
+
+    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the stored thumbnail (a small JPEG) of each point, None for an id that is not stored."""
 
     def count(self, filter: Filter = ()) -> int:
-        """Return how many points there are whose payload holds to the filter."""
+        """Return the number of points whose payload matches the filter."""
 
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
-        """Return the values of a field with their numbers of points, by number downwards, then by value as text."""
+        """Return the values of a field with their numbers of points: by falling number, then by value as text."""
 
     def fields(self) -> dict[str, FieldKind]:
-        """Return the payload fields that can be filtered by and faceted, with what they hold: `label` first.
+        """Return the payload fields that can be used in filters and facets, with their kinds: `label` first.
 
-        The others come by name. None that say which image it is (`cbir.records.IDENTITY`), none without a plain
-        value. A field whose values are of several kinds is "text"; a server goes by what it has an index for.
+        The others are sorted by name. Fields that only identify an image (`cbir.records.IDENTITY`) are left out. A
+        field with values of several kinds is "text"; a server reports the kind that it has an index for.
         """
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
-        """Return the at most `limit` next points behind the id `after`, in the order of ids."""
-
-    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
-        """Return the stored payload of each point, None for one that is not there."""
-
-    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
-        """Return the stored thumbnail (a small JPEG) of each point, None for one that is not there."""
+        """Return the next points after the id `after`, at most `limit`, in the order of ids."""
 
     def sample(self, count: int, seed: int) -> list[str]:
-        """Return `count` random ids (all, if there are fewer); the same for the same points and seed."""
+        """Return `count` random ids, or all if there are fewer; the same for the same points and seed."""
 
     def matrix(self) -> tuple[list[str], Vector]:
-        """Return all ids and their (n, D) vectors, for a ground truth that asks no index."""
+        """Return all ids and their (n, D) vectors, for computing ground truth without an index."""
 
     def points(self) -> Iterator[Point]:
-        """Yield every point whole, for copying, keeping and comparing collections."""
+        """Yield every point with vector, payload and thumbnail."""
 
     def model(self) -> Path | None:
-        """Return the model file that the collection carries, or None."""
+        """Return the collection's model file. A server keeps none."""
 
     def close(self) -> None:
-        """Release what the store holds; a second call does nothing."""
+        """Release what the store holds. A second call does nothing."""
 
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What a writer's collection holds now: id and payload of every point, and what returns some of them whole."""
+    """What a writer's collection holds now: the id and payload of every point, and a way to fetch some of them."""
 
     described: Iterator[tuple[str, Payload]]
     get: Callable[[Sequence[str]], dict[str, Point]]
 
 
 class CollectionWriter(Protocol):
-    """A collection being filled.
+    """A collection that is being filled.
 
     Attributes:
-        name: The place and the collection, for messages.
-        stored_ids: What the collection had when the writer was opened.
-        resumed: How many of these an unfinished run has left.
-        journal_path: Where the journal of the collection lies.
+        name: Where the collection is and what it is called, for messages.
+        stored_ids: The points that the collection had when the writer was opened.
+        resumed: How many of these an unfinished run stored.
+        journal_path: The path of the collection's journal.
         shared: True if other processes may fill the collection at the same time.
     """
 
@@ -165,49 +165,42 @@ class CollectionWriter(Protocol):
 
     @property
     def needs_publishing(self) -> bool:
-        """True if readers would see something new after `publish`."""
+        """True if `publish` would change what readers see."""
 
     def require_free_space(self, fresh: int) -> None:
-        """Raise `DiskFullError` if so many more points cannot be stored."""
+        """Raise `DiskFullError` if this many new points would not fit on the disk. A server reports no limit."""
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
-        """Take points, which then outlive this process; return those that were refused."""
+        """Store points so that they survive the end of this process; return those that were refused."""
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points."""
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
-        """Set payload fields of points; None removes one."""
+        """Set payload fields of points. None removes a field."""
 
     def described(self) -> Iterator[tuple[str, Payload]]:
-        """Yield (id, payload) of every point that was there when the writer was opened."""
+        """Yield (id, payload) of every point that was stored when the writer was opened."""
 
     def thumbnails(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, thumbnail) of every point that was there when the writer was opened."""
+        """Yield (key, thumbnail) of every point that was stored when the writer was opened."""
 
     def read_back(self) -> ReadBack:
-        """Return what is stored by now, published or not, for comparison with what was written."""
+        """Return what is stored now, published or not, for comparison with what was written."""
 
     def flush(self) -> None:
-        """Return when all points outlive the machine."""
+        """Return when all points would survive a power cut."""
 
     def publish(self, progress: Progress) -> None:
-        """Make what was written the collection that readers see."""
+        """Show readers what was written."""
 
     def close(self) -> None:
-        """Release what is held; nothing written is lost."""
+        """Release what the writer holds. Nothing that was written is lost."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A whole collection to copy, whatever indexes it has.
-
-    Attributes:
-        plan: What the collection is.
-        model: Its model file, None if the store keeps none.
-        count: How many points it has.
-        points: Returns every point, whole.
-    """
+    """A whole collection to copy: its plan, its model file (None if the store keeps none), its number of points."""
 
     plan: Plan
     model: Path | None
@@ -219,14 +212,14 @@ class Catalog(Protocol):
     """The collections of one index folder or one server.
 
     Attributes:
-        place: The folder, or the server's address without options: the same for every URL that leads here.
-        urls: The URLs that led here; `open` searches with the first.
-        files: The index folder, None for a server, which keeps its files itself.
-        keeps_model: True if a collection carries the file of its model.
+        address: The folder, or the server's URL without options: the same for every URL that leads here.
+        urls: The URLs that led here. `open` searches with the first.
+        files: The index folder, None for a server.
+        keeps_model: True if a collection includes its model file.
         shared: True if several processes may fill a collection at the same time.
     """
 
-    place: str
+    address: str
     urls: tuple[str, ...]
     files: Path | None
     keeps_model: bool
@@ -236,17 +229,13 @@ class Catalog(Protocol):
         """Return the names of the complete collections, the one published last first."""
 
     def listing(self) -> Iterator[CollectionInfo]:
-        """Yield every collection, unfinished ones too, the one published last first.
-
-        Raises:
-            CbirError: The store cannot be read.
-        """
+        """Yield every collection, unfinished ones too, the one published last first."""
 
     def resolve(self, name: str) -> str:
-        """Return the collection that a name or an alias means; the name itself if there is none."""
+        """Return the collection that a name or an alias stands for, or the name itself if there is none."""
 
     def plan(self, name: str) -> Plan | None:
-        """Return what a collection of this name is, None if there is none.
+        """Return what a collection holds, None if there is no such collection.
 
         Raises:
             DamageError: It cannot be read.
@@ -261,25 +250,25 @@ class Catalog(Protocol):
         """
 
     def version(self, name: str) -> Hashable:
-        """Return what changes when a collection is published anew; cheap enough to ask before every search."""
+        """Return a value that changes when a collection is published again; cheap enough for every search."""
 
     def contents(self, name: str) -> Contents:
-        """Return a complete collection, to be copied."""
+        """Return a complete collection, whatever indexes it has."""
 
     def writer(
         self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False
-    ) -> "CollectionWriter":
-        """Open a collection to be filled, which is made if there is none.
+    ) -> CollectionWriter:
+        """Open a collection for writing; it is created if it does not exist.
 
         Args:
             plan: What the collection is to hold.
             model_file: The model that makes the vectors.
-            same_source: True if another origin than before is known to hold the same data set.
+            same_source: True if a source of another name is known to hold the same data set.
             rebuild: Build the indexes that the URLs name again, whether or not anything changed.
 
         Raises:
             UsageError: The collection was made with another model or from another source, or an index cannot be
-                built as asked. Nothing was changed.
+                built with these options. Nothing was changed.
             CbirError: Another run is filling the collection, or the store cannot be reached.
         """
 
@@ -287,26 +276,24 @@ class Catalog(Protocol):
         """Return the path of a collection's journal."""
 
     def drop(self, name: str) -> None:
-        """Remove a collection and all that belongs to it.
+        """Remove a collection with its indexes, aliases and journal.
 
         Raises:
-            UsageError: There is none of that name.
+            UsageError: There is no such collection.
             CbirError: An ingest is filling it, or the server refuses.
         """
 
     def use(self, name: str) -> None:
-        """Make a complete collection the one that its data set's name means, and that is opened by default.
+        """Let the data set's name stand for this collection, and open it by default.
 
         Raises:
-            UsageError: There is none of that name, or it is not complete.
+            UsageError: There is no such collection, or it is not complete.
         """
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
-        """Return what is damaged of one collection, or of all: every byte of their files is read.
+        """Read every byte of one collection, or of all (None), and return what is damaged.
 
-        Args:
-            name: Of the collection; None for all.
-            on_bytes: Called with the number of bytes that were read since the last call.
+        `on_bytes` is called with the number of bytes that were read since the last call.
 
         Raises:
             UsageError: There is no such collection, or the store is a server, which verifies its own storage.

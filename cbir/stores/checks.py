@@ -1,4 +1,4 @@
-"""What all stores share: queries checked, hits ordered and paged, the collection to open chosen."""
+"""What all stores share: the check of a query, the order and paging of hits, the choice of the collection to open."""
 
 import uuid
 from collections.abc import Sequence
@@ -14,9 +14,11 @@ from cbir.text import redacted
 
 
 def check_query(vectors: Vector, k: int, dimension: int, offset: int = 0) -> None:
-    """Raise `UsageError` unless these are finite (Q, `dimension`) vectors, k at least 1 and the offset not negative."""
+    """Raise `UsageError` for vectors that are not finite (Q, `dimension`), for k below 1 or an offset below 0."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
-        raise UsageError(f"the query has shape {vectors.shape}, the collection's vectors have {dimension} dimensions")
+        raise UsageError(
+            f"the query has shape {vectors.shape}, but the collection's vectors have {dimension} dimensions"
+        )
     if not np.isfinite(vectors).all():
         raise UsageError("the query vector is not finite")
     if k < 1:
@@ -26,29 +28,29 @@ def check_query(vectors: Vector, k: int, dimension: int, offset: int = 0) -> Non
 
 
 def check_id(point_id: str | None) -> None:
-    """Raise `UsageError` unless this is the id of a point, or None."""
+    """Raise `UsageError` for text that cannot be the id of a point; None is accepted."""
     try:
         uuid.UUID(point_id or "0" * 32)
     except ValueError:
-        raise UsageError(f"{point_id!r} is not the id of a point") from None
+        raise UsageError(f"{point_id!r} is not an id: ids are UUIDs") from None
 
 
 def page(hits: Sequence[Hit], k: int, min_score: float | None, offset: int) -> list[Hit]:
-    """Return k hits from `offset` on of those with at least `min_score`, in order."""
+    """Return the hits with at least `min_score` in order, k of them from `offset` on."""
     good = [hit for hit in hits if min_score is None or hit.score >= min_score]
     return sorted(good, key=rank)[offset : offset + k]
 
 
 def rank(hit: Hit) -> tuple[float, str]:
-    """Return the sort key of hits: by score downwards, then by id."""
+    """Return the sort key of a hit: by falling score, then by id."""
     return (-hit.score, hit.id)
 
 
 def open_name(catalog: Catalog, name: str | None) -> str:
-    """Return the collection to open: what a name or an alias means, or the one published last.
+    """Return the collection that a name or an alias stands for; for None the one published last.
 
     Raises:
-        UsageError: There is none yet, or this cannot be a name.
+        UsageError: There is no collection, or this cannot be a name.
     """
     if name is not None:
         check_collection(name)

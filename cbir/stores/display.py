@@ -1,4 +1,4 @@
-"""How stores are called where people read of them."""
+"""Names of stores for people."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ _TITLES = {"edge": "Qdrant Edge", "faiss": "FAISS"}
 def display_names(urls: Sequence[str]) -> dict[str, str]:
     """Return a short display name for each store URL: its engine, and enough of its path to be unique.
 
-    A server is called by its address, without a password.
+    A server's name is its URL without a password.
 
     Raises:
-        UsageError: A URL is not that of a store.
+        UsageError: A URL is not a store's.
     """
     names: dict[str, str] = {}
     for depth in range(1, 2 + max((url.count("/") for url in urls), default=0)):

@@ -1,4 +1,4 @@
-"""The embedded engines: one line each, with their options. Adding an engine is one file and one line here."""
+"""The embedded engines and their options. To add an engine, add a module and an entry in `ENGINES`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 
 
 class EngineIndex(Protocol):
-    """What an engine returns once opened: hits in any order, nothing checked."""
+    """An opened index. It returns hits in any order, and checks nothing."""
 
     indexed: int
     access: str
@@ -20,10 +20,10 @@ class EngineIndex(Protocol):
     def search(
         self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
-        """Return the at most k best hits of each vector (see `Store.search`)."""
+        """Return the k best hits of each vector, or fewer (see `Store.search`)."""
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
-        """Return the bare library call for one query, against which the overhead of `Store.search` is measured."""
+        """Return the library's own call for one query, for measuring the overhead of `Store.search`."""
 
     def close(self) -> None:
         """Release what the index holds."""
@@ -31,7 +31,7 @@ class EngineIndex(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """An embedded engine: its module with `check_options`, `build` and `open_index`, and its options with defaults."""
+    """An embedded engine: a module with `check_options`, `build` and `open_index`, and the defaults of its options."""
 
     module: str
     build_options: Mapping[str, str]
@@ -39,7 +39,7 @@ class Engine:
 
     @property
     def options(self) -> dict[str, str]:
-        """All options with their defaults."""
+        """The defaults of all options."""
         return {**self.build_options, **self.search_options}
 
     def load(self) -> Any:

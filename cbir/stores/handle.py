@@ -1,4 +1,4 @@
-"""An open store that follows what is published: reopened when a new generation is there."""
+"""An open store that is opened again when a new generation is published."""
 
 import threading
 from collections.abc import Hashable
@@ -11,7 +11,7 @@ class StoreHandle:
     """The store of one collection, opened at the first use. Safe to share between threads.
 
     Attributes:
-        name: The collection's name; None until the first images are added to a new one.
+        name: The collection's name; None until images are added to a new one.
     """
 
     def __init__(self, catalog: Catalog, name: str | None):
@@ -23,31 +23,31 @@ class StoreHandle:
         self._lock = threading.RLock()
 
     def get(self) -> Store:
-        """Return the store, that of the generation published last.
+        """Return the store of the generation published last.
 
         Raises:
-            UsageError: The collection is closed, empty, or not there any more.
+            UsageError: The collection is closed, empty, or was dropped.
             DamageError: A file of the index is damaged; nothing of it is served.
             CbirError: A server cannot be reached.
         """
         with self._lock:
             self.require_open()
             if self.name is None:
-                raise UsageError(f"this collection in {self._catalog.place} is empty; add images first")
+                raise UsageError(f"the collection in {self._catalog.address} is empty; add images first")
             version = self._catalog.version(self.name)
             if self._store is None or version != self._version:
-                # The old store is not closed: other threads may be searching it.
+                # The old store stays open: other threads may be searching it.
                 self._store, self._version = self._catalog.open(self.name), version
                 self._opened = self._store.info
             return self._store
 
     def opened(self) -> StoreInfo:
-        """Return what the store said when it was opened; a server's counts change afterwards."""
+        """Return the facts that the store reported when it was opened. A server's counts may have changed since."""
         self.get()
         return self._opened
 
     def is_filled(self) -> bool:
-        """Return False if the collection is open and empty, because nothing was added yet."""
+        """Return False if nothing was added to the collection yet."""
         self.require_open()
         return self._store is not None or (self.name is not None and self._catalog.plan(self.name) is not None)
 
@@ -57,7 +57,7 @@ class StoreHandle:
             raise UsageError("this collection is closed; open it again with cbir.open")
 
     def close(self) -> None:
-        """Close the store; a second call does nothing."""
+        """Close the store. A second call does nothing."""
         with self._lock:
             self._closed = True
             if self._store is not None:

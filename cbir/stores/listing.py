@@ -1,4 +1,4 @@
-"""What a catalog says of each of its collections."""
+"""What a catalog reports of each of its collections."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,23 +19,23 @@ class CollectionInfo:
         ('photos', 300, 'efficientnet_lite0', 'ready')
 
     Attributes:
-        collection: Its name.
+        collection: The collection's name.
         store: The index folder or server.
-        alias: The name that means it, "" if another collection of its data set was completed later.
-        model: Name of its model.
-        points: How many, None if it cannot be read.
-        indexes: Names of its indexes.
-        megabytes: On this machine's disk, without what generations share; None for a server.
+        alias: The data set's name if it stands for this collection, "" otherwise.
+        model: The name of its model.
+        points: The number of points, None if it cannot be read.
+        indexes: The names of its indexes.
+        megabytes: The space on this machine's disk, None for a server. Files that generations share count once.
         state: "ready", "unfinished", or what is wrong, in words.
-        condition: Whether it can be searched, in one word; "indexing": it can, and its index is still being made.
-        run: Whether an ingest is filling it now, or was interrupted; "" for neither, and always for a server.
-        indexed: Points that are in the index; None for an embedded index, which has to be opened to be asked.
-        made_by: The model in full, None if it cannot be read.
-        dataset: Name of its data set.
-        source: Where its images come from; of the unfinished run, if there is one.
-        generation: The one that is served, "" for a server.
-        created: When that was made, ISO 8601 in UTC.
-        kinds: The kind of each index by its name.
+        condition: The state in one word. An "indexing" collection can be searched while its index is built.
+        run: The state of the ingest that fills it, "" if there is none.
+        indexed: The number of points in the index, None for an embedded index.
+        made_by: The model with its checksum, None if it cannot be read.
+        dataset: The name of its data set.
+        source: Where its images come from.
+        generation: The published generation, "" for a server.
+        created: When it was made, ISO 8601 in UTC.
+        kinds: The engine of each index.
     """
 
     collection: str

@@ -1,4 +1,4 @@
-"""From store URLs to the backend behind them, asked once; from there on a `Catalog` answers."""
+"""Finds the backend of a store URL and returns its `Catalog`. Nothing else has to know which backend it is."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,7 @@ from cbir.text import redacted
 _EMBEDDED = "cbir.stores.embedded.catalog"
 _QDRANT = "cbir.stores.qdrant.catalog"
 BACKENDS: Mapping[str, str] = {**dict.fromkeys(ENGINES, _EMBEDDED), **dict.fromkeys(SERVER_SCHEMES, _QDRANT)}
-"""The module behind each scheme; its `connect` takes the parsed URLs and returns a catalog for each place."""
-
+"""The backend of each scheme: a module whose `connect` takes parsed URLs and returns a catalog for each address."""
 
 StoreInput = str | os.PathLike[str]
 """A store URL, or the path of an index folder."""
@@ -25,10 +24,10 @@ StoreInput = str | os.PathLike[str]
 def connect_all(stores: Sequence[StoreInput], settings: Settings) -> list[Catalog]:
     """Return a catalog for each index folder and each server that the URLs name, in the order of the URLs.
 
-    URLs of one index folder share a catalog. Nothing is opened or created yet.
+    URLs in one index folder share a catalog. Nothing is opened or created yet.
 
     Raises:
-        UsageError: A URL is not that of a store, or two name the same index or server.
+        UsageError: A URL is not a store's, or two name the same index or server.
     """
     urls = [as_url(store) for store in stores]
     by_backend: dict[str, list[StoreURL]] = {}
@@ -39,7 +38,7 @@ def connect_all(stores: Sequence[StoreInput], settings: Settings) -> list[Catalo
         for module, parsed in by_backend.items()
         for catalog in cast(list[Catalog], import_module(module).connect(parsed, settings))
     ]
-    if len({catalog.place for catalog in catalogs}) < len(catalogs):
+    if len({catalog.address for catalog in catalogs}) < len(catalogs):
         raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
     return sorted(catalogs, key=lambda catalog: urls.index(catalog.urls[0]))
 
@@ -51,11 +50,5 @@ def connect(store: StoreInput, settings: Settings) -> Catalog:
 
 
 def open_store(url: str, collection: str | None, settings: Settings) -> Store:
-    """Open a collection for reading, by its name or its data set's; by default the one published last.
-
-    Raises:
-        UsageError: There is no such store, collection or index.
-        DamageError: A file of the index is damaged; nothing of it is served.
-        CbirError: A server cannot be reached, or refuses.
-    """
+    """Open a collection for reading (see `Catalog.open`)."""
     return connect(url, settings).open(collection)

@@ -1,12 +1,12 @@
-"""Store URLs: the one place that parses them.
+"""Parses store URLs. Nothing else does.
 
     edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
          quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0
     faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
     http://HOST:6333?grpc=6334, https://HOST:6333    a Qdrant server or cluster
 
-A PATH is an index folder. A path right inside an index folder names one index of it, so `edge:./index` and
-`faiss:./index/faiss` live in one folder, are built from one vector log and are published together.
+A PATH is an index folder. A path directly inside an index folder names one of its indexes: `edge:./index` and
+`faiss:./index/faiss` are in one folder, are built from one vector log and are published together.
 """
 
 import os
@@ -38,10 +38,10 @@ class StoreURL:
     """A parsed store URL.
 
     Attributes:
-        text: As given.
-        scheme: What stands before the colon.
-        path: The path of an embedded index, or the address of a server without options.
-        options: What stands behind the question mark, as given.
+        text: The URL as given.
+        scheme: The part before the colon.
+        path: The path of an embedded index, or the URL of a server without options.
+        options: The options after the question mark, as given.
     """
 
     text: str
@@ -52,7 +52,7 @@ class StoreURL:
 
 @dataclass(frozen=True)
 class Location:
-    """Where an embedded store lives: its index folder and the name of its index there."""
+    """Where an embedded store is: its index folder and the name of its index there."""
 
     url: StoreURL
     root: Path
@@ -66,7 +66,7 @@ def as_url(store: str | os.PathLike[str]) -> str:
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """Return scheme, path and options of a store URL as they stand there, unchecked."""
+    """Return scheme, path and options of a store URL, unchecked."""
     scheme, _, rest = text.partition(":")
     path, _, options = rest.partition("?")
     return scheme, path, options
@@ -76,7 +76,7 @@ def parse(text: str) -> StoreURL:
     """Parse a store URL.
 
     Raises:
-        UsageError: The scheme or an option is unknown, or an option has a value that it cannot have.
+        UsageError: The scheme or an option is unknown, or the value of an option is invalid.
     """
     scheme, path, query = split(text)
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -87,10 +87,10 @@ def parse(text: str) -> StoreURL:
         raise UsageError(
             f"unknown store {redacted(text)!r}; a store is {embedded}, http://HOST:PORT or https://HOST:PORT"
         )
-    known = ENGINES[scheme].options
+    supported = ENGINES[scheme].options
     for name, value in options.items():
-        if name not in known:
-            raise UsageError(f"store {text!r}: unknown option {name!r}; {scheme} has {', '.join(known)}")
+        if name not in supported:
+            raise UsageError(f"store {text!r}: unknown option {name!r}; {scheme} has {', '.join(supported)}")
         if name in _CHOICES:
             if value not in _CHOICES[name]:
                 raise UsageError(f"store {text!r}: {name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
@@ -100,10 +100,10 @@ def parse(text: str) -> StoreURL:
 
 
 def locate(urls: Sequence[StoreURL]) -> list[Location]:
-    """Return where each embedded store lives, given that they are used together.
+    """Return where each of the embedded stores is, given that they are used together.
 
     Raises:
-        UsageError: Two of them are the same index, or a path cannot be one.
+        UsageError: Two of them are the same index, or a path cannot be an index.
     """
     paths = [_resolved(url) for url in urls]
     locations = []
@@ -111,7 +111,7 @@ def locate(urls: Sequence[StoreURL]) -> list[Location]:
         inside = not (path / MARKER).is_file() and (path.parent in paths or (path.parent / MARKER).is_file())
         if inside and (path.name in layout.RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", path.name)):
             raise UsageError(
-                f"store {url.text!r}: {path.name!r} cannot be an index's name; letters, digits, - and _ can"
+                f"store {url.text!r}: {path.name!r} cannot be an index's name; use letters, digits, - and _"
             )
         locations.append(Location(url, path.parent, path.name) if inside else Location(url, path, url.scheme))
     if len({(location.root, location.name) for location in locations}) < len(locations):
@@ -122,8 +122,8 @@ def locate(urls: Sequence[StoreURL]) -> list[Location]:
 def _resolved(url: StoreURL) -> Path:
     try:
         path = Path(url.path).expanduser().resolve()
-    except RuntimeError as error:  # there is no such user
+    except RuntimeError as error:  # an unknown ~user
         raise UsageError(f"store {url.text!r}: {error}") from None
     if not str(path).isprintable():
-        raise UsageError(f"store {url.text!r}: a path of an index must be printable text")
+        raise UsageError(f"store {url.text!r}: the path must be printable text")
     return path

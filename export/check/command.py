@@ -24,7 +24,7 @@ def verify(
         from .verify import verify_model
     card, agreement = verify_model(model, weights)
     typer.echo(
-        f"{model}: checksum, card and weights ({card.weights}) hold; over {agreement.pictures} images the cosine to"
+        f"{model}: checksum, card and weights ({card.weights}) hold; over {agreement.images} images the cosine to"
         f" torch is at least {agreement.cosine_min:.6f}, median {agreement.cosine_p50:.6f}"
     )
 
@@ -106,6 +106,6 @@ def _show_compared(compared: list["Compared"]) -> None:
     console.print(rows)
     console.print(
         f"ms of one image at batch {BATCHES[0]} and {BATCHES[1]}, median, in turns; cosine to the first file and"
-        f" share of the ten neighbours that are the same, over {compared[0].to_first.pictures} images",
+        f" share of the ten neighbours that are the same, over {compared[0].to_first.images} images",
         style="dim",
     )

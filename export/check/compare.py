@@ -89,11 +89,11 @@ def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) 
     """
     parts = split(labelled.labels, seed)
     here = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
-    trained = training and (training.split, training.pictures, training.classes)
+    trained = training and (training.split, training.images, training.classes)
     if training and training.data == labelled.name and trained != here:
         log.warning(
             "it was trained on %s images of %s (%s), so on some that are asked for: its figures are too good",
-            f"{training.pictures:,}",
+            f"{training.images:,}",
             training.data,
             training.split,
         )

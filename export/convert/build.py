@@ -123,7 +123,7 @@ def write_with_record(
     record = Record(
         model=card.name,
         sha256=checksum,
-        pictures=images.source,
+        images=images.source,
         calibration=calibration.source if calibration else None,
         limits=LIMITS[card.precision],
         forced=forced,

@@ -70,7 +70,7 @@ class Record:
     Attributes:
         model: Its name.
         sha256: Its checksum.
-        pictures: The source of the images; how many is in each agreement.
+        images: The source of the compared images; each agreement holds their number.
         calibration: The source of other images, which int8 was calibrated on.
         limits: What the last link had to reach.
         forced: True if it did not, and was written all the same.
@@ -79,7 +79,7 @@ class Record:
 
     model: str
     sha256: str
-    pictures: str
+    images: str
     calibration: str | None
     limits: Limits
     forced: bool
@@ -141,7 +141,7 @@ def agree(reference: Vector, vectors: Vector, labels: Sequence[str | None]) -> A
         before, after = (accuracy(matrix, classes).precision_at_k for matrix in relevant)
         precision, change = round(after, 4), round(after - before, 4)
     return Agreement(
-        pictures=len(reference),
+        images=len(reference),
         cosine_min=round(float(cosine.min()), 7),
         cosine_p1=round(float(np.percentile(cosine, 1)), 7),
         cosine_p50=round(float(np.median(cosine)), 7),

@@ -113,7 +113,7 @@ def training_of(
         data=data,
         label=label or "",
         classes=sorted(set(labels)),
-        pictures=len(trained.parts.train),
+        images=len(trained.parts.train),
         split=split_name(seed),
         metrics={
             "precision_at_5": round(after.precision_at_k, 4),

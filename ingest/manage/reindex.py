@@ -21,7 +21,7 @@ def reindex(stores: Sequence[str], collection: str | None, settings: Settings) -
     catalogs = connect_all(stores, settings)
     for catalog in catalogs:
         if not catalog.keeps_model:
-            raise UsageError(f"{catalog.place} builds its index itself; reindex is for stores in a folder")
+            raise UsageError(f"{catalog.address} builds its index itself; reindex is for stores in a folder")
     for catalog in catalogs:
         held = catalog.contents(open_name(catalog, collection))
         limit = settings.max_image_megapixels

@@ -206,8 +206,8 @@ def model_file(model: ModelRef, own: Path | None, given: Path | None = None) -> 
 
 def _require_fit(origin: Catalog, name: str, catalogs: Sequence[Catalog], plan: Plan) -> None:
     """Raise `UsageError` if a target is the source, or has a collection of that name that holds something else."""
-    if name == plan.collection and origin.place in {catalog.place for catalog in catalogs}:
-        raise UsageError(f"{origin.place} is the source and a target; name another store, or --as another name")
+    if name == plan.collection and origin.address in {catalog.address for catalog in catalogs}:
+        raise UsageError(f"{origin.address} is the source and a target; name another store, or --as another name")
     for catalog in catalogs:
         before = catalog.plan(plan.collection)
         if before is None:
@@ -221,7 +221,7 @@ def _require_fit(origin: Catalog, name: str, catalogs: Sequence[Catalog], plan: 
         for what, held, wanted in compared:
             if held != wanted:
                 raise UsageError(
-                    f"{catalog.place} has a collection {plan.collection} {what} {held}, not {wanted};"
+                    f"{catalog.address} has a collection {plan.collection} {what} {held}, not {wanted};"
                     " give the copy another name with --as"
                 )
 

@@ -31,7 +31,8 @@ from cbir.stores.qdrant.writer import QdrantWriter
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import parse
 from tests.support.building import plan_for, points_of, qdrant_writer, unit_vectors
-from tests.support.grpc_server import Fault, Port, grpc_port
+from tests.support.faults import Fault
+from tests.support.grpc_server import Port, grpc_port
 from tests.support.qdrant_server import qdrant_server
 
 KEY = "the-right-key"
@@ -296,7 +297,7 @@ def test_grpc_0_is_rest_without_a_word(caplog: pytest.LogCaptureFixture, monkeyp
 )
 def test_a_code_is_the_status_that_rest_would_have(code: StatusCode, status: int, passing: bool, port: Port) -> None:
     url = f"{NOWHERE}?grpc={port.number}"
-    port.faults = [Fault("List", code, "line one\nline two", times=2)]
+    port.faults = [Fault("^List$", status=code.name, details="line one\nline two", times=2)]
     with pytest.raises(ServerError, match="line one line two") as caught:
         collections(url)
     assert (caught.value.status, caught.value.passing) == (status, passing)
@@ -311,23 +312,23 @@ def test_a_code_is_the_status_that_rest_would_have(code: StatusCode, status: int
 
 
 def test_a_wait_that_is_asked_for_is_kept(port: Port, writer: QdrantWriter) -> None:
-    port.faults = [Fault("Upsert", StatusCode.RESOURCE_EXHAUSTED, retry_after="1")]
+    port.faults = [Fault("Upsert", status="RESOURCE_EXHAUSTED", retry_after="1")]
     start = time.monotonic()
     assert writer.write(POINTS) == []
     assert time.monotonic() - start >= 1
-    port.faults = [Fault("Upsert", StatusCode.RESOURCE_EXHAUSTED, retry_after="3600")]
+    port.faults = [Fault("Upsert", status="RESOURCE_EXHAUSTED", retry_after="3600")]
     with pytest.raises(CbirError, match="answered 429"):
         writer.write(POINTS)
     assert time.monotonic() - start < 5, "it waited though the wait is longer than the budget"
 
 
 def test_a_bad_point_is_found_by_halving(port: Port, writer: QdrantWriter) -> None:
-    port.engine.orders = replace(port.engine.orders, poisoned=[POINTS[7].id])
+    port.engine.behaviour = replace(port.engine.behaviour, poisoned=[POINTS[7].id])
     (refused,) = writer.write(POINTS)
     assert (refused.id, "is poisoned" in refused.reason) == (POINTS[7].id, True)
     (odd,) = writer.write([replace(POINTS[7], id=POINTS[8].id, vector=np.ones(5, np.float32))])
     assert odd.id == POINTS[8].id
-    port.faults = [Fault("Upsert", StatusCode.OUT_OF_RANGE, "decoded message length too large")]
+    port.faults = [Fault("Upsert", status="OUT_OF_RANGE", details="decoded message length too large")]
     assert writer.write(POINTS[8:]) == []
 
 
@@ -346,7 +347,7 @@ def test_a_large_request_passes(writer: QdrantWriter) -> None:
 
 
 def test_a_server_that_is_away_for_a_moment(port: Port, writer: QdrantWriter, caplog: pytest.LogCaptureFixture) -> None:
-    port.faults = [Fault("Upsert", StatusCode.UNAVAILABLE, "Connection refused", times=2)]
+    port.faults = [Fault("Upsert", status="UNAVAILABLE", details="Connection refused", times=2)]
     assert writer.write(POINTS) == []
     assert f"{NOWHERE} cannot be reached: Connection refused; is it running?; trying again" in caplog.text
 

@@ -1,14 +1,12 @@
 """One contract for all stores: what any of them answers is what a plain scan in numpy answers."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbir.collection import Collection
@@ -20,86 +18,35 @@ from cbir.index.log_writer import LogWriter
 from cbir.index.stored_ids import StoredIds
 from cbir.index.vector_log import VectorLog
 from cbir.progress import silent
-from cbir.records import Hit, Point, Vector, digest, id_bytes, with_changes
-from cbir.search.query import Folded, Query, example_query, folded, search, search_groups
+from cbir.records import digest, id_bytes, with_changes
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
 from cbir.stores.embedded import edge, faiss_index
 from cbir.stores.engines import ENGINES
 from cbir.stores.registry import open_store
-from tests.support.building import builder_for, catalogs, plan_for, points_of, qdrant_writer, unit_vectors
+from tests.support.building import catalogs, plan_for, qdrant_writer, unit_vectors
+from tests.support.contract import (
+    BY_ID,
+    COUNT,
+    EXACT,
+    INDEXES,
+    KINDS,
+    NOBODY,
+    POINTS,
+    VECTORS,
+    WIDE,
+    fast,
+    fill_folder,
+    scan,
+)
 from tests.support.qdrant_server import qdrant_server
 
-COUNT = 400
-VECTORS = unit_vectors(COUNT)
 FIELDS = ("label", "year", "price", "tags", "new", "mixed", "two words", "absent")
-NOBODY = "00000000-0000-0000-0000-000000000000"
-INDEXES = {
-    "edge": "edge:{root}",
-    "edge-scalar": "edge:{root}/scalar?quantization=scalar&oversampling=10&on_disk=1",
-    "faiss": "faiss:{root}/faiss",
-    "faiss-ivf": "faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
-    "faiss-refined": "faiss:{root}/refined?index=OPQ4,IVF4,PQ4x4,RFlat&nprobe=4&oversampling=100",
-}
-"""With such oversampling all of them find the best hits; `test_stores` has one that does not rescore."""
-KINDS = (*INDEXES, "server")
-EXACT = SearchParams(exact=True)
-WIDE = SearchParams(ef=COUNT)
-fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def made_points() -> list[Point]:
-    """Return points with a payload of every kind that there is."""
-    chance = np.random.default_rng(3)
-    points = []
-    for number, point in enumerate(points_of(VECTORS)):
-        payload: dict[str, Any] = {
-            **point.payload,
-            "label": ("Shoes", "Bags", "Watches", None)[min(3, int(chance.exponential(1)))],
-            "year": 2010 + number % 5 if number % 7 else None,
-            "price": float(number % 11) if number % 2 else round(chance.uniform(0, 10), 2),
-            "tags": [("red", "blue", "long, wide", "red")[one] for one in chance.integers(0, 4, number % 4)],
-            "new": bool(number % 3),
-            "mixed": (1, 1.0, "1", True, None, [], ["1", 1], {"a": 1})[number % 8],
-            "two words": f"a {number % 3}",
-        }
-        points.append(replace(point, payload=payload, digest=digest(payload)))
-    return points
-
-
-POINTS = made_points()
-BY_ID = {point.id: point for point in POINTS}
-
-
-@pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store]]:
-    root = tmp_path_factory.mktemp("contract") / "index"
-    urls = {kind: url.format(root=root) for kind, url in INDEXES.items()}
-    fill_folder(list(urls.values()))
-    with qdrant_server() as server:
-        urls["server"] = server.url
-        qdrant_writer(server.url, plan_for(VECTORS), Settings()).write(POINTS)
-        opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
-        yield opened
-        for store in opened.values():
-            store.close()
-
-
-def fill_folder(urls: list[str]) -> None:
-    builder = builder_for(urls, VECTORS)
-    builder.write(POINTS)
-    builder.publish(silent)
-    builder.close()
 
 
 @pytest.fixture(params=KINDS)
-def store(request: pytest.FixtureRequest, stores: dict[str, Store]) -> Store:
-    return stores[request.param]
-
-
-def scan(query: Vector, filter: Filter) -> list[tuple[float, str]]:
-    """Return (-score, id) of all points that hold to a filter, in order."""
-    return sorted((-float(query @ point.vector), point.id) for point in POINTS if matches(point.payload, filter))
+def store(request: pytest.FixtureRequest, contract_stores: dict[str, Store]) -> Store:
+    return contract_stores[request.param]
 
 
 values = st.sampled_from(["Shoes", "Bags", "red", "long, wide", "1", "a 1", "", 1, 1.0, 2012, 3.0, True, False, None])
@@ -202,125 +149,6 @@ def test_payloads_and_thumbnails_come_in_the_order_asked_for(store: Store) -> No
     assert store.payloads(asked) == [POINTS[5].payload, None, POINTS[2].payload]
     assert store.thumbnails(asked) == [POINTS[5].thumbnail, None, POINTS[2].thumbnail]
     assert store.payloads([]) == store.thumbnails([]) == []
-
-
-@fast
-@given(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=4), st.lists(st.integers(0, COUNT - 1), max_size=3))
-def test_a_query_of_examples_is_a_search_from_their_mean(store: Store, good: list[int], bad: list[int]) -> None:
-    positives, negatives = [POINTS[one].id for one in good], [POINTS[one].id for one in bad]
-    query = VECTORS[good].mean(axis=0)
-    if bad:
-        query = 2 * query - VECTORS[bad].mean(axis=0)
-    if np.linalg.norm(query) < 1e-3:
-        return
-    query = query / np.linalg.norm(query)
-    found = search(store, Query(positives, negatives, 10, params=EXACT))
-    expected = [one for one in scan(query, ()) if one[1] not in {*positives, *negatives}][:10]
-    assert np.allclose([hit.score for hit in found], [-score for score, _ in expected], atol=1e-4)
-    assert not {hit.id for hit in found} & {*positives, *negatives}
-    paged = search(store, Query(positives, negatives, 4, offset=3, params=EXACT))
-    assert np.allclose([hit.score for hit in paged], [-score for score, _ in expected[3:7]], atol=1e-4)
-
-
-def test_examples_may_be_vectors_and_must_be_there(store: Store) -> None:
-    mixed = search(store, Query([POINTS[0].id, VECTORS[1]], limit=5, params=EXACT))
-    query = example_query(store, [VECTORS[0], VECTORS[1]], [])
-    assert [hit.id for hit in mixed] == [one for _, one in scan(query, ()) if one != POINTS[0].id][:5]
-    with pytest.raises(UsageError, match="no point with the id"):
-        search(store, Query([NOBODY], limit=5))
-    with pytest.raises(UsageError, match="at least one example"):
-        search(store, Query([], [POINTS[0].id], 5))
-    with pytest.raises(UsageError, match="cancel"):
-        example_query(store, [VECTORS[0], -VECTORS[0]], [])
-
-
-def test_diversity_spreads_the_hits(store: Store) -> None:
-    query = VECTORS[0]
-    plain = [hit.id for hit in store.search(query[None], 10, params=EXACT)[0]]
-    assert [hit.id for hit in search(store, Query([query], diversity=0.0, params=EXACT))] == plain
-    spread = search(store, Query([query], diversity=0.7, params=EXACT))
-    assert spread[0].id == plain[0]
-    assert len({hit.id for hit in spread}) == 10
-
-    def likeness(ids: Sequence[str]) -> float:
-        vectors = np.stack([BY_ID[one].vector for one in ids])
-        return float((vectors @ vectors.T)[np.triu_indices(len(ids), 1)].mean())
-
-    assert likeness([hit.id for hit in spread]) < likeness(plain)
-    bags = parse_filter("label=Bags and year=2011")
-    filtered = search(store, Query([query], diversity=0.5, filter=bags, params=WIDE))
-    assert len(filtered) == min(10, store.count(bags))
-    with pytest.raises(UsageError, match="diversity"):
-        search(store, Query([query], limit=5, diversity=1.5))
-
-
-def test_the_second_choice_is_the_one_of_the_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cbir.search.query.CANDIDATES", 50)
-    query, diversity = VECTORS[3], 0.4
-    first, second = search(store, Query([query], limit=2, diversity=diversity, params=EXACT))
-    candidates = [BY_ID[one] for _, one in scan(query, ())[:50]]
-    worth = {
-        point.id: (1 - diversity) * float(point.vector @ query)
-        - diversity * float(point.vector @ BY_ID[first.id].vector)
-        for point in candidates
-        if point.id != first.id
-    }
-    assert second.id == max(worth, key=lambda one: worth[one])
-
-
-@pytest.mark.parametrize("field", ["label", "tags", "year", "absent"])
-def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
-    query = unit_vectors(1, 77)[0]
-    expected: dict[Any, list[float]] = {}
-    for score, one in scan(query, ()):
-        for value in dict.fromkeys(values_of(BY_ID[one].payload, field)):
-            expected.setdefault(value, []).append(-score)
-    found = search_groups(store, Query([query], limit=3, group_by=field, group_size=4, params=EXACT))
-    assert [group.value for group in found] == list(expected)[:3]
-    for group in found:
-        assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
-
-
-@pytest.mark.parametrize("few", [2, 32])
-@pytest.mark.parametrize("field", ["label", "year"])
-def test_groups_come_by_their_best_hit_that_is_no_example(
-    store: Store, field: str, few: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cbir.search.query.FEW_GROUPS", few)
-    rare = Counter(point.payload[field] for point in POINTS if point.payload[field]).most_common()[-1][0]
-    every = [point.id for point in POINTS if point.payload[field] == rare]
-    for examples in ([POINTS[0].id], [POINTS[0].id, POINTS[1].id, POINTS[2].id], every):
-        expected: dict[Any, list[float]] = {}
-        for score, point_id in scan(example_query(store, examples, []), ()):
-            if point_id not in examples:
-                for value in values_of(BY_ID[point_id].payload, field):
-                    expected.setdefault(value, []).append(-score)
-        query = Query(examples, limit=2, offset=1, group_by=field, group_size=3, params=EXACT)
-        found = search_groups(store, query)
-        assert [group.value for group in found] == list(expected)[1:3]
-        for group in found:
-            assert np.allclose([hit.score for hit in group.hits], expected[group.value][:3], atol=1e-4)
-
-
-@fast
-@given(seed=st.integers(0, 10_000), least=st.floats(0.5, 1.1), k=st.integers(0, 40))
-def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least: float, k: int) -> None:
-    hits = store.search(unit_vectors(1, seed), k, params=EXACT)[0] if k else []
-    found = folded(store, hits, least)
-    assert [one.hit for one in found] == sorted((one.hit for one in found), key=hits.index)
-    assert sorted(hit.id for one in found for hit in (one.hit, *one.copies)) == sorted(hit.id for hit in hits)
-    shown = np.array([BY_ID[one.hit.id].vector for one in found])
-    assert not found or (np.triu(shown @ shown.T, 1) < least + 1e-5).all()
-    for at, one in enumerate(found):
-        assert one.copies == sorted(one.copies, key=hits.index)
-        for copy in one.copies:
-            likeness = shown[[hits.index(other.hit) < hits.index(copy) for other in found]] @ BY_ID[copy.id].vector
-            assert likeness[at] >= max(least, *likeness) - 1e-5
-
-
-def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
-    gone = Hit(NOBODY, {}, 0.5)
-    assert folded(store, [gone, gone]) == [Folded(gone, []), Folded(gone, [])]
 
 
 @pytest.mark.parametrize(

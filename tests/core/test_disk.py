@@ -18,8 +18,8 @@ from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import open_store
-from tests.ingest.test_ingest import COMMAND
 from tests.support.building import catalogs
+from tests.support.ingesting import COMMAND
 from tests.support.killing import watched
 from tests.support.moment import Moment
 

@@ -103,8 +103,8 @@ def card_of(model: Path) -> dict[str, Any]:
         "dimension": card.dimension,
         "input": [card.input.size, card.input.resize, card.input.interpolation, card.input.crop],
         "weights": [card.weights, card.random_weights, card.license, card.precision],
-        "compared with torch": [card.to_torch.pictures, card.to_torch.cosine_min],
-        "trained": [card.training.kind, card.training.classes, card.training.pictures, card.training.metrics],
+        "compared with torch": [card.to_torch.images, card.to_torch.cosine_min],
+        "trained": [card.training.kind, card.training.classes, card.training.images, card.training.metrics],
     }
 
 

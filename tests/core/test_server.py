@@ -34,7 +34,8 @@ from cbir.stores.qdrant.writer import QdrantWriter
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import parse
 from tests.support.building import catalogs, plan_for, points_of, qdrant_writer, unit_vectors
-from tests.support.qdrant_server import Fault, Running, qdrant_server
+from tests.support.faults import Fault
+from tests.support.qdrant_server import Running, qdrant_server
 
 COUNT = 40
 VECTORS = unit_vectors(COUNT)
@@ -56,7 +57,7 @@ def running() -> Iterator[Running]:
 @pytest.fixture
 def server(running: Running) -> Iterator[Running]:
     yield running
-    running.order()
+    running.configure()
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def same(found: dict[str, Point], expected: list[Point]) -> bool:
 )
 def test_a_fault_that_passes_loses_nothing(fault: Fault, server: Running, plan: Plan, open_writer: Fill) -> None:
     writer = open_writer()
-    server.order(faults=[fault])
+    server.configure(faults=[fault])
     before = server.stats().requests.get("PUT /collections/{}/points", 0)
     assert writer.write(POINTS) == []
     assert server.stats().requests["PUT /collections/{}/points"] == before + fault.times + 1
@@ -131,7 +132,7 @@ def test_a_server_that_is_away_for_a_moment(
 ) -> None:
     writer = open_writer()
     writer.write(POINTS[:10])
-    server.refuse(1.0)
+    server.stop_listening(1.0)
     assert writer.write(POINTS[10:]) == []
     assert same(held(server, plan), POINTS)
     (told,) = (record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
@@ -143,7 +144,7 @@ def test_a_server_that_hangs_is_asked_again(
 ) -> None:
     monkeypatch.setattr(cbir.stores.qdrant.writer, "_TIMEOUT_SECONDS", 1)
     writer = open_writer()
-    server.fault(UPSERT, seconds=1.5)
+    server.inject(UPSERT, seconds=1.5)
     assert writer.write(POINTS) == []
     assert same(held(server, plan), POINTS)
 
@@ -151,11 +152,11 @@ def test_a_server_that_hangs_is_asked_again(
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_kept(status: int, server: Running, open_writer: Fill) -> None:
     writer = open_writer()
-    server.fault(UPSERT, status=status, retry_after="1")
+    server.inject(UPSERT, status=status, retry_after="1")
     start = time.monotonic()
     assert writer.write(POINTS) == []
     assert time.monotonic() - start >= 1
-    server.fault(UPSERT, status=status, retry_after="3600")
+    server.inject(UPSERT, status=status, retry_after="3600")
     start = time.monotonic()
     with pytest.raises(CbirError, match=f"answered {status}"):
         writer.write(POINTS)
@@ -166,21 +167,21 @@ def test_retry_after_is_kept(status: int, server: Running, open_writer: Fill) ->
 def test_the_budget_ends(fault: dict[str, object], server: Running, plan: Plan, open_writer: Fill) -> None:
     writer = open_writer(budget=1.0)
     writer.write(POINTS[:5])
-    server.fault(UPSERT, times=-1, **fault)
+    server.inject(UPSERT, times=-1, **fault)
     start = time.monotonic()
     with pytest.raises(CbirError, match=f"the Qdrant server {server.url} "):
         writer.write(POINTS[5:10])
     assert 0.9 < time.monotonic() - start < 3
-    server.order()
+    server.configure()
     assert same(held(server, plan), POINTS[: 5 if "status" in fault else 10])
 
 
 def test_a_search_does_not_wait_long(server: Running, plan: Plan, open_writer: Fill) -> None:
     open_writer().write(POINTS)
     store = open_store(server.url, plan.collection, Settings())
-    server.fault("query", times=2, status=503)
+    server.inject("query", times=2, status=503)
     assert store.search(VECTORS[:1], 1)[0][0].id == POINTS[0].id
-    server.fault("query", times=-1, status=503)
+    server.inject("query", times=-1, status=503)
     start = time.monotonic()
     with pytest.raises(CbirError, match="503"):
         store.search(VECTORS[:1], 1)
@@ -192,7 +193,7 @@ def test_a_long_scroll_goes_on_where_it_was(
 ) -> None:
     open_writer().write(POINTS)
     monkeypatch.setattr(cbir.stores.qdrant.records, "_PAGE", 7)
-    server.order(faults=[Fault("scroll", times=1), Fault("scroll", times=2, reset=True)])
+    server.configure(faults=[Fault("scroll", times=1), Fault("scroll", times=2, reset=True)])
     writer = open_writer()
     assert len(writer.stored_ids) == COUNT
     assert all(writer.stored_ids.has(point.id, point.version, point.digest) for point in POINTS)
@@ -208,9 +209,9 @@ def test_a_long_scroll_goes_on_where_it_was(
 @pytest.mark.parametrize(("status", "hint"), [(401, "check QDRANT_API_KEY"), (403, "check QDRANT_API_KEY"), (404, "")])
 def test_a_refusal_is_not_tried_again(status: int, hint: str, server: Running, open_writer: Fill) -> None:
     writer = open_writer()
-    server.fault(UPSERT, times=-1, status=status)
+    server.inject(UPSERT, times=-1, status=status)
     before = server.stats().requests.get("PUT /collections/{}/points", 0)
-    with pytest.raises(CbirError, match=f"answered {status} .*as ordered.*{hint}"):
+    with pytest.raises(CbirError, match=f"answered {status} .*injected by the test.*{hint}"):
         writer.write(POINTS)
     assert server.stats().requests["PUT /collections/{}/points"] == before + 1
 
@@ -222,7 +223,7 @@ def test_an_image_never_shares_the_fate_of_its_batch(
 ) -> None:
     writer = open_writer()
     writer.delete([point.id for point in POINTS])
-    server.order(poisoned=[POINTS[at].id for at in bad])
+    server.configure(poisoned=[POINTS[at].id for at in bad])
     refused = writer.write(POINTS)
     assert [(one.id, one.key, one.version) for one in refused] == [
         (POINTS[at].id, POINTS[at].payload["key"], "1") for at in sorted(bad)
@@ -234,7 +235,7 @@ def test_an_image_never_shares_the_fate_of_its_batch(
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_batch_is_halved(status: int, server: Running, plan: Plan, open_writer: Fill) -> None:
     writer = open_writer()
-    server.fault(UPSERT, status=status)
+    server.inject(UPSERT, status=status)
     assert writer.write(POINTS) == []
     assert same(held(server, plan), POINTS)
 
@@ -251,7 +252,7 @@ def test_a_server_that_takes_little_gets_little_at_a_time(server: Running, plan:
     big = [replace(point, thumbnail=bytes(3000)) for point in POINTS]
     huge = replace(big[9], thumbnail=bytes(30_000))
     writer = open_writer()
-    server.order(body_limit=20_000)
+    server.configure(body_limit=20_000)
     (refused,) = writer.write([*big[:9], huge, *big[10:]])
     assert refused.key == huge.payload["key"]
     assert "larger than allowed (20000)" in refused.reason
@@ -270,12 +271,12 @@ def test_a_server_that_refuses_everything_ends_the_run(
 ) -> None:
     monkeypatch.setattr(cbir.stores.qdrant.writer, "_MOST_REFUSED", 10)
     writer = open_writer()
-    server.fault(UPSERT, times=9, status=400)
+    server.inject(UPSERT, times=9, status=400)
     assert len(writer.write(POINTS[:5])) == 5
     assert writer.write(POINTS[:5]) == [], "what it takes in between begins the count anew"
-    server.fault(UPSERT, times=-1, status=400)
+    server.inject(UPSERT, times=-1, status=400)
     assert len(writer.write(POINTS[:9])) == 9
-    with pytest.raises(CbirError, match="as ordered .so it said of 10 images in a row."):
+    with pytest.raises(CbirError, match="injected by the test .so it said of 10 images in a row."):
         writer.write(POINTS[9:12])
 
 
@@ -393,14 +394,14 @@ def test_deleting(server: Running, plan: Plan, open_writer: Fill, monkeypatch: p
     monkeypatch.setattr(cbir.stores.qdrant.writer, "_IDS_AT_ONCE", 3)
     writer = open_writer()
     writer.write(POINTS)
-    server.order(faults=[Fault("delete", status=503), Fault("delete", reset=True)])
+    server.configure(faults=[Fault("delete", status=503), Fault("delete", reset=True)])
     writer.delete([point.id for point in POINTS[:7]])
     assert same(held(server, plan), POINTS[7:])
     writer.delete([])
 
 
 def test_another_that_makes_the_collection_first_is_no_obstacle(server: Running, plan: Plan, open_writer: Fill) -> None:
-    server.fault(f"PUT /collections/{plan.collection}$", reset=True)  # made, but the answer is lost
+    server.inject(f"PUT /collections/{plan.collection}$", reset=True)  # made, but the answer is lost
     assert open_writer().write(POINTS) == []
     assert same(held(server, plan), POINTS)
 
@@ -547,7 +548,7 @@ def test_a_run_with_faults_stores_what_the_embedded_engine_stores(
 ) -> None:
     source, options = open_source(str(photos), SourceOptions()), Settings(cache=tmp_path)
     lost = [Fault("PUT /collections/[^/]*$", status=503), Fault("aliases", reset=True)]
-    server.order(faults=[*lost, Fault(UPSERT, times=2, status=503), Fault(UPSERT, reset=True)])
+    server.configure(faults=[*lost, Fault(UPSERT, times=2, status=503), Fault(UPSERT, reset=True)])
     summary = ingest(source, catalogs(server.url), model_file, options)
     assert (summary.stored, summary.skipped) == (12, 0)
     store = open_store(server.url, summary.collection, options)

@@ -88,7 +88,7 @@ def test_what_conditions_mean(text: str, expected: bool) -> None:
     ],
 )
 def test_what_is_no_condition_is_one_line(text: str) -> None:
-    with pytest.raises(UsageError, match="--where .* cannot be understood at") as caught:
+    with pytest.raises(UsageError, match="the filter .* cannot be understood at") as caught:
         parse_conditions(text)
     assert "\n" not in str(caught.value)
 

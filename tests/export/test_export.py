@@ -199,7 +199,7 @@ def test_a_build_keeps_its_record(plain: Path) -> None:
     assert (link["before"], link["after"]) == ("torch", "onnx fp32")
     assert link["agreement"]["cosine_min"] >= 0.9999
     assert link["agreement"]["neighbour_overlap"] >= 0.99
-    assert link["agreement"]["pictures"] >= 64
+    assert link["agreement"]["images"] >= 64
     assert card.to_torch is not None
     assert card.to_torch.cosine_min == link["agreement"]["cosine_min"]
 
@@ -492,7 +492,7 @@ def test_a_trained_head_is_better_and_stays_one_file(
     embedder = Embedder(better)
     training = embedder.card.training
     assert training is not None
-    assert (training.kind, training.classes, training.pictures) == ("head", ["Animals", "Food", "Objects"], 126)
+    assert (training.kind, training.classes, training.images) == ("head", ["Animals", "Food", "Objects"], 126)
     assert (embedder.card.name, embedder.card.dimension) == ("better", 32)
     before, after = (
         float(line.split()[1])

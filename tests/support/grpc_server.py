@@ -1,4 +1,4 @@
-"""The gRPC port of a Qdrant server, in the process of a test: the calls that cbir makes, done by the local mode."""
+"""The gRPC port of a Qdrant server in the test's process: the calls that cbir makes, answered by the local mode."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,25 +13,15 @@ from qdrant_client import grpc as proto
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http import models
 
+from tests.support.faults import Fault, take_fault
 from tests.support.qdrant_server import Engine, RefusedError
 
 _STATUS = {400: StatusCode.INVALID_ARGUMENT, 404: StatusCode.NOT_FOUND, 409: StatusCode.ALREADY_EXISTS}
 
 
 @dataclass
-class Fault:
-    """What the next `times` calls of a method are answered with; nothing is done."""
-
-    method: str
-    code: StatusCode
-    details: str = "as ordered"
-    times: int = 1
-    retry_after: str = ""
-
-
-@dataclass
 class Port(grpc.ServerInterceptor):
-    """A port that listens: what it was asked, and what it is told to answer."""
+    """A listening port: the calls it received, and the faults to inject."""
 
     engine: Engine
     key: str | None = None
@@ -44,10 +34,9 @@ class Port(grpc.ServerInterceptor):
         self.calls[method] += 1
         if self.key is not None and dict(details.invocation_metadata).get("api-key") != self.key:
             return _refusing(StatusCode.UNAUTHENTICATED, "Must provide an API key")
-        for fault in self.faults:
-            if fault.method == method and fault.times:
-                fault.times -= 1
-                return _refusing(fault.code, fault.details, fault.retry_after)
+        fault, self.faults = take_fault(self.faults, method)
+        if fault.status:
+            return _refusing(StatusCode[str(fault.status)], fault.details, fault.retry_after)
         return continuation(details)
 
 
@@ -61,14 +50,14 @@ def _refusing(code: StatusCode, details: str, retry_after: str = "") -> grpc.Rpc
 
 
 class Service:
-    """The methods, found by name as gRPC does; what the local mode refuses has the code that Qdrant gives it."""
+    """The methods by name, as gRPC looks them up. An error of the local mode gets the status code that Qdrant uses."""
 
     def __init__(self, engine: Engine, methods: dict[str, Callable[[Engine, Any], Any]]):
         for name, method in methods.items():
             setattr(self, name, self._guarded(engine, method))
 
     def __getattr__(self, name: str) -> Callable[[Any, grpc.ServicerContext], None]:
-        return lambda request, context: context.abort(StatusCode.UNIMPLEMENTED, f"{name} is nothing that it knows")
+        return lambda request, context: context.abort(StatusCode.UNIMPLEMENTED, f"{name}: unknown method")
 
     @staticmethod
     def _guarded(engine: Engine, method: Callable[[Engine, Any], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
@@ -91,7 +80,7 @@ def _set(message: Any, name: str, convert: Callable[[Any], Any]) -> Any:
 
 
 def _sent(record: Any) -> Any:
-    """The server's payload is never absent, but empty."""
+    """Return the record as the server sends it: its payload is never missing, but empty."""
     return RestToGrpc.convert_retrieved_point(record.model_copy(update={"payload": record.payload or {}}))
 
 
@@ -99,102 +88,104 @@ def _done(result: object) -> Any:
     return proto.PointsOperationResponse(result=RestToGrpc.convert_update_result(result))
 
 
-def _create(engine: Engine, asked: Any) -> Any:
+def _create(engine: Engine, request: Any) -> Any:
     body = models.CreateCollection(
-        vectors=GrpcToRest.convert_vectors_config(asked.vectors_config),
-        hnsw_config=_set(asked, "hnsw_config", GrpcToRest.convert_hnsw_config_diff),
-        quantization_config=_set(asked, "quantization_config", GrpcToRest.convert_quantization_config),
-        shard_number=_set(asked, "shard_number", int),
-        replication_factor=_set(asked, "replication_factor", int),
-        write_consistency_factor=_set(asked, "write_consistency_factor", int),
-        on_disk_payload=_set(asked, "on_disk_payload", bool),
-        metadata=GrpcToRest.convert_payload(asked.metadata),
+        vectors=GrpcToRest.convert_vectors_config(request.vectors_config),
+        hnsw_config=_set(request, "hnsw_config", GrpcToRest.convert_hnsw_config_diff),
+        quantization_config=_set(request, "quantization_config", GrpcToRest.convert_quantization_config),
+        shard_number=_set(request, "shard_number", int),
+        replication_factor=_set(request, "replication_factor", int),
+        write_consistency_factor=_set(request, "write_consistency_factor", int),
+        on_disk_payload=_set(request, "on_disk_payload", bool),
+        metadata=GrpcToRest.convert_payload(request.metadata),
     )
-    engine.create(asked.collection_name, body)
+    engine.create(request.collection_name, body)
     return proto.CollectionOperationResponse(result=True)
 
 
-def _update(engine: Engine, asked: Any) -> Any:
-    metadata = GrpcToRest.convert_payload(asked.metadata)
-    done = engine.client.update_collection(asked.collection_name, metadata=metadata)
+def _update(engine: Engine, request: Any) -> Any:
+    metadata = GrpcToRest.convert_payload(request.metadata)
+    done = engine.client.update_collection(request.collection_name, metadata=metadata)
     return proto.CollectionOperationResponse(result=done)
 
 
-def _aliases(engine: Engine, asked: Any) -> Any:
-    steps = [GrpcToRest.convert_alias_operations(one) for one in asked.actions]
+def _aliases(engine: Engine, request: Any) -> Any:
+    steps = [GrpcToRest.convert_alias_operations(action) for action in request.actions]
     return proto.CollectionOperationResponse(result=engine.client.update_collection_aliases(steps))
 
 
-def _list_aliases(engine: Engine, asked: Any) -> Any:
+def _list_aliases(engine: Engine, request: Any) -> Any:
     found = engine.client.get_aliases().aliases
-    return proto.ListAliasesResponse(aliases=[RestToGrpc.convert_alias_description(one) for one in found])
+    return proto.ListAliasesResponse(aliases=[RestToGrpc.convert_alias_description(alias) for alias in found])
 
 
-def _list(engine: Engine, asked: Any) -> Any:
+def _list(engine: Engine, request: Any) -> Any:
     found = engine.client.get_collections().collections
-    return proto.ListCollectionsResponse(collections=[RestToGrpc.convert_collection_description(one) for one in found])
+    return proto.ListCollectionsResponse(
+        collections=[RestToGrpc.convert_collection_description(name) for name in found]
+    )
 
 
-def _upsert(engine: Engine, asked: Any) -> Any:
-    points = [GrpcToRest.convert_point_struct(one) for one in asked.points]
-    return _done(engine.upsert(asked.collection_name, models.PointsList(points=points)))
+def _upsert(engine: Engine, request: Any) -> Any:
+    points = [GrpcToRest.convert_point_struct(point) for point in request.points]
+    return _done(engine.upsert(request.collection_name, models.PointsList(points=points)))
 
 
-def _delete(engine: Engine, asked: Any) -> Any:
-    return _done(engine.delete(asked.collection_name, GrpcToRest.convert_points_selector(asked.points)))
+def _delete(engine: Engine, request: Any) -> Any:
+    return _done(engine.delete(request.collection_name, GrpcToRest.convert_points_selector(request.points)))
 
 
-def _index(engine: Engine, asked: Any) -> Any:
+def _index(engine: Engine, request: Any) -> Any:
     schema = GrpcToRest.convert_payload_schema_type(proto.PayloadSchemaType.Keyword)
-    body = models.CreateFieldIndex(field_name=asked.field_name, field_schema=schema)
-    return _done(engine.index(asked.collection_name, body))
+    body = models.CreateFieldIndex(field_name=request.field_name, field_schema=schema)
+    return _done(engine.index(request.collection_name, body))
 
 
-def _scroll(engine: Engine, asked: Any) -> Any:
+def _scroll(engine: Engine, request: Any) -> Any:
     points, following = engine.client.scroll(
-        asked.collection_name,
-        scroll_filter=_set(asked, "filter", GrpcToRest.convert_filter),
-        limit=_set(asked, "limit", int) or 10,
-        offset=_set(asked, "offset", GrpcToRest.convert_point_id),
-        with_payload=GrpcToRest.convert_with_payload_selector(asked.with_payload),
-        with_vectors=GrpcToRest.convert_with_vectors_selector(asked.with_vectors),
+        request.collection_name,
+        scroll_filter=_set(request, "filter", GrpcToRest.convert_filter),
+        limit=_set(request, "limit", int) or 10,
+        offset=_set(request, "offset", GrpcToRest.convert_point_id),
+        with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
+        with_vectors=GrpcToRest.convert_with_vectors_selector(request.with_vectors),
     )
     offset = None if following is None else RestToGrpc.convert_extended_point_id(following)
-    return proto.ScrollResponse(result=[_sent(one) for one in points], next_page_offset=offset)
+    return proto.ScrollResponse(result=[_sent(point) for point in points], next_page_offset=offset)
 
 
-def _get(engine: Engine, asked: Any) -> Any:
+def _get(engine: Engine, request: Any) -> Any:
     found = engine.client.retrieve(
-        asked.collection_name,
-        [GrpcToRest.convert_point_id(one) for one in asked.ids],
-        with_payload=GrpcToRest.convert_with_payload_selector(asked.with_payload),
-        with_vectors=GrpcToRest.convert_with_vectors_selector(asked.with_vectors),
+        request.collection_name,
+        [GrpcToRest.convert_point_id(point_id) for point_id in request.ids],
+        with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
+        with_vectors=GrpcToRest.convert_with_vectors_selector(request.with_vectors),
     )
-    return proto.GetResponse(result=[_sent(one) for one in found])
+    return proto.GetResponse(result=[_sent(point) for point in found])
 
 
-def _count(engine: Engine, asked: Any) -> Any:
-    found = engine.client.count(asked.collection_name, _set(asked, "filter", GrpcToRest.convert_filter))
+def _count(engine: Engine, request: Any) -> Any:
+    found = engine.client.count(request.collection_name, _set(request, "filter", GrpcToRest.convert_filter))
     return proto.CountResponse(result=RestToGrpc.convert_count_result(found))
 
 
-def _query(engine: Engine, asked: Any) -> Any:
-    requests = [GrpcToRest.convert_query_points(one) for one in asked.query_points]
-    answers = engine.client.query_batch_points(asked.collection_name, requests)
-    results = [[RestToGrpc.convert_scored_point(hit) for hit in one.points] for one in answers]
+def _query(engine: Engine, request: Any) -> Any:
+    requests = [GrpcToRest.convert_query_points(query) for query in request.query_points]
+    answers = engine.client.query_batch_points(request.collection_name, requests)
+    results = [[RestToGrpc.convert_scored_point(hit) for hit in answer.points] for answer in answers]
     return proto.QueryBatchResponse(result=[proto.BatchResult(result=hits) for hits in results])
 
 
-_QDRANT = {"HealthCheck": lambda engine, asked: proto.HealthCheckReply(title="qdrant - for tests", version="1.19.0")}
+_QDRANT = {"HealthCheck": lambda engine, request: proto.HealthCheckReply(title="qdrant - for tests", version="1.19.0")}
 _COLLECTIONS = {
     "List": _list,
-    "Get": lambda engine, asked: proto.GetCollectionInfoResponse(
-        result=RestToGrpc.convert_collection_info(engine.info(asked.collection_name))
+    "Get": lambda engine, request: proto.GetCollectionInfoResponse(
+        result=RestToGrpc.convert_collection_info(engine.info(request.collection_name))
     ),
     "Create": _create,
     "Update": _update,
-    "Delete": lambda engine, asked: proto.CollectionOperationResponse(
-        result=engine.client.delete_collection(asked.collection_name)
+    "Delete": lambda engine, request: proto.CollectionOperationResponse(
+        result=engine.client.delete_collection(request.collection_name)
     ),
     "UpdateAliases": _aliases,
     "ListAliases": _list_aliases,
@@ -214,7 +205,7 @@ _POINTS = {
 def grpc_port(
     key: str | None = None, credentials: grpc.ServerCredentials | None = None, receives: int = -1
 ) -> Iterator[Port]:
-    """Serve on a free port of this machine; `receives` is the largest message that it takes, -1 for any."""
+    """Serve on a free port; `receives` is the size of the largest message that it accepts, -1 for any."""
     engine = Engine(None)
     port = Port(engine, key)
     options = [("grpc.max_receive_message_length", receives), ("grpc.so_reuseport", 0)]

@@ -2,7 +2,7 @@
 
     python -m tests.support.qdrant_server --port 0 --api-key KEY --storage DIR    prints its port, serves until killed
 
-What it refuses, it refuses as the real one does. Faults are ordered by POST /_order, GET /_stats tells what was asked.
+It refuses what the real server refuses. POST /_configure sets its behaviour, GET /_stats returns what was requested.
 """
 
 import argparse
@@ -27,36 +27,22 @@ from pydantic_core import to_json
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
+from tests.support.faults import Fault, take_fault
+
 ROOT = Path(__file__).parents[2]
 BODY_LIMIT = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What happens to the next requests whose "METHOD /path" the pattern is found in.
+class Behaviour:
+    """How the server behaves.
 
     Attributes:
-        match: The pattern.
-        times: How many requests; -1 for all that come.
-        seconds: The answer comes so much later.
-        status: Answered with this, and nothing is done; 0 for none.
-        retry_after: The header, "" for none.
-        update: An update is done, but answered with this status instead of "completed".
-        reset: The request is done, and the connection breaks in the middle of the answer.
+        faults: Faults, in the order in which they are tried.
+        poisoned: Ids of points that it refuses.
+        body_limit: Its limit for a request's body, in bytes.
+        refuse_seconds: It stops listening for so long.
     """
-
-    match: str = ""
-    times: int = 1
-    seconds: float = 0.0
-    status: int = 0
-    retry_after: str = ""
-    update: str = ""
-    reset: bool = False
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What the server is told: faults in the order they are tried, ids that it refuses, its limit of a body."""
 
     faults: Sequence[Fault] = ()
     poisoned: Sequence[str] = ()
@@ -66,7 +52,7 @@ class Orders:
 
 @dataclass
 class Stats:
-    """What the server was asked since it started: requests by "METHOD path", points written, bytes of a body."""
+    """Requests since the server started, by "METHOD path"; points written and deleted; bytes of the largest body."""
 
     requests: dict[str, int] = field(default_factory=dict)
     written: int = 0
@@ -76,22 +62,22 @@ class Stats:
 
 @dataclass(frozen=True)
 class Running:
-    """A running server, as a test sees it."""
+    """A handle on a running server."""
 
     url: str
     pid: int
 
-    def order(self, **orders: Any) -> None:
-        """Replace all orders (see `Orders`); none: all is well again."""
-        httpx.post(f"{self.url}/_order", content=to_json(Orders(**orders))).raise_for_status()
+    def configure(self, **behaviour: Any) -> None:
+        """Set the server's behaviour (see `Behaviour`); without arguments, reset it."""
+        httpx.post(f"{self.url}/_configure", content=to_json(Behaviour(**behaviour))).raise_for_status()
 
-    def fault(self, match: str = "", **what: Any) -> None:
-        """Order one fault (see `Fault`), and nothing else."""
-        self.order(faults=(Fault(match, **what),))
+    def inject(self, match: str = "", **fault: Any) -> None:
+        """Inject one fault (see `Fault`) and reset everything else."""
+        self.configure(faults=(Fault(match, **fault),))
 
-    def refuse(self, seconds: float) -> None:
-        """Do not listen for so long; returns when nobody listens."""
-        self.order(refuse_seconds=seconds)
+    def stop_listening(self, seconds: float) -> None:
+        """Close the port for so many seconds; return when it is closed."""
+        self.configure(refuse_seconds=seconds)
         while True:
             try:
                 httpx.get(f"{self.url}/_stats")
@@ -101,17 +87,17 @@ class Running:
                 continue
 
     def stats(self) -> Stats:
-        """Return what was asked so far."""
+        """Return the statistics so far."""
         return TypeAdapter(Stats).validate_json(httpx.get(f"{self.url}/_stats").content)
 
     def client(self, api_key: str | None = None) -> QdrantClient:
-        """Return a client of its own."""
+        """Return a new client of the server."""
         return QdrantClient(url=self.url, api_key=api_key, check_compatibility=False)
 
 
 @contextmanager
 def qdrant_server(api_key: str | None = None, storage: Path | None = None) -> Iterator[Running]:
-    """Run a server in a process of its own."""
+    """Run a server in another process."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.support.qdrant_server", "--parent", str(os.getpid())]
     command += ["--api-key", api_key] if api_key else []
     command += ["--storage", str(storage)] if storage else []
@@ -124,7 +110,7 @@ def qdrant_server(api_key: str | None = None, storage: Path | None = None) -> It
 
 
 class RefusedError(Exception):
-    """A request that the server does not carry out."""
+    """A request that the server refuses."""
 
     def __init__(self, status: int, reason: str):
         super().__init__(reason)
@@ -132,13 +118,13 @@ class RefusedError(Exception):
 
 
 class Engine:
-    """The local mode, under a lock, with what it leaves out: collection parameters and payload indexes."""
+    """The client's local mode under a lock, with collection parameters and payload indexes, which it lacks."""
 
     def __init__(self, storage: Path | None):
         place = {"path": str(storage)} if storage else {"location": ":memory:"}
         self.client = QdrantClient(**place, force_disable_check_same_thread=True)
         self.stats = Stats()
-        self.orders = Orders()
+        self.behaviour = Behaviour()
         self.lock = threading.RLock()
         self._created: dict[str, models.CreateCollection] = {}
         self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
@@ -150,30 +136,31 @@ class Engine:
 
     def info(self, name: str) -> object:
         found = self.client.get_collection(name)
-        real = {one.alias_name: one.collection_name for one in self.client.get_aliases().aliases}.get(name, name)
+        aliases = {alias.alias_name: alias.collection_name for alias in self.client.get_aliases().aliases}
+        real = aliases.get(name, name)
         found.payload_schema = self._indexes.get(real, {})
-        asked = self._created.get(real)
-        if asked is not None:
+        created = self._created.get(real)
+        if created is not None:
             config = found.config
             for name_ in ("shard_number", "replication_factor", "write_consistency_factor", "on_disk_payload"):
-                setattr(config.params, name_, getattr(asked, name_))
-            config.quantization_config = asked.quantization_config
-            for name_, value in (asked.hnsw_config or models.HnswConfigDiff()).model_dump(exclude_none=True).items():
+                setattr(config.params, name_, getattr(created, name_))
+            config.quantization_config = created.quantization_config
+            for name_, value in (created.hnsw_config or models.HnswConfigDiff()).model_dump(exclude_none=True).items():
                 setattr(config.hnsw_config, name_, value)
         return found
 
     def index(self, name: str, body: models.CreateFieldIndex) -> object:
         done = self.client.create_payload_index(name, body.field_name, body.field_schema)
-        field = body.field_name.strip('"')  # written so only where it has to be
+        field = body.field_name.strip('"')  # quotation marks only where the name needs them
         path = field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else body.field_name
         self._indexes.setdefault(name, {})[path] = models.PayloadIndexInfo(data_type=body.field_schema, points=0)
         return done
 
     def upsert(self, name: str, body: models.PointsList) -> object:
         ids = [str(point.id) for point in body.points]
-        for one in ids:
-            if one in self.orders.poisoned:
-                raise RefusedError(400, f"Wrong input: the point {one} is poisoned")
+        for point_id in ids:
+            if point_id in self.behaviour.poisoned:
+                raise RefusedError(400, f"Wrong input: the point {point_id} is poisoned")
         done = self.client.upsert(name, body.points)
         self.stats.written += len(ids)
         return done
@@ -207,7 +194,7 @@ class Engine:
 
 
 Call = Callable[[Engine, str, Any], object]
-# What it answers to: method, path, type of the body, what is done.
+# The routes: method, path, type of the body, handler.
 _ROUTES: Sequence[tuple[str, str, Any, Call]] = [
     ("GET", "/collections", None, lambda engine, _, __: engine.client.get_collections()),
     ("POST", "/collections/aliases", models.ChangeAliasesOperation,
@@ -238,7 +225,7 @@ _ROUTES: Sequence[tuple[str, str, Any, Call]] = [
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: what is ordered, then what is asked."""
+    """Handles one request: first the configured fault, then the request itself."""
 
     protocol_version = "HTTP/1.1"
     engine: Engine
@@ -246,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
     server: ThreadingHTTPServer
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         engine = self.engine
@@ -254,38 +241,29 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/_stats":
             return self._send(200, to_json(engine.stats))
-        if path == "/_order":
-            return self._obey(TypeAdapter(Orders).validate_json(body))
+        if path == "/_configure":
+            return self._configure(TypeAdapter(Behaviour).validate_json(body))
         with engine.lock:
-            asked = f"{self.command} {re.sub('(?<=/collections/)(?!aliases)[^/]+', '{}', path)}"
-            engine.stats.requests[asked] = engine.stats.requests.get(asked, 0) + 1
+            route = f"{self.command} {re.sub('(?<=/collections/)(?!aliases)[^/]+', '{}', path)}"
+            engine.stats.requests[route] = engine.stats.requests.get(route, 0) + 1
             engine.stats.largest_body = max(engine.stats.largest_body, len(body))
-            fault = self._fault(path)
+            fault, left = take_fault(engine.behaviour.faults, f"{self.command} {path}")
+            engine.behaviour = replace(engine.behaviour, faults=left)
         time.sleep(fault.seconds)
         status, answer = self._answer(path, body, fault)
         return self._send(status, answer, fault)
 
     do_PUT = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
-    def _fault(self, path: str) -> Fault:
-        """Return what happens to this request, and count it."""
-        faults = list(self.engine.orders.faults)
-        for at, fault in enumerate(faults):
-            if fault.times and re.search(fault.match, f"{self.command} {path}"):
-                faults[at] = replace(fault, times=fault.times - 1)
-                self.engine.orders = replace(self.engine.orders, faults=tuple(faults))
-                return fault
-        return Fault()
-
     def _answer(self, path: str, body: bytes, fault: Fault) -> tuple[int, bytes]:
         try:
             if fault.status:
-                raise RefusedError(fault.status, "as ordered")
+                raise RefusedError(int(fault.status), fault.details)
             if self.api_key is not None and self.headers.get("api-key") != self.api_key:
                 raise RefusedError(401, "Must provide an API key or an Authorization bearer token")
-            limit = self.engine.orders.body_limit
+            limit = self.engine.behaviour.body_limit
             if len(body) > limit:
-                # 400 and these words; what stands in front of a server says 413
+                # Qdrant answers so; a proxy in front of it would answer 413
                 raise RefusedError(
                     400, f"Payload error: JSON payload ({len(body)} bytes) is larger than allowed ({limit})."
                 )
@@ -301,16 +279,16 @@ class Handler(BaseHTTPRequestHandler):
             found = re.fullmatch(template.replace("{}", "([^/]+)"), path)
             if method == self.command and found:
                 try:
-                    asked = TypeAdapter(kind).validate_json(body) if kind else None
+                    content = TypeAdapter(kind).validate_json(body) if kind else None
                     with self.engine.lock:
-                        return call(self.engine, httpx.URL(f"/{''.join(found.groups())}").path[1:], asked)
+                        return call(self.engine, httpx.URL(f"/{''.join(found.groups())}").path[1:], content)
                 except ValidationError as error:
                     raise RefusedError(400, f"Format error in JSON body: {error.errors()[0]['msg']}") from None
                 except ValueError as error:
                     text = str(error)
                     status = 404 if "not found" in text else 409 if "already exists" in text else 400
                     raise RefusedError(status, f"Wrong input: {text}") from None
-        raise RefusedError(404, f"{self.command} {path} is nothing that this server knows")
+        raise RefusedError(404, f"{self.command} {path}: unknown route")
 
     def _send(self, status: int, content: bytes, fault: Fault | None = None) -> None:
         self.send_response(status)
@@ -330,15 +308,15 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:  # the client was killed
             self.close_connection = True
 
-    def _obey(self, orders: Orders) -> None:
-        self.engine.orders = orders
+    def _configure(self, behaviour: Behaviour) -> None:
+        self.engine.behaviour = behaviour
         self._send(200, b"{}")
-        if orders.refuse_seconds:
+        if behaviour.refuse_seconds:
             self.server.shutdown()
 
 
 class Listener(ThreadingHTTPServer):
-    """Many connections at once, none refused by chance."""
+    """A listener with room for many connections at once, so that none is refused."""
 
     request_queue_size = 128
     daemon_threads = True
@@ -356,7 +334,7 @@ def serve(port: int, api_key: str | None, storage: Path | None) -> None:
                 sys.stdout.flush()
                 announced = True
             listener.serve_forever(poll_interval=0.02)
-        time.sleep(handler.engine.orders.refuse_seconds)  # type: ignore[attr-defined]
+        time.sleep(handler.engine.behaviour.refuse_seconds)  # type: ignore[attr-defined]
 
 
 def _end_with(parent: int) -> None:
@@ -371,7 +349,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--api-key")
     parser.add_argument("--storage", type=Path)
-    parser.add_argument("--parent", type=int, help="end when the process with this id, which started this one, is gone")
+    parser.add_argument("--parent", type=int, help="id of the process that started this one; end when it ends")
     given = parser.parse_args()
     if given.parent:
         threading.Thread(target=_end_with, args=(given.parent,), daemon=True).start()

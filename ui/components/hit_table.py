@@ -13,16 +13,30 @@ from cbir.stores.base import StoreInfo
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_json(hits: Hits, info: StoreInfo, access: str, first: int = 1) -> str:
-    """Return everything about the result of a search as JSON text; `first` is the rank of the first hit."""
-    found = [
+def as_record(hits: Hits, info: StoreInfo, access: str, first: int = 1) -> dict[str, Any]:
+    """Return everything about the result of a search as plain values. In groups, the rank counts within its group.
+
+    Args:
+        hits: The result.
+        info: The store that was searched.
+        access: How it was searched.
+        first: The rank of the first hit.
+    """
+    found: list[dict[str, Any]] = [
         {"rank": rank, "score": round(hit.score, 6), "id": hit.id, "key": hit.key, "label": hit.label}
         | {"payload": hit.payload}
         for rank, hit in enumerate(hits, first)
     ]
+    ranked = ((group.value, rank) for group in hits.groups for rank in range(1, len(group.hits) + 1))
+    for hit_record, (value, rank) in zip(found, ranked, strict=False):
+        hit_record |= {"group": value, "rank": rank}
     times = {stage: round(spent, 3) for stage, spent in hits.milliseconds.items()}
-    result = {"collection": info.collection, "store": info.url, "access": access, "hits": found, "milliseconds": times}
-    return json.dumps(result, ensure_ascii=False) + "\n"
+    return {"collection": info.collection, "store": info.url, "access": access, "hits": found, "milliseconds": times}
+
+
+def as_json(hits: Hits, info: StoreInfo, access: str) -> str:
+    """Return `as_record` as JSON text."""
+    return json.dumps(as_record(hits, info, access), ensure_ascii=False) + "\n"
 
 
 def as_csv(hits: Sequence[Hit]) -> str:

@@ -62,7 +62,7 @@ def draw(settings: Settings) -> None:
     places: dict[str, list[Catalog]] = {}
     for url in settings.store_urls:
         catalog = connect(url, settings)
-        places.setdefault(catalog.place, []).append(catalog)
+        places.setdefault(catalog.address, []).append(catalog)
     pool, requested = ThreadPoolExecutor(max_workers=16), {}
     for catalogs in places.values():
         spot = st.container()

@@ -47,7 +47,7 @@ class EmbeddedCatalog:
         self.files: Path | None = root
         self.root = root
         self.locations = tuple(locations)
-        self.place = str(root)
+        self.address = str(root)
         self.urls = tuple(location.url.text for location in locations)
 
     def names(self) -> list[str]:

@@ -47,7 +47,7 @@ class QdrantCatalog:
         self._url = url
         self._settings = settings
         self.urls: tuple[str, ...] = (url.text,)
-        self.place = redacted(url.path).rstrip("/")
+        self.address = redacted(url.path).rstrip("/")
 
     @cached_property
     def _server(self) -> Server:
@@ -96,13 +96,13 @@ class QdrantCatalog:
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> QdrantWriter:
         """See `Catalog.writer`."""
         if rebuild:
-            raise UsageError(f"{self.place} builds its index itself; reindex is for stores in a folder")
+            raise UsageError(f"{self.address} builds its index itself; reindex is for stores in a folder")
         return QdrantWriter(self._url, plan, self.journal(plan.collection), self._settings, same_source)
 
     def journal(self, name: str | None) -> Path:
         """See `Catalog.journal`: on this machine, since a server takes no files."""
         collection = name or open_name(self, None)
-        digest = hashlib.sha256(f"{self.place}\n{collection}".encode()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{self.address}\n{collection}".encode()).hexdigest()[:32]
         return self._settings.cache / "journals" / f"{digest}-{layout.JOURNAL}"
 
     def drop(self, name: str) -> None:
@@ -130,7 +130,8 @@ class QdrantCatalog:
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         """See `Catalog.verify`."""
         raise UsageError(
-            f"`verify` works on embedded indexes only. {self.place} is a Qdrant server, which verifies its own storage."
+            f"`verify` works on embedded indexes only. {self.address} is a Qdrant server, which verifies its own"
+            " storage."
         )
 
     def _records(self) -> dict[str, CollectionRecord]:

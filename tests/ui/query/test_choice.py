@@ -119,7 +119,7 @@ def test_a_folder_that_goes_and_comes_back(desktop_tab: Page, fragile_site: Simp
 
 def test_a_server_that_goes_and_comes_back(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
     searching(desktop_tab, fragile_site, fragile_site.server.url)
-    fragile_site.server.refuse(12)
+    fragile_site.server.stop_listening(12)
     fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", lambda: None)
-    fragile_site.server.fault(status=503, times=-1)
-    fails_and_comes_back(desktop_tab, fragile_site, "answered 503", lambda: fragile_site.server.order())
+    fragile_site.server.inject(status=503, times=-1)
+    fails_and_comes_back(desktop_tab, fragile_site, "answered 503", lambda: fragile_site.server.configure())

@@ -1,31 +1,20 @@
-"""What a user's own program relies on: cheap imports, no main guard, threads, types, and hits that a notebook shows."""
+"""The package as a user's own program meets it: cheap imports, no main guard, types, and settings that are checked."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from PIL import Image
 
 import cbir
-from cbir.results import Hit, Hits
+from cbir.collection import Collection
+from tests.support.api import Call, assert_refused
 from tests.support.examples import copy_folder
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"onnxruntime", "faiss", "qdrant_client", "qdrant_edge", "PIL", "pandas", "numpy", "pydantic", "httpx", "grpc"}
-
-
-@pytest.fixture
-def photos(example_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[cbir.Collection]:
-    """The collection of the examples, only read."""
-    monkeypatch.chdir(example_folder)
-    with cbir.open("./index") as photos:
-        yield photos
 
 
 def run_script(text: str, folder: Path) -> str:
@@ -66,85 +55,6 @@ def test_a_script_without_a_main_guard_runs_once_and_only_tables_load_pandas(
     copy_folder(example_folder / "photos", tmp_path / "photos")
     (tmp_path / "query.png").write_bytes((example_folder / "query.png").read_bytes())
     assert run_script(PROGRAM, tmp_path).splitlines() == ["started", "6 2", "False 2 True"]
-
-
-def test_a_thread_adds_while_others_search(example_folder: Path, tmp_path: Path) -> None:
-    copy_folder(example_folder, tmp_path)
-    counts: list[int] = []
-    with cbir.open("./index") as photos, cbir.open("./index") as follower:
-        thread = Thread(target=lambda: counts.append(photos.add(_food()).stored))
-        thread.start()
-        with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda _: follower.search("query.png", limit=1)[0].key, range(40)))
-        thread.join()
-        assert set(found) == {"1F600"}
-        assert counts == [3]
-        assert follower.count() == photos.count() == 303
-        assert follower.search(_food()[0], limit=1)[0].score == pytest.approx(1, abs=0.001)
-
-
-def _food() -> list[str]:
-    return sorted(str(path) for path in Path("photos/food").iterdir())
-
-
-def test_hits_are_a_sequence(photos: cbir.Collection) -> None:
-    hits = photos.search("query.png", limit=5)
-    assert len(hits) == 5
-    assert list(hits) == [hits[index] for index in range(5)]
-    assert isinstance(hits[0], cbir.Hit)
-    assert hits[-1] == hits[4]
-    assert isinstance(hits[1:3], cbir.Hits)
-    assert hits[1:3] == [hits[1], hits[2]] == hits[1:3]
-    assert hits != hits[:4]
-    assert hits != "hits"
-    assert hits[0] in hits
-    assert hits.index(hits[2]) == 2
-    assert list(reversed(hits)) == list(hits)[::-1]
-    assert hits == photos.search("query.png", limit=5)
-    assert repr(hits).splitlines()[:2] == ["Hits(5)", "  1  1.0000  1F600"]
-    with pytest.raises(IndexError):
-        hits[5]
-    with pytest.raises(AttributeError):
-        hits[0].score = 2  # type: ignore[misc]
-
-
-def test_hits_as_a_table(photos: cbir.Collection) -> None:
-    hits = photos.search("query.png", limit=3)
-    table = hits.to_pandas()
-    assert table.columns.tolist() == ["id", "key", "score", "label", "sha256"]
-    assert table["key"].tolist() == [hit.key for hit in hits]
-    assert table["score"].tolist() == [hit.score for hit in hits]
-    assert hits[:0].to_pandas().columns.tolist() == ["id", "key", "score"]
-
-
-def test_hits_as_a_gallery(photos: cbir.Collection) -> None:
-    hits = photos.search("query.png", limit=3)
-    page = hits._repr_html_()
-    assert page.count("<figure") == page.count('src="data:image/jpeg;base64,') == 3
-    assert re.findall(r'(?:src|href)="(?!data:)', page) == []
-    assert "1F600" in page
-    assert "Smileys &amp; Emotion" in page
-    assert hits[1:2]._repr_html_().count("<figure") == 1
-    assert "no hits" in hits[:0]._repr_html_()
-
-
-def test_keys_in_a_gallery_are_text() -> None:
-    evil = Hit("0", {"key": '"><script>alert(1)</script>', "label": "<b>'&"}, score=0.5)
-    page = Hits([evil])._repr_html_()
-    assert "<script" not in page
-    assert "<b>" not in page
-    assert 'alt="&quot;&gt;&lt;script&gt;' in page
-    assert 'src=""' not in page
-    with pytest.raises(cbir.UsageError, match="no stored thumbnail"):
-        evil.image()
-
-
-def test_a_hit_shows_its_thumbnail(photos: cbir.Collection) -> None:
-    image = photos.search("query.png", limit=1)[0].image()
-    assert (image.size, image.mode) == ((192, 192), "RGB")
-    with Image.open("query.png") as original:
-        yellow = original.convert("RGB").resize((192, 192)).getpixel((96, 60))
-    assert image.getpixel((96, 60)) == pytest.approx(yellow, abs=12)
 
 
 TYPED = """
@@ -208,3 +118,16 @@ def test_the_api_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert re.findall(r'typed\.py:\d+: note: Revealed type is "(.*)"', told) == TYPES
     assert "typed.py" not in re.sub(r"typed\.py:\d+: note", "", told)
     assert sorted(map(int, re.findall(r"wrong\.py:(\d+): error", told))) == [4, 5, 6, 7, 8, 9, 10]
+
+
+USAGE: dict[str, tuple[Call, str]] = {
+    "load an unknown model": (lambda _: cbir.Embedder("resnet"), "no model 'resnet'"),
+    "a setting out of range": (lambda _: cbir.Settings(workers=0), "the setting workers: Input should be greater than"),
+    "an unknown setting": (lambda _: cbir.Settings(worker=1), "unknown setting 'worker'; the settings are: .*workers"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_wrong_call_is_one_clear_line(name: str, example_photos: Collection) -> None:
+    call, message = USAGE[name]
+    assert_refused(lambda: call(example_photos), cbir.UsageError, message)

@@ -2,83 +2,26 @@
 
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
 import pytest
-from cbir.ingest import command
 from PIL import Image
 
-from cbir.errors import CbirError, UsageError
-from cbir.index.names import check_collection, collection_name
 from cbir.models.embedder import Embedder
 from cbir.models.sealed import seal
-from cbir.pipeline.run import ingest
-from cbir.pipeline.workers import Embedding, embed_all
-from cbir.records import Item, Point
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions
-from cbir.sources.registry import open_source
-from cbir.stores.base import SearchParams
-from cbir.stores.embedded.build import build_engine
-from cbir.stores.engines import ENGINES
 from cbir.stores.registry import open_store
-from tests.support.building import catalogs
-from tests.support.killing import watched
-from tests.support.moment import Moment
-from tests.support.running import run_here
-
-COMMAND = [sys.executable, "-m", "cbir.ingest.command"]
-EXACT = SearchParams(exact=True)
-
-
-def run(*arguments: object, code: int = 0, own_process: bool = False) -> "subprocess.CompletedProcess[str]":
-    """Run the command here, or, where a test is about that, in a process of its own."""
-    if own_process:
-        done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
-    else:
-        done = run_here(command.main, "cbir-ingest", *arguments)
-    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}{done.stdout}"
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def stored(root: Path, collection: str | None = None) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
-    """Every point of an index: key -> (payload, vector); Edge and FAISS must answer alike."""
-    edge, flat = (open_store(url, collection, Settings()) for url in (f"edge:{root}", f"faiss:{root}/faiss"))
-    ids, vectors = edge.matrix()
-    found = {}
-    for identity, vector in zip(ids, vectors, strict=True):
-        hits = [store.search(vector[None], 1, params=EXACT)[0][0] for store in (edge, flat)]
-        assert abs(hits[0].score - hits[1].score) < 1e-4
-        hit = next(hit for hit in edge.search(vector[None], 5, params=EXACT)[0] if hit.id == identity)
-        found[hit.key] = (dict(hit.payload), vector)
-    edge.close()
-    flat.close()
-    return found
-
-
-def stores(root: Path) -> list[str]:
-    return ["--store", f"edge:{root}", "--store", f"faiss:{root}/faiss"]
+from tests.support.ingesting import run, some_images, stored, stores
 
 
 @pytest.fixture
 def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """A folder of 24 pictures that a test may change."""
-    for path in sorted(photo_folder.rglob("*.png"))[::13][:24]:
-        target = tmp_path / "photos" / path.relative_to(photo_folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    return tmp_path / "photos"
+    """A folder of 24 images that a test may change."""
+    return some_images(photo_folder, tmp_path / "photos", 24)
 
 
 def test_a_folder_is_stored_and_a_second_run_stores_nothing(photos: Path, tmp_path: Path, embedder: Embedder) -> None:
@@ -216,30 +159,6 @@ def test_two_folders_of_one_name_do_not_mix(photos: Path, tmp_path: Path) -> Non
     assert moved["unchanged"] == 24
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
-    """It is, while it stores the eightieth image."""
-    arguments = [str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
-    moment = Moment("upsert", 80, lines=100, signal=getattr(signal, name))
-    command, environment = watched(arguments, tmp_path / "witness", moment)
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert "Traceback" not in process.stderr
-    done = 0
-    if name == "SIGKILL":
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 130
-        summary = json.loads(process.stdout)
-        done = summary["stored"]
-        assert summary["interrupted"]
-        assert 0 < done < 317
-    again = json.loads(run(photo_folder, *stores(tmp_path / "index"), "--json").stdout)
-    assert again["resumed"] >= max(done, 20)
-    assert again["resumed"] == again["unchanged"]
-    assert (again["read"], again["stored"]) == (317, 317 - again["resumed"])
-    assert len(stored(tmp_path / "index")) == 317
-
-
 def test_verify_names_a_flipped_file_and_it_is_not_served(photos: Path, tmp_path: Path) -> None:
     run(photos, *stores(tmp_path / "index"))
     assert "whole" in run("verify", *stores(tmp_path / "index")).stderr
@@ -252,92 +171,6 @@ def test_verify_names_a_flipped_file_and_it_is_not_served(photos: Path, tmp_path
     with pytest.raises(Exception, match="index.faiss"):
         open_store(f"faiss:{tmp_path}/index/faiss", None, Settings())
     open_store(f"edge:{tmp_path}/index", None, Settings()).close()
-
-
-def test_two_index_folders_are_filled_in_one_pass(photos: Path, tmp_path: Path, model_file: Path) -> None:
-    urls = [f"edge:{tmp_path}/a", f"faiss:{tmp_path}/b?index=Flat"]
-    source = open_source(str(photos), SourceOptions())
-    assert ingest(source, catalogs(*urls[:1]), model_file, Settings()).stored == 24
-    summary = ingest(source, catalogs(*urls), model_file, Settings())
-    assert (summary.stored, summary.unchanged) == (24, 0)
-    first, second = (open_store(url, None, Settings()) for url in urls)
-    assert first.info.generation == "000001", "what the first store had was not written again"
-    assert first.sample(100, 0).sort() == second.sample(100, 0).sort()
-    first.close()
-    second.close()
-
-
-class HalfBlind:
-    """A model whose every third vector is not finite."""
-
-    def __init__(self, embedder: Embedder):
-        self._embedder = embedder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._embedder, name)
-
-    def run(self, pixels: np.ndarray) -> np.ndarray:
-        vectors = self._embedder.run(pixels).copy()
-        vectors[::3] = np.nan
-        return vectors
-
-
-def test_one_bad_item_leaves_the_others_of_its_batch_as_they_are(photos: Path, embedder: Embedder) -> None:
-    items = list(open_source(str(photos), SourceOptions()).items)
-
-    def points(items: list[Item], model: Any, batch: int) -> dict[str, Point]:
-        embedding = Embedding(model, "set", lambda identity, version, sha256: False, 40)
-        results = list(embed_all(items, embedding, 2, batch))
-        assert sum(result.read for result in results) == len(items)
-        assert sum(len(result.points) + len(result.failures) for result in results) == len(items)
-        return {str(point.payload["key"]): point for result in results for point in result.points}
-
-    clean = points(items, embedder, 6)
-    assert len(clean) == 24
-    for at in range(6):
-        bad = [*items[:at], Item(items[at].key, lambda: b"broken"), *items[at + 1 :]]
-        rest = points(bad, embedder, 6)
-        assert set(rest) == set(clean) - {items[at].key}
-        assert all(float(rest[key].vector @ clean[key].vector) > 0.99999 for key in rest)
-    assert set(points(items, HalfBlind(embedder), 6)) == {item.key for at, item in enumerate(items) if at % 6 % 3}
-
-
-def test_a_key_that_comes_twice_is_stored_once_and_said(photos: Path, embedder: Embedder) -> None:
-    items = list(open_source(str(photos), SourceOptions()).items)[:5]
-    embedding = Embedding(embedder, "set", lambda identity, version, sha256: False, 40)
-    results = list(embed_all([*items, items[0]], embedding, 2, 2))
-    assert sum(len(result.points) for result in results) == 5
-    assert [one.reason for result in results for one in result.failures] == [
-        "its key was there before in this run (choose another --key)"
-    ]
-
-
-def test_a_source_that_breaks_off_keeps_what_came_before(photos: Path, tmp_path: Path, model_file: Path) -> None:
-    source = open_source(str(photos), SourceOptions())
-    items = list(source.items)
-
-    def broken() -> Any:
-        yield from items[:10]
-        raise ValueError("bad shard")
-
-    with pytest.raises(CbirError, match="broke off after 10 images: bad shard"):
-        ingest(replace(source, items=broken()), catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
-    summary = ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
-    assert (summary.resumed, summary.stored) == (10, 14)
-
-
-def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, model_file: Path) -> None:
-    with pytest.raises(UsageError, match="cannot train"):
-        lists = catalogs(f"faiss:{tmp_path}/i?index=IVF512,Flat")
-        ingest(open_source(str(photos), SourceOptions()), lists, model_file, Settings())
-    log = next(tmp_path.rglob("building")) / "log"
-
-    def die(count: int) -> None:
-        for child in multiprocessing.active_children():
-            child.kill()
-
-    with pytest.raises(CbirError, match="ended by SIGKILL; memory may have run out"):
-        build_engine("edge", tmp_path / "e", log, 1280, ENGINES["edge"].options, die)
 
 
 def test_a_label_or_column_given_later_is_stored(tmp_path: Path) -> None:
@@ -404,10 +237,6 @@ def test_the_model_of_a_collection_does_not_change_with_the_users_file(
     run("verify", *stores(tmp_path / "index"))
 
 
-def test_collection_names_are_safe() -> None:
-    assert collection_name("my photos/2024", "m") == "my_photos_2024-m"
-    assert collection_name("../..", "m") == "_..-m"
-    assert collection_name("фото", "m") == "фото-m"
-    assert len(collection_name("ф" * 300, "m").encode()) <= 200
-    for name in (collection_name("../..", "m"), collection_name("", ""), collection_name("ф" * 300, "m")):
-        check_collection(name)
+def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
+    assert "`sync` needs the whole source" in run("sync", photos, "--limit", 3, code=2).stderr
+    assert "--watch goes with sync" in run(photos, "--watch", code=2).stderr

@@ -1,6 +1,4 @@
-"""The metrics and the split of the evaluation protocol, and the vectors that they are of."""
-
-from pathlib import Path
+"""The metrics and the split of the evaluation protocol."""
 
 import numpy as np
 import pytest
@@ -8,11 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbir.errors import UsageError
-from cbir.evaluation.embeddings import embed_labelled, open_labelled
 from cbir.evaluation.retrieval import accuracy, neighbours, score, split
-from cbir.models.embedder import Embedder
-from cbir.settings import Settings
-from cbir.sources.base import SourceOptions
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -68,38 +62,3 @@ def test_the_split_is_70_15_15_by_class_and_always_the_same() -> None:
         split(["a"] * 30)
     with pytest.raises(UsageError, match="'b' has 1.*--top-classes"):
         split(["a"] * 30 + ["b"])
-
-
-def test_vectors_are_kept_by_model_and_picture(
-    photo_folder: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embedder = Embedder(model_file, threads=1)
-    options = SourceOptions(limit=20)
-    name, items = open_labelled(str(photo_folder), options)
-    settings = Settings(cache=tmp_path)
-    first = embed_labelled(name, items, embedder, settings)
-    assert first.labels == [item.label for item in items]
-    assert np.allclose(np.linalg.norm(first.vectors, axis=1), 1, atol=1e-5)
-    alone = embedder.embed([embedder.decode(items[3].read(), 40)])[0]
-    assert float(alone @ first.vectors[3]) > 0.99999
-
-    monkeypatch.setattr(embedder, "run", None)  # a second run embeds nothing
-    again = embed_labelled(name, list(reversed(items)), embedder, settings)
-    assert (again.vectors == first.vectors[::-1]).all()
-    (cache,) = (tmp_path / "embeddings").iterdir()
-    cache.write_bytes(cache.read_bytes()[:-100])
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert (embed_labelled(name, items, embedder, settings).vectors == first.vectors).all()
-
-
-def test_pictures_that_cannot_be_used_are_left_out(model_file: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "photos" / "fox"
-    folder.mkdir(parents=True)
-    (folder / "broken.png").write_bytes(b"no picture")
-    name, items = open_labelled(str(folder.parent), SourceOptions())
-    with pytest.raises(UsageError, match="none of its 1 pictures can be used"):
-        embed_labelled(name, items, Embedder(model_file, threads=1), Settings(cache=tmp_path))
-    (folder.parent / "loose.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match="no image file|no labels"):
-        open_labelled(str(folder.parent / "fox"), SourceOptions(limit=0))

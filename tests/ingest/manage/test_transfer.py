@@ -29,10 +29,11 @@ from cbir.settings import MAX_MEGAPIXELS, Settings
 from cbir.stores.engines import ENGINES
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import connect, open_store
-from tests.ingest.test_ingest import COMMAND, run
 from tests.support.building import DIMENSION, both, catalogs, points_of, unit_vectors
+from tests.support.faults import Fault
+from tests.support.ingesting import COMMAND, run
 from tests.support.killing import Trial, contents
-from tests.support.qdrant_server import Fault, Running, qdrant_server
+from tests.support.qdrant_server import Running, qdrant_server
 
 COUNT = 2100
 VECTORS = unit_vectors(COUNT)
@@ -74,7 +75,7 @@ def other(servers: list[Running]) -> Iterator[Running]:
 
 
 def clear(server: Running) -> None:
-    server.order()
+    server.configure()
     client = server.client()
     for one in client.get_collections().collections:
         client.delete_collection(one.name)
@@ -266,7 +267,7 @@ def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Runni
         return server.stats().requests.get("PUT /collections/{}/points", 0)
 
     before, written = asked(), server.stats().written
-    server.order(faults=[Fault("PUT .*/points$"), Fault("PUT .*/points$", times=-1, seconds=0.3, status=503)])
+    server.configure(faults=[Fault("PUT .*/points$"), Fault("PUT .*/points$", times=-1, seconds=0.3, status=503)])
     process = subprocess.Popen([*COMMAND, "copy", index, server.url], stderr=subprocess.PIPE, text=True)
     while asked() < before + 2:
         assert process.poll() is None
@@ -276,7 +277,7 @@ def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Runni
     _, errors = process.communicate(timeout=20)
     assert time.monotonic() - moment < 5
     assert process.returncode == (-how if how == signal.SIGKILL else 130), errors
-    server.order()
+    server.configure()
     assert server_collections(server) == []
     assert server_aliases(server) == {}
     assert server.stats().written - written == 1000
@@ -313,9 +314,9 @@ def test_a_server_that_loses_points_or_has_other_pictures_is_found(server: Runni
     store([server.url], [replace(one, payload={**one.payload, "sha256": "?"}) for one in FEW[:2]], complete=False)
     with pytest.raises(CbirError, match="2 of 50 points are not there"):
         copied(index, server.url)
-    server.fault("PUT .*/points$", status=400)
+    server.inject("PUT .*/points$", status=400)
     store([f"edge:{tmp_path}/new"], POINTS[50:51], "new")
-    with pytest.raises(CbirError, match="refused 50: the server refused it: as ordered"):
+    with pytest.raises(CbirError, match="refused 50: the server refused it: injected by the test"):
         copied(f"edge:{tmp_path}/new", server.url)
     assert server_collections(server) == []
 

@@ -138,13 +138,13 @@ def summary_of(process: subprocess.Popen[str], cache: Path) -> dict[str, Any]:
 @needs_ray
 @pytest.mark.ray
 def test_a_killed_worker_changes_nothing(photos: Path, server: Running, expected: list[Point], tmp_path: Path) -> None:
-    server.fault(UPSERT, times=-1, seconds=0.2)
+    server.inject(UPSERT, times=-1, seconds=0.2)
     with started(*on_ray(photos, server, "--workers", "2"), cache=tmp_path) as process:
         wait_until_written(server, 10, process, tmp_path)
         worker, _ = wait_for("two workers", lambda: sharing(process) if len(sharing(process)) == 2 else None)
         assert NAME not in connect(server.url, Settings()).names(), "published before it was complete"
         worker.kill()
-        server.order()
+        server.configure()
         summary = summary_of(process, tmp_path)
     assert same(held(server, NAME), expected)
     assert connect(server.url, Settings()).resolve("photos") == NAME
@@ -176,13 +176,13 @@ def test_a_lost_node_changes_nothing_and_a_second_run_finds_all_done(
             wait_for(name, lambda name=name: "Ray runtime started" in (tmp_path / name / "out").read_text())
 
         command = on_ray(photos, server, "--ray-address", f"127.0.0.1:{port}", "--collection", "lost")
-        server.fault(UPSERT, times=-1, seconds=0.2)
+        server.inject(UPSERT, times=-1, seconds=0.2)
         first = running("first", *command)
         wait_until_written(server, 10, first, tmp_path / "first")
         wait_for("a share on the node", lambda: sharing(nodes[0]))
         assert connect(server.url, Settings()).resolve("photos") != "lost"
         kill_all(nodes[0])
-        server.order()
+        server.configure()
         summary = summary_of(first, tmp_path / "first")
         assert (summary["read"], summary["skipped"], summary["workers"]) == (PICTURES + 1, 1, 2)
         assert same(held(server, "lost"), expected)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir.errors import CbirError, ImageError, UsageError
-from cbir.records import Item, full_payload, to_json
+from cbir.errors import ImageError, UsageError
+from cbir.records import full_payload, to_json
 from cbir.sources.base import Source, SourceOptions
 from cbir.sources.registry import open_source
-from tests.core.test_sources import jpeg
-from tests.support.web_server import Site, answer, serve
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    root = tmp_path / "shop"
-    (root / "img").mkdir(parents=True)
-    for number, colour in enumerate(("red", "green", "blue")):
-        (root / "img" / f"{number}.jpg").write_bytes(jpeg(colour))
-    (tmp_path / "outside.jpg").write_bytes(jpeg("black"))
-    return root
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serve() as site:
-        yield site
-
-
-def reason(item: Item) -> str:
-    with pytest.raises((ImageError, OSError)) as caught:
-        item.read()
-    return str(caught.value)
+from tests.support.sources import jpeg, reason
+from tests.support.web_server import Site, answer
 
 
 def test_csv_tsv_and_json_lines_are_the_same_items(shop: Path) -> None:
@@ -124,8 +101,8 @@ def test_options_choose_rows_and_columns(shop: Path) -> None:
         ({"path": "img"}, "Is a directory"),
         ({"path": "img/pipe.jpg"}, "not a regular file"),
         ({"path": "img/9.jpg"}, "No such file"),
-        ({"path": "img/0.jpg\0.png"}, "no file can have such a name"),
-        ({"path": "img/\ud800.jpg"}, "no file can have such a name"),
+        ({"path": "img/0.jpg\0.png"}, "not a valid file name"),
+        ({"path": "img/\ud800.jpg"}, "not a valid file name"),
         ({"path": "x" * 5000}, "File name too long"),
         ({"path": ""}, "no path or URL in path"),
         ({"path": " "}, "no path or URL in path"),
@@ -143,42 +120,6 @@ def test_a_bad_row_is_an_item_that_says_why(shop: Path, row: dict[str, Any], why
     assert len(items) == 3
     assert why in reason(items[1])
     assert items[2].read() == jpeg("red")
-
-
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("{broken", "row 2|the row is no JSON: "),
-        ("[1, 2]", "row 2|the row is no JSON object"),
-        ('"text"', "row 2|the row is no JSON object"),
-        ('{"path": "img/0.jpg", "x": ' + "[" * 60 + "]" * 60 + "}", "row 2|nested deeper than 50 levels"),
-        ('{"path": "img/0.jpg", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "row 2|nested deeper than 50 levels"),
-        ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "row 2|the row is no JSON"),
-    ],
-)
-def test_a_line_that_is_no_row_is_one_too(shop: Path, line: str, why: str) -> None:
-    (shop / "a.jsonl").write_text('{"path": "img/0.jpg"}\n' + line + '\n{"path": "img/1.jpg"}\n')
-    items = list(open_source(str(shop / "a.jsonl"), SourceOptions()).items)
-    key, text = why.split("|")
-    assert [items[0].key, items[1].key, items[2].key] == ["img/0.jpg", key, "img/1.jpg"]
-    assert text in reason(items[1])
-    assert items[2].read() == jpeg("green")
-
-
-def test_a_csv_row_of_another_length(shop: Path) -> None:
-    (shop / "a.csv").write_text("path,n\nimg/0.jpg\nimg/1.jpg,1,\nimg/2.jpg,1,2\n")
-    short, trailing, long = open_source(str(shop / "a.csv"), SourceOptions()).items
-    assert (short.payload, trailing.payload) == ({"n": None}, {"n": "1"})
-    assert "more values than there are columns" in reason(long)
-
-
-def test_what_breaks_a_table_off_names_the_line(shop: Path) -> None:
-    (shop / "open.csv").write_text('path,n\nimg/0.jpg,1\nimg/1.jpg,"' + "x\n" * 100_000)
-    with pytest.raises(CbirError, match=r"open.csv, line \d+: field larger"):
-        open_source(str(shop / "open.csv"), SourceOptions())
-    (shop / "line.jsonl").write_text('{"path": "img/0.jpg"}\n' * 150 + "x" * (5 * 2**20))
-    with pytest.raises(CbirError, match=r"line.jsonl, line 151: longer than 4 MiB"):
-        open_source(str(shop / "line.jsonl"), SourceOptions())
 
 
 @pytest.mark.parametrize(
@@ -200,7 +141,7 @@ def test_what_breaks_a_table_off_names_the_line(shop: Path) -> None:
             "no column 'kind' for --payload; its columns are path, n",
         ),
         ("a.csv", "path,n\nx.jpg,1\n", {"filter": "kind=1"}, "no column 'kind' for --filter"),
-        ("a.csv", "path,n\nx.jpg,1\n", {"filter": "n"}, "--filter 'n' cannot be understood"),
+        ("a.csv", "path,n\nx.jpg,1\n", {"filter": "n"}, "the filter 'n' cannot be understood"),
         ("a.csv", "path,n\nx.jpg,1\n", {"split": "test"}, "--split means nothing for .*a table"),
         ("a.csv", "path,n\nx.jpg,1\n", {"streaming": True}, "--streaming means nothing for .*a table"),
         ("a.csv", "path,n\nx.jpg,1\n", {"top_classes": 2}, "needs labels"),

@@ -1,0 +1,215 @@
+"""One ingest run: nothing is done twice, and the collection holds what the source has."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cbir.errors import CbirError, ImageError
+from cbir.index import generation
+from cbir.index.vector_log import VectorLog
+from cbir.models import embedder as embedders
+from cbir.models.embedder import Embedder
+from cbir.pipeline import run as runs
+from cbir.pipeline.run import Policy, ingest
+from cbir.records import Item
+from cbir.settings import Settings
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from cbir.stores.registry import open_store
+from tests.support.building import both, catalogs
+from tests.support.ingesting import SYNC, file_keys, files, run, some_images, stored, stored_keys, stores, sync
+from tests.support.killing import watched
+from tests.support.moment import Moment
+
+
+def test_the_vector_log_is_opened_and_checked_once_before_the_first_image(
+    index: Path, photo_folder: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(index, tmp_path / "index")
+    photos = tmp_path / "photos"
+    shutil.copytree(photo_folder, photos)
+    some = next(photos.rglob("*.png"))
+    shutil.copyfile(some, some.with_name("one-more.png"))
+    events: list[str] = []
+    open_log, decode, record_of = VectorLog.__init__, Embedder.decode, generation.record_of
+
+    def opened(self: VectorLog, folder: Path, dimension: int) -> None:
+        events.append("open")
+        open_log(self, folder, dimension)
+
+    def hashed(path: Path) -> Any:
+        events.append(path.name)
+        return record_of(path)
+
+    def decoded(self: Embedder, data: bytes, max_megapixels: float) -> Any:
+        events.append("decode")
+        return decode(self, data, max_megapixels)
+
+    monkeypatch.setattr(VectorLog, "__init__", opened)
+    monkeypatch.setattr(generation, "record_of", hashed)
+    monkeypatch.setattr(Embedder, "decode", decoded)
+    source = open_source(str(photos), SourceOptions())
+    plan = catalogs(*both(tmp_path / "index"))[0].plan("photos-efficientnet_lite0")
+    assert plan is not None
+    report = ingest(source, catalogs(*both(tmp_path / "index")), model_file, Settings(), dataset=plan.dataset)
+    assert report.stored == 1
+    before = events[: events.index("decode")]
+    assert before.count("open") == 1
+    logs = [name for name in before if name.endswith(".log")]
+    assert len(logs) == len(set(logs)) > 0
+
+
+def test_an_ingest_gives_its_settings_to_the_model(
+    photo_folder: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a worker of a Ray job, whose own environment says nothing."""
+    asked: list[tuple[Any, ...]] = []
+
+    def open_session(data: bytes, provider: str, threads: int) -> Any:
+        asked.append((provider, threads))
+        raise KeyError("far enough")
+
+    monkeypatch.setenv("CBIR_PROVIDER", "auto")
+    monkeypatch.setattr(embedders, "open_session", open_session)
+    source = open_source(str(photo_folder), SourceOptions())
+    settings = Settings(provider="openvino", threads=3, cache=tmp_path)
+    with pytest.raises(Exception, match="far enough"):
+        runs.ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, settings)
+    assert asked == [("openvino", 3)]
+
+
+@pytest.fixture
+def photos(photo_folder: Path, tmp_path: Path) -> Path:
+    """A folder of 24 images that a test may change."""
+    return some_images(photo_folder, tmp_path / "photos", 24)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
+    """It is, while it stores the eightieth image."""
+    arguments = [str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
+    moment = Moment("upsert", 80, lines=100, signal=getattr(signal, name))
+    command, environment = watched(arguments, tmp_path / "witness", moment)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in process.stderr
+    done = 0
+    if name == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        summary = json.loads(process.stdout)
+        done = summary["stored"]
+        assert summary["interrupted"]
+        assert 0 < done < 317
+    again = json.loads(run(photo_folder, *stores(tmp_path / "index"), "--json").stdout)
+    assert again["resumed"] >= max(done, 20)
+    assert again["resumed"] == again["unchanged"]
+    assert (again["read"], again["stored"]) == (317, 317 - again["resumed"])
+    assert len(stored(tmp_path / "index")) == 317
+
+
+def test_two_index_folders_are_filled_in_one_pass(photos: Path, tmp_path: Path, model_file: Path) -> None:
+    urls = [f"edge:{tmp_path}/a", f"faiss:{tmp_path}/b?index=Flat"]
+    source = open_source(str(photos), SourceOptions())
+    assert ingest(source, catalogs(*urls[:1]), model_file, Settings()).stored == 24
+    summary = ingest(source, catalogs(*urls), model_file, Settings())
+    assert (summary.stored, summary.unchanged) == (24, 0)
+    first, second = (open_store(url, None, Settings()) for url in urls)
+    assert first.info.generation == "000001", "what the first store had was not written again"
+    assert first.sample(100, 0).sort() == second.sample(100, 0).sort()
+    first.close()
+    second.close()
+
+
+def test_a_source_that_breaks_off_keeps_what_came_before(photos: Path, tmp_path: Path, model_file: Path) -> None:
+    source = open_source(str(photos), SourceOptions())
+    items = list(source.items)
+
+    def broken() -> Any:
+        yield from items[:10]
+        raise ValueError("bad shard")
+
+    with pytest.raises(CbirError, match="broke off after 10 images: bad shard"):
+        ingest(replace(source, items=broken()), catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
+    summary = ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
+    assert (summary.resumed, summary.stored) == (10, 14)
+
+
+@pytest.fixture
+def source_folder(photo_folder: Path, tmp_path: Path) -> Path:
+    """A folder of 12 images that a test may change."""
+    return some_images(photo_folder, tmp_path / "photos", 12)
+
+
+def test_sync_embeds_what_changed_removes_what_is_gone_and_says_so(
+    source_folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[int] = []
+    run_model = Embedder.run
+    monkeypatch.setattr(
+        Embedder, "run", lambda self, pixels: (embedded.append(len(pixels)), run_model(self, pixels))[1]
+    )
+    first = sync(source_folder, model_file)
+    assert (first.stored, first.changed, first.removed, sum(embedded)) == (12, 0, 0, 12)
+    touched, changed, gone, *_ = files(source_folder)
+    os.utime(touched, (1, 1))  # another time, the same bytes: read, not embedded
+    shutil.copyfile(files(source_folder)[5], changed)
+    gone.unlink()
+    (source_folder / "new.png").write_bytes(files(source_folder)[6].read_bytes())
+    embedded.clear()
+    second = sync(source_folder, model_file)
+    assert (second.read, second.stored, second.changed, second.unchanged, second.removed) == (12, 2, 1, 10, 1)
+    assert second.removed_keys == [gone.relative_to(source_folder).as_posix()]
+    assert sum(embedded) == 2
+    assert stored_keys(source_folder) == file_keys(source_folder)
+    third = sync(source_folder, model_file)
+    assert (third.stored, third.removed, third.unchanged) == (0, 0, 12)
+
+
+def test_what_was_removed_can_come_back_and_only_sync_removes(source_folder: Path, model_file: Path) -> None:
+    sync(source_folder, model_file)
+    path = files(source_folder)[3]
+    kept = path.read_bytes()
+    path.unlink()
+    added = sync(source_folder, model_file, Policy())
+    assert (added.missing, added.removed, len(stored_keys(source_folder))) == (1, 0, 12)
+    assert sync(source_folder, model_file).removed == 1
+    assert stored_keys(source_folder) == file_keys(source_folder)
+    path.write_bytes(kept)
+    assert sync(source_folder, model_file).stored == 1
+    assert stored_keys(source_folder) == file_keys(source_folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_what_lies_in_a_folder_that_cannot_be_listed_is_not_removed(source_folder: Path, model_file: Path) -> None:
+    sync(source_folder, model_file)
+    folder = files(source_folder)[0].parent
+    folder.chmod(0)
+    try:
+        assert sync(source_folder, model_file).removed == 0
+    finally:
+        folder.chmod(0o700)
+
+
+def test_an_unlisted_folder_keeps_its_pictures(source_folder: Path, model_file: Path) -> None:
+    from dataclasses import replace
+
+    sync(source_folder, model_file)
+    folder = files(source_folder)[0].parent
+    source = open_source(str(source_folder), SourceOptions())
+    inside = [item for item in source.items if item.key.startswith(f"{folder.name}/")]
+    rest = [item for item in source.items if item not in inside]
+
+    def closed() -> bytes:
+        raise ImageError("cannot list this folder: Permission denied")
+
+    broken = replace(source, items=[*rest[1:], Item(folder.name, closed)])
+    summary = ingest(broken, catalogs(f"faiss:{source_folder.parent}/index"), model_file, Settings(), policy=SYNC)
+    assert summary.removed_keys == [rest[0].key]

@@ -1,0 +1,96 @@
+"""What a query's examples are made of: an id, a key, a file, a URL, an image or a vector."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cbir
+from cbir.errors import ImageError, UsageError
+from cbir.images.crop import Crop
+from cbir.images.decode import decode
+from cbir.search.examples import Clock, is_id, to_example
+from cbir.settings import Settings
+from tests.support.api import claim_another_model
+from tests.support.examples import SampleImages
+
+
+def test_a_part_of_an_image_is_embedded_as_that_part_alone(
+    example_photos: cbir.Collection, sample_images: SampleImages
+) -> None:
+    data = sample_images[9][2]
+    image = decode(data)
+    crop = Crop(10, 20, 60, 90)
+    width, height = image.size
+    part = io.BytesIO()
+    image.crop((width // 10, height // 5, -(-width * 6 // 10), -(-height * 9 // 10))).save(part, "PNG")
+    assert np.allclose(example_photos.embed(data, crop), example_photos.embed(part.getvalue()), atol=1e-6)
+    assert not np.allclose(example_photos.embed(data, crop), example_photos.embed(data), atol=1e-2)
+
+
+def test_too_many_pixels_are_refused(index: Path, sample_images: SampleImages) -> None:
+    settings = Settings(max_image_megapixels=0.01)
+    with cbir.open(f"edge:{index}", settings=settings) as small, pytest.raises(ImageError, match="too large"):
+        small.embed(sample_images[0][2])
+
+
+def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
+    with cbir.open(f"edge:{index}") as first, cbir.open(f"faiss:{index}/faiss") as second:
+        assert first.embedder is second.embedder
+
+
+def test_another_model_than_the_collections_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim_another_model(monkeypatch)
+    with (
+        cbir.open(f"edge:{index}") as photos,
+        pytest.raises(UsageError, match="was made by another efficientnet_lite0"),
+    ):
+        photos.embedder  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", True),
+        ("B6D7C0C4-6F0E-5D0E-9C43-1F6B1F0C8A51", False),
+        ("b6d7c0c46f0e5d0e9c431f6b1f0c8a51", False),
+        ("1F600", False),
+        (7, False),
+        (None, False),
+    ],
+)
+def test_an_id_is_written_in_one_way(value: object, expected: bool) -> None:
+    assert is_id(value) is expected
+
+
+def test_a_text_is_an_id_before_a_file_and_a_file_before_a_key(
+    example_photos: cbir.Collection, sample_images: SampleImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, settings = example_photos.store, Settings()
+
+    def example(text: str) -> object:
+        return to_example(text, store, store.info, lambda: example_photos.embedder, settings, Clock())
+
+    stored = example_photos.get("1F600")
+    assert stored is not None
+    assert example("1F600") == example(stored.id) == stored.id
+    for name in ("1F600", stored.id):
+        (tmp_path / name).write_bytes(sample_images[7][2])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(tmp_path)
+        assert example(stored.id) == stored.id
+        assert np.array_equal(example("1F600"), example_photos.embed(sample_images[7][2]))  # type: ignore[arg-type]
+
+
+def test_a_stage_adds_up() -> None:
+    clock = Clock()
+    for _ in range(2):
+        with clock.stage("store"):
+            sum(range(1000))
+    first = clock.milliseconds["store"]
+    assert first > 0
+    with clock.stage("store"):
+        sum(range(1000))
+    assert list(clock.milliseconds) == ["store"]
+    assert clock.milliseconds["store"] > first

@@ -1,0 +1,143 @@
+"""Queries by example on every kind of store: examples, diversity, groups and near-duplicates."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbir.errors import UsageError
+from cbir.filters.conditions import values_of
+from cbir.filters.parser import parse_filter
+from cbir.records import Hit
+from cbir.search.query import Folded, Query, example_query, folded, search, search_groups
+from cbir.stores.base import Store
+from tests.support.building import unit_vectors
+from tests.support.contract import BY_ID, COUNT, EXACT, KINDS, NOBODY, POINTS, VECTORS, WIDE, fast, scan
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, contract_stores: dict[str, Store]) -> Store:
+    return contract_stores[request.param]
+
+
+@fast
+@given(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=4), st.lists(st.integers(0, COUNT - 1), max_size=3))
+def test_a_query_of_examples_is_a_search_from_their_mean(store: Store, good: list[int], bad: list[int]) -> None:
+    positives, negatives = [POINTS[one].id for one in good], [POINTS[one].id for one in bad]
+    query = VECTORS[good].mean(axis=0)
+    if bad:
+        query = 2 * query - VECTORS[bad].mean(axis=0)
+    if np.linalg.norm(query) < 1e-3:
+        return
+    query = query / np.linalg.norm(query)
+    found = search(store, Query(positives, negatives, 10, params=EXACT))
+    expected = [one for one in scan(query, ()) if one[1] not in {*positives, *negatives}][:10]
+    assert np.allclose([hit.score for hit in found], [-score for score, _ in expected], atol=1e-4)
+    assert not {hit.id for hit in found} & {*positives, *negatives}
+    paged = search(store, Query(positives, negatives, 4, offset=3, params=EXACT))
+    assert np.allclose([hit.score for hit in paged], [-score for score, _ in expected[3:7]], atol=1e-4)
+
+
+def test_examples_may_be_vectors_and_must_be_there(store: Store) -> None:
+    mixed = search(store, Query([POINTS[0].id, VECTORS[1]], limit=5, params=EXACT))
+    query = example_query(store, [VECTORS[0], VECTORS[1]], [])
+    assert [hit.id for hit in mixed] == [one for _, one in scan(query, ()) if one != POINTS[0].id][:5]
+    with pytest.raises(UsageError, match="no point with the id"):
+        search(store, Query([NOBODY], limit=5))
+    with pytest.raises(UsageError, match="at least one example"):
+        search(store, Query([], [POINTS[0].id], 5))
+    with pytest.raises(UsageError, match="cancel"):
+        example_query(store, [VECTORS[0], -VECTORS[0]], [])
+
+
+def test_diversity_spreads_the_hits(store: Store) -> None:
+    query = VECTORS[0]
+    plain = [hit.id for hit in store.search(query[None], 10, params=EXACT)[0]]
+    assert [hit.id for hit in search(store, Query([query], diversity=0.0, params=EXACT))] == plain
+    spread = search(store, Query([query], diversity=0.7, params=EXACT))
+    assert spread[0].id == plain[0]
+    assert len({hit.id for hit in spread}) == 10
+
+    def likeness(ids: Sequence[str]) -> float:
+        vectors = np.stack([BY_ID[one].vector for one in ids])
+        return float((vectors @ vectors.T)[np.triu_indices(len(ids), 1)].mean())
+
+    assert likeness([hit.id for hit in spread]) < likeness(plain)
+    bags = parse_filter("label=Bags and year=2011")
+    filtered = search(store, Query([query], diversity=0.5, filter=bags, params=WIDE))
+    assert len(filtered) == min(10, store.count(bags))
+    with pytest.raises(UsageError, match="diversity"):
+        search(store, Query([query], limit=5, diversity=1.5))
+
+
+def test_the_second_choice_is_the_one_of_the_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cbir.search.query.CANDIDATES", 50)
+    query, diversity = VECTORS[3], 0.4
+    first, second = search(store, Query([query], limit=2, diversity=diversity, params=EXACT))
+    candidates = [BY_ID[one] for _, one in scan(query, ())[:50]]
+    worth = {
+        point.id: (1 - diversity) * float(point.vector @ query)
+        - diversity * float(point.vector @ BY_ID[first.id].vector)
+        for point in candidates
+        if point.id != first.id
+    }
+    assert second.id == max(worth, key=lambda one: worth[one])
+
+
+@pytest.mark.parametrize("field", ["label", "tags", "year", "absent"])
+def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
+    query = unit_vectors(1, 77)[0]
+    expected: dict[Any, list[float]] = {}
+    for score, one in scan(query, ()):
+        for value in dict.fromkeys(values_of(BY_ID[one].payload, field)):
+            expected.setdefault(value, []).append(-score)
+    found = search_groups(store, Query([query], limit=3, group_by=field, group_size=4, params=EXACT))
+    assert [group.value for group in found] == list(expected)[:3]
+    for group in found:
+        assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
+
+
+@pytest.mark.parametrize("few", [2, 32])
+@pytest.mark.parametrize("field", ["label", "year"])
+def test_groups_come_by_their_best_hit_that_is_no_example(
+    store: Store, field: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cbir.search.query.FEW_GROUPS", few)
+    rare = Counter(point.payload[field] for point in POINTS if point.payload[field]).most_common()[-1][0]
+    every = [point.id for point in POINTS if point.payload[field] == rare]
+    for examples in ([POINTS[0].id], [POINTS[0].id, POINTS[1].id, POINTS[2].id], every):
+        expected: dict[Any, list[float]] = {}
+        for score, point_id in scan(example_query(store, examples, []), ()):
+            if point_id not in examples:
+                for value in values_of(BY_ID[point_id].payload, field):
+                    expected.setdefault(value, []).append(-score)
+        query = Query(examples, limit=2, offset=1, group_by=field, group_size=3, params=EXACT)
+        found = search_groups(store, query)
+        assert [group.value for group in found] == list(expected)[1:3]
+        for group in found:
+            assert np.allclose([hit.score for hit in group.hits], expected[group.value][:3], atol=1e-4)
+
+
+@fast
+@given(seed=st.integers(0, 10_000), least=st.floats(0.5, 1.1), k=st.integers(0, 40))
+def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least: float, k: int) -> None:
+    hits = store.search(unit_vectors(1, seed), k, params=EXACT)[0] if k else []
+    found = folded(store, hits, least)
+    assert [one.hit for one in found] == sorted((one.hit for one in found), key=hits.index)
+    assert sorted(hit.id for one in found for hit in (one.hit, *one.copies)) == sorted(hit.id for hit in hits)
+    shown = np.array([BY_ID[one.hit.id].vector for one in found])
+    assert not found or (np.triu(shown @ shown.T, 1) < least + 1e-5).all()
+    for at, one in enumerate(found):
+        assert one.copies == sorted(one.copies, key=hits.index)
+        for copy in one.copies:
+            likeness = shown[[hits.index(other.hit) < hits.index(copy) for other in found]] @ BY_ID[copy.id].vector
+            assert likeness[at] >= max(least, *likeness) - 1e-5
+
+
+def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
+    gone = Hit(NOBODY, {}, 0.5)
+    assert folded(store, [gone, gone]) == [Folded(gone, []), Folded(gone, [])]

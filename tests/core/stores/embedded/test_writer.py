@@ -1,0 +1,40 @@
+"""Points removed from an index."""
+
+from pathlib import Path
+
+import pytest
+
+from cbir.index.generation import open_generation
+from cbir.progress import silent
+from tests.support.building import both, build, builder_for, points_of
+from tests.support.judging import verify_folder
+from tests.support.made_index import VECTORS, everything, opened
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An index of made-up points in Edge and FAISS."""
+    build(both(tmp_path / "index"), VECTORS)
+    return tmp_path / "index"
+
+
+def test_a_deleted_point_is_found_by_no_index(root: Path) -> None:
+    builder = builder_for(both(root), VECTORS)
+    gone = [point.id for point in points_of(VECTORS)[::3]]
+    builder.delete(gone)
+    builder.publish(silent)
+    builder.close()
+    for kind in ("edge", "faiss"):
+        store = opened(root, kind=kind)
+        assert store.info.count == 200
+        found = {hit.id for hits in store.search(VECTORS, 10) for hit in hits}
+        assert not found & set(gone)
+        assert store.vectors([gone[0]]) == [None]
+        store.close()
+    builder = builder_for(both(root), VECTORS)
+    builder.write(points_of(VECTORS, version="3"))  # more dead rows than living ones now: written anew
+    builder.publish(silent)
+    builder.close()
+    assert len(list((root / "made" / open_generation(root, "made").folder.name / "log").iterdir())) == 1
+    assert len(everything(root, "made")) == 300
+    assert verify_folder(root) == []

@@ -1,0 +1,231 @@
+"""Filling and changing a collection: what is added goes to every store, and what a collection refuses."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cbir
+from cbir.collection import Collection
+from cbir.pipeline.run import Interrupted
+from tests.support.api import CATEGORIES, FLAT, PER_CATEGORY, Call, Filled, assert_refused, opened, write_images
+from tests.support.examples import copy_folder
+from tests.support.qdrant_server import qdrant_server
+
+IMAGE = Image.new("RGB", (4, 4))
+
+
+def test_adding_is_reported_and_adding_again_embeds_nothing(filled: Filled) -> None:
+    first, second, again, list_again = filled.reports
+    count = len(CATEGORIES) * PER_CATEGORY
+    assert (first.read, first.stored, first.skipped) == (count, count, 0)
+    assert (second.read, second.stored) == (4, 4)
+    assert (again.read, again.stored, again.unchanged) == (count, 0, count)
+    assert (list_again.read, list_again.stored, list_again.unchanged) == (4, 0, 4)
+    assert {report.collection for report in filled.reports} == {filled.photos.info.collection}
+    assert filled.photos.count() == count + 4
+    assert filled.photos.info.dataset == "emoji"
+
+
+def test_images_are_changed_removed_and_dropped(filled: Filled, query_file: Path) -> None:
+    data = query_file.read_bytes()
+    names = [found.collection for found in cbir.collections(filled.url)]
+    with (
+        cbir.open(filled.url, "changing", create=True) as photos,
+        cbir.open(filled.url, "changing", create=True) as follower,
+    ):
+        assert re.fullmatch(r"<cbir\.Collection changing in \w+:\S+>", repr(photos))
+        report = photos.add(
+            [data, query_file, opened(data), data], payloads=[{"label": "Flag", "n": n} for n in range(4)]
+        )
+        assert report.stored == 3  # the same bytes without a key are the same image
+        assert follower.count() == 3
+        assert len(photos.duplicates()) == 1
+        assert len(photos.duplicates()[0]) == 2
+        assert len(photos.duplicates(near=4)[0]) == 3
+
+        assert photos.update({"label": "Banner", "n": None, "price": np.float32(2.5)}, filter="label=Flag and n<2") == 2
+        assert follower.facet("label") == [("Banner", 2), ("Flag", 1)]
+        assert follower.count("n=") == 2
+        assert follower.count("price>2") == 2
+        assert photos.update({"seen": True}, ids=[str(query_file), "nothing"]) == 1
+        assert follower.get(str(query_file)).payload["seen"] is True  # type: ignore[union-attr]
+
+        assert photos.delete(ids=["nothing"]) == 0
+        assert photos.delete(ids=[str(query_file)], filter="label=Flag") == 2
+        assert [image.label for image in follower.scroll()] == ["Banner"]
+        assert follower.vectors().shape == (1, 1280)
+        assert follower.search(query_file)[0].label == "Banner"
+        assert {found.collection for found in cbir.collections(filled.url)} == {*names, "changing"}
+    cbir.drop(filled.url, "changing")
+    assert [found.collection for found in cbir.collections(filled.url)] == names
+    with pytest.raises(cbir.UsageError, match="changing"):
+        cbir.open(filled.url, "changing")
+
+
+def test_what_is_added_goes_to_every_store(filled_stores: dict[str, Filled], tmp_path: Path, query_file: Path) -> None:
+    urls = [f"edge:{tmp_path}/index", f"faiss:{tmp_path}/index/faiss", filled_stores["server"].url]
+    with cbir.open(urls, "several", create=True) as photos:
+        photos.add([query_file], keys=["one"])
+        assert photos.verify() == []
+    for url in urls:
+        with cbir.open(url, "several") as photos:
+            assert [hit.key for hit in photos.search(query_file)] == ["one"]
+    with cbir.open(urls[2], "several") as photos, pytest.raises(cbir.UsageError, match="verifies its own storage"):
+        photos.verify()
+    cbir.drop(filled_stores["server"].url, "several")
+
+
+def test_a_second_folder_does_not_take_the_place_of_the_first() -> None:
+    first, second = write_images("first", 3, 1), write_images("second", 3, 2)
+    with cbir.open(FLAT, create=True) as photos:
+        photos.add(first)
+        for call in (photos.add, photos.sync):
+            with pytest.raises(cbir.UsageError, match="was filled from"):
+                call(second)
+        assert photos.add(first).unchanged == 3
+        photos.add([second / "c" / "0.png"], keys=["one more"])
+        assert photos.count() == 4
+        report = photos.sync(first)
+        assert (report.unchanged, report.removed) == (3, 1)
+
+
+def test_the_same_call_finishes_an_interrupted_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_images("photos", 4, 3)
+    photos = cbir.open(FLAT, create=True)
+    with monkeypatch.context() as patch:
+
+        def stop(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("cbir.pipeline.run.publish_all", stop)
+        with pytest.raises(Interrupted) as stopped:
+            photos.add(list(folder.rglob("*.png")))
+    assert stopped.value.report.stored == 4
+    assert photos.add(list(folder.rglob("*.png"))).unchanged == 4
+    assert photos.count() == 4
+
+
+def test_an_edit_does_not_publish_what_an_interrupted_run_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = cbir.open(FLAT, create=True)
+    photos.add(write_images("photos", 4, 4))
+    more = write_images("more", 3, 5)
+    with monkeypatch.context() as patch:
+
+        def stop(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("cbir.pipeline.run.publish_all", stop)
+        with pytest.raises(Interrupted):
+            photos.add(sorted(more.rglob("*.png")), keys=["x", "y", "z"])
+    with pytest.raises(cbir.CbirError, match="unfinished ingest"):
+        photos.delete(ids=["c/0.png"])
+    assert photos.count() == 4
+
+
+def test_no_store_is_changed_unless_all_can_be() -> None:
+    both = ["faiss:./one?index=Flat", "faiss:./two?index=Flat"]
+    folder = write_images("photos", 3, 6)
+    cbir.open(both[0], create=True).add(folder)
+    cbir.open(both[1], "other", create=True).add(folder)
+    with pytest.raises(cbir.UsageError, match="has no collection"):
+        cbir.open(both).delete(ids=["c/0.png"])
+    assert [cbir.open(url).count() for url in both] == [3, 3]
+
+
+def test_an_edit_on_a_server_moves_no_alias() -> None:
+    folder = write_images("photos", 3, 7)
+    with qdrant_server() as server:
+        old, new = (cbir.open(server.url, name, create=True) for name in ("old", "new"))
+        for photos in (old, new):
+            photos.add(folder)
+        assert cbir.open(server.url, "photos").info.collection == "new"
+        assert old.update({"seen": True}, ids=["c/0.png"]) == 1
+        assert old.get("c/0.png").payload["seen"] is True
+        assert cbir.open(server.url, "photos").info.collection == "new"
+
+
+def test_paths_of_unknown_users_are_refused() -> None:
+    for call in (lambda: cbir.open("~nobody-here/x"), lambda: cbir.open(FLAT, create=True).add("~nobody-here/x")):
+        with pytest.raises(cbir.UsageError, match="nobody-here"):
+            call()
+
+
+def test_an_image_of_an_unknown_user_is_skipped() -> None:
+    report = cbir.open(FLAT, create=True).add(["~nobody-here/x.png", write_images("photos", 1, 10) / "c/0.png"])
+    assert (report.stored, [failure["key"] for failure in report.failures]) == (1, ["~nobody-here/x.png"])
+
+
+def test_a_thread_adds_while_others_search(example_folder: Path, tmp_path: Path) -> None:
+    copy_folder(example_folder, tmp_path)
+    counts: list[int] = []
+    with cbir.open("./index") as photos, cbir.open("./index") as follower:
+        thread = Thread(target=lambda: counts.append(photos.add(_food()).stored))
+        thread.start()
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: follower.search("query.png", limit=1)[0].key, range(40)))
+        thread.join()
+        assert set(found) == {"1F600"}
+        assert counts == [3]
+        assert follower.count() == photos.count() == 303
+        assert follower.search(_food()[0], limit=1)[0].score == pytest.approx(1, abs=0.001)
+
+
+def _food() -> list[str]:
+    return sorted(str(path) for path in Path("photos/food").iterdir())
+
+
+USAGE: dict[str, tuple[Call, str]] = {
+    "add a wrong path": (lambda photos: photos.add("./missing"), "missing does not exist; a source is a folder"),
+    "add an empty folder": (lambda photos: photos.add("./empty"), "empty has no image file"),
+    "add nothing": (lambda photos: photos.add([]), "no images were given"),
+    "add one image": (
+        lambda photos: photos.add(IMAGE),
+        r"a list of images is needed, .*\[image\]",
+    ),
+    "add one array": (lambda photos: photos.add(np.zeros((4, 4, 3), np.uint8)), "a list of images is needed"),
+    "add the bytes of one image": (lambda photos: photos.add(b"\x89PNG"), "a list of images is needed"),
+    "add what is no image": (lambda photos: photos.add([object()]), "object is not an image. Use a path, bytes"),
+    "add keys of another length": (
+        lambda photos: photos.add([IMAGE], keys=["a", "b"]),
+        "1 images and 2 keys: give one",
+    ),
+    "add payloads of another length": (lambda photos: photos.add([IMAGE], payloads=[]), "1 images and 0 payloads"),
+    "add a folder with keys": (lambda photos: photos.add("./photos", keys=["a"]), "keys and payloads go with a list"),
+    "sync with another source": (lambda photos: photos.sync("./photos"), "was filled from python, not from"),
+    "update nothing chosen": (lambda photos: photos.update({"a": 1}), "say which points: give ids or a filter"),
+    "update nothing": (lambda photos: photos.update({}, ids=["1F600"]), "say what to change"),
+    "update the key": (lambda photos: photos.update({"key": "a"}, ids=["1F600"]), "the field key cannot be changed"),
+    "update a text": (
+        lambda photos: photos.update({"a": 1}, ids="1F600"),
+        "give a list of ids or keys, not a single text",
+    ),
+    "update with a wrong filter": (lambda photos: photos.update({"a": 1}, filter="a~1"), "cannot be understood"),
+    "delete nothing chosen": (lambda photos: photos.delete(), "say which points: give ids or a filter"),
+    "delete by an empty filter": (lambda photos: photos.delete(filter=""), "say which points: give ids or a filter"),
+    "delete a text": (lambda photos: photos.delete(ids="1F600"), "give a list of ids or keys, not a single text"),
+    "delete by an unknown field": (lambda photos: photos.delete(filter="year=1"), "no image has a field 'year'"),
+    "delete hits": (lambda photos: photos.delete(ids=photos.search("1F600")), "Hit is not an id or key; .* hit.id"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_wrong_call_is_one_clear_line(name: str, example_photos: Collection) -> None:
+    call, message = USAGE[name]
+    assert_refused(lambda: call(example_photos), cbir.UsageError, message)
+
+
+def test_images_that_cannot_be_added_are_named_and_the_rest_is_stored(example_photos: Collection) -> None:
+    with cbir.open("./some", create=True) as some:
+        report = some.add(["broken.jpg", "no.jpg", b"", "query.png", IMAGE], keys=["a", "b", "c", "same", "same"])
+        assert (report.read, report.stored, report.skipped) == (5, 1, 4)
+        reasons = {failure["key"]: failure["reason"] for failure in report.failures}
+        assert reasons.keys() == {"a", "b", "c", "same"}
+        assert "not an image of a known format" in reasons["a"]
+        assert "No such file" in reasons["b"]
+        assert "its key was there before in this run" in reasons["same"]
+        assert some.count() == 1

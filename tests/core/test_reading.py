@@ -1,0 +1,382 @@
+"""Searching and reading a collection on each kind of store: all stores say the same, and a wrong call is one line."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cbir
+from cbir.collection import Collection
+from cbir.stores.base import StoreInfo
+from cbir.stores.qdrant.store import QdrantStore
+from tests.support.api import (
+    CATEGORIES,
+    FLAT,
+    KINDS,
+    NEW,
+    PER_CATEGORY,
+    Call,
+    Filled,
+    assert_refused,
+    key_of,
+    opened,
+    write_images,
+)
+from tests.support.examples import SampleImages
+from tests.support.qdrant_server import qdrant_server
+from tests.support.web_server import answer, serve
+
+
+@pytest.fixture
+def photos(filled: Filled) -> cbir.Collection:
+    return filled.photos
+
+
+FORMS: dict[str, Callable[[cbir.Collection, Path], Any]] = {
+    "path": lambda photos, path: path,
+    "text": lambda photos, path: str(path),
+    "bytes": lambda photos, path: path.read_bytes(),
+    "PIL image": lambda photos, path: Image.open(path),
+    "array": lambda photos, path: np.asarray(opened(path.read_bytes())),
+    "vector": lambda photos, path: 3 * photos.embed(path).astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_finds_itself_in_any_form(form: str, photos: cbir.Collection, query_file: Path) -> None:
+    hits = photos.search(FORMS[form](photos, query_file), limit=3)
+    assert hits[0].key == key_of(query_file)
+    assert hits[0].score == pytest.approx(1, abs=0.001)
+    assert 1.001 > hits[0].score > hits[1].score >= hits[2].score
+
+
+def test_a_url_is_fetched_where_private_addresses_are_allowed(filled: Filled, query_file: Path) -> None:
+    with serve() as site:
+        site.pages["/a.png"] = partial(answer, body=query_file.read_bytes())
+        assert filled.photos.search(f"{site.url}/a.png", limit=1)[0].key == key_of(query_file)
+        with pytest.raises(cbir.CbirError, match="private|address"), cbir.open(filled.url) as careful:
+            careful.search(f"{site.url}/a.png")
+        with pytest.raises(cbir.CbirError, match="404"):
+            filled.photos.search(f"{site.url}/b.png")
+
+
+def test_a_stored_image_finds_others(photos: cbir.Collection, query_file: Path) -> None:
+    stored = photos.get(key_of(query_file))
+    assert stored is not None
+    by_key = photos.search(stored.key, limit=4)
+    assert stored.key not in [hit.key for hit in by_key]
+    for example in (stored.id, stored, photos.search(query_file, limit=1)[0]):
+        assert photos.search(example, limit=4) == by_key
+    vector = dict(zip([image.id for image in photos.scroll()], photos.vectors(), strict=True))[stored.id]
+    around = photos.search(np.array(vector), limit=5)
+    assert [hit.key for hit in around[1:]] == [hit.key for hit in by_key]
+
+
+QUERIES: dict[str, dict[str, Any]] = {
+    "like two": {"like": ["new/path", "new/pil"], "limit": 20},
+    "unlike": {"like": ["new/path", "new/pil"], "unlike": ["new/array"], "limit": 20},
+    "filtered": {"like": "new/path", "filter": "label=Flags|New and year!=2012"},
+    "by number": {"like": "new/path", "filter": "year>=2011"},
+    "by list": {"like": "new/path", "filter": "tags=a"},
+    "diverse": {"like": "new/path", "diversity": 0.5, "limit": 6},
+    "grouped": {"like": "new/path", "group_by": "label", "group_size": 2, "limit": 3},
+    "good ones": {"like": "new/path", "min_score": 0.3},
+    "second page": {"like": "new/path", "limit": 7, "offset": 7},
+    "exact": {"like": "new/path", "exact": True, "limit": 28},
+    "thorough": {"like": "new/path", "ef": 100, "nprobe": 10, "limit": 28},
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_all_stores_find_the_same(name: str, filled_stores: dict[str, Filled]) -> None:
+    found = {kind: filled_stores[kind].photos.search(**QUERIES[name]) for kind in KINDS}
+    expected = found["edge"]
+    assert len(expected) > 0
+    for hits in found.values():
+        assert [hit.key for hit in hits] == [hit.key for hit in expected]
+        assert [hit.payload for hit in hits] == [hit.payload for hit in expected]
+        assert [hit.id for hit in hits] == [hit.id for hit in expected]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=0.001)
+        assert [group.value for group in hits.groups] == [group.value for group in expected.groups]
+
+
+def test_examples_are_left_out_and_move_the_query(photos: cbir.Collection) -> None:
+    count, examples = photos.count(), {"new/path", "new/pil", "new/array"}
+    wanted = photos.search(like=["new/path", "new/pil"], limit=count)
+    moved = photos.search(like=["new/path", "new/pil"], unlike="new/array", limit=count)
+    assert {hit.key for hit in moved} == {image.key for image in photos.scroll()} - examples
+    assert {hit.key for hit in wanted} == {hit.key for hit in moved} | {"new/array"}
+    assert [hit.key for hit in wanted if hit.key not in examples] != [hit.key for hit in moved]
+
+
+def test_filters_scores_groups_and_pages(photos: cbir.Collection, query_file: Path) -> None:
+    everything = photos.search(query_file, limit=100, exact=True)
+    assert len(everything) == photos.count()
+    flags = photos.search(query_file, limit=100, filter="label=Flags")
+    assert [hit.key for hit in flags] == [hit.key for hit in everything if hit.label == "Flags"]
+    good = photos.search(query_file, limit=100, min_score=everything[9].score - 0.0001)
+    assert good == everything[:10]
+    pages = [photos.search(query_file, limit=6, offset=offset) for offset in range(0, len(everything) + 6, 6)]
+    assert [hit for page in pages for hit in page] == list(everything)
+    assert len(pages[-1]) == 0
+    groups = photos.search(query_file, limit=10, group_by="label", group_size=2).groups
+    assert {group.value for group in groups} == {*CATEGORIES, "New"}
+    assert groups[0].value == "Flags"
+    assert all(group.hits == [hit for hit in everything if hit.label == group.value][:2] for group in groups)
+    diverse = photos.search(query_file, limit=8, diversity=0.7)
+    assert diverse[0] == everything[0]
+    assert {hit.key for hit in diverse} != {hit.key for hit in everything[:8]}
+    assert set(diverse.milliseconds) >= {"decode", "model", "store"}
+
+
+def test_what_is_stored_can_be_asked_for(photos: cbir.Collection, emoji_folder: Path) -> None:
+    stored = photos.get("new/bytes")
+    assert stored is not None
+    assert (stored.key, stored.label, stored.payload["year"], stored.payload["tags"]) == (
+        "new/bytes",
+        "New",
+        2011,
+        ["a"],
+    )
+    assert photos.get(stored.id) == stored
+    assert photos.get("nothing") is None
+    assert stored.image().size == (192, 192)
+    assert photos.count("label=New and year>=2012") == 2
+    assert photos.count("label!=New") == len(CATEGORIES) * PER_CATEGORY
+    assert photos.facet("label") == [(category, PER_CATEGORY) for category in CATEGORIES] + [("New", 4)]
+    assert photos.facet("tags", "year>=2011") == [("a", 2), ("b", 1)]
+    assert photos.facet("label", limit=1) == [(CATEGORIES[0], PER_CATEGORY)]
+    assert photos.fields() == {"label": "text", "tags": "text", "year": "number"}
+    files = {key_of(path) for path in emoji_folder.rglob("*.png")}
+    everything = list(photos.scroll())
+    assert {image.key for image in everything} == files | set(NEW)
+    assert [image.id for image in everything] == sorted(image.id for image in everything)
+    assert {image.key for image in photos.scroll("label=New")} == set(NEW)
+
+
+def test_vectors_are_in_the_order_of_scroll_and_read_only(
+    photos: cbir.Collection, filled_stores: dict[str, Filled]
+) -> None:
+    vectors = photos.vectors()
+    assert (vectors.shape, vectors.dtype) == ((photos.count(), 1280), np.float32)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    assert isinstance(vectors, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        vectors[0, 0] = 1
+    assert np.allclose(vectors, filled_stores["edge"].photos.vectors(), atol=1e-3)
+    row = [image.key for image in photos.scroll()].index("new/path")
+    hits = photos.search("new/path", limit=100, exact=True)
+    scores = vectors @ vectors[row]
+    keys = [image.key for image in photos.scroll()]
+    assert [keys[index] for index in np.argsort(-scores) if index != row] == [hit.key for hit in hits]
+
+
+DIMENSION = 1280
+VECTOR = np.ones(DIMENSION, np.float32)
+
+
+def vector_with(value: float) -> Any:
+    return np.where(np.arange(DIMENSION) == 5, value, VECTOR).astype(np.float32)
+
+
+USAGE: dict[str, tuple[Call, str]] = {
+    "search a wrong path": (lambda photos: photos.search("missing.jpg"), "'missing.jpg' is not a file, and collection"),
+    "search a Path that is not there": (
+        lambda photos: photos.search(Path("no.jpg")),
+        "cannot read the image no.jpg: No",
+    ),
+    "search a folder": (lambda photos: photos.search("./empty"), "cannot read the image ./empty: Is a directory"),
+    "search nothing": (lambda photos: photos.search(), "give at least one example"),
+    "search a number": (lambda photos: photos.search(5), "int is not an image. Use a path, bytes"),
+    "search a list of numbers": (lambda photos: photos.search([0.5] * DIMENSION), "list is not an image"),
+    "search an unknown id": (
+        lambda photos: photos.search("0" * 8 + "-0000-0000-0000-" + "0" * 12),
+        "no point with the id",
+    ),
+    "a vector of another dimension": (
+        lambda photos: photos.search(VECTOR[:3]),
+        r"shape \(3,\), .* have 1280 dimensions",
+    ),
+    "two vectors": (lambda photos: photos.search(np.stack([VECTOR, VECTOR])), r"shape \(2, 1280\), .* 1280 dimensions"),
+    "a vector with NaN": (
+        lambda photos: photos.search(vector_with(np.nan)),
+        "is zero, or has values that are not finite",
+    ),
+    "an infinite vector": (
+        lambda photos: photos.search(vector_with(np.inf)),
+        "is zero, or has values that are not finite",
+    ),
+    "a zero vector": (lambda photos: photos.search(0 * VECTOR), "is zero, or has values that are not finite"),
+    "a vector of integers": (lambda photos: photos.search(VECTOR.astype(int)), "an array of int64 is neither an image"),
+    "examples that cancel out": (lambda photos: photos.search(like=[VECTOR, -VECTOR]), "cancel each other out"),
+    "limit 0": (
+        lambda photos: photos.search("1F600", limit=0),
+        "the limit must be at least 1, not 0",
+    ),
+    "offset -1": (lambda photos: photos.search("1F600", offset=-1), "the offset must not be negative, as -1 is"),
+    "diversity 2": (lambda photos: photos.search("1F600", diversity=2), "the diversity must be from 0 to 1, not 2"),
+    "a score that is no number": (
+        lambda photos: photos.search("1F600", min_score=float("nan")),
+        "minimum score must be",
+    ),
+    "ef 0": (lambda photos: photos.search("1F600", ef=0), "ef must be at least 1, not 0"),
+    "nprobe -1": (lambda photos: photos.search("1F600", nprobe=-1), "nprobe must be at least 1, not -1"),
+    "groups of none": (lambda photos: photos.search("1F600", group_by="label", group_size=0), "at least 1, not 0"),
+    "groups by an unknown field": (
+        lambda photos: photos.search("1F600", group_by="labl"),
+        "no image has a field 'labl'",
+    ),
+    "an unknown field": (lambda photos: photos.search("1F600", filter="labl=x"), "field 'labl'. Nearest: label"),
+    "a malformed filter": (
+        lambda photos: photos.search("1F600", filter="label"),
+        "the filter 'label' cannot be understood",
+    ),
+    "an order of words": (lambda photos: photos.count("label > abc"), "label>abc in the filter needs a number"),
+    "a filter that is a dictionary": (
+        lambda photos: photos.count({"label": "x"}),
+        "a filter is a text such as .* a dict",
+    ),
+    "count an unknown field": (lambda photos: photos.count("year=1"), "no image has a field 'year'"),
+    "facet an unknown field": (lambda photos: photos.facet("year"), "no image has a field 'year'"),
+    "scroll an unknown field": (lambda photos: photos.scroll("year=1"), "no image has a field 'year'"),
+    "get a number": (lambda photos: photos.get(5), "int is not an id or key"),
+    "near copies of 65 bits": (lambda photos: photos.duplicates(near=65), "near must be from 0 to 64 bits, not 65"),
+    "embed one path": (lambda photos: photos.embedder.embed("query.png"), "a list of images is needed"),
+    "embed a wrong path": (
+        lambda photos: photos.embedder.embed(["no.jpg"]),
+        "cannot read the image no.jpg: No such file",
+    ),
+    "embed what is no image": (lambda photos: photos.embedder.embed([None]), "NoneType is not an image"),
+}
+
+
+IMAGES: dict[str, tuple[Call, str]] = {
+    "search a broken file": (lambda photos: photos.search("broken.jpg"), "broken.jpg: not an image of a known format"),
+    "search broken bytes": (lambda photos: photos.search(b"zzz"), "not an image of a known format"),
+    "search no bytes": (lambda photos: photos.search(b""), "empty file"),
+    "search odd pixels": (lambda photos: photos.search(np.zeros((2, 2, 7), np.uint8)), r"uint8 \(2, 2, 7\) is not an"),
+    "embed a broken file": (
+        lambda photos: photos.embedder.embed(["broken.jpg"]),
+        "broken.jpg: not an image of a known",
+    ),
+}
+
+
+CLOSED: dict[str, Call] = {
+    "search": lambda photos: photos.search("1F600"),
+    "embed": lambda photos: photos.embed("query.png"),
+    "get": lambda photos: photos.get("1F600"),
+    "count": lambda photos: photos.count(),
+    "facet": lambda photos: photos.facet("label"),
+    "fields": lambda photos: photos.fields(),
+    "scroll": lambda photos: photos.scroll(),
+    "duplicates": lambda photos: photos.duplicates(),
+    "verify": lambda photos: photos.verify(),
+    "vectors": lambda photos: photos.vectors(),
+    "info": lambda photos: photos.info,
+    "embedder": lambda photos: photos.embedder,
+    "add": lambda photos: photos.add("./photos"),
+    "sync": lambda photos: photos.sync("./photos"),
+    "update": lambda photos: photos.update({"a": 1}, ids=["1F600"]),
+    "delete": lambda photos: photos.delete(ids=["1F600"]),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_wrong_call_is_one_clear_line(name: str, example_photos: Collection) -> None:
+    call, message = USAGE[name]
+    assert_refused(lambda: call(example_photos), cbir.UsageError, message)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_that_cannot_be_used_is_one_clear_line(name: str, example_photos: Collection) -> None:
+    call, message = IMAGES[name]
+    assert_refused(lambda: call(example_photos), cbir.ImageError, message)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_closed_collection_says_so(
+    name: str, opened_examples: tuple[Path, Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = opened_examples
+    monkeypatch.chdir(root)
+    photos = cbir.open("./index")
+    photos.close()
+    photos.close()
+    with pytest.raises(cbir.UsageError, match="this collection is closed; open it again with cbir.open"):
+        CLOSED[name](photos)
+
+
+def test_an_empty_collection_counts_nothing_and_has_nothing_to_search(example_photos: Collection) -> None:
+    with cbir.open("./none", create=True) as empty:
+        assert (empty.count(), empty.fields()) == (0, {})
+        assert (empty.get("1F600"), list(empty.scroll()), empty.duplicates(), empty.verify()) == (None, [], [], [])
+        for call in (lambda: empty.search("query.png"), empty.vectors):
+            with pytest.raises(cbir.UsageError, match="is empty; add images first"):
+                call()
+    assert not Path("none").exists()
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "~nobody-here/x.png", "a\0b"])
+def test_a_text_that_can_be_no_path_is_a_wrong_query(text: str) -> None:
+    photos = cbir.open(FLAT, create=True)
+    photos.add(write_images("photos", 1, 10))
+    with pytest.raises(cbir.UsageError, match="is not a file"):
+        photos.search(text)
+
+
+def test_a_search_does_not_count_the_points_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_images("photos", 2, 11)
+    with qdrant_server() as server:
+        photos = cbir.open(server.url, create=True)
+        photos.add(folder)
+        vector = photos.embed(folder / "c" / "0.png")
+
+        def counted(store: QdrantStore) -> StoreInfo:
+            raise AssertionError("the points were counted")
+
+        monkeypatch.setattr(QdrantStore, "info", property(counted))
+        for query in (folder / "c" / "0.png", vector, "c/0.png"):
+            assert len(photos.search(query)) in (1, 2)
+
+
+@pytest.fixture(params=["edge:{}", "faiss:{}/faiss"])
+def indexed_photos(index: Path, request: pytest.FixtureRequest) -> Iterator[Collection]:
+    """300 images in each kind of embedded store."""
+    with cbir.open(request.param.format(index)) as opened:
+        yield opened
+
+
+def test_an_image_finds_itself_first(indexed_photos: Collection, sample_images: SampleImages) -> None:
+    for image in sample_images[::60]:
+        hits = indexed_photos.search(image[2], limit=5)
+        assert hits[0].key == f"{str(image[1]).replace(' & ', '-')}/{image[0]}.png"
+        assert hits[0].score == pytest.approx(1, abs=1e-3)
+        assert len(hits) == 5
+        assert list(hits.milliseconds) == ["decode", "preprocess", "model", "store"]
+        assert all(spent > 0 for spent in hits.milliseconds.values())
+
+
+def test_a_stored_point_is_left_out_of_its_own_answer(indexed_photos: Collection) -> None:
+    for point_id in indexed_photos.store.sample(10, 1):
+        hits = indexed_photos.search(point_id, limit=7)
+        assert len(hits) == 7
+        assert point_id not in {hit.id for hit in hits}
+        assert list(hits.milliseconds) == ["store"]
+
+
+def test_hits_come_in_groups_without_the_example(indexed_photos: Collection) -> None:
+    (point_id,) = indexed_photos.store.sample(1, 2)
+    hits = indexed_photos.search(point_id, group_by="label", limit=4, group_size=3)
+    assert len(hits.groups) == 4
+    assert list(hits) == [hit for group in hits.groups for hit in group.hits]
+    for group in hits.groups:
+        assert {hit.label for hit in group.hits} == {group.value}
+        assert 0 < len(group.hits) <= 3
+        assert point_id not in {hit.id for hit in group.hits}
+    best = [group.hits[0].score for group in hits.groups[1:]]
+    assert best == sorted(best, reverse=True)

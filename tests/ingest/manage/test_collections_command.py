@@ -1,0 +1,46 @@
+"""`cbir-ingest collections`: listed, chosen and dropped."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cbir.errors import CbirError, UsageError
+from cbir.settings import Settings
+from cbir.stores.registry import connect
+from tests.support.building import both, build, builder_for, points_of
+from tests.support.ingesting import run
+from tests.support.made_index import VECTORS, listed, opened
+
+
+def test_a_collection_is_dropped_chosen_and_listed(root: Path) -> None:
+    build(both(root), VECTORS[:50], "newer")
+    assert [(one.collection, one.alias, one.points) for one in listed(root)] == [
+        ("newer", "set", 50),
+        ("made", "", 300),
+    ]
+    store = opened(root, "set")
+    assert store.info.collection == "newer"
+    store.close()
+    catalog = connect(f"edge:{root}", Settings())
+    catalog.use("made")
+    store = opened(root, "set")
+    assert store.info.collection == "made"
+    store.close()
+    builder = builder_for(both(root), VECTORS[:50], "newer")
+    with pytest.raises(CbirError, match="an ingest is filling"):
+        catalog.drop("newer")
+    builder.write(points_of(VECTORS)[50:60])
+    builder.close()
+    states = {
+        one["collection"]: one["state"]
+        for one in json.loads(run("collections", "--store", f"edge:{root}", "--json").stdout)
+    }
+    assert "an unfinished run" in states["newer"]
+    assert "say --yes" in run("collections", "drop", "newer", "--store", f"edge:{root}", code=2).stderr
+    catalog.drop("newer")
+    assert [one.collection for one in listed(root)] == ["made"]
+    with pytest.raises(UsageError, match="has no collection 'newer'"):
+        catalog.drop("newer")
+    with pytest.raises(UsageError, match="cannot be a collection's name"):
+        catalog.drop("../index")

@@ -1,0 +1,69 @@
+"""A collection as one file, and back."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from cbir.ingest.manage.snapshot import restore, snapshot
+
+from cbir.errors import CbirError, DamageError, UsageError
+from cbir.settings import Settings
+from cbir.stores.registry import open_store
+from tests.support.building import both
+from tests.support.ingesting import run
+from tests.support.judging import verify_folder
+from tests.support.made_index import everything, listed
+
+
+def test_a_snapshot_brings_back_every_point_and_a_damaged_one_nothing(photos_index: Path, tmp_path: Path) -> None:
+    (name,) = (one.collection for one in listed(photos_index))
+    store = open_store(f"edge:{photos_index}", name, Settings())
+    count = snapshot(store, tmp_path / "kept.tar")
+    with pytest.raises(UsageError, match="is there already"):
+        snapshot(store, tmp_path / "kept.tar")
+    store.close()
+    new = tmp_path / "new"
+    assert restore(tmp_path / "kept.tar", both(new), None, Settings()) == (name, count)
+    for kind in ("edge", "faiss"):
+        assert everything(new, name, kind) == everything(photos_index, name)
+    assert verify_folder(new) == []
+    assert restore(tmp_path / "kept.tar", [f"faiss:{tmp_path}/other"], "second", Settings()) == ("second", count)
+
+    whole = (tmp_path / "kept.tar").read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole.replace(b'"count": ', b'"count":1'), bytes(2000), b""):
+        (tmp_path / "bad.tar").write_bytes(damaged)
+        with pytest.raises(CbirError):
+            restore(tmp_path / "bad.tar", both(tmp_path / "bad"), None, Settings())
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    (tmp_path / "bad.tar").write_bytes(flipped)
+    with pytest.raises(DamageError):
+        restore(tmp_path / "bad.tar", both(tmp_path / "bad"), None, Settings())
+    assert not (tmp_path / "bad").exists()
+    assert not list(tmp_path.glob(".cbir-snapshot*"))
+
+
+@pytest.fixture
+def photos_index(photo_folder: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for path in sorted(photo_folder.rglob("*.png"))[:8]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    run(folder, "--store", f"edge:{tmp_path}/small")
+    return tmp_path / "small"
+
+
+def test_a_snapshot_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:
+    evil = tmp_path / "evil.tar"
+    with tarfile.open(evil, "w") as tar:
+        for name in ("../escaped", f"{tmp_path}/escaped", "log/../../escaped.log", "log/000001.log"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+        link = tarfile.TarInfo("model.onnx")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(UsageError, match="not a snapshot"):
+        restore(evil, both(tmp_path / "index"), None, Settings())
+    assert {path.name for path in tmp_path.iterdir()} == {"evil.tar"}

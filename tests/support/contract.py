@@ -1,0 +1,65 @@
+"""One collection with payloads of every kind, for the tests that hold any store to what a plain scan answers."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+
+from cbir.filters.conditions import Filter, matches
+from cbir.progress import silent
+from cbir.records import Point, Vector, digest
+from cbir.stores.base import SearchParams
+from tests.support.building import builder_for, points_of, unit_vectors
+
+COUNT = 400
+VECTORS = unit_vectors(COUNT)
+NOBODY = "00000000-0000-0000-0000-000000000000"
+INDEXES = {
+    "edge": "edge:{root}",
+    "edge-scalar": "edge:{root}/scalar?quantization=scalar&oversampling=10&on_disk=1",
+    "faiss": "faiss:{root}/faiss",
+    "faiss-ivf": "faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
+    "faiss-refined": "faiss:{root}/refined?index=OPQ4,IVF4,PQ4x4,RFlat&nprobe=4&oversampling=100",
+}
+"""With such oversampling all of them find the best hits; `test_stores` has one that does not rescore."""
+KINDS = (*INDEXES, "server")
+EXACT = SearchParams(exact=True)
+WIDE = SearchParams(ef=COUNT)
+fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def made_points() -> list[Point]:
+    """Return points with a payload of every kind that there is."""
+    chance = np.random.default_rng(3)
+    points = []
+    for number, point in enumerate(points_of(VECTORS)):
+        payload: dict[str, Any] = {
+            **point.payload,
+            "label": ("Shoes", "Bags", "Watches", None)[min(3, int(chance.exponential(1)))],
+            "year": 2010 + number % 5 if number % 7 else None,
+            "price": float(number % 11) if number % 2 else round(chance.uniform(0, 10), 2),
+            "tags": [("red", "blue", "long, wide", "red")[one] for one in chance.integers(0, 4, number % 4)],
+            "new": bool(number % 3),
+            "mixed": (1, 1.0, "1", True, None, [], ["1", 1], {"a": 1})[number % 8],
+            "two words": f"a {number % 3}",
+        }
+        points.append(replace(point, payload=payload, digest=digest(payload)))
+    return points
+
+
+POINTS = made_points()
+BY_ID = {point.id: point for point in POINTS}
+
+
+def fill_folder(urls: list[str]) -> None:
+    """Store the points in the embedded stores of these URLs."""
+    builder = builder_for(urls, VECTORS)
+    builder.write(POINTS)
+    builder.publish(silent)
+    builder.close()
+
+
+def scan(query: Vector, filter: Filter) -> list[tuple[float, str]]:
+    """Return (-score, id) of all points that hold to a filter, in order."""
+    return sorted((-float(query @ point.vector), point.id) for point in POINTS if matches(point.payload, filter))
