@@ -21,7 +21,8 @@ def test_a_source_of_queries_is_searched_in_a_source_of_images(
 ) -> None:
     """The folders share keys, as `train/` and `test/` often do, but not the images behind them."""
     train, test = tmp_path / "train", tmp_path / "test"
-    for folder in [path for path in sorted(photo_folder.iterdir()) if path.is_dir()][:3]:
+    folders = [path for path in sorted(photo_folder.iterdir()) if path.is_dir() and len(list(path.iterdir())) >= 16]
+    for folder in folders[:3]:
         files = sorted(folder.iterdir())[:16]
         for root, chosen in ((test, files[:4]), (train, files[4:])):
             (root / folder.name).mkdir(parents=True)
