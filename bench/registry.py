@@ -6,10 +6,11 @@ from typing import Any
 
 from .accuracy.result import SUBJECT as ACCURACY
 from .baselines.result import SUBJECT as BASELINES
+from .capacity.result import SUBJECT as PLAN
 from .core.subject import Subject
 from .ingest.result import SUBJECT as INGEST
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 
-_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, MODELS, BASELINES, INGEST)
+_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, MODELS, BASELINES, INGEST, PLAN)
 SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})

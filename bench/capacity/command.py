@@ -1,4 +1,4 @@
-"""`cbir-bench plan`: what a number of images will take."""
+"""`cbir-bench plan`: what a number of images will need."""
 
 from typing import Annotated
 
@@ -23,52 +23,52 @@ def plan(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Whose first pictures are timed.", show_default="made-up JPEGs, 640 x 480"),
+        typer.Option(metavar="SOURCE", help="Source of the images to time.", show_default="made-up JPEGs, 640 x 480"),
     ] = None,
     store: Annotated[
         list[str] | None,
-        typer.Option("--store", help="Index to measure; its path is not touched.", show_default="edge:. and faiss:."),
+        typer.Option(
+            "--store", help="Engine to measure; nothing is written to its path.", show_default="edge:. and faiss:."
+        ),
     ] = None,
     replicas: Annotated[
         int | None, typer.Option(min=1, max=100, help="Copies on servers.", show_default="1 up to 10M, then 2")
     ] = None,
     node_gb: Annotated[float, typer.Option(min=1, max=100_000, help="RAM of one server, in GB.")] = 128,
-    check: Annotated[
-        str | None, typer.Option(metavar="N", help="Build indexes of N made-up vectors and compare with the plan.")
-    ] = None,
+    check: Annotated[str | None, typer.Option(hidden=True)] = None,
     as_json: Json = None,
 ) -> None:
-    """Work out time, disk, RAM and a server's settings for numbers of images, from a probe of this machine."""
+    """Estimate time, disk, RAM and servers for numbers of images, from a short measurement of this machine."""
     from cbir.models.embedder import load_embedder
-    from cbir.models.runtime import cores
     from cbir.settings import Settings
+    from cbir.sources.base import SourceOptions
+    from cbir.sources.registry import open_source
 
-    from ..core.console import finish
     from ..core.stores import engine_of
-    from .pictures import some_pictures, time_pictures
-    from .plan import USUAL_IMAGES, Asked, parse_count, plan_notes, size
-    from .predict import check_engines, check_notes, probe_engines, probe_points
-    from .view import check_json, check_section, plan_json, plan_section
+    from ..core.subject import deliver, envelope
+    from ..core.synthetic import made_up_images
+    from .plan import USUAL_IMAGES, Options, make_plan, parse_count
+    from .probe import IMAGES, probe_images, probe_indexes
+    from .result import SUBJECT, PlanResult, notes
 
-    if check and images:
-        raise UsageError("--check N builds an index of N vectors; leave out the numbers of images")
-    counts = [parse_count(one) for one in images or map(str, USUAL_IMAGES)]
-    checked = parse_count(check) if check else None
+    if check:
+        raise UsageError("--check no longer exists. Build an index with cbir-ingest to compare it with the plan.")
+    counts = [parse_count(count) for count in images or map(str, USUAL_IMAGES)]
     settings = Settings()
     embedder = load_embedder(model, settings, threads=1)
-    asked = Asked(dimension or embedder.card.dimension, replicas, node_gb * 1e9, cores())
-    engines = [engine_of(url, asked.dimension) for url in store or ("edge:.", "faiss:.")]
-    points = probe_points(asked.dimension, checked)
-    with terminal.progress("measuring", 3 * len(engines) if checked else 2 * len(engines) + 1, "steps") as advance:
-        if checked:
-            probe = probe_engines(engines, asked.dimension, points, {}, advance)
-            checks = check_engines(engines, probe, checked, advance)
-            result = check_json(probe, checks, check_notes(probe, checked))
-        else:
-            pictures, payload = time_pictures(*some_pictures(data), embedder, settings)
-            advance(1)
-            probe = probe_engines(engines, asked.dimension, points, payload, advance)
-            plans = [size(count, asked, pictures, probe) for count in counts]
-            notes = plan_notes(asked, embedder.card, plans)
-            result = plan_json(asked, embedder.ref, pictures, probe, plans, notes)
-    finish(as_json, result, check_section if checked else plan_section)
+    options = Options(dimension or embedder.card.dimension, replicas, node_gb * 1e9)
+    engines = [engine_of(url, options.dimension) for url in store or ("edge:.", "faiss:.")]
+    if data is None:
+        items, origin = made_up_images(IMAGES), "made-up JPEGs of 640 x 480 pixels"
+    else:
+        source = open_source(data, SourceOptions(limit=IMAGES))
+        items, origin = list(source.items), source.origin
+    with terminal.progress("measuring", len(engines) + 1, "steps") as advance:
+        costs = probe_images(items, origin, embedder, settings)
+        advance(1)
+        indexes = probe_indexes(engines, options.dimension, advance)
+    plans = [make_plan(count, options, costs, indexes) for count in counts]
+    packages = ("cbir", "qdrant-edge-py", "faiss-cpu", "onnxruntime", "numpy")
+    header = envelope(SUBJECT.name, notes(options, embedder.card, plans), packages)
+    result = PlanResult(**header, model=embedder.ref, options=options, images=costs, indexes=indexes, plans=plans)
+    deliver(SUBJECT, result, as_json)

@@ -1,124 +1,120 @@
-"""What an index costs on this machine: made-up vectors are stored, indexed and searched.
+"""What this machine needs for an image and for a vector: some images are embedded, and small indexes are built.
 
-Time is processor time, summed over threads: what else the machine does then hardly counts. What is built and what is
-searched have processes of their own, so that their memory can be told.
+Time is processor time, summed over threads, so other work on the machine hardly counts.
 """
 
+import hashlib
+import math
+import shutil
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cbir.errors import ImageError, UsageError
+from cbir.images.decode import thumbnail
+from cbir.images.preprocessing import Pixels
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.vector_log import VectorLog
-from cbir.records import Payload, Point, Vector, digest, point_id
-from cbir.stores.embedded.build import peak_memory
+from cbir.models.embedder import Embedder
+from cbir.progress import Advance
+from cbir.records import Item, Point, digest, full_payload, point_id, to_json
+from cbir.settings import Settings
 
-from ..core.ground_truth import nearest_rows
-from ..core.measured_process import apart
 from ..core.stores import Engine
 from ..core.synthetic import clustered
 
-QUERIES, K = 200, 10
-_CHUNK = 1000
-_WARM_UP = 20
-_QUERY_SEED = 2**32
+IMAGES = 128
+PROBE_BYTES = 20 * 2**20  # of vectors: twice what Qdrant needs to build a graph (its `indexing_threshold`)
+PROBE_POINTS = 200_000  # at most, for short vectors
+_BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What an index costs, measured or predicted.
+class ImageCosts:
+    """What an image of a source needs on average: processor time from file to vector, and the bytes that are kept."""
 
-    Attributes:
-        core_seconds: Processor time of building it from a vector log.
-        disk_bytes: Its files, as the disk allots them.
-        build_bytes: Most memory of the process that builds it, with the files that it maps.
-        serve_bytes: Most memory of a process that opened and searched it, with the files that it maps.
-        search_milliseconds: Processor time of one search, the median.
-    """
+    source: str
+    count: int
+    core_seconds: float
+    thumbnail_bytes: float
+    payload_bytes: float
 
+
+@dataclass(frozen=True)
+class IndexCosts:
+    """What an embedded index of so many made-up vectors needed; `core_seconds` is the time to build it."""
+
+    name: str
+    points: int
     core_seconds: float
     disk_bytes: float
-    build_bytes: float
-    serve_bytes: float
-    search_milliseconds: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """One index of so many points that was built, in `seconds` of the clock, and searched; recall@10 is the mean.
-
-    `loading` is the part of the core seconds until the last vector was handed over.
-    """
-
-    points: int
-    costs: Costs
-    loading: float
-    seconds: float
     access: str
-    recall: float
 
 
-def write_log(folder: Path, count: int, dimension: int, payload: Payload) -> int:
-    """Write a log of `count` clustered vectors without thumbnails, all with this payload; return its bytes."""
+def probe_images(items: Sequence[Item], source: str, embedder: Embedder, settings: Settings) -> ImageCosts:
+    """Take images from file to vector in batches, and return the costs. `embedder` should have one thread."""
+    pixels: list[Pixels] = []
+    thumbnails: list[int] = []
+    payloads: list[int] = []
+    embedder.run(
+        np.zeros((1, embedder.card.input.size, embedder.card.input.size, 3), np.uint8)
+    )  # the first run is slow
+    start = time.process_time()
+    for item in items:
+        try:
+            data = item.read()
+            image = embedder.decode(data, settings.max_image_megapixels)
+        except (ImageError, OSError):
+            continue
+        pixels.append(embedder.pixels(image))
+        thumbnails.append(len(thumbnail(image, data)))
+        payloads.append(len(to_json(full_payload(item, hashlib.sha256(data).hexdigest())).encode()))
+    for first in range(0, len(pixels), settings.batch_size):
+        embedder.run(np.stack(pixels[first : first + settings.batch_size]))
+    seconds = time.process_time() - start
+    if not pixels:
+        raise UsageError(f"{source}: none of its first {len(items)} images can be decoded. Name another --data.")
+    count = len(pixels)
+    return ImageCosts(source, count, seconds / count, float(np.mean(thumbnails)), float(np.mean(payloads)))
+
+
+def probe_indexes(engines: Sequence[Engine], dimension: int, advance: Advance) -> list[IndexCosts]:
+    """Build a small index of made-up vectors with every engine, and return the costs."""
+    points = min(PROBE_POINTS, math.ceil(PROBE_BYTES / (4 * dimension)))
+    found = []
+    with tempfile.TemporaryDirectory(prefix="cbir-plan-") as name:
+        folder = Path(name) / "index"
+        log = write_log(Path(name) / "log", points, dimension)
+        for engine in engines:
+            engine.load()
+            start = time.process_time()
+            engine.build(folder, log, lambda count: None)
+            seconds = time.process_time() - start
+            index = engine.open(folder, log)
+            access = index.access
+            index.close()
+            disk_bytes = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+            found.append(IndexCosts(engine.name, points, seconds, disk_bytes, access))
+            shutil.rmtree(folder)
+            advance(1)
+    return found
+
+
+def write_log(folder: Path, count: int, dimension: int) -> VectorLog:
+    """Write a vector log of `count` clustered vectors without thumbnails, and open it."""
     writer = LogWriter(segment_path(folder, 1), dimension)
+    points = []
+    for number, vector in enumerate(clustered(count, dimension, 0)):
+        payload = {"key": str(number), "label": "made up"}
+        points.append(Point(point_id("made up", str(number)), vector, payload, str(number), b"", digest(payload)))
     try:
-        for start in range(0, count, _CHUNK):
-            vectors = clustered(min(_CHUNK, count - start), dimension, start)
-            writer.append([_point(number, vector, payload) for number, vector in enumerate(vectors, start)])
-        return writer.size
+        for start in range(0, count, _BATCH):
+            writer.append(points[start : start + _BATCH])
     finally:
         writer.close()
-
-
-def _point(number: int, vector: Vector, payload: Payload) -> Point:
-    own = {**payload, "key": str(number)}
-    return Point(point_id("made-up", str(number)), vector, own, str(number), b"", digest(own))
-
-
-def run_engine(engine: Engine, folder: Path, log: Path, dimension: int) -> Run:
-    """Build an index of a log in the missing `folder` and search it, each in a process of its own."""
-    points, core_seconds, loading, seconds, build_bytes = apart(_build, engine, folder, log, dimension)
-    access, recall, milliseconds, serve_bytes = apart(_search, engine, folder, log, dimension)
-    disk_bytes = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
-    costs = Costs(core_seconds, disk_bytes, build_bytes, serve_bytes, milliseconds)
-    return Run(points, costs, loading, seconds, access, recall)
-
-
-def _build(engine: Engine, folder: Path, log_folder: Path, dimension: int) -> tuple[int, float, float, float, int]:
-    """Return points, core seconds in all and until the last vector was added, seconds, and most memory."""
-    log = VectorLog(log_folder, dimension)
-    engine.load()
-    loaded = 0.0
-
-    def advance(count: int) -> None:
-        nonlocal loaded
-        loaded = time.process_time() - start
-
-    clock, start = time.perf_counter(), time.process_time()
-    engine.build(folder, log, advance)
-    spent = time.process_time() - start
-    return len(log), spent, loaded, time.perf_counter() - clock, peak_memory()
-
-
-def _search(engine: Engine, folder: Path, log_folder: Path, dimension: int) -> tuple[str, float, float, int]:
-    """Return how it searches, mean recall, the median of a search's milliseconds, and most memory."""
-    log = VectorLog(log_folder, dimension)
-    index = engine.open(folder, log)
-    queries, k = clustered(QUERIES, dimension, _QUERY_SEED), min(K, len(log))
-    spent, found = [], []
-    try:
-        for query in [*queries[:_WARM_UP], *queries]:
-            start = time.process_time()
-            hits = index.search(query[None], k)[0]
-            spent.append(time.process_time() - start)
-            found.append({hit.id for hit in hits})
-        memory = peak_memory()
-    finally:
-        index.close()
-    nearest = nearest_rows(log.vectors, len(log), queries, k)
-    truth = [{log.id(row) for row in rows} for rows in nearest.tolist()]
-    recall = float(np.mean([len(one & best) / k for one, best in zip(found[_WARM_UP:], truth, strict=True)]))
-    return index.access, recall, float(np.median(spent[_WARM_UP:])) * 1e3, memory
+    return VectorLog(folder, dimension)

@@ -1,0 +1,58 @@
+"""The command line of `cbir-bench plan`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cbir.bench import command
+from cbir.bench.capacity import probe
+
+from tests.support.running import Program, runner
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Run the command line in this process and return exit code, output and errors."""
+    return runner(monkeypatch, capsys, command.main, "cbir-bench", "plan")
+
+
+def test_a_plan_is_of_this_machine(
+    run: Program, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "PROBE_BYTES", 2000 * 4 * 64)
+    options = ("--dimension", 64, "--data", photo_folder, "--store", "faiss:.?index=HNSW8", "--json", tmp_path / "p")
+    code, out, _ = run("20K", "1B", *options)
+    assert code == 0
+    result = json.loads((tmp_path / "p").read_text())
+    (measured,) = result["indexes"]
+    assert (measured["points"], measured["access"]) == (2000, "graph")
+    few, many = result["plans"]
+    assert [few["images"], many["images"]] == [20_000, 10**9]
+    assert few["embedding_core_hours"] == pytest.approx(20_000 * result["images"]["core_seconds"] / 3600)
+    assert result["images"]["count"] == 128
+    assert out.startswith("20 K images: 1 server of 128 GB, float32 in RAM: --store 'http://HOST:6333'\n1 B images: ")
+    for text in ("faiss HNSW8", many["url"], "efficientnet_lite0 makes vectors of 1280 dimensions"):
+        assert text in " ".join(out.split()), text
+    assert "edge" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["many"], "Invalid number of images: 'many'"),
+        (["0"], "Invalid number of images: '0'"),
+        (["--check", "5"], "--check no longer exists"),
+        (["--dimension", "8"], "--dimension"),
+        (["--store", "http://localhost:6333"], "is a server, and not measured here"),
+        (["--store", "milvus:."], "unknown store"),
+        (["--store", "faiss:.?index=Nonsense"], "FAISS knows no index"),
+        (["--data", "./nowhere"], "does not exist"),
+        (["--model", "nothing"], "no model 'nothing'"),
+        (["--json", "./no/folder/file"], "name a file in a folder"),
+    ],
+)
+def test_misuse_is_one_line(arguments: list[str], message: str, run: Program) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("error")]
+    assert message in line
