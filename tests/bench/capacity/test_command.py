@@ -43,7 +43,7 @@ def test_a_plan_is_of_this_machine(
         (["0"], "Invalid number of images: '0'"),
         (["--check", "5"], "--check no longer exists"),
         (["--dimension", "8"], "--dimension"),
-        (["--store", "http://localhost:6333"], "is a server, and not measured here"),
+        (["--store", "http://localhost:6333"], "is a server and cannot be measured here"),
         (["--store", "milvus:."], "unknown store"),
         (["--store", "faiss:.?index=Nonsense"], "FAISS knows no index"),
         (["--data", "./nowhere"], "does not exist"),

@@ -34,7 +34,7 @@ def test_a_childs_memory_and_time_are_its_own() -> None:
 
 
 def test_a_process_that_dies_is_one_line() -> None:
-    with pytest.raises(CbirError, match="ended with code 3"):
+    with pytest.raises(CbirError, match="A measured process died"):
         apart(os._exit, 3)
 
 
