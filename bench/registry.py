@@ -8,9 +8,10 @@ from .accuracy.result import SUBJECT as ACCURACY
 from .baselines.result import SUBJECT as BASELINES
 from .capacity.result import SUBJECT as PLAN
 from .core.subject import Subject
+from .exchange.result import SUBJECT as EXCHANGE
 from .ingest.result import SUBJECT as INGEST
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 
-_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, MODELS, BASELINES, INGEST, PLAN)
+_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, MODELS, BASELINES, INGEST, PLAN, EXCHANGE)
 SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})

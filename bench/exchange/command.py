@@ -8,55 +8,61 @@ import typer
 from cbir import terminal
 from cbir.errors import UsageError
 
-from ..core.options import MOST_EFFORT, STDOUT, Collection, Effort, Json, Seed, Stores, numbers
+from ..core.options import Collection, Json, Seed, Stores, numbers
+
+_MOST_EF = 1_000_000
 
 
 def exchange(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go; made if it is not there.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for the files; made if it does not exist.")],
     store: Stores = None,
     collection: Collection = None,
     k: Annotated[int, typer.Option("-k", "--k", min=2, help="Neighbours of each query, itself among them.")] = 100,
-    queries: Annotated[int, typer.Option(min=1, help="Stored pictures to ask for.")] = 1000,
+    queries: Annotated[int, typer.Option(min=1, help="Stored images to search for.")] = 1000,
     seed: Seed = 42,
     format_: Annotated[
         list[str] | None,
         typer.Option("--format", help="hdf5 (ann-benchmarks) or parquet (VectorDBBench).", show_default="both"),
     ] = None,
-    effort: Effort = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each width.")] = 3,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    ef: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N", help="ef of a graph, or nprobe of inverted lists.", show_default="eleven from 10 to 512"
+        ),
+    ] = "",
+    effort: Annotated[str, typer.Option(hidden=True)] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each ef.")] = 3,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Json = None,
 ) -> None:
     """Write vectors, exact neighbours and the stores' results as files of ann-benchmarks and VectorDBBench."""
     from cbir.settings import Settings
 
-    from ..core.console import finish
     from ..core.ground_truth import exact_neighbours
+    from ..core.subject import deliver, store_envelope
     from ..core.workload import open_workload
-    from . import files, measure
-    from .view import exchange_json, exchange_section
+    from .files import FORMATS, HDF5, check_new, write
+    from .measure import cases, measure, summary
+    from .result import NOTES, SUBJECT, ExchangeResult
 
-    formats = list(dict.fromkeys(format_ or files.FORMATS))
-    if unknown := set(formats) - set(files.FORMATS):
-        raise UsageError(f"--format {min(unknown)}: there is no such format, but {' and '.join(files.FORMATS)}")
-    if files.HDF5 in formats:
-        import h5py  # noqa: F401 - before anything is measured
-    efforts = numbers("--effort", effort, MOST_EFFORT) if effort else []
-    others = k - 1  # the query itself is one of the k
-    with open_workload(store, collection, others, queries, seed, Settings()) as workload:
-        asked = measure.cases(workload, efforts) if files.HDF5 in formats else []
+    formats = list(dict.fromkeys(format_ or FORMATS))
+    if unknown := set(formats) - set(FORMATS):
+        raise UsageError(f"Unknown --format {min(unknown)}. Use {' or '.join(FORMATS)}.")
+    if HDF5 in formats:
+        import h5py  # noqa: F401 - a missing library is reported before anything is measured
+    values = numbers("--ef", ef or effort, _MOST_EF) if ef or effort else []
+    with open_workload(store, collection, k - 1, queries, seed, Settings()) as workload:
+        searches = cases(workload, values) if HDF5 in formats else []
         if not overwrite:
-            files.check_new(folder, workload, asked, formats)
+            check_new(folder, workload, searches, formats)
         with terminal.progress("exact neighbours", len(workload.queries), "queries") as advance:
             truth = exact_neighbours(workload.truth, advance)
-        total = len(workload.queries) * len(asked) * (1 + rounds)
+        total = len(workload.queries) * len(searches) * (1 + rounds)
         with terminal.progress("searching", total, "searches") as advance:
-            runs, failed = measure.measure(workload, asked, rounds, advance)
-        with terminal.progress("writing", files.rows(workload, formats), "rows") as advance:
-            written = files.write(folder, workload, truth, runs, formats, advance)
-        sizes = {str(path.relative_to(folder)): path.stat().st_size for path in written}
-        result = exchange_json(workload, formats, sizes, truth, runs, failed)
-    finish(as_json, result, exchange_section)
-    if as_json != STDOUT:
-        size = sum(sizes.values()) / 1e6
-        typer.echo(f"{len(sizes)} files, {size:,.1f} MB; README.md says how to use them: {folder}")
+            measure(workload, searches, rounds, advance)
+        with terminal.progress("writing", None, "rows") as advance:
+            written = write(folder, workload, truth, searches, formats, advance)
+        runs = [summary(workload, truth, case) for case in searches]
+        header = {**store_envelope(SUBJECT.name, workload, NOTES), "k": truth.count}
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in written}
+    deliver(SUBJECT, ExchangeResult(**header, folder=str(folder), files=files, runs=runs), as_json)

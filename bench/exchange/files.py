@@ -1,8 +1,8 @@
-"""The files of ann-benchmarks (HDF5) and of VectorDBBench (Parquet): each there whole or not at all."""
+"""The files of ann-benchmarks (HDF5) and of VectorDBBench (Parquet); each is written whole or not at all."""
 
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
-from cbir.index.files import files_below, sync, write_atomically
+from cbir.index.files import files_below, sync
 from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.text import one_line
 
 from ..core.ground_truth import Neighbours
-from ..core.ranking import EPSILON
 from ..core.stores import index_folder
 from ..core.workload import Workload
 from .measure import Case, mean_recall
@@ -27,8 +26,8 @@ TABLES = ("train", "test", "neighbors", "ids")
 _ROWS = 4096
 _NAMES = ("key", "label")
 SELF = (
-    "The queries are points of train. The exact neighbours and the results both count the query itself as one of the"
-    " places, so a recall@k here is over k - 1 other points."
+    "The queries are points of train. The exact neighbours and the results both count the query itself as a neighbour,"
+    " so a recall@k here is over k - 1 other points."
 )
 _README = """# {name}: {count:,} vectors of {dimension} dimensions, {queries:,} queries, {k} neighbours
 
@@ -38,84 +37,73 @@ id n. {self}
 _README_HDF5 = """
 ## ann-benchmarks
 
-`data/{name}.hdf5` and `results/{name}/{k}/` lie as ann-benchmarks looks for them: copy both folders into its checkout
-(or run it from here), add `"{name}"` to `DATASETS` in `ann_benchmarks/datasets.py`, and run
+`data/{name}.hdf5` and `results/{name}/{k}/` have the paths that ann-benchmarks expects: copy both folders into its
+checkout (or run it from here), add `"{name}"` to `DATASETS` in `ann_benchmarks/datasets.py`, and run
 `python plot.py --dataset {name} --count {k}`. It counts a hit if its distance is at most that of the last true
 neighbour plus 0.001; cbir's own recall allows 0.00001, and is the attribute `cbir_recall` of each result.
 
-`times` are seconds of single searches by one client through cbir's store protocol, of the best of `run_count` rounds
-that the stores took in turns. `index_size` is kB of the index's files (there, what the process grew by); it is NaN
-for a server, and so is `build_time` everywhere, since the indexes were there. Results belong to a data file with the
-same `cbir_generation`, `cbir_seed` and number of queries.
+`times` are seconds of single searches by one client through cbir's stores, from the best of `run_count` rounds
+in which the stores took turns. `index_size` is kB of the index's files (in ann-benchmarks, the growth of the process).
+It is NaN for a server. `build_time` is always NaN, because the indexes existed before. Results belong to a data file
+with the same `cbir_generation`, `cbir_seed` and number of queries.
 """
 _README_PARQUET = """
 ## VectorDBBench
 
 A custom data set: name this folder as its path, {dimension} dimensions, COSINE, {count:,} vectors, one file.
 `train.parquet`, `test.parquet` and `neighbors.parquet` have the usual columns (id, emb, neighbors_id). Rows of test and
-neighbors go together; their id is the query's in train. VectorDBBench compares ids, so that equal distances at the
-last place ({tied:,} of the queries) can count as misses. `ids.parquet` says which picture an id is.
+neighbors go together; their id is the query's in train. VectorDBBench compares ids, so equal distances at the last
+rank ({tied:,} of the queries) can count as misses. `ids.parquet` says which image an id is.
 """
 
 
-def check_new(folder: Path, workload: Workload, asked: Sequence[Case], formats: Sequence[str]) -> None:
-    """Raise `UsageError` if one of the files that are to be written is there."""
+def check_new(folder: Path, workload: Workload, cases: Sequence[Case], formats: Sequence[str]) -> None:
+    """Raise `UsageError` if a file that will be written exists."""
     files = [folder / "README.md"]
     if HDF5 in formats:
-        files += [_data(folder, workload), *(_result(folder, workload, one) for one in asked)]
+        files += [_data(folder, workload), *(_result(folder, workload, case) for case in cases)]
     if PARQUET in formats:
         files += [folder / f"{name}.parquet" for name in TABLES]
     for path in files:
         if path.exists() or path.is_symlink():
-            raise UsageError(f"{path} is there already; name another folder, or add --overwrite")
-
-
-def rows(workload: Workload, formats: Sequence[str]) -> int:
-    """Return how many rows `write` will report."""
-    count, queries = workload.infos[0].count, len(workload.queries)
-    return (HDF5 in formats) * count + (PARQUET in formats) * 2 * (count + queries)
+            raise UsageError(f"{path} exists already. Name another folder, or add --overwrite.")
 
 
 def write(
-    folder: Path, workload: Workload, truth: Neighbours, runs: Sequence[Case], formats: Sequence[str], advance: Advance
+    folder: Path, workload: Workload, truth: Neighbours, cases: Sequence[Case], formats: Sequence[str], advance: Advance
 ) -> list[Path]:
-    """Write all files and return them; `advance` hears of rows."""
-    files = [_write_readme(folder, workload, truth, formats)]
+    """Write all files, those of failed cases left out, and return them. `advance` is called with rows."""
+    files: list[Path] = []
     if HDF5 in formats:
-        files += [_write_data(folder, workload, truth, advance)]
-        files += [_write_result(folder, workload, truth, run) for run in runs]
+        files.append(_write_data(folder, workload, truth, advance))
+        files += [_write_result(folder, workload, truth, case) for case in cases if not case.failed]
     if PARQUET in formats:
         files += _write_tables(folder, workload, truth, advance)
-    return files
+    return [*files, _write_readme(folder, workload, truth, formats)]
 
 
 def _write_readme(folder: Path, workload: Workload, truth: Neighbours, formats: Sequence[str]) -> Path:
     text = _README + (_README_HDF5 if HDF5 in formats else "") + (_README_PARQUET if PARQUET in formats else "")
-    info = workload.infos[0]
     filled = text.format(
         name=workload.collection,
-        count=info.count,
-        dimension=info.model.dimension,
+        count=workload.infos[0].count,
+        dimension=workload.infos[0].model.dimension,
         queries=len(workload.queries),
         k=truth.count,
         self=SELF,
         tied=int(workload.truth.tied.sum()),
     )
     path = folder / "README.md"
-    with _saying(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, filled.encode())
+    with _replacing(path) as temporary:
+        temporary.write_text(filled)
     return path
 
 
 def _write_data(folder: Path, workload: Workload, truth: Neighbours, advance: Advance) -> Path:
-    import h5py
-
     vectors = workload.truth.vectors
     path = _data(folder, workload)
-    with _whole(path) as beside, h5py.File(beside, "w") as file:
-        attributes = {"type": "dense", "distance": "angular", "dimension": vectors.shape[1], "point_type": "float"}
-        file.attrs.update(attributes | _ours(workload))
+    attributes = {"type": "dense", "distance": "angular", "dimension": vectors.shape[1], "point_type": "float"}
+    with _new_hdf5(path, attributes | _own_attributes(workload)) as file:
         train = file.create_dataset("train", vectors.shape, np.float32)
         for start in range(0, len(vectors), _ROWS):
             block = vectors[start : start + _ROWS]
@@ -127,31 +115,26 @@ def _write_data(folder: Path, workload: Workload, truth: Neighbours, advance: Ad
     return path
 
 
-def _write_result(folder: Path, workload: Workload, truth: Neighbours, run: Case) -> Path:
-    import h5py
-
-    found, index = run.found(workload), index_folder(workload.infos[run.at])
-    path = _result(folder, workload, run)
-    with _whole(path) as beside, h5py.File(beside, "w") as file:
-        file.attrs.update(
-            {
-                "algo": run.algorithm,
-                "dataset": workload.collection,
-                "name": f"{run.algorithm} {run.parameters}",
-                "count": found.count,
-                "distance": "angular",
-                "batch_mode": False,
-                "expect_extra": False,
-                "run_count": len(run.rounds),
-                "best_search_time": np.mean(run.best_round),
-                "candidates": float((found.rows >= 0).sum(axis=1).mean()),
-                "build_time": math.nan,
-                "index_size": sum(path.stat().st_size for path in files_below(index)) / 1000 if index else math.nan,
-                "cbir_recall": mean_recall(truth, found, EPSILON),
-                **_ours(workload),
-            }
-        )
-        file.create_dataset("times", data=run.best_round, dtype=np.float32)
+def _write_result(folder: Path, workload: Workload, truth: Neighbours, case: Case) -> Path:
+    found, index = case.neighbours(workload), index_folder(workload.infos[case.number])
+    attributes = {
+        "algo": case.algorithm,
+        "dataset": workload.collection,
+        "name": f"{case.algorithm} {case.parameters}",
+        "count": found.count,
+        "distance": "angular",
+        "batch_mode": False,
+        "expect_extra": False,
+        "run_count": len(case.rounds),
+        "best_search_time": np.mean(case.best_round),
+        "candidates": float((found.rows >= 0).sum(axis=1).mean()),
+        "build_time": math.nan,
+        "index_size": sum(path.stat().st_size for path in files_below(index)) / 1000 if index else math.nan,
+        "cbir_recall": mean_recall(truth, found),
+    }
+    path = _result(folder, workload, case)
+    with _new_hdf5(path, attributes | _own_attributes(workload)) as file:
+        file.create_dataset("times", data=case.best_round, dtype=np.float32)
         file.create_dataset("neighbors", data=found.rows)
         file.create_dataset("distances", data=found.distances)
     return path
@@ -161,51 +144,46 @@ def _write_tables(folder: Path, workload: Workload, truth: Neighbours, advance: 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ids, queries = list(workload.truth.position), workload.truth.queries
-    number, store = pa.field("id", pa.int64()), workload.stores[0]
-    vector = pa.schema([number, pa.field("emb", pa.list_(pa.float32()))])
-    near = pa.schema([number, pa.field("neighbors_id", pa.list_(pa.int64()))])
-    named = pa.schema([number, *(pa.field(name, pa.string()) for name in ("point_id", *_NAMES))])
-
-    def embedded(vectors: Vector, numbers: np.ndarray) -> Iterator[Any]:
-        for start in range(0, len(vectors), _ROWS):
-            block = slice(start, start + _ROWS)
-            yield pa.record_batch([pa.array(numbers[block]), _lists(vectors[block])], schema=vector)
-
-    def pictures() -> Iterator[Any]:
-        for start in range(0, len(ids), _ROWS):
-            part = ids[start : start + _ROWS]
-            payloads = [one or {} for one in store.payloads(part)]
-            texts = [[None if one.get(name) is None else str(one[name]) for one in payloads] for name in _NAMES]
-            numbers = np.arange(start, start + len(part), dtype=np.int64)
-            columns = [pa.array(numbers), pa.array(part), *(pa.array(one, pa.string()) for one in texts)]
-            yield pa.record_batch(columns, schema=named)
-
-    numbers = np.arange(len(ids), dtype=np.int64)
-    exact = pa.record_batch([pa.array(queries), _lists(truth.rows.astype(np.int64))], schema=near)
-    batches = (
-        (vector, embedded(workload.truth.vectors, numbers)),
-        (vector, embedded(workload.vectors, queries)),
-        (near, iter([exact])),
-        (named, pictures()),
+    types = {"id": pa.int64(), "emb": pa.list_(pa.float32()), "neighbors_id": pa.list_(pa.int64())}
+    numbers = np.arange(len(workload.truth.position), dtype=np.int64)
+    near = {"id": workload.truth.queries, "neighbors_id": list(truth.rows.astype(np.int64))}
+    batches: tuple[Iterator[Mapping[str, Any]], ...] = (
+        _vectors(numbers, workload.truth.vectors),
+        _vectors(workload.truth.queries, workload.vectors),
+        iter([near]),
+        _names(workload),
     )
+    columns = (("id", "emb"), ("id", "emb"), ("id", "neighbors_id"), ("id", "point_id", *_NAMES))
     paths = [folder / f"{name}.parquet" for name in TABLES]
-    for path, (schema, found) in zip(paths, batches, strict=True):
-        with _whole(path) as beside, pq.ParquetWriter(beside, schema) as writer:
-            for batch in found:
-                writer.write_batch(batch)
-                advance(batch.num_rows)
+    for path, names, table in zip(paths, columns, batches, strict=True):
+        schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
+        with _replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            for rows in table:
+                writer.write_batch(pa.RecordBatch.from_pydict(rows, schema))
+                advance(len(rows["id"]))
     return paths
 
 
-def _lists(rows: np.ndarray) -> Any:
-    import pyarrow as pa
+def _vectors(numbers: np.ndarray, vectors: Vector) -> Iterator[Mapping[str, Any]]:
+    """Yield the columns of a table of vectors, some rows at a time."""
+    for start in range(0, len(vectors), _ROWS):
+        block = slice(start, start + _ROWS)
+        yield {"id": numbers[block], "emb": list(vectors[block])}
 
-    offsets = np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(rows).ravel()))
+
+def _names(workload: Workload) -> Iterator[Mapping[str, Any]]:
+    """Yield the columns of the table that says which image an id is, some rows at a time."""
+    ids = list(workload.truth.position)
+    for start in range(0, len(ids), _ROWS):
+        part = ids[start : start + _ROWS]
+        payloads = [payload or {} for payload in workload.stores[0].payloads(part)]
+        texts = {
+            name: [None if payload.get(name) is None else str(payload[name]) for payload in payloads] for name in _NAMES
+        }
+        yield {"id": np.arange(start, start + len(part)), "point_id": part, **texts}
 
 
-def _ours(workload: Workload) -> dict[str, Any]:
+def _own_attributes(workload: Workload) -> dict[str, Any]:
     return {
         "cbir_query_is_a_neighbour_of_itself": True,
         "cbir_note": SELF,
@@ -218,28 +196,32 @@ def _data(folder: Path, workload: Workload) -> Path:
     return folder / "data" / f"{workload.collection}.hdf5"
 
 
-def _result(folder: Path, workload: Workload, run: Case) -> Path:
-    return folder / "results" / workload.collection / str(workload.k + 1) / run.algorithm / f"{run.parameters}.hdf5"
+def _result(folder: Path, workload: Workload, case: Case) -> Path:
+    return folder / "results" / workload.collection / str(workload.k + 1) / case.algorithm / f"{case.parameters}.hdf5"
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it is renamed when it is on the disk, and removed if that fails."""
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    with _saying(path):
+def _new_hdf5(path: Path, attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield a new HDF5 file with the attributes."""
+    import h5py
+
+    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(attributes)
+        yield file
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, whose file replaces `path` when it is on the disk, and is removed on failure."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield beside
-            sync(beside)
-            beside.replace(path)
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
             sync(path.parent)
         finally:
-            beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _saying(path: Path) -> Iterator[None]:
-    try:
-        yield
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise CbirError(f"cannot write {path}: {error.strerror or one_line(error)}") from None
+        raise CbirError(f"Cannot write {path}: {error.strerror or one_line(error)}.") from None

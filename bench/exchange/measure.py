@@ -1,7 +1,7 @@
-"""Vectors, exact neighbours and the stores' answers in the conventions of other benchmarks.
+"""Every store searched at several values of ef, with the results in the conventions of ann-benchmarks.
 
-ann-benchmarks has no notion of a query that is itself stored. Here all points are in `train`, the queries are copied
-from it, and both the exact neighbours and the stores' answers count the query itself as one of the `count` places.
+ann-benchmarks does not expect a query to be stored itself. Here all points are in `train`, the queries are copied from
+it, and both the exact neighbours and the stores' results count the query itself as one of the neighbours.
 """
 
 import time
@@ -15,8 +15,9 @@ from cbir.progress import Advance
 from cbir.stores.base import SearchParams
 
 from ..core.ground_truth import Neighbours, angular
-from ..core.ranking import recall
+from ..core.ranking import EPSILON
 from ..core.stores import PARAMETERS, ef_values, labels
+from ..core.timing import Spread, spread
 from ..core.workload import Workload
 
 ANN_EPSILON = 1e-3
@@ -24,17 +25,18 @@ ANN_EPSILON = 1e-3
 
 @dataclass
 class Case:
-    """A store at one width of search, what both are called in files and plots, and what the rounds have brought.
+    """A store at one value of ef.
 
     Attributes:
-        algorithm: Such as "cbir-edge".
-        parameters: Such as "graph_ef_128" or "scan".
-        rows: Positions of each query's hits.
-        rounds: Seconds of each search in each round.
+        number: Of the store in the workload.
+        ef: Or nprobe, None for a scan.
+        algorithm: Its name in files and plots, such as "cbir-edge"; `parameters` is such as "graph_ef_128" or "scan".
+        rows: The rows of each query's hits.
+        rounds: The seconds of each search in each round.
     """
 
-    at: int
-    effort: int | None
+    number: int
+    ef: int | None
     store: str
     algorithm: str
     parameters: str
@@ -44,74 +46,99 @@ class Case:
 
     @property
     def best_round(self) -> list[float]:
-        """Seconds of each search of the round with the lowest mean."""
+        """The seconds of each search in the round with the lowest mean."""
         return min(self.rounds, key=np.mean)
 
-    def found(self, workload: Workload) -> Neighbours:
+    def neighbours(self, workload: Workload) -> Neighbours:
         """Return the hits with their distances, padded where there are too few."""
-        count = workload.k + 1
-        rows = np.full((len(self.rows), count), -1, np.int32)
-        distances = np.full((len(self.rows), count), np.inf, np.float32)
-        for at, (query, hits) in enumerate(zip(workload.truth.queries.tolist(), self.rows, strict=True)):
-            rows[at, : len(hits)] = hits
-            distances[at, : len(hits)] = angular(workload.truth.vectors, query, np.array(hits, np.int64))
+        shape = len(self.rows), workload.k + 1
+        rows, distances = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
+        for number, (query, hits) in enumerate(zip(workload.truth.queries.tolist(), self.rows, strict=True)):
+            rows[number, : len(hits)] = hits
+            distances[number, : len(hits)] = angular(workload.truth.vectors, query, np.array(hits, np.int64))
         return Neighbours(rows, distances)
 
 
-def mean_recall(truth: Neighbours, found: Neighbours, epsilon: float) -> float:
-    """Return the mean recall, by the distance of the last true neighbour plus `epsilon` as in ann-benchmarks."""
-    pairs = zip(found.distances, truth.distances[:, -1], strict=True)
-    return float(np.mean([recall((-row).tolist(), -float(last), truth.count, epsilon) for row, last in pairs]))
+@dataclass(frozen=True)
+class SearchRun:
+    """The searches of a store at one value of ef; all None if they failed.
+
+    Attributes:
+        recall_ann_benchmarks: Counts a hit as ann-benchmarks does, and `recall` as cbir does.
+        searches_per_second: Of one client.
+    """
+
+    store: str
+    algorithm: str
+    parameters: str
+    recall_ann_benchmarks: float | None = None
+    recall: float | None = None
+    searches_per_second: Spread | None = None
+    failed: str = ""
+
+
+def mean_recall(truth: Neighbours, found: Neighbours, epsilon: float = EPSILON) -> float:
+    """Return the share of hits that are at most `epsilon` farther than the last true neighbour, as ann-benchmarks."""
+    limits = truth.distances[:, -1:].astype(np.float64) + epsilon
+    return float((found.distances.astype(np.float64) <= limits).mean())
 
 
 def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
-    """Return every store at the widths that are wanted (the usual ones, if none are); the query is one of its hits."""
+    """Return every store at the `wanted` values of ef, or at the usual ones. The query is one of its hits."""
     names = labels(workload.infos)
     return [
         Case(
-            at=at,
-            effort=effort,
+            number=number,
+            ef=ef,
             store=info.url,
             algorithm=f"cbir-{names[info.url]}".replace(" ", "-"),
-            parameters=f"{info.access}_{PARAMETERS[info.access]}_{effort}" if effort else info.access,
+            parameters=f"{info.access}_{PARAMETERS[info.access]}_{ef}" if ef else info.access,
         )
-        for at, info in enumerate(workload.infos)
-        for effort in ef_values(info, wanted, workload.k)
+        for number, info in enumerate(workload.infos)
+        for ef in ef_values(info, wanted, workload.k)
     ]
 
 
-def measure(workload: Workload, asked: Sequence[Case], rounds: int, advance: Advance) -> tuple[list[Case], list[Case]]:
-    """Ask every store at every width of search, one query at a time by one client; return the good, and the failed.
+def measure(workload: Workload, cases: Sequence[Case], rounds: int, advance: Advance) -> None:
+    """Search with all queries in every case, one query at a time, and add the results and times to the cases.
 
-    An untimed pass of all queries gives the answers and warms up. Then all stores and widths take turns, in each round
-    in an order drawn anew.
+    An untimed pass gives the results and warms up. Then all cases take turns, in a new random order each round.
     """
     rng = np.random.default_rng(workload.seed)
     for number in range(1 + rounds):
-        for at in rng.permutation(len(asked)).tolist():
-            case = asked[at]
+        for index in rng.permutation(len(cases)).tolist():
+            case = cases[index]
             try:
                 if not case.failed:
-                    rows, spent = _search(workload, case)
+                    rows, seconds = _search(workload, case)
                     if number:
-                        case.rounds.append(spent)
+                        case.rounds.append(seconds)
                     else:
                         case.rows = rows
             except CbirError as error:
                 case.failed = str(error)
             advance(len(workload.queries))
-    return [case for case in asked if not case.failed], [case for case in asked if case.failed]
 
 
 def _search(workload: Workload, case: Case) -> tuple[list[list[int]], list[float]]:
-    store, position = workload.stores[case.at], workload.truth.position
+    store, position = workload.stores[case.number], workload.truth.position
     rows, spent = [], []
     for vector in workload.vectors:
         start = time.perf_counter()
-        (hits,) = store.search(vector[None], workload.k + 1, params=SearchParams(case.effort))
+        (hits,) = store.search(vector[None], workload.k + 1, params=SearchParams(case.ef))
         spent.append(time.perf_counter() - start)
         ids = [hit.id for hit in hits]
         if len(set(ids)) < len(ids) or not position.keys() >= set(ids):
-            raise CbirError(f"{case.store} returned a point twice, or one that it does not have")
-        rows.append([position[one] for one in ids])
+            raise CbirError(f"{case.store} returned a point twice, or one that it does not have.")
+        rows.append([position[id_] for id_ in ids])
     return rows, spent
+
+
+def summary(workload: Workload, truth: Neighbours, case: Case) -> SearchRun:
+    """Return the metrics of a case that was measured."""
+    names = (case.store, case.algorithm, case.parameters)
+    if case.failed:
+        return SearchRun(*names, failed=case.failed)
+    found = case.neighbours(workload)
+    rates = spread([1 / float(np.mean(seconds)) for seconds in case.rounds])
+    return SearchRun(*names, mean_recall(truth, found, ANN_EPSILON), mean_recall(truth, found), rates)

@@ -1,8 +1,10 @@
 """The exact neighbours, compared with a full sort."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from cbir.bench.core.ground_truth import count_copies, exact_rankings, ground_truth
+from cbir.bench.core.ground_truth import angular, count_copies, exact_neighbours, exact_rankings, ground_truth
 
 from tests.support.building import unit_vectors
 
@@ -42,3 +44,18 @@ def test_exact_rankings_leave_out_the_query_and_order_equal_scores_by_id() -> No
     assert ranking.ids == tuple(ids[number] for number in expected[:5])
     assert ranking.ids[:2] == ("07", "09")
     assert ranking.scores == pytest.approx([scores[number] for number in expected[:5]])
+
+
+def test_exact_neighbours_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, ids, queries = unit_vectors(200), [str(number) for number in range(200)], np.arange(30)
+    truth = ground_truth(ids, vectors, queries, 19)
+    whole = exact_neighbours(truth)
+    monkeypatch.setattr("cbir.bench.core.ground_truth._CELLS", 3 * 200)
+    assert (exact_neighbours(truth).rows == whole.rows).all()
+    everything = exact_neighbours(replace(truth, k=199)).rows
+    assert np.sort(everything, axis=1).tolist() == [list(range(200))] * 30
+
+
+def test_angular_is_of_any_length() -> None:
+    vectors = np.array([[2, 0], [0, 3], [-1, 0], [5, 5]], np.float32)
+    assert angular(vectors, 0, np.arange(4)) == pytest.approx([0, 1, 2, 1 - np.sqrt(0.5)])
