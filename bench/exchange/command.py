@@ -30,7 +30,7 @@ def exchange(
             metavar="N,N", help="ef of a graph, or nprobe of inverted lists.", show_default="eleven from 10 to 512"
         ),
     ] = "",
-    effort: Annotated[str, typer.Option(hidden=True)] = "",
+    old_ef: Annotated[str, typer.Option("--effort", hidden=True)] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each ef.")] = 3,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Json = None,
@@ -50,7 +50,7 @@ def exchange(
         raise UsageError(f"Unknown --format {min(unknown)}. Use {' or '.join(FORMATS)}.")
     if HDF5 in formats:
         import h5py  # noqa: F401 - a missing library is reported before anything is measured
-    values = numbers("--ef", ef or effort, _MOST_EF) if ef or effort else []
+    values = numbers("--ef", ef or old_ef, _MOST_EF) if ef or old_ef else []
     with open_workload(store, collection, k - 1, queries, seed, Settings()) as workload:
         searches = cases(workload, values) if HDF5 in formats else []
         if not overwrite:

@@ -31,7 +31,7 @@ def models(
     wanted = [part.strip() for part in provider.split(",")]
     unknown = [name for name in wanted if name not in PROVIDERS]
     if unknown:
-        raise UsageError(f"--provider {provider}: there is no {unknown[0]!r}, but {', '.join(PROVIDERS)}")
+        raise UsageError(f"Unknown provider {unknown[0]!r} in --provider {provider}. Use {', '.join(PROVIDERS)}.")
     providers = [name for name in PROVIDERS if name in wanted]
     files = [find_model(name) for name in model or [DEFAULT_MODEL]]
     total = (rounds + 1) * len(files) * len(providers) * len(batches)

@@ -15,15 +15,15 @@ from ..core.results import INT8_NOTE
 from ..core.timing import Noise, NoiseMeter, Spread, spread, timed
 
 PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
-_TURN_MS = 400.0  # a turn of a case repeats until this long; of a slow one it is a single run
+_TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 
 
 @dataclass(frozen=True)
 class Case:
-    """One model, run by one provider in batches of one size. What failed has no figures, and says why.
+    """One model, run by one provider in batches of one size. A case that failed has a reason and no times.
 
     Attributes:
-        ms_an_image: Of the model alone over ready pixels, with all cores.
+        ms_an_image: Of the model alone, over pixels in memory, with all cores.
     """
 
     provider: str
@@ -66,7 +66,10 @@ class _Run:
 def measure(
     files: Sequence[Path], providers: Sequence[Provider], batches: Sequence[int], rounds: int, advance: Advance
 ) -> tuple[list[ModelSpeed], Noise]:
-    """Time every model with every provider and batch, in rounds of an order drawn anew; `advance` hears of turns."""
+    """Time every model with every provider and batch, in a new random order each round.
+
+    `advance` is called after each turn.
+    """
     found = []
     runs: list[_Run] = []
     for number, path in enumerate(files):
@@ -92,15 +95,15 @@ def measure(
             runs += [_Run(number, provider, batch, embedder, failed) for batch in batches]
     rng = np.random.default_rng(0)
     meter = NoiseMeter()
-    for turn in range(rounds + 1):  # the first one warms up: a session's first runs make its plans
-        for at in rng.permutation(len(runs)).tolist():
-            _take(runs[at], found[runs[at].model].input, keep=turn > 0)
+    for turn in range(rounds + 1):  # the first one warms up
+        for index in rng.permutation(len(runs)).tolist():
+            _take(runs[index], found[runs[index].model].input, keep=turn > 0)
             advance(1)
         meter.look()
     for run in runs:
         case = Case(run.provider, run.batch, run.failed)
         if run.embedder is not None:
-            rates = spread([1000 / one for one in run.spent])
+            rates = spread([1000 / milliseconds for milliseconds in run.spent])
             case = replace(case, ms_an_image=spread(run.spent), images_per_second=rates)
         found[run.model].cases.append(case)
     return found, meter.noise()
@@ -121,12 +124,12 @@ def _take(run: _Run, side: int, keep: bool) -> None:
 
 def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:
     """Return what a reader must know to read the result."""
-    said = [
-        f"The model alone over ready pixels, with {cores()} threads. All cases take turns, in a new random order each"
-        " round, after one untimed round. Medians of the rounds, with the lowest and the highest.",
+    lines = [
+        f"The model alone, over pixels in memory, with {cores()} threads. All cases take turns, in a new random order"
+        " each round, after one untimed round. Medians of the rounds, with the lowest and the highest.",
         *noise.notes(),
     ]
     if int8_overflows() and any(model.precision == "int8" for model in found):
-        said.append(INT8_NOTE)
+        lines.append(INT8_NOTE)
     random = [model.model for model in found if model.random_weights]
-    return said + [f"{name} has random weights: its speed is real, its vectors mean nothing." for name in random]
+    return lines + [f"{name} has random weights. Its speed is real, but its vectors mean nothing." for name in random]

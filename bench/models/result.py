@@ -50,7 +50,7 @@ def present(result: ModelsResult) -> Section:
         caption = "Milliseconds an image by model, provider and batch, with the range of the rounds"
         parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))
     failed = [f"{name}: failed: {case.failed}" for name, _, case in _cases(result) if case.failed]
-    subject = "The model alone, over pixels that are ready in memory."
+    subject = "The model alone, over pixels in memory."
     return Section("How fast is each model?", subject, _verdicts(bars), parts, [*result.notes, *failed])
 
 
