@@ -11,6 +11,7 @@ from cbir.bench.accuracy.task import judge, make_task, search
 from cbir.bench.core.metrics import definitions, per_query
 
 from cbir.errors import UsageError
+from cbir.models.sealed import seal
 from cbir.settings import Settings
 from tests.support.accuracy import OPTIONS, labelled
 from tests.support.building import unit_vectors
@@ -62,3 +63,23 @@ def test_classes_are_the_queries_of_each_class() -> None:
     assert first.retrieved_as["a"] == pytest.approx(first.metrics["precision_at_5"])
     means = [row.metrics["mrr_at_5"] * row.queries / 60 for row in (first, second)]
     assert sum(means) == pytest.approx(np.mean(values["mrr_at_5"]))
+
+
+def test_all_models_are_judged_on_the_images_that_each_of_them_can_embed(
+    photo_folder: Path, model_file: Path, tmp_path: Path
+) -> None:
+    """The second model has the same weights, and its cache says that it makes no vector of one image."""
+    settings = Settings(cache=tmp_path / "cache")
+    other = tmp_path / "other.onnx"
+    other.write_bytes(seal(model_file.read_bytes().replace(b"torch", b"tarch")))
+    options = replace(OPTIONS, source=str(photo_folder), protocol="leave-one-out", resamples=100)
+    whole, _, _, _ = measure([other], options, settings)
+    (cache,) = (tmp_path / "cache").rglob("*.npz")
+    with np.load(cache) as file:
+        digests, vectors = file["digests"], file["vectors"]
+    vectors[7] = np.nan
+    np.savez(cache, digests=digests, vectors=vectors)
+    images, models, (pair,), _ = measure([model_file, other], options, settings)
+    assert (images.images, images.left_out) == (whole.images - 1, whole.left_out + 1)
+    assert models[0].metrics == models[1].metrics
+    assert [model.rank for model in models] == [1, 1] and (pair.difference, pair.p, pair.better) == (0, 1, None)
