@@ -12,13 +12,14 @@ from .baselines.command import baselines
 from .capacity.command import plan
 from .exchange.command import exchange
 from .ingest.command import ingest
-from .latency.command import latency, stores
+from .latency.command import latency
 from .models.command import models
 from .parity.command import parity
 from .report.report_command import compare, report
 
 RENAMED = {
     "peers": "baselines",
+    "stores": "latency",
     "--peer": "--baseline",
     "--peer-python": "--baseline-python",
     "--effort": "--ef",
@@ -30,7 +31,7 @@ app = terminal.new_app(
     "Measure which model finds best, whether the stores agree, and how fast everything is.", renamed=RENAMED
 )
 
-for command in (accuracy, parity, latency, stores, models, ingest, baselines, plan, exchange, report, compare):
+for command in (accuracy, parity, latency, models, ingest, baselines, plan, exchange, report, compare):
     app.command()(command)
 
 

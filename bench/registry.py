@@ -10,8 +10,9 @@ from .capacity.result import SUBJECT as PLAN
 from .core.subject import Subject
 from .exchange.result import SUBJECT as EXCHANGE
 from .ingest.result import SUBJECT as INGEST
+from .latency.result import SUBJECT as LATENCY
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 
-_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, MODELS, BASELINES, INGEST, PLAN, EXCHANGE)
+_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, LATENCY, MODELS, BASELINES, INGEST, PLAN, EXCHANGE)
 SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})

@@ -35,8 +35,14 @@ Collection = Annotated[
     str | None, typer.Option(help="Name of the collection.", show_default="the newest that all the stores have")
 ]
 K = Annotated[int, typer.Option("-k", "--k", min=1, help="Hits per query.")]
-Effort = Annotated[
-    str, typer.Option(metavar="N,N", help="Widths of search: ef or nprobe.", show_default="eleven from 10 to 512")
+Ef = Annotated[
+    str,
+    typer.Option(
+        "--ef",
+        metavar="N,N",
+        help="ef of a graph, or nprobe of inverted lists.",
+        show_default="eleven from 10 to 512, or eight from 1 to 128",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample of queries.")]
 Json = Annotated[
@@ -60,7 +66,7 @@ BaselinePython = Annotated[
 ]
 
 MOST_THREADS = 256
-MOST_EFFORT = 1_000_000
+MOST_EF = 1_000_000
 
 
 def numbers(option: str, text: str, most: int) -> list[int]:

@@ -8,9 +8,7 @@ import typer
 from cbir import terminal
 from cbir.errors import UsageError
 
-from ..core.options import Collection, Json, Seed, Stores, numbers
-
-_MOST_EF = 1_000_000
+from ..core.options import MOST_EF, Collection, Ef, Json, Seed, Stores, numbers
 
 
 def exchange(
@@ -24,13 +22,7 @@ def exchange(
         list[str] | None,
         typer.Option("--format", help="hdf5 (ann-benchmarks) or parquet (VectorDBBench).", show_default="both"),
     ] = None,
-    ef: Annotated[
-        str,
-        typer.Option(
-            metavar="N,N", help="ef of a graph, or nprobe of inverted lists.", show_default="eleven from 10 to 512"
-        ),
-    ] = "",
-    old_ef: Annotated[str, typer.Option("--effort", hidden=True)] = "",
+    ef: Ef = "",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each ef.")] = 3,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Json = None,
@@ -50,7 +42,7 @@ def exchange(
         raise UsageError(f"Unknown --format {min(unknown)}. Use {' or '.join(FORMATS)}.")
     if HDF5 in formats:
         import h5py  # noqa: F401 - a missing library is reported before anything is measured
-    values = numbers("--ef", ef or old_ef, _MOST_EF) if ef or old_ef else []
+    values = numbers("--ef", ef, MOST_EF) if ef else []
     with open_workload(store, collection, k - 1, queries, seed, Settings()) as workload:
         searches = cases(workload, values) if HDF5 in formats else []
         if not overwrite:

@@ -16,6 +16,7 @@ from ..core.measured_process import apart
 from ..core.stores import loaded_generation, location_of
 from ..core.timing import Spread, spread, timed
 
+ROUNDS = 3
 QUERIES = 200
 _AFTER = 100
 
@@ -25,10 +26,10 @@ class Cold:
     """One embedded index, opened in processes of their own.
 
     Attributes:
-        dropped: Whether the system was asked to take the index's files out of memory first.
-        open_ms: Opening it; the files are hashed, and so read.
-        next_ms: The median of the next 99.
-        warm_ms: The median of 100 after that.
+        dropped: Whether the system was asked to remove the index's files from memory first.
+        open_ms: Opening it, which hashes and so reads the files.
+        next_ms: The median of the next 99 searches.
+        warm_ms: The median of 100 searches after that.
     """
 
     store: str
@@ -39,10 +40,10 @@ class Cold:
     warm_ms: Spread
 
 
-def measure(url: str, collection: str, k: int, seed: int, rounds: int) -> Cold | None:
-    """Return what the first searches of a store take; None for a server, which nobody here can start anew.
+def measure(url: str, collection: str, k: int, seed: int, rounds: int = ROUNDS) -> Cold | None:
+    """Return what the first searches of a store take; None for a server, which cannot be restarted here.
 
-    To be called before this process opens the store: files that it has in use stay in memory.
+    Call it before this process opens the store: files that are in use stay in memory.
     """
     if location_of(url) is None:
         return None
@@ -51,11 +52,11 @@ def measure(url: str, collection: str, k: int, seed: int, rounds: int) -> Cold |
 
 
 def first_searches(url: str, collection: str, k: int, seed: int) -> tuple[bool, float, float, float, float]:
-    """Open a store in this process and search it; return the figures of `Cold`."""
+    """Open a store in this process and search it; return the numbers of `Cold`."""
     generation = loaded_generation(url, collection)
     log = generation.log()
     rng = np.random.default_rng(seed)
-    vectors = [log.vector(int(at)) for at in rng.integers(0, len(log), QUERIES)]
+    vectors = [log.vector(int(row)) for row in rng.integers(0, len(log), QUERIES)]
     dropped = drop(generation.folder)
     opened: list[Any] = []
     open_ms = timed(lambda: opened.append(open_store(url, collection, Settings())))
@@ -66,7 +67,7 @@ def first_searches(url: str, collection: str, k: int, seed: int) -> tuple[bool, 
 
 
 def drop(folder: Path) -> bool:
-    """Ask the system to take a folder's files out of memory; return whether it can be asked at all."""
+    """Ask the system to remove a folder's files from memory; return whether this system can do that."""
     if not hasattr(os, "posix_fadvise"):
         return False
     for path in files_below(folder):

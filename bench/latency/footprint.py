@@ -1,4 +1,4 @@
-"""What an embedded index takes: its files by what they hold, and the memory of a process that opens and searches it."""
+"""The size of an embedded index: its files by what they hold, and the memory of a process that searches it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..core.measured_process import apart
 from ..core.stores import index_folder, kind_of, loaded_generation
 
 PARTS = {"quantized.data": "codes", "vector_index": "graph", "vector_storage": "vectors"}
-"""What the files of a Qdrant segment hold, by a part of their path; a FAISS index is one file that holds all of it."""
+"""What the files of a Qdrant segment hold, by a part of their path. A FAISS index is one file that holds everything."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,16 @@ class Memory:
     """Resident memory of a process in megabytes.
 
     Attributes:
-        own: Of no file: gone when the process ends, and kept unless there is swap.
-        mapped: Pages of files (programs, vectors, the log); the system takes them back where memory is short.
+        own: Memory that belongs to no file, which only swapping can free.
+        mapped: Pages of files (programs, vectors, the log), which the system takes back when memory is short.
     """
 
     own: float
     mapped: float
 
-
-@dataclass(frozen=True)
-class Growth:
-    """What the memory of a process with libraries and vector log open grew by: with the index open, and searched."""
-
-    opened: Memory
-    searched: Memory
+    def minus(self, other: "Memory") -> "Memory":
+        """Return the difference to an earlier state."""
+        return Memory(self.own - other.own, self.mapped - other.mapped)
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,13 @@ class Footprint:
     """One embedded index.
 
     Attributes:
-        disk_megabytes: Its files, as the disk allots them.
+        disk_megabytes: Space that its files take on the disk.
         parts: The same by what they hold: "vectors", "codes" (quantized vectors), "graph", "rest"; FAISS: "all".
-        walked_megabytes: Of them, what every search walks through and so has to be in memory: the graph, and the codes
-            or, where there are none, the vectors; all of FAISS.
-        memory: What it takes in a process of its own.
+        walked_megabytes: The part that every search walks through and that should be in memory: the graph, and the
+            codes or else the vectors; all of FAISS.
+        share: `walked_megabytes` by the size of the vectors as float32.
+        opened: How much the memory of a process with the vector log open grew by opening the index.
+        searched: How much it had grown after searching it.
     """
 
     store: str
@@ -56,24 +54,27 @@ class Footprint:
     parts: dict[str, float]
     walked_megabytes: float
     share: float
-    memory: Growth
+    opened: Memory
+    searched: Memory
 
 
 def measure(info: StoreInfo, queries: Sequence[str], k: int) -> Footprint | None:
-    """Return the footprint of a store whose queries are stored points with these ids; None for a server."""
+    """Return the footprint of a store, searched with the stored points `queries`; None for a server."""
     folder = index_folder(info)
     if folder is None:
         return None
     parts = _parts(folder, kind_of(info.url))
     walked = ("graph", "codes") if "codes" in parts else ("graph", "vectors", "all")
     walked_megabytes = sum(parts.get(name, 0.0) for name in walked)
+    opened, searched = apart(grow, info.url, info.collection, list(queries), k)
     return Footprint(
         store=info.url,
         disk_megabytes=sum(parts.values()),
         parts=parts,
         walked_megabytes=walked_megabytes,
         share=walked_megabytes / (info.count * info.model.dimension * 4 / 1e6),
-        memory=apart(grow, info.url, info.collection, list(queries), k),
+        opened=opened,
+        searched=searched,
     )
 
 
@@ -86,10 +87,10 @@ def _parts(folder: Path, kind: str) -> dict[str, float]:
     return found
 
 
-def grow(url: str, collection: str, queries: Sequence[str], k: int) -> Growth:
-    """Open a store in this process, search it, and return what its memory grew by."""
+def grow(url: str, collection: str, queries: Sequence[str], k: int) -> tuple[Memory, Memory]:
+    """Open a store in this process, search it, and return how much the memory grew."""
     log = loaded_generation(url, collection).log()
-    vectors = [log.vector(position) for one in queries if (position := log.position(one)) is not None]
+    vectors = [log.vector(row) for id_ in queries if (row := log.position(id_)) is not None]
     before = _memory()
     store = open_store(url, collection, Settings())
     opened = _memory()
@@ -97,10 +98,10 @@ def grow(url: str, collection: str, queries: Sequence[str], k: int) -> Growth:
         store.search(vector[None], k)
     searched = _memory()
     store.close()
-    return Growth(*(Memory(now.own - before.own, now.mapped - before.mapped) for now in (opened, searched)))
+    return opened.minus(before), searched.minus(before)
 
 
 def _memory() -> Memory:
     info = psutil.Process().memory_info()
-    mapped = getattr(info, "shared", 0)  # only Linux tells
+    mapped = getattr(info, "shared", 0)  # Linux only
     return Memory((info.rss - mapped) / 1e6, mapped / 1e6)

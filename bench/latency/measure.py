@@ -1,13 +1,19 @@
-"""How long a search takes: alone and among others, with a filter and without, and by the engine's bare call."""
+"""Recall against speed: each store at every ef, alone and among other clients, with a filter and without.
+
+A latency means nothing without the recall of the same searches, so both are measured together.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
+from cbir.errors import CbirError
 from cbir.filters.conditions import Match, Value, matches
 from cbir.progress import Advance
 from cbir.records import Vector
@@ -16,17 +22,17 @@ from cbir.stores.base import SearchParams
 
 from ..core.ground_truth import ground_truth
 from ..core.metrics import Query, Summary, summarise
-from ..core.stores import bare_search
-from ..core.timing import Times, timed, times
-from ..core.workload import ORDINARY, Workload, recalls_of, search_all, search_method
+from ..core.stores import PARAMETERS, bare_search, default_ef, ef_values
+from ..core.timing import Noise, NoiseMeter, Spread, Times, spread, timed, times
+from ..core.workload import ORDINARY, Workload, recalls_of, search_all
 
 SHARES = (0.02, 0.40)
-"""Of the points: a class among so few that a graph hardly finds it, and one that is nearly half of everything."""
+"""Shares of the points: a class so small that a graph hardly finds it, and one that is nearly half of everything."""
 
 
 @dataclass(frozen=True)
 class Class:
-    """Points that have one value in a payload field, and the workload whose exact answers are among them alone."""
+    """Points that have one value in a payload field, and the workload whose ground truth is among them alone."""
 
     field: str
     value: Value
@@ -36,11 +42,11 @@ class Class:
 
 
 @dataclass(frozen=True)
-class Load:
-    """Client threads that each have one search after the other; searches a second are the median of the rounds."""
+class ClosedLoop:
+    """Client threads, each with one search after the other."""
 
     threads: int
-    searches_per_second: float
+    searches_per_second: Spread
     search_ms: Times
 
 
@@ -58,150 +64,236 @@ class Filtered:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """One store's searches.
+class Point:
+    """One store at one ef. A failed one has the reason and no numbers.
 
     Attributes:
-        ann_recall_at_k: Of the same searches; a latency means nothing without it.
-        loads: Searches through the store protocol, by the number of client threads.
-        search_ms: The same through one client, in turns with what follows.
+        ef: The ef of a graph or the nprobe of inverted lists; None for a scan.
+        search_ms: A search through the store protocol by one client, in turns with the raw and the filtered ones.
+        medians_ms: Its median in each round.
         raw_ms: The engine's own call with the same parameters; None for a server.
-        ratio: Median of the one by the median of the other.
+        ratio: Median of `search_ms` by that of `raw_ms`.
+        loads: Searches through the store protocol, by the number of client threads.
+        on_front: Whether no other ef of this store has both more recall and more searches a second.
+    """
+
+    ef: int | None
+    failed: str = ""
+    ann_recall_at_k: Summary | None = None
+    search_ms: Times | None = None
+    medians_ms: Spread | None = None
+    raw_ms: Times | None = None
+    ratio: float | None = None
+    loads: list[ClosedLoop] = field(default_factory=list)
+    filtered: list[Filtered] = field(default_factory=list)
+    on_front: bool = False
+
+    @property
+    def front_mark(self) -> str:
+        """A star if it is on the front."""
+        return "*" if self.on_front else ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One store at every ef.
+
+    Attributes:
+        parameter: "ef", "nprobe", or "" for a scan.
+        default: Its value if a search does not name one.
     """
 
     store: str
-    searched: str
-    ann_recall_at_k: Summary
-    loads: list[Load]
-    search_ms: Times
-    raw_ms: Times | None
-    ratio: float | None
-    filtered: list[Filtered]
+    access: str
+    parameter: str
+    default: int | None
+    points: list[Point]
+
+    @property
+    def default_point(self) -> Point | None:
+        """The measured point nearest to the default; None if all failed."""
+        measured = [point for point in self.points if not point.failed]
+        return min(measured, key=lambda point: abs((point.ef or 0) - (self.default or 0)), default=None)
 
 
 @dataclass
-class Case:
-    """The store number `at` at one width of search, what is asked of it, and what its rounds have brought."""
+class _Case:
+    """The store number `index` at one ef, and what the rounds have measured.
+
+    Attributes:
+        singles: Milliseconds of each query by round and call: unfiltered, within each class, raw.
+        loads: Milliseconds of each search, and searches a second, by round and number of threads.
+    """
 
     workload: Workload
     classes: Sequence[Class]
     threads: Sequence[int]
-    at: int
-    effort: int | None = None
+    index: int
+    ef: int | None
     recalls: list[Summary] = field(default_factory=list)
     singles: list[list[list[float]]] = field(default_factory=list)
     loads: list[list[tuple[list[float], float]]] = field(default_factory=list)
     failed: str = ""
 
+    def attempt(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Call a step unless an earlier one failed, and note its failure."""
+        try:
+            if not self.failed:
+                step(*arguments)
+        except CbirError as error:
+            self.failed = str(error)
+
     def measure_recall(self, advance: Advance) -> None:
-        """Search untimed, for the recall of each class, too; it warms up."""
-        workloads = [self.workload, *(one.workload for one in self.classes)]
-        self.recalls = [self._recall(one, advance) for one in workloads]
+        """Search untimed for the recall, also within each class. This warms up."""
+        for workload in (self.workload, *(part.workload for part in self.classes)):
+            answers = search_all(workload, workload.stores[self.index], ORDINARY, advance, self.ef)
+            queries = [Query(id_, answers.keys.get(id_)) for id_ in workload.queries]
+            self.recalls.append(summarise(recalls_of(workload, answers.rankings), queries))
 
-    def take(self, rng: np.random.Generator, advance: Advance) -> None:
+    def measure_times(self, rng: np.random.Generator, advance: Advance) -> None:
         """Time all queries once."""
-        singles = self._in_turns(rng, advance)
         self.loads.append([self._at_once(count, advance) for count in self.threads])
-        self.singles.append(singles)
+        self.singles.append(self._in_turns(rng, advance))
 
-    def merged(self) -> tuple[Times, Times | None, float | None, list[Filtered]]:
-        """Return the times of all rounds: of a search and of the bare call, their ratio, and those within classes."""
-        search, *others = [times([one for part in parts for one in part]) for parts in zip(*self.singles, strict=True)]
+    def point(self) -> Point:
+        """Return the summary of all rounds."""
+        if self.failed:
+            return Point(self.ef, self.failed)
+        search, *others = [times(list(chain(*rounds))) for rounds in zip(*self.singles, strict=True)]
         raw = others[len(self.classes)] if len(others) > len(self.classes) else None
         filtered = [
-            Filtered(one.field, one.value, one.points, one.share, recall, spent, spent.median / search.median)
-            for one, recall, spent in zip(self.classes, self.recalls[1:], others, strict=False)
+            Filtered(part.field, part.value, part.points, part.share, recall, spent, spent.median / search.median)
+            for part, recall, spent in zip(self.classes, self.recalls[1:], others, strict=False)
         ]
-        return search, raw, search.median / raw.median if raw else None, filtered
-
-    def closed_loops(self) -> list[tuple[int, list[float], Times]]:
-        """Return by number of threads the searches a second of each round, and the times of a single search."""
-        return [
-            (count, [rate for _, rate in parts], times([one for spent, _ in parts for one in spent]))
-            for count, parts in zip(self.threads, zip(*self.loads, strict=True), strict=True)
+        loads = [
+            ClosedLoop(count, spread([rate for _, rate in rounds]), times(list(chain(*(spent for spent, _ in rounds)))))
+            for count, rounds in zip(self.threads, zip(*self.loads, strict=True), strict=True)
         ]
-
-    def _recall(self, workload: Workload, advance: Advance) -> Summary:
-        answers = search_all(workload, workload.stores[self.at], ORDINARY, advance, self.effort)
-        queries = [Query(id_, answers.keys.get(id_)) for id_ in workload.queries]
-        return summarise(recalls_of(workload, answers.rankings), queries)
+        return Point(
+            ef=self.ef,
+            ann_recall_at_k=self.recalls[0],
+            search_ms=search,
+            medians_ms=spread([float(np.median(calls[0])) for calls in self.singles]),
+            raw_ms=raw,
+            ratio=search.median / raw.median if raw else None,
+            loads=loads,
+            filtered=filtered,
+        )
 
     def _search(self, vector: Vector) -> Callable[..., object]:
-        params = SearchParams(self.effort)
-        return partial(self.workload.stores[self.at].search, vector[None], self.workload.k, params=params)
+        params = SearchParams(self.ef)
+        return partial(self.workload.stores[self.index].search, vector[None], self.workload.k, params=params)
 
     def _in_turns(self, rng: np.random.Generator, advance: Advance) -> list[list[float]]:
-        """Return milliseconds of every query: unfiltered, within each class and, if embedded, by the bare call.
+        """Return the milliseconds of every query by call.
 
-        A query's calls come in an order drawn anew, since one leaves in the processor's caches what the next one needs.
+        The calls of a query come in a random order, because each leaves data in the caches that the next one needs.
         """
         spent: list[list[float]] = []
         for vector in self.workload.vectors:
             search = self._search(vector)
-            calls = [search, *(partial(search, filter=one.workload.filter) for one in self.classes)]
-            if bare := bare_search(self.workload.stores[self.at], vector, self.workload.k, self.effort):
+            calls = [search, *(partial(search, filter=part.workload.filter) for part in self.classes)]
+            if bare := bare_search(self.workload.stores[self.index], vector, self.workload.k, self.ef):
                 calls.append(bare)
             spent = spent or [[] for _ in calls]
-            for at in rng.permutation(len(calls)).tolist():
-                spent[at].append(timed(calls[at]))
+            for i in rng.permutation(len(calls)).tolist():
+                spent[i].append(timed(calls[i]))
             advance(1)
         return spent
 
     def _at_once(self, threads: int, advance: Advance) -> tuple[list[float], float]:
-        """Return the milliseconds of each search of so many clients that share the queries, and searches a second."""
+        """Return the milliseconds of each search by clients that share the queries, and the searches a second."""
 
-        def client(at: int) -> list[float]:
-            return [timed(self._search(vector)) for vector in self.workload.vectors[at::threads]]
+        def client(number: int) -> list[float]:
+            return [timed(self._search(vector)) for vector in self.workload.vectors[number::threads]]
 
         with ThreadPoolExecutor(threads) as pool:
             start = time.perf_counter()
-            spent = list(pool.map(client, range(threads)))
+            spent = list(chain(*pool.map(client, range(threads))))
             seconds = time.perf_counter() - start
-        advance(len(self.workload.queries))
-        return [one for part in spent for one in part], len(self.workload.queries) / seconds
+        advance(len(spent))
+        return spent, len(spent) / seconds
+
+
+def steps(workload: Workload, wanted: Sequence[int], classes: int, threads: Sequence[int], rounds: int) -> int:
+    """Return how many searches `measure` reports, all calls of a query in turn counted as one."""
+    cases = sum(len(ef_values(info, wanted, workload.k)) for info in workload.infos)
+    return len(workload.queries) * cases * (1 + classes + rounds * (1 + len(threads)))
 
 
 def measure(
-    workload: Workload, classes: Sequence[Class], threads: Sequence[int], rounds: int, advance: Advance
-) -> list[Latency]:
-    """Time every query on every store, after an untimed pass that yields the recall and warms up.
+    workload: Workload,
+    wanted: Sequence[int],
+    classes: Sequence[Class],
+    threads: Sequence[int],
+    rounds: int,
+    advance: Advance,
+) -> tuple[list[Curve], Noise]:
+    """Return the curve of every store, and how noisy the machine was.
 
-    The stores take turns of all queries in each round, and every second round in the opposite order, so that
-    whatever else the machine does falls on all alike.
+    An untimed pass of all queries gives the recall and warms up. Then all stores and values of ef take turns, in a new
+    random order each round, so that whatever else the machine does affects all alike.
     """
-    cases = [Case(workload, classes, threads, at) for at in range(len(workload.stores))]
+    cases = [
+        _Case(workload, classes, threads, i, ef)
+        for i, info in enumerate(workload.infos)
+        for ef in ef_values(info, wanted, workload.k)
+    ]
     for case in cases:
-        case.measure_recall(advance)
+        case.attempt(case.measure_recall, advance)
     rng = np.random.default_rng(workload.seed)
-    for number in range(rounds):
-        for case in cases if number % 2 == 0 else reversed(cases):
-            case.take(rng, advance)
-    return [_latency(case) for case in cases]
+    meter = NoiseMeter()
+    for _ in range(rounds):
+        for i in rng.permutation(len(cases)).tolist():
+            cases[i].attempt(cases[i].measure_times, rng, advance)
+        meter.look()
+    curves = [
+        Curve(
+            store=info.url,
+            access=info.access,
+            parameter=PARAMETERS.get(info.access, ""),
+            default=default_ef(info),
+            points=mark_front([case.point() for case in cases if case.index == i]),
+        )
+        for i, info in enumerate(workload.infos)
+    ]
+    return curves, meter.noise()
 
 
-def _latency(case: Case) -> Latency:
-    info = case.workload.infos[case.at]
-    search, raw, ratio, filtered = case.merged()
-    loads = [Load(count, float(np.median(rates)), spent) for count, rates, spent in case.closed_loops()]
-    return Latency(info.url, search_method(info, ORDINARY), case.recalls[0], loads, search, raw, ratio, filtered)
+def mark_front(points: Sequence[Point]) -> list[Point]:
+    """Return the points with `on_front` set."""
+    places = [
+        (point.ann_recall_at_k.mean, -point.search_ms.median) if point.ann_recall_at_k and point.search_ms else None
+        for point in points
+    ]
+
+    def is_beaten(recall: float | None, speed: float) -> bool:
+        others = (place for place in places if place and place != (recall, speed))
+        return recall is None or any((r or 0) >= recall and s >= speed for r, s in others)
+
+    return [
+        replace(point, on_front=place is not None and not is_beaten(*place))
+        for point, place in zip(points, places, strict=True)
+    ]
 
 
 def choose_classes(workload: Workload, field: str) -> list[Class]:
-    """Return the class nearest to each of `SHARES`; none where no value of the field has more than k points.
+    """Return the class nearest to each of `SHARES`; none if no value of the field has more than k points.
 
-    Which points are in a class is seen from their payloads, and not asked of any store's filter.
+    Which points are in a class is read from their payloads, not with any store's filter.
     """
     total = workload.infos[0].count
     counts = [(value, count) for value, count in workload.stores[0].facet(field) if count > workload.k]
     if not counts:
         return []
-    chosen = [min(counts, key=lambda one: abs(one[1] / total - share))[0] for share in SHARES]
-    payloads = {one.id: one.payload for one in entries(workload.stores[0])}
-    found = []
+    chosen = [min(counts, key=lambda pair: abs(pair[1] / total - share))[0] for share in SHARES]
+    payloads = {entry.id: entry.payload for entry in entries(workload.stores[0])}
+    ids = list(workload.truth.position)
+    classes = []
     for value in dict.fromkeys(chosen):
-        where = (Match(field, (value,)),)
-        ids = list(workload.truth.position)
-        rows = np.flatnonzero([matches(payloads[one], where) for one in ids])
+        condition = (Match(field, (value,)),)
+        rows = np.flatnonzero([matches(payloads[id_], condition) for id_ in ids])
         truth = ground_truth(ids, workload.truth.vectors, workload.truth.queries, workload.k, rows)
-        found.append(Class(field, value, len(rows), len(rows) / total, replace(workload, truth=truth, filter=where)))
-    return found
+        within = replace(workload, truth=truth, filter=condition)
+        classes.append(Class(field, value, len(rows), len(rows) / total, within))
+    return classes

@@ -1,8 +1,8 @@
-"""What visitors wait for at a given rate: searches that begin when they are due, not when the one before has ended.
+"""What users wait for at a given rate of searches, which begin when they are due and not when the last one has ended.
 
-A closed loop has each client wait for its answer before it asks again, so while a store stalls nobody asks, and the
-stall counts once: coordinated omission (Gil Tene, "How NOT to Measure Latency", 2015). Here arrivals are a Poisson
-process that is drawn before it starts, and a response is timed from the moment it was due.
+In a closed loop each client waits for its answer before it searches again. While a store stalls nobody searches, and
+the stall counts once: coordinated omission (Gil Tene, "How NOT to Measure Latency", 2015). Here the arrivals are a
+Poisson process that is drawn beforehand, and a response is timed from the moment it was due.
 """
 
 import itertools
@@ -19,20 +19,21 @@ from cbir.stores.base import Store
 
 from ..core.timing import Times, times
 from ..core.workload import Workload
+from .measure import Curve
 
-SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)  # of its best closed loop; the last one is more than the store can do
+SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)  # of the best closed loop; the last one is more than the store can do
 
 
 @dataclass(frozen=True)
 class Rate:
-    """One rate of arrivals at one store. What failed has no figures, and says why.
+    """One rate of arrivals at one store. A failed one has the reason and no numbers.
 
     Attributes:
         share: Of the store's searches a second in its best closed loop.
-        answered_per_second: Until the last one was answered.
-        response_ms: From the moment a search was due to its answer: what a visitor waits for.
+        answered_per_second: Until the last search was answered.
+        response_ms: From the moment a search was due to its answer: what a user waits for.
         service_ms: From the moment it began: what a closed loop would have shown.
-        late_ms: How long after it was due the last one began: a store that cannot keep up falls behind ever more.
+        late_ms: How long after it was due the last search began. It grows if the store cannot keep up.
     """
 
     share: float
@@ -45,18 +46,28 @@ class Rate:
     late_ms: float | None = None
 
 
-def measure(workload: Workload, at: int, best: float, threads: int, seconds: float, advance: Advance) -> list[Rate]:
-    """Ask the store number `at` at `SHARES` of its `best` searches a second, each for so many seconds."""
-    found = []
-    for share in SHARES:
+@dataclass(frozen=True)
+class OpenLoop:
+    """One store at every rate; no rates if all its closed loops failed."""
+
+    store: str
+    rates: list[Rate]
+
+
+def measure(workload: Workload, index: int, curve: Curve, threads: int, seconds: float, advance: Advance) -> OpenLoop:
+    """Search the store number `index` at `SHARES` of its best closed loop, each for some seconds."""
+    point = curve.default_point
+    best = max((load.searches_per_second.median for load in point.loads), default=0) if point else 0
+    rates = []
+    for share in SHARES if best else ():
         due = arrivals(share * best, seconds, workload.seed)
         rate = Rate(share, len(due) / seconds, threads)
         try:
-            began, ended = run(workload.stores[at], workload, due, threads)
+            began, ended = run(workload.stores[index], workload, due, threads)
         except CbirError as error:
-            found.append(replace(rate, failed=str(error)))
+            rates.append(replace(rate, failed=str(error)))
         else:
-            found.append(
+            rates.append(
                 replace(
                     rate,
                     answered_per_second=len(due) / float(ended.max()),
@@ -66,20 +77,20 @@ def measure(workload: Workload, at: int, best: float, threads: int, seconds: flo
                 )
             )
         advance(1)
-    return found
+    return OpenLoop(curve.store, rates)
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
     """Return the moments (n,) in seconds at which a Poisson process of `rate` a second is due; at least one."""
     rng = np.random.default_rng(seed)
     due = np.cumsum(rng.exponential(1 / rate, max(1, round(rate * seconds))))
-    return due * (seconds / float(due[-1]))  # the rate that was asked for, not the one that chance made of it
+    return due * (seconds / float(due[-1]))  # exactly the requested rate
 
 
 def run(store: Store, workload: Workload, due: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search at the moments `due` with so many threads; return when each search began and ended, in seconds.
+    """Search at the moments `due` in some threads; return when each search began and ended, in seconds.
 
-    Each thread takes the next arrival, waits until it is due and searches; when all are busy, it begins late.
+    Each thread takes the next arrival, waits until it is due and searches. If all are busy, it begins late.
     """
     began, ended = np.empty(len(due)), np.empty(len(due))
     numbers, turn = itertools.count(), threading.Lock()
@@ -99,6 +110,6 @@ def run(store: Store, workload: Workload, due: np.ndarray, threads: int) -> tupl
             ended[number] = time.perf_counter() - start
 
     with ThreadPoolExecutor(threads) as pool:
-        for one in [pool.submit(client) for _ in range(threads)]:
-            one.result()
+        for future in [pool.submit(client) for _ in range(threads)]:
+            future.result()
     return began, ended

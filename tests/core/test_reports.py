@@ -43,7 +43,10 @@ def test_the_commands_keep_what_they_print(
     build(both(tmp_path / "index"), unit_vectors(300))
     stores = store_options(both(tmp_path / "index"))
     run = runner(monkeypatch, capsys, command.main, "cbir-bench")
-    for kind, options in (("parity", []), ("stores", ["--rounds", "1", "--threads", "1"])):
+    for kind, options in (
+        ("parity", []),
+        ("latency", ["--rounds", "1", "--threads", "1", "--ef", "16", "--seconds", "0"]),
+    ):
         code, out, err = run(kind, *stores, "-k", "5", "--queries", "20", "--json", "-", *options)
         assert code == 0, err
         report = read(Settings().reports)[kind]
@@ -52,9 +55,9 @@ def test_the_commands_keep_what_they_print(
         assert report.cbir_version == cbir.__version__
         assert report.machine["cpus"] == os.cpu_count()
         assert report.result["benchmark"] == kind
-    assert sorted(path.name for path in Settings().reports.iterdir()) == ["parity.json", "stores.json"]
+    assert sorted(path.name for path in Settings().reports.iterdir()) == ["latency.json", "parity.json"]
     code, _, err = run("parity", *stores, "-k", "5", "--queries", "7")
-    assert (code, read(Settings().reports)["parity"].result["settings"]["queries"]) == (0, 7), err
+    assert (code, read(Settings().reports)["parity"].result["queries"]) == (0, 7), err
 
 
 def test_a_report_that_cannot_be_kept_costs_a_line_and_not_the_result(
@@ -70,7 +73,7 @@ def test_a_report_that_cannot_be_kept_costs_a_line_and_not_the_result(
     code, out, err = run("parity", "--store", both(tmp_path / "index")[0], "-k", "5", "--queries", "5", "--json", "-")
     assert code == 0
     assert json.loads(out)["benchmark"] == "parity"
-    (told,) = (record for record in caplog.records if record.name == "cbir.bench.core.results")
+    (told,) = (record for record in caplog.records if record.name == "cbir.bench.core.subject")
     assert "was not kept for the page" in told.getMessage()
     assert "see CBIR_REPORTS" in told.getMessage()
     assert "Traceback" not in err

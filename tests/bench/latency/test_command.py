@@ -1,0 +1,38 @@
+"""`cbir-bench latency` as a command line, and as `cbir-bench stores`, which it was once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cbir.bench.latency import open_loop
+
+from tests.support.building import both, store_options
+from tests.support.running import Program
+
+
+def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
+    urls = store_options(both(made))
+    words = [*urls, "--queries", 20, "-k", 5, "--rounds", 1, "--threads", "1, 2", "--seconds", 0.2, "--field"]
+    code, out, err = run("latency", *words, "kind", "--ef", "16,64", "--json", tmp_path / "out.json")
+    assert (code, err) == (0, "")
+    for text in ("searches/s", "/ raw", "kind=rare", "kind=common", "Size", "Open loop, 2 threads", "Cold start"):
+        assert text in out
+    assert "coordinated omission" in out
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert (result["benchmark"], result["threads"], result["rounds"]) == ("latency", [1, 2], 1)
+    assert (
+        [curve["store"] for curve in result["curves"]] == [size["store"] for size in result["footprints"]] == both(made)
+    )
+    assert [len(curve["points"]) for curve in result["curves"]] == [1, 2]
+    assert [part["points"] for part in result["curves"][0]["points"][0]["filtered"]] == [15, 245]
+    assert [len(loop["rates"]) for loop in result["open_loop"]] == [len(open_loop.SHARES)] * 2
+    assert (len(result["cold"]), result["ingests"]) == (2, [])
+    code, out, _ = run("stores", *words, "nothing", "--effort", 64, "--json", "-")
+    result = json.loads(out)
+    assert (code, result["benchmark"], result["curves"][1]["points"][0]["filtered"]) == (0, "latency", [])
+
+
+@pytest.mark.parametrize("wrong", [("--ef", "0"), ("--ef", "a,b"), ("--threads", "0"), ("--seconds", "-1")])
+def test_wrong_options_are_one_line(run: Program, made: Path, wrong: tuple[str, str]) -> None:
+    code, _, err = run("latency", "--store", both(made)[0], *wrong)
+    assert code == 2 and wrong[0] in err and len(err.strip().splitlines()) == 1

@@ -1,0 +1,27 @@
+"""The size of indexes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cbir.bench.core.workload import open_workload
+from cbir.bench.latency import footprint
+
+from cbir.settings import Settings
+
+
+def test_the_memory_that_an_index_takes(large: list[str]) -> None:
+    with open_workload(large, None, 5, 20, 1, Settings()) as workload:
+        edge, flat = (footprint.measure(info, workload.queries, 5) for info in workload.infos)
+        assert footprint.measure(replace(workload.infos[0], url="http://localhost:6333"), workload.queries, 5) is None
+    assert edge is not None
+    assert flat is not None
+    assert (edge.share, flat.share) == (pytest.approx(1, abs=0.1), pytest.approx(1, abs=0.1))
+    assert 28 < edge.parts["vectors"] < 30
+    assert set(edge.parts) == {"vectors", "graph", "rest"}
+    assert edge.disk_megabytes == pytest.approx(sum(edge.parts.values()))
+    assert edge.walked_megabytes == pytest.approx(edge.parts["vectors"] + edge.parts["graph"])
+    assert 28 < flat.parts["all"] < 30
+    if Path("/proc/self/smaps_rollup").exists():
+        assert edge.opened.own < 10 < 28 < flat.opened.own < 35
+        assert edge.opened.mapped <= edge.searched.mapped

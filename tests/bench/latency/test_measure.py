@@ -1,0 +1,179 @@
+"""Recall against speed of real stores, and of stores that are made wrong on purpose."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cbir.bench.core.metrics import Summary
+from cbir.bench.core.timing import times
+from cbir.bench.core.workload import Workload, open_workload, workload_of
+from cbir.bench.latency.measure import Curve, Point, choose_classes, mark_front, measure, steps
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbir.errors import CbirError
+from cbir.filters.conditions import Filter, Match
+from cbir.records import Hit, Vector
+from cbir.settings import Settings
+from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
+from tests.support.bench_stores import AlteredStore
+from tests.support.building import both
+
+
+def measured(workload: Workload, wanted: Sequence[int] = (128,), rounds: int = 2) -> list[Curve]:
+    reported: list[int] = []
+    classes = choose_classes(workload, "kind")
+    curves, noise = measure(workload, wanted, classes, [1, 2], rounds, reported.append)
+    assert sum(reported) <= steps(workload, wanted, len(classes), [1, 2], rounds)
+    assert 0 < noise.kernel_ms.lowest <= noise.kernel_ms.median <= noise.kernel_ms.highest
+    return curves
+
+
+def altered_workload(store: Store, search: Any) -> Workload:
+    stores: list[Any] = [AlteredStore(store, search)]
+    return workload_of(stores, 5, 40, 1)
+
+
+def mean_of(recall: Summary | None) -> float:
+    assert recall is not None and recall.mean is not None
+    return recall.mean
+
+
+def test_the_classes_are_those_nearest_to_the_shares(store: Store) -> None:
+    workload = workload_of([store], 5, 40, 1)
+    rare, common = choose_classes(workload, "kind")
+    assert (rare.value, rare.points, rare.share) == ("rare", 15, 0.025)
+    assert (common.value, common.points) == ("common", 245)
+    assert rare.workload.filter == (Match("kind", ("rare",)),)
+    few = choose_classes(workload_of([store], 20, 40, 1), "kind")
+    assert [part.value for part in few] == ["common"], "15 are too few"
+    assert choose_classes(workload, "nothing") == []
+
+
+def test_the_ground_truth_of_a_filter(store: Store) -> None:
+    workload = workload_of([store], 5, 40, 1)
+    for part in choose_classes(workload, "kind"):
+        ids = [point.id for point in store.scroll(part.workload.filter)]
+        assert set(part.workload.truth.position) == set(ids)
+        for number, query in enumerate(workload.queries):
+            others = [id_ for id_ in ids if id_ != query]
+            vectors = [vector for vector in store.vectors(others) if vector is not None]
+            scores = np.sort([float(vector @ workload.vectors[number]) for vector in vectors])[::-1]
+            assert part.workload.truth.threshold[number] == pytest.approx(scores[4], abs=1e-6)
+
+
+def test_real_stores(made: Path) -> None:
+    with open_workload(both(made), None, 5, 40, 1, Settings()) as workload:
+        curves = measured(workload)
+    assert [(curve.parameter, curve.default) for curve in curves] == [("", None), ("ef", 128)]
+    for curve in curves:
+        (point,) = curve.points
+        assert curve.default_point == point
+        assert point.search_ms is not None
+        assert [load.threads for load in point.loads] == [1, 2]
+        for load in point.loads:
+            assert load.searches_per_second.lowest > 0
+            assert load.search_ms.p25 <= load.search_ms.median <= load.search_ms.p95 <= load.search_ms.p99
+        assert mean_of(point.ann_recall_at_k) > 0.95
+        assert point.raw_ms is not None
+        assert point.ratio == point.search_ms.median / point.raw_ms.median
+        assert [part.value for part in point.filtered] == ["rare", "common"]
+        for part in point.filtered:
+            assert mean_of(part.ann_recall_at_k) > 0.95
+            assert part.ratio == part.search_ms.median / point.search_ms.median
+
+
+@pytest.mark.bench
+def test_a_wider_search_finds_more(workload: Workload) -> None:
+    for curve in measured(workload, [6, 24, 200]):
+        narrow, middle, wide = curve.points
+        assert (curve.parameter, [point.ef for point in curve.points]) == ("ef", [6, 24, 200])
+        means = [mean_of(point.ann_recall_at_k) for point in (narrow, middle, wide)]
+        assert means == sorted(means), "the same queries"
+        assert means[0] < means[-1], "an ef that is not passed on changes nothing"
+        assert wide.search_ms and wide.search_ms.samples == 60
+        assert wide.search_ms.p999 is None, "60 searches have no p99.9"
+        assert [load.threads for load in wide.loads] == [1, 2]
+        assert len(wide.filtered) == 2
+        assert wide.raw_ms and wide.ratio
+
+
+def test_a_case_that_fails_has_the_reason_and_no_numbers(made: Path) -> None:
+    def failing(
+        store: Store, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, **options: Any
+    ) -> list[list[Hit]]:
+        if params.ef == 40:
+            raise CbirError("the server has stopped")
+        return store.search(vectors, k, params=params, **options)
+
+    with open_workload(both(made)[::-1], "made", 5, 30, 1, Settings()) as workload:
+        stores: list[Any] = [AlteredStore(workload.stores[0], failing), workload.stores[1]]
+        first, second = measured(replace(workload, stores=stores), [20, 40])
+    assert first.points[1] == Point(40, "the server has stopped")
+    assert first.default_point == first.points[0], "the default is nearer to the one that failed"
+    assert not first.points[0].failed and not any(point.failed for point in second.points)
+    assert Curve("edge:a", "graph", "ef", 128, first.points[1:]).default_point is None
+
+
+def test_a_filter_that_is_ignored_is_an_error(store: Store) -> None:
+    workload = altered_workload(store, lambda store, vectors, k, **options: store.search(vectors, k))
+    (curve,) = measured(workload)
+    assert "returned a point twice, or one that was filtered out" in curve.points[0].failed
+
+
+def test_a_filtered_hit_that_is_lost_is_seen(store: Store) -> None:
+    def lossy(store: Store, vectors: Vector, k: int, filter: Filter = (), **options: Any) -> list[list[Hit]]:
+        found = store.search(vectors, k + 1, filter=filter, params=SearchParams(exact=True))
+        return [hits[2:] if filter else hits[:k] for hits in found]
+
+    (curve,) = measured(altered_workload(store, lossy))
+    (point,) = curve.points
+    assert mean_of(point.ann_recall_at_k) == 1
+    assert len(point.filtered) == 2
+    for part in point.filtered:
+        assert mean_of(part.ann_recall_at_k) < 0.9
+    assert (point.raw_ms, point.ratio) == (None, None), "nothing is made up for a store that is not embedded"
+
+
+def test_every_client_searches_its_share(store: Store) -> None:
+    searched: list[bytes] = []
+
+    def noting(store: Store, vectors: Vector, k: int, **options: Any) -> list[list[Hit]]:
+        searched.extend(vector.tobytes() for vector in vectors)
+        return store.search(vectors, k, **options)
+
+    workload = altered_workload(store, noting)
+    measure(workload, [], [], [1, 3], 1, lambda done: None)
+    assert len(searched) == 4 * 40, "the recall, alone, and two loads"
+    assert {searched.count(vector.tobytes()) for vector in workload.vectors} == {4}
+
+
+def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
+    """With so small an ef, a walk among the points of the class alone ends early: 0.9 of them."""
+    with open_workload(large[:1], None, 10, 150, 1, Settings()) as workload:
+        (common,) = choose_classes(workload, "kind")
+        ((curve,), _) = measure(workload, [16], [common], [1], 1, lambda done: None)
+    (found,) = curve.points[0].filtered
+    assert (curve.points[0].ef, found.value, found.points) == (16, "common", 360)
+    assert mean_of(found.ann_recall_at_k) > 0.97
+
+
+def point_at(recall: float, milliseconds: float) -> Point:
+    return Point(1, ann_recall_at_k=Summary(recall, recall, recall, None, 0), search_ms=times([milliseconds]))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.5, 0.8, 0.9, 1.0]), st.sampled_from([1.0, 2.0, 4.0])), min_size=1))
+def test_the_front_is_what_nothing_beats(places: list[tuple[float, float]]) -> None:
+    marked = mark_front([point_at(*place) for place in places])
+    for (recall, spent), point in zip(places, marked, strict=True):
+        better = [(r, ms) for r, ms in places if r >= recall and ms <= spent and (r, ms) != (recall, spent)]
+        assert point.on_front == (not better)
+    assert any(point.on_front for point in marked)
+
+
+def test_what_failed_is_on_no_front() -> None:
+    failed, good = mark_front([Point(1, "it broke"), point_at(0.5, 9)])
+    assert (failed.front_mark, good.front_mark) == ("", "*")

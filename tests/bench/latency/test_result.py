@@ -1,0 +1,142 @@
+"""How the latency of stores is shown."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cbir.bench.core.metrics import Summary
+from cbir.bench.core.subject import store_envelope
+from cbir.bench.core.timing import Noise, Spread, Times, times
+from cbir.bench.core.workload import open_workload
+from cbir.bench.latency.cold import Cold
+from cbir.bench.latency.footprint import Footprint, Memory
+from cbir.bench.latency.measure import ClosedLoop, Curve, Filtered, Point
+from cbir.bench.latency.open_loop import OpenLoop, Rate
+from cbir.bench.latency.result import SUBJECT, LatencyResult, present
+from cbir.bench.latency.search_during_ingest import IngestRun, Phase, SearchedStore
+from cbir.bench.latency.stages import Stages
+
+from cbir.evaluation.sections import Curves, Section
+from cbir.settings import Settings
+from cbir.tables import Range, to_markdown
+from tests.support.building import both
+
+SPREAD = Spread(10.0, 8.0, 12.0)
+
+
+def point(ef: int | None, recall: float, milliseconds: float, raw: bool = True) -> Point:
+    spent = times([milliseconds] * 3)
+    summary = Summary(recall, recall, recall, None, 0)
+    return Point(
+        ef=ef,
+        ann_recall_at_k=summary,
+        search_ms=spent,
+        medians_ms=Spread(milliseconds, milliseconds - 0.1, milliseconds + 0.1),
+        raw_ms=spent if raw else None,
+        ratio=1.0 if raw else None,
+        loads=[ClosedLoop(8, Spread(1234.0, 1200.0, 1300.0), spent)],
+        filtered=[Filtered("kind", "rare", 15, 0.025, summary, spent, 1.5)],
+        on_front=True,
+    )
+
+
+@pytest.fixture
+def result(made: Path) -> LatencyResult:
+    """A result that has everything."""
+    with open_workload(both(made), "made", 5, 8, 1, Settings()) as workload:
+        header: dict[str, Any] = store_envelope(SUBJECT.name, workload, [])
+    edge, faiss = both(made)
+    spent: Times = times([2.0] * 2000)
+    phases = [Phase("idle", 10.0, 2000, spent, 1.0), Phase("embedding", 4.0, 0, None, None)]
+    return LatencyResult(
+        **header,
+        field="kind",
+        threads=[8],
+        rounds=3,
+        curves=[
+            Curve(edge, "graph", "ef", 128, [point(16, 0.98, 0.5), point(128, 1.0, 0.81), Point(256, "it broke")]),
+            Curve(faiss, "graph", "ef", 128, [point(16, 0.995, 0.3), point(128, 1.0, 0.9)]),
+        ],
+        noise=Noise(SPREAD, 0.0),
+        open_loop=[
+            OpenLoop(edge, [Rate(0.25, 25.0, 8, "", 24.0, spent, spent, 0.5), Rate(0.5, 50.0, 8, "it stalled")])
+        ],
+        cold=[Cold(edge, True, SPREAD, SPREAD, SPREAD, SPREAD)],
+        stages=[
+            Stages(edge, 60, 8.0, {"decode": 1.0, "preprocess": 2.0, "model": 5.0}, None, 1.5, 0.5, {"search": 0.15})
+        ],
+        footprints=[Footprint(edge, 30.0, {"graph": 30.0}, 29.0, 1.2, Memory(1.0, 20.0), Memory(2.0, 25.0))],
+        ingests=[
+            IngestRun(["add", "more"], 8, 600, 3, [SearchedStore(edge, ["a"] * 4, phases, 1.62, ["1", "2"], 34.0)])
+        ],
+    )
+
+
+def cells(section: Section, title: str, header: str) -> list[Any]:
+    (table,) = (table for table in section.tables if table.title == title)
+    return [row[0] for row in table.with_columns([header]).rows]
+
+
+def test_a_saved_result_is_loaded_again(result: LatencyResult) -> None:
+    assert SUBJECT.load(SUBJECT.dump(result)) == result
+
+
+def test_the_verdict_compares_the_stores_at_the_same_recall(result: LatencyResult) -> None:
+    assert present(result).verdicts == [
+        "faiss is 2.7 times as fast as edge at recall 0.99: 0.3 and 0.81 ms a search.",
+        "edge: during an ingest of 3 images the p95 is 1.62 times that before, with 4 errors.",
+    ]
+    edge, faiss = result.curves
+    slow = replace(result, curves=[replace(edge, points=edge.points[:1]), faiss], ingests=[])
+    assert present(slow).verdicts == [
+        "edge does not reach recall 0.99: 0.9800 at most.",
+        "faiss takes 0.3 ms for a search at recall 0.99 (ef 16).",
+    ]
+    scan = replace(edge, parameter="", default=None, points=[point(None, 1.0, 2.0)])
+    assert present(replace(slow, curves=[scan])).verdicts == ["edge takes 2 ms for a search at recall 0.99."]
+
+
+def test_every_table(result: LatencyResult) -> None:
+    section = present(result)
+    names = ["edge, ef 16", "edge, ef 128", "faiss, ef 16", "faiss, ef 128"]
+    assert cells(section, "Searches by one client", "store") == names
+    assert cells(section, "Searches by one client", "recall@5") == [0.98, 1.0, 0.995, 1.0]
+    assert cells(section, "Searches by one client", "median")[0] == Range(0.5, 0.4, 0.6)
+    rates = cells(section, "Searches by several clients at once", "searches/s")
+    assert rates == [Range(1234.0, 1200.0, 1300.0)] * 2, "at the default ef of each store"
+    assert cells(section, "Filtered searches", "store and filter") == [f"{name}, kind=rare" for name in names]
+    assert cells(section, "Open loop, 8 threads", "answered/s") == [24.0, None]
+    assert cells(section, "Cold start", "opening") == [Range(10.0, 8.0, 12.0)]
+    assert cells(section, "A search from image file to hits", "model") == [5.0]
+    assert cells(section, "A search from image file to hits", "transport") == [None]
+    assert cells(section, "Size", "searched: mapped") == [25.0]
+    during = "During an ingest of 3 images into 600, 8 threads"
+    assert cells(section, during, "store") == ["edge, idle", "edge, embedding"]
+    assert cells(section, during, "p95") == [2.0, None]
+    for table in section.tables:
+        assert max(map(len, to_markdown(table).splitlines())) < 140, table.title
+        first = [str(row[0]) for row in table.rows]
+        assert len(set(first)) == len(first), "a row's name identifies it"
+
+
+def test_what_failed_and_what_was_not_measured_is_noted(result: LatencyResult) -> None:
+    notes = present(result).notes
+    assert "edge, ef 256: failed: it broke" in notes
+    assert "edge, 50% of its best: failed: it stalled" in notes
+    assert notes.count("a") == 3, "the first errors"
+    assert any("used 34 ms after publishing" in note for note in notes)
+    curves = [replace(curve, points=[replace(part, filtered=[]) for part in curve.points]) for curve in result.curves]
+    bare = replace(result, curves=curves, open_loop=[], cold=[], stages=[], footprints=[], ingests=[])
+    section = present(bare)
+    assert any("filters were not measured" in note for note in section.notes)
+    assert [table.title for table in section.tables] == [
+        "Searches by one client", "Searches by several clients at once",
+    ]  # fmt: skip
+
+
+def test_the_plot_has_a_curve_for_each_store(result: LatencyResult) -> None:
+    (plot,) = (part for part in present(result).parts if isinstance(part, Curves))
+    assert list(plot.series) == ["edge (ef)", "faiss (ef)"]
+    assert [place.x for place in plot.series["edge (ef)"]] == [0.98, 1.0]
+    assert plot.series["faiss (ef)"][0].y == pytest.approx(1000 / 0.3)
