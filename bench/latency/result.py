@@ -244,7 +244,7 @@ def _notes(result: LatencyResult) -> Iterator[str]:
     if result.stages:
         yield (
             f"From image file to hits: medians of {result.stages[0].images} thumbnails of the collection (at most 192"
-            " pixels; a photo takes longer to decode). Transport: fetching one point from a server. Embedding: its share"
+            " pixels; a photo takes longer to decode). Transport: fetching a point from a server. Embedding: its share"
             " of the time."
         )
     if result.footprints:

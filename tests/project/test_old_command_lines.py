@@ -23,6 +23,11 @@ def command_line(program: str) -> Any:
     return get_command(import_module(PROGRAMS[program].partition(":")[0]).app)
 
 
+def renamed(program: str) -> dict[str, str]:
+    """Return the new names of a program's commands and options by their old ones, which `new_app` still accepts."""
+    return getattr(import_module(PROGRAMS[program].partition(":")[0]), "RENAMED", {})
+
+
 def describe(command: Any, words: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
     """Yield the words of every command at or below `command`, with its arguments and options."""
     if hasattr(command, "commands"):
@@ -58,19 +63,21 @@ def choices_of(parameter: Any) -> list[str]:
     [pytest.param(program, command, id=" ".join([program, *command["words"]])) for program, command in RECORDED],
 )
 def test_an_old_command_line_is_still_accepted(program: str, command: dict[str, Any]) -> None:
-    """Hidden or not: every option takes what it took, and no argument or option has become required."""
-    found = [other for other in describe(command_line(program)) if other["words"] == command["words"]]
+    """Hidden, renamed or not: every option takes what it took, and no argument or option has become required."""
+    new_names = renamed(program)
+    words = [new_names.get(word, word) for word in command["words"]]
+    found = [other for other in describe(command_line(program)) if other["words"] == words]
     assert found, f"there is no {program} {' '.join(command['words'])} any more"
     (now,) = found
     for option in command["options"]:
-        for name in option["names"]:
+        for name in (new_names.get(name, name) for name in option["names"]):
             same = next((other for other in now["options"] if name in other["names"]), None)
             assert same, f"{name} is not accepted any more"
             assert same["takes_value"] == option["takes_value"], name
             assert same["many"] or not option["many"], f"{name} cannot be given several times any more"
             assert set(same["choices"]) >= set(option["choices"]) or not same["choices"], name
             assert option["required"] or not same["required"], f"{name} has become required"
-    old_names = {name for option in command["options"] for name in option["names"]}
+    old_names = {new_names.get(name, name) for option in command["options"] for name in option["names"]}
     for option in now["options"]:
         assert not option["required"] or old_names & set(option["names"]), f"{option['names']} is new and required"
     assert len(now["arguments"]) >= len(command["arguments"])

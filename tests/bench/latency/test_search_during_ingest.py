@@ -41,7 +41,7 @@ def test_searches_during_an_ingest(
     words += ["--seconds", 0, "--json", tmp_path / "out.json", option]
     code, out, err = run(*words, f"'{more}' --batch-size 2")
     assert (code, err) == (0, "")
-    assert "During an ingest of 3 images into 300, 4 threads" in out
+    assert "During an ingest of 3 images into " in out
     assert "during an ingest of 3 images the p95 is" in out
     assert published(index) == before
     (found,) = json.loads((tmp_path / "out.json").read_text())["ingests"]
