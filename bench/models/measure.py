@@ -11,7 +11,6 @@ from cbir.models.embedder import Embedder
 from cbir.models.runtime import Provider, cores, int8_overflows
 from cbir.progress import Advance
 
-from ..core.results import INT8_NOTE
 from ..core.timing import Noise, NoiseMeter, Spread, spread, timed
 
 PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
@@ -130,6 +129,6 @@ def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:
         *noise.notes(),
     ]
     if int8_overflows() and any(model.precision == "int8" for model in found):
-        lines.append(INT8_NOTE)
+        lines.append("This processor has no VNNI, so cbir runs int8 in an exact and slower way.")
     random = [model.model for model in found if model.random_weights]
     return lines + [f"{name} has random weights. Its speed is real, but its vectors mean nothing." for name in random]
