@@ -16,15 +16,18 @@ def info(**changes: object) -> StoreInfo:
 
 def test_how_a_store_searched_is_said_in_words() -> None:
     assert store_facts.how_searched(info(), False, False) == (
-        "Approximate search by the graph (ef 64); 1,000 of 1,000 pictures are indexed."
+        "Approximate search by the graph (ef 64); 1,000 of 1,000 images are indexed."
     )
     partly = store_facts.how_searched(info(indexed=900), False, True)
     assert partly == (
-        "Approximate search by the graph (ef 64) of 900 pictures; the 100 that are not in it yet were scanned."
+        "Approximate search by the graph (ef 64) of 900 images; the 100 that are not indexed were scanned."
         " The engine applied the filter."
     )
-    assert store_facts.how_searched(info(), True, False) == "Exact search: all 1,000 pictures were compared (as asked)."
+    assert (
+        store_facts.how_searched(info(), True, False) == "Exact search: all 1,000 images were compared (as requested)."
+    )
     scanned = store_facts.how_searched(info(access="scan", indexed=0, filtering="payload table"), False, True)
     assert scanned == (
-        "Exact search: all 1,000 pictures were compared (so few need no graph). The payload table applied the filter."
+        "Exact search: all 1,000 images were compared (this collection needs no graph)."
+        " The payload table applied the filter."
     )
