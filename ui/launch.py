@@ -99,10 +99,7 @@ def _require_free(host: str, port: int) -> None:
     from cbir.errors import UsageError
 
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         taken = f"{_in_url(host)}:{port}"
         raise UsageError(f"cannot listen on {taken}: {error.strerror}. Choose another --port or --host") from None

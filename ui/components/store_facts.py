@@ -17,8 +17,6 @@ from .problems import literal
 Rows = Sequence[tuple[str, str]]
 """Names and values."""
 
-_ACCESS = {"graph": "graph search", "scan": "exact scan of all vectors", "ivf": "search of the nearest inverted lists"}
-
 
 def draw_rows(rows: Rows) -> None:
     """Draw names and values as a list."""
@@ -35,7 +33,7 @@ def facts(info: StoreInfo) -> None:
     draw_rows(rows + ([("Generation", info.generation)] if info.generation else []))
 
 
-def how_searched(info: StoreInfo, exact: bool, filtered: bool) -> str:
+def how_searched(info: StoreInfo, exact: bool = False, filtered: bool = False) -> str:
     """Return in words how the store found its hits."""
     if exact or info.access == "scan":
         why = "as requested" if exact and info.access != "scan" else "this collection needs no graph"
@@ -77,11 +75,6 @@ def summary(listed: CollectionInfo) -> Rows:
         ("Created", listed.created.replace("T", " ").replace("+00:00", " UTC")),
     )
     return [row for row in rows if row[1]]
-
-
-def access(info: StoreInfo) -> str:
-    """Return how a store searches a collection."""
-    return f"{_ACCESS.get(info.access, info.access)}; {info.indexed:,} of {info.count:,} images indexed"
 
 
 def model(listed: CollectionInfo, card: ModelCard | None) -> Rows:

@@ -1,11 +1,9 @@
 """The collections page: the collections of each store, with their state, their model and what to do about problems."""
 
 import hashlib
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from cbir.collection import Collection
 from cbir.errors import CbirError
 from cbir.evaluation.result_files import shortened
+from cbir.index.generation import Damage
 from cbir.models.card import ModelCard
 from cbir.settings import Settings
 from cbir.stores.base import Catalog, StoreInfo
@@ -25,6 +24,7 @@ from cbir.stores.registry import connect
 from ..components import problems, store_facts
 from ..components.problems import literal
 from ..components.store_facts import draw_rows
+from ..components.work import Work, show_progress
 from ..query import address
 
 BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"]]] = {
@@ -34,7 +34,6 @@ BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"
     "damaged": ("Damaged", ":material/broken_image:", "red"),
 }
 _MAX_DAMAGES = 20
-_checking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,9 @@ def _collection(info: CollectionInfo, catalogs: Sequence[Catalog], names: dict[s
         with st.container(horizontal=True):
             _search_buttons(info, [catalog.urls[0] for catalog in served], names)
             key = f"check {_key(info.store, info.collection)}"
-            verifiable = bool(files and info.generation)
-            check = verifiable and st.button("Verify files", icon=":material/fact_check:", key=key)
-        if files and verifiable:
-            _verified(info, catalogs[0], files, check)
+            start = info.generation and st.button("Verify files", icon=":material/fact_check:", key=key)
+        if files:
+            _verification(info, catalogs[0], files, bool(start))
         return Listed(info, served, st.container())
 
 
@@ -154,7 +152,7 @@ def _details(listed: Listed, names: dict[str, str], settings: Settings) -> None:
         if found.problem:
             store = f"{literal(name)}: " if len(opened) > 1 else ""
             st.warning(f"{store}{found.problem}", icon=":material/warning:")
-    draw_rows([(name, store_facts.access(found.info)) for name, found in opened.items() if found.info])
+    draw_rows([(name, store_facts.how_searched(found.info)) for name, found in opened.items() if found.info])
     if listed.info.made_by:
         card = next((found.card for found in opened.values() if found.card), None)
         with st.expander("Model"):
@@ -188,44 +186,48 @@ def _open(catalog: Catalog, name: str, settings: Settings) -> Opened:
         return Opened(problem=literal(problems.sentence(error)))
 
 
-def _verified(info: CollectionInfo, catalog: Catalog, root: Path, check: bool) -> None:
-    """Draw the result of the last verification; with `check`, verify now."""
-    results: dict[str, tuple[str, str, list[str]]] = st.session_state.setdefault("verified", {})
-    key = _key(info.store, info.collection)
-    if check:
-        if not _checking.acquire(blocking=False):
-            st.info("Another verification is running. Try again when it is done.", icon=":material/hourglass:")
-            return
-        try:
-            results[key] = (info.generation, f"{datetime.now(UTC):%H:%M} UTC", _verify(info, catalog, root))
-        finally:
-            _checking.release()
-    generation, when, damage = results.get(key, ("", "", []))
-    if generation != info.generation:
+def _verification(info: CollectionInfo, catalog: Catalog, root: Path, start: bool) -> None:
+    """Draw the result of the last verification of a collection's files; with `start`, verify them now."""
+    key = (info.store, info.collection, info.generation)
+    if start:
+        _verify.clear(*key)
+        st.session_state.setdefault("verified", set()).add(key)
+    if key not in st.session_state.get("verified", ()):
         return
+    work = _verify(*key, catalog, root, (info.megabytes or 0) * 1e6)
+    if not work.done:
+        show_progress(work, "Reading every file…")
+        return
+    damage = work.result()
     if not damage:
-        st.success(f"Every file is as it was published (verified at {when}).", icon=":material/check:")
+        st.success("Every file is as it was published.", icon=":material/check:")
         return
     more = [f"and {len(damage) - _MAX_DAMAGES:,} more"] if len(damage) > _MAX_DAMAGES else []
     lines = "\n".join(f"- {text}" for text in [*map(literal, damage[:_MAX_DAMAGES]), *more])
-    st.error(f"{len(damage):,} damaged (verified at {when}):\n\n{lines}", icon=":material/broken_image:")
+    st.error(f"{len(damage):,} damaged:\n\n{lines}", icon=":material/broken_image:")
 
 
-def _verify(info: CollectionInfo, catalog: Catalog, root: Path) -> list[str]:
-    """Return the damage of each file, by its path in the index folder; draws the progress."""
-    total, done = (info.megabytes or 0) * 1e6, 0
-    bar = st.progress(0.0, "Reading every file…")
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _verify(
+    store: str, collection: str, generation: str, _catalog: Catalog, _root: Path, _bytes: float
+) -> Work[list[str]]:
+    def task(on_progress: Callable[[float], object]) -> list[str]:
+        done = 0
 
-    def on_progress(size: int) -> None:
-        nonlocal done
-        done += size
-        bar.progress(min(1.0, done / max(total, 1)), f"Read {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        def on_bytes(size: int) -> None:
+            nonlocal done
+            done += size
+            on_progress(min(1.0, done / max(_bytes, 1)))
 
-    try:
-        damages = catalog.verify(info.collection, on_progress)
-    except CbirError as error:
-        return [problems.sentence(error)]
-    finally:
-        bar.empty()
-    paths = [path.relative_to(root) if (path := damage.path).is_relative_to(root) else path.name for damage in damages]
-    return [f"{path}: {shortened(damage.what)}" for path, damage in zip(paths, damages, strict=True)]
+        try:
+            return [_in_words(damage, _root) for damage in _catalog.verify(collection, on_bytes)]
+        except CbirError as error:
+            return [problems.sentence(error)]
+
+    return Work(task)
+
+
+def _in_words(damage: Damage, root: Path) -> str:
+    """Return a damaged file by its path in the index folder, and what is wrong with it."""
+    path = damage.path
+    return f"{path.relative_to(root) if path.is_relative_to(root) else path.name}: {shortened(damage.what)}"

@@ -60,7 +60,7 @@ def _show(both: Sequence[Chosen], examples: Sequence[ReadyExample], found: Seque
             name = f"{display_names([info.url])[info.url]}: {info.model.name}, {info.count:,} images"
             st.markdown(f"**{problems.literal(name)}**")
             spent = ", ".join(f"{stage} {milliseconds:.1f} ms" for stage, milliseconds in hits.milliseconds.items())
-            st.caption(f"{store_facts.how_searched(info, exact, filtered=False)} Time: {spent}.")
+            st.caption(f"{store_facts.how_searched(info, exact)} Time: {spent}.")
             gallery.gallery(f"gallery {i}", [("", _cards(side, hits, found[1 - i]))], state.act)
 
 

@@ -1,5 +1,6 @@
 """The map page: the collection as points of a plane, where similar images are near each other."""
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,20 +76,14 @@ def draw(settings: Settings) -> None:
 def _cloud(chosen: Chosen) -> Cloud:
     ids = cached.sample(chosen, MAX_POINTS, 0)
     payloads: list[Payload] = [payload or {} for payload in chosen.store.payloads(ids)]
-    texts: dict[str, str] = {}  # so that equal texts share one object
-    fields: dict[str, list[str | None]] = {
-        field: [_text(payload, field, texts) for payload in payloads] for field in cached.fields(chosen)
-    }
+    fields = {field: [_text(payload, field) for payload in payloads] for field in cached.fields(chosen)}
     names = [gallery.heading(payload) if payload else "" for payload in payloads]
     return Cloud(ids, pca(_vectors(chosen, ids)), names, fields)
 
 
-def _text(payload: Payload, field: str, texts: dict[str, str]) -> str | None:
+def _text(payload: Payload, field: str) -> str | None:
     value = next(iter(values_of(payload, field)), None)
-    if value is None:
-        return None
-    text = str(without_fraction(value))
-    return texts.setdefault(text, text)
+    return None if value is None else sys.intern(str(without_fraction(value)))  # equal texts share one object
 
 
 def _vectors(chosen: Chosen, ids: list[str]) -> Vector:

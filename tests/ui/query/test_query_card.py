@@ -2,10 +2,38 @@
 
 import re
 
+import pytest
+from cbir.ui.query import query_card, state
+from cbir.ui.query.images import ReadyExample
+from cbir.ui.query.state import Example
 from playwright.sync_api import Page, expect
 
 from tests.support.examples import SampleImages
 from tests.support.visitor import K, becomes, heading, headings, name_of, settled, upload
+
+
+def ready(sign: state.Sign, title: str) -> ReadyExample:
+    return ReadyExample(Example(title, sign=sign), title, "a line", None, None, "")
+
+
+def test_a_query_is_titled_by_its_image_or_by_their_number() -> None:
+    assert query_card.heading([ready("like", "fox.png")]) == ("fox.png", "a line")
+    several = [ready("like", "fox.png"), ready("like", "cat.png"), ready("unlike", "dog.png")]
+    assert query_card.heading(several) == ("3 images", "Like 2 of them, not like 1")
+    assert query_card.heading(several[:2]) == ("2 images", "Like 2 of them")
+
+
+@pytest.mark.parametrize(
+    "action", [None, 7, [], ["remove"], ["remove", "0", None], ["drop", 0, None], ["remove", 5, None]]
+)
+def test_an_impossible_change_is_ignored(action: object, session: dict[str, object]) -> None:
+    state.search((Example("a"), Example("b")))
+    session["query_card"] = {"act": action}
+    query_card._acted()
+    assert state.current() == (Example("a"), Example("b"))
+    session["query_card"] = {"act": ["remove", 0, None]}
+    query_card._acted()
+    assert state.current() == (Example("b"),)
 
 
 def test_a_part_of_an_image_is_searched_for(page: Page, sample_images: SampleImages) -> None:
