@@ -1,6 +1,6 @@
-"""The README's figures, which all come from `docs/report/report.json`: `python -m tests.support.readme` writes them.
+"""The measurements in the README, written from `docs/report/report.json` by `python -m tests.support.readme`.
 
-A block stands between `<!-- report: NAME -->` and `<!-- end of NAME -->`, and is one of `BLOCKS`.
+A block is between `<!-- report: NAME -->` and `<!-- end of NAME -->`, and is one of `BLOCKS`.
 """
 
 import re
@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cbir.bench.accuracy.view import model_names
-from cbir.bench.core.document import Table
 from cbir.bench.core.stores import store_name
-from cbir.bench.report.render import table_as_markdown
 from cbir.bench.report.report_file import FullReport, read_report
 
 from cbir.evaluation.result_files import model_name
@@ -24,17 +21,17 @@ _BLOCK = re.compile(r"<!-- report: (?P<name>[a-z]+) -->\n.*?<!-- end of (?P=name
 
 
 def rewritten(text: str, report: FullReport) -> str:
-    """Return a README with each of its blocks made of a report."""
+    """Return a README whose blocks are written from a report."""
     return _BLOCK.sub(lambda found: _marked(found["name"], BLOCKS[found["name"]](report)), text)
 
 
 def names_of_blocks(text: str) -> list[str]:
-    """Return the names of the blocks of a README, in their order."""
+    """Return the names of the blocks of a README, in order."""
     return [found["name"] for found in _BLOCK.finditer(text)]
 
 
 def outside_of_blocks(text: str) -> str:
-    """Return what a README says besides."""
+    """Return a README without its blocks."""
     return _BLOCK.sub("", text)
 
 
@@ -42,154 +39,78 @@ def _marked(name: str, text: str) -> str:
     return f"<!-- report: {name} -->\n{text}\n<!-- end of {name} -->"
 
 
-def _result(report: FullReport, kind: str, at: int = 0) -> Result:
-    return [one.result for one in report.results if one.kind == kind][at]
+def _result(report: FullReport, kind: str) -> Result:
+    return next(result.result for result in report.results if result.kind == kind)
 
 
 def _machine(report: FullReport) -> str:
-    processors = sorted({str(one.machine["processor"]) for one in report.results if one.machine.get("processor")})
-    where = f"{report.machine['cpus']} cores" + (f" of {' and '.join(processors)}" if processors else "")
-    parity = _result(report, "parity")
+    processors = sorted(
+        {str(result.machine["processor"]) for result in report.results if result.machine.get("processor")}
+    )
+    machine = f"{report.machine['cpus']} cores" + (f" of {' and '.join(processors)}" if processors else "")
+    points = _result(report, "parity")["counts"]["points"]
     return (
-        f"Measured on {report.created:%Y-%m-%d}, {where}, with {parity['counts']['points']:,} pictures of the data set"
-        " `ashraq/fashion-product-images-small` (60 x 80 pixels, the ten most frequent classes of `subCategory`)."
+        f"On {report.created:%Y-%m-%d}, on {machine}, with {points:,} images of `ashraq/fashion-product-images-small`\n"
+        "(60 x 80 pixels, the ten most frequent classes of `subCategory`):"
     )
 
 
-def _accuracy(report: FullReport) -> str:
-    result = _result(report, "accuracy")
-    models, k = result["models"], result["settings"]["k"]
-    names = model_names(models)
-    columns = ("hit_rate_at_1", f"hit_rate_at_{k}", f"majority_at_{k}", f"mrr_at_{k}")
-    rows = []
-    for at in sorted(range(len(models)), key=lambda at: -models[at]["metrics"]["main_score"]):
-        one = models[at]
-        low, high = one["intervals"]["main_score"]
-        figures = [f"{one['metrics'][name]:.4f}" for name in columns]
-        rows.append(
-            [names[at], f"{one['metrics']['main_score']:.4f}", f"{low:.4f} - {high:.4f}", *figures, f"{one['rank']}"]
-        )
-    head = ["model", f"P@{k}", "95 %", "top-1", f"hit@{k}", f"majority of {k}", f"MRR@{k}", "rank"]
-    words = f"{result['pictures']:,} pictures, {result['queries']:,} of them asked for, {k} hits each:"
-    return f"{words}\n\n{table_as_markdown(Table('', head, rows))}"
+def _summary(report: FullReport) -> str:
+    rows = [
+        ["Which model is most accurate?", _best_model(report, trained=False), "`cbir-bench accuracy`"],
+        ["And when trained for the classes?", _best_model(report, trained=True), "`cbir-export head`"],
+        ["Do the stores agree?", _agreement(report), "`cbir-bench parity`"],
+        ["How fast is a search?", _search_times(report), "`cbir-bench latency`"],
+        ["How fast is a model?", _model_time(report), "`cbir-bench models`"],
+        ["And other libraries?", _other_libraries(report), "`cbir-bench peers`"],
+    ]
+    return "\n".join(["| question | answer | command |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _models(report: FullReport) -> str:
-    result = _result(report, "models")
-    batches = sorted({case["batch"] for one in result["models"] for case in one["cases"]})
-    rows = []
-    for one in result["models"]:
-        spent = {case["batch"]: case["ms_an_image"] for case in one["cases"] if case["provider"] == "cpu"}
-        times = [f"{spent[batch]['median']:.2f}" if spent.get(batch) else "-" for batch in batches]
-        first = [model_name(one["model"], one["precision"]), f"{one['input']}", f"{one['megabytes']:.1f}"]
-        rows.append([*first, *times])
-    head = ["model", "input", "MB", *(f"ms an image, batch {batch}" for batch in batches)]
-    return table_as_markdown(Table("", head, rows))
+def _best_model(report: FullReport, trained: bool) -> str:
+    """Return the most accurate of the models that were trained for the classes, or of the others."""
+    models = [model for model in _result(report, "accuracy")["models"] if bool(model["training"]) == trained]
+    best = max(models, key=lambda model: float(model["metrics"]["main_score"]))
+    return f"{best['name']}: Precision@5 {best['metrics']['main_score']:.4f}"
 
 
-def _parity(report: FullReport) -> str:
+def _agreement(report: FullReport) -> str:
     result = _result(report, "parity")
-    k = result["settings"]["k"]
-    rows = [
-        [
-            f"{store_name(one['store'])}, {one['mode']}, and the exact answer",
-            f"{one['ann_recall_at_k']['mean']:.4f}",
-            f"{one['ann_recall_at_k']['worst']:.2f}",
-        ]
-        for one in result["oracle"]
-    ]
-    rows += [
-        [
-            f"{' and '.join(map(store_name, one['stores']))}, {one['mode']}",
-            f"{one['overlap_at_k']['mean']:.4f}",
-            f"{one['overlap_at_k']['worst']:.2f}",
-        ]
-        for one in result["pairs"]
-    ]
-    words = f"{result['settings']['queries']:,} queries, {k} hits each:"
-    return f"{words}\n\n" + table_as_markdown(Table("", ["what is compared", "shared hits", "worst query"], rows))
+    pair = next(pair for pair in result["pairs"] if pair["mode"] == "ordinary")
+    names = " and ".join(map(store_name, pair["stores"]))
+    return f"{names} share {100 * pair['overlap_at_k']['mean']:.2f} % of {result['settings']['k']} hits"
 
 
-def _latency(report: FullReport) -> str:
-    result = _result(report, "latency")
-    k, rows = result["settings"]["k"], []
-    threads = [load["threads"] for load in result["curves"][0]["points"][0]["loads"]]
-    for curve in result["curves"]:
-        good = [point for point in curve["points"] if not point["failed"]]
-        first = next((point for point in good if point["ann_recall_at_k"]["mean"] >= 0.99), good[-1])
-        usual = min(good, key=lambda point: abs((point["effort"] or 0) - (curve["usual"] or 0)))
-        for point in (first, usual):
-            found, spent = point["ann_recall_at_k"], point["search_ms"]
-            rows.append(
-                [
-                    f"{store_name(curve['store'])}, {curve['knob'] or 'scan'} {point['effort'] or ''}".strip(),
-                    f"{found['mean']:.4f}",
-                    f"{found['p5']:.2f}, {found['worst']:.2f}",
-                    *(f"{spent[name]:.2f}" for name in ("median", "p95", "p99")),
-                    f"{point['ratio']:.2f}" if point["ratio"] else "-",
-                    *(f"{load['searches_per_second']['median']:,.0f}" for load in point["loads"]),
-                ]
-            )
-    head = ["store", f"recall@{k}", "p5, min", "median ms", "p95", "p99", "beside the raw call"]
-    head += [f"searches/s, {count} thread{'s' if count > 1 else ''}" for count in threads]
-    return table_as_markdown(Table("", head, rows))
+def _search_times(report: FullReport) -> str:
+    """Return each store's median time at the first width that reaches a recall of 0.99."""
+    times = []
+    for curve in _result(report, "latency")["curves"]:
+        points = [point for point in curve["points"] if not point["failed"]]
+        first = next((point for point in points if point["ann_recall_at_k"]["mean"] >= 0.99), points[-1])
+        recall = f"recall {first['ann_recall_at_k']['mean']:.3f}"
+        times.append(f"{store_name(curve['store'])} {first['search_ms']['median']:.2f} ms ({recall})")
+    return ", ".join(times)
 
 
-def _peers(report: FullReport) -> str:
+def _model_time(report: FullReport) -> str:
+    model = _result(report, "models")["models"][0]
+    case = next(case for case in model["cases"] if case["batch"] == 1 and case["provider"] == "cpu")
+    return f"{model_name(model['model'], model['precision'])}: {case['ms_an_image']['median']:.1f} ms per image"
+
+
+def _other_libraries(report: FullReport) -> str:
     search = _result(report, "peers")["search"]
-    reached = [one for one in search["candidates"] if one["at_recall"]]
-    rows = [
-        [
-            one["name"],
-            f"{one['at_recall']['recall']:.4f}",
-            f"{one['at_recall']['median_ms']['median']:.2f}",
-            f"{one['at_recall']['median_ms']['lowest']:.2f} - {one['at_recall']['median_ms']['highest']:.2f}",
-            "-" if one["build_seconds"] is None else f"{one['build_seconds']:,.0f}",
-            "-" if one["megabytes"] is None else f"{one['megabytes']:,.0f}",
-        ]
-        for one in sorted(reached, key=lambda one: float(one["at_recall"]["median_ms"]["median"]))
-    ]
-    head = ["what searches", f"recall@{search['k']}", "median ms", "lowest - highest", "seconds to build", "MB"]
-    left = [one["name"] for one in search["candidates"] if not one["at_recall"]]
-    words = f"\n\nNot at recall {search['recall']}, or not measured: {', '.join(left)}." if left else ""
-    return table_as_markdown(Table("", head, rows)) + words
+    reached = [row for row in search["candidates"] if row["at_recall"]]
+    fastest = sorted(reached, key=lambda row: float(row["at_recall"]["median_ms"]["median"]))
+    shown = [row for row in fastest if row["name"] in ("faiss", "qdrant-client") or row["name"].startswith("cbir")]
+    return ", ".join(f"{row['name']} {row['at_recall']['median_ms']['median']:.2f} ms" for row in shown)
 
 
-def _embedding(report: FullReport) -> str:
-    rows = []
-    for measured in _result(report, "peers")["embedding"] or ():
-        ratios = {one["to"]: one["by_clock"]["median"] for one in measured["ratios"] if one["of"] == "ingest, durable"}
-        for part in measured["parts"]:
-            rate = part["images_per_second"]
-            if rate is None:
-                continue
-            ratio = ratios.get(part["name"])
-            rows.append(
-                [
-                    f"{part['name']}, {measured['model']}",
-                    f"{rate['median']:,.0f}",
-                    f"{rate['lowest']:,.0f} - {rate['highest']:,.0f}",
-                    "-" if ratio is None else f"{ratio:.2f}",
-                    "-" if part["peak_megabytes"] is None else f"{part['peak_megabytes']:,.0f}",
-                ]
-            )
-    head = ["from files to vectors", "images/s", "lowest - highest", "the durable ingest by this", "MB"]
-    return table_as_markdown(Table("", head, rows))
-
-
-BLOCKS: Mapping[str, Callable[[FullReport], str]] = {
-    "machine": _machine,
-    "accuracy": _accuracy,
-    "models": _models,
-    "parity": _parity,
-    "latency": _latency,
-    "peers": _peers,
-    "embedding": _embedding,
-}
+BLOCKS: Mapping[str, Callable[[FullReport], str]] = {"machine": _machine, "summary": _summary}
 
 
 def main() -> None:
-    """Write the README's blocks anew."""
+    """Write the README's blocks."""
     text = README.read_text()
     write_atomically(README, rewritten(text, read_report(REPORT)).encode())
 
