@@ -95,8 +95,7 @@ def sections(
 def _cards(
     store: Store, hits: Sequence[Hit], calibration: ScoreCalibration, limit: int, fold: bool, copied: set[str]
 ) -> list[Card]:
-    pairs = [(first.hit, first.copies) for first in folded(store, hits)] if fold else [(hit, []) for hit in hits]
-    pairs = pairs[:limit]
+    pairs = (folded(store, hits) if fold else [(hit, []) for hit in hits])[:limit]
     ids = [hit.id for first, copies in pairs for hit in (first, *copies)]
     images = dict(zip(ids, store.thumbnails(ids), strict=True))
     cards = []
