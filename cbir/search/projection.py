@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import CbirError
+from cbir.index.files import write_atomically
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
