@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cbir.errors import CbirError
-from cbir.evaluation.class_report import QUERIES_A_CLASS, ClassReport, ClassResult, Judged, class_report
+from cbir.evaluation.class_report import QUERIES_PER_CLASS, ClassReport, ClassResult, Judged, class_report
 from cbir.filters.conditions import Value
 from cbir.settings import Settings
 
@@ -33,7 +33,7 @@ def draw(settings: Settings) -> None:
         return
     work = _started(chosen)
     if not work.done:
-        show_progress(work, f"Searching with up to {QUERIES_A_CLASS} images of each class…")
+        show_progress(work, f"Searching with up to {QUERIES_PER_CLASS} images of each class…")
         return
     try:
         report = work.result()
@@ -56,7 +56,7 @@ def draw(settings: Settings) -> None:
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=BY_GENERATION)
 def _started(chosen: Chosen) -> Work[ClassReport]:
     store = chosen.store
-    return Work(lambda on_progress: class_report(store, advance=on_progress))
+    return Work(lambda on_progress: class_report(store, on_progress=on_progress))
 
 
 def _how_to_label() -> None:
