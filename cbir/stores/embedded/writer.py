@@ -18,7 +18,7 @@ from typing import IO
 from cbir.errors import CbirError, UsageError
 from cbir.index import layout
 from cbir.index.disk import require_free_space
-from cbir.index.files import files_below, link, link_tree, remove, sync
+from cbir.index.files import files_below, link, link_tree, sync
 from cbir.index.generation import (
     Generation,
     IndexRecord,
@@ -207,7 +207,7 @@ class LocalWriter:
                 )
         for stray in self._building.iterdir():  # a manifest that a crash left, an index that nobody asks for now
             if stray.name not in {layout.LOG, layout.MODEL, *self._engines}:
-                remove(stray)
+                shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
         manifest = manifest_of(self._building, self._plan, self._engines, points)
         for path in [*files_below(self._building), *self._building.rglob("*/")]:
             sync(path)

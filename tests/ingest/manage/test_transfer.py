@@ -344,7 +344,7 @@ def test_a_restored_snapshot_is_compared_too_and_stays_in_its_folder(index: str,
     assert snapshot(opened, tmp_path / "kept.tar") == COUNT
     opened.close()
     target = f"faiss:{tmp_path}/target?index=Flat"
-    with pytest.raises(UsageError, match="cannot be a collection's name"):
+    with pytest.raises(UsageError, match="invalid collection name"):
         restore(tmp_path / "kept.tar", [target], "../out", Settings())
     store([target], [replace(one, vector=-one.vector) for one in FEW], complete=False)
     with pytest.raises(CbirError, match="has another vector"):
@@ -382,7 +382,7 @@ def test_wrong_use_is_one_line_and_changes_nothing(server: Running, other: Runni
     refused("of the data set elsewhere, not set", index, f"edge:{tmp_path}/elsewhere")
     refused("Give its file: --model FILE", server.url, new)
     refused("is not the theirs that made the vectors", server.url, new, model=FILE)
-    refused("cannot be a collection's name", index, server.url, names=["made"], rename="../out")
+    refused("invalid collection name", index, server.url, names=["made"], rename="../out")
     (line,) = run("copy", index, server.url, code=2).stderr.splitlines()
     assert line.startswith("error: ")
     assert not (tmp_path / "new").exists()
