@@ -99,7 +99,7 @@ class LocalWriter:
             self._published = self._open_published(plan)
             plan_file = self._folder / layout.PLAN
             unfinished = load(plan_file, Plan) if plan_file.is_file() and self._building.is_dir() else None
-            for before in (self._published.manifest if self._published else None, unfinished):
+            for before in (self._published.plan if self._published else None, unfinished):
                 if before is not None:
                     require_same(before, plan, str(self._folder), same_source)
             self._engines = self._merged_engines(locations)

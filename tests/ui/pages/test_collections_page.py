@@ -61,7 +61,7 @@ def test_files_are_verified_on_request_and_the_result_stays(desktop_tab: Page, f
     flipped = store(desktop_tab, "Qdrant Edge · flipped")
     flipped.get_by_role("button", name="Verify files").click()
     expect(flipped).to_contain_text("1 damaged")
-    expect(flipped).to_contain_text(re.compile(r"/000001/edge/.*: its bytes are not those that were published"))
+    expect(flipped).to_contain_text(re.compile(r"/000001/edge/.*: its bytes differ from what was published"))
     desktop_tab.get_by_role("button", name="Refresh").click()
     expect(flipped).to_contain_text("1 damaged")
     expect(good).to_contain_text("Every file is as it was published")
