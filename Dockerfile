@@ -1,4 +1,4 @@
-# The page and the ingest job in one image, without torch. docker-compose.yml runs it; by hand:
+# The page and the ingest in one image, without torch. docker-compose.yml runs it. Without Compose:
 #   docker build -t cbir . && docker run --rm -p 127.0.0.1:8501:8501 -v "$PWD/index:/index:ro" cbir cbir-ui \
 #     --host 0.0.0.0 --public-name localhost --store edge:/index
 FROM python:3.11.14-slim-bookworm AS build
@@ -15,7 +15,7 @@ RUN python -m venv /opt/cbir && /opt/cbir/bin/pip install --no-cache-dir "$(ls /
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/cbir /opt/cbir
-# All that is ever written: models, downloads, and the journals of what was ingested into servers.
+# The only folder that is written: models, downloads, and the journals of ingests into servers.
 RUN useradd --uid 10001 --no-create-home --home-dir /var/cache/cbir --shell /usr/sbin/nologin cbir \
     && install -d -o cbir -g cbir /var/cache/cbir
 ENV PATH=/opt/cbir/bin:$PATH \

@@ -1,17 +1,17 @@
-# The two commands that set everything up: `make demo` and `make test`.
+# `make demo` installs everything and opens the page; `make test` installs everything and runs the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-# What `make report` measures, and where it keeps what the next run need not make again.
+# The data that `make report` measures, and where it keeps models, index and embeddings for the next run.
 DATA ?= hf://ashraq/fashion-product-images-small
 LABELLED := $(DATA) --label subCategory --top-classes 10
 REPORT := build/report
 PEER_PYTHON ?= .venv-report/bin/python
 BACKBONES := efficientnet_lite0 efficientnet_lite1 efficientnet_lite2
-MODELS := $(foreach one,$(BACKBONES),$(REPORT)/models/$(one)-fp32.onnx $(REPORT)/models/$(one)-int8.onnx $(REPORT)/models/$(one)-head.onnx)
+MODELS := $(foreach name,$(BACKBONES),$(REPORT)/models/$(name)-fp32.onnx $(REPORT)/models/$(name)-int8.onnx $(REPORT)/models/$(name)-head.onnx)
 STORES := --store edge:$(REPORT)/index --store faiss:$(REPORT)/index/faiss
 BENCH := CBIR_REPORTS=$(REPORT)/results $(BIN)/cbir-bench
 
@@ -22,44 +22,44 @@ demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
 	$(BIN)/cbir-ui --port $(PORT)
 
-# Tests wait for processes of their own a third of the time: three at once keep two cores busy.
+# Tests spend a third of their time waiting for other processes, so three workers keep two cores busy.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-# Every page in a real browser, also at a phone's width and with axe-core: some minutes more.
+# Every page in a real browser, also at a phone's width and with axe-core. Takes some minutes more.
 test-pages: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m pages
 
-# Longer runs of cbir-bench: every width of search, and other libraries in processes of their own.
+# Longer runs of cbir-bench: every search width, and other libraries in processes of their own.
 test-bench: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m bench
 
-# Hours: 300 kills and 100,000 mutants instead of 20 and 5,000.
+# 300 kills and 100,000 mutated files instead of 20 and 5,000. Takes hours.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/test_fuzz.py
 
-# Needs torch, which the base install does not: an environment of its own.
+# In an environment of its own, because only the exporter needs torch.
 test-export:
 	$(MAKE) VENV=.venv-export .venv-export/.export
 	.venv-export/bin/python -m pytest -m export
 
-# Ray starts processes of its own and is large: the same.
+# In an environment of its own, because Ray is large.
 test-ray:
 	$(MAKE) VENV=.venv-ray .venv-ray/.ray
 	.venv-ray/bin/python -m pytest -m ray tests/ingest/test_ray_runner.py
 
-# docs/report: everything is measured anew, but models, index and embeddings are made only where they are missing.
+# Write docs/report. Everything is measured again; models, index and embeddings are reused from the last run.
 report: $(VENV)/.test $(MODELS)
 	rm -rf $(REPORT)/results $(REPORT)/results-sample
 	$(BIN)/cbir-ingest $(LABELLED) --model $(word 1,$(MODELS)) $(STORES)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
 	$(BENCH) latency $(STORES) --effort 16,24,32,48,64,128 --threads 1,8 --queries 260 --seconds 3
-	$(BENCH) models --rounds 4 $(foreach one,$(filter-out %-head.onnx,$(MODELS)),--model $(one))
+	$(BENCH) models --rounds 4 $(foreach model,$(filter-out %-head.onnx,$(MODELS)),--model $(model))
 	$(BENCH) peers $(LABELLED) --limit 800 --seconds 2 --queries 100 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
 	$(BENCH) ingest $(LABELLED) --limit 500 --seconds 2 --model $(word 2,$(MODELS))
 	$(BENCH) parity $(STORES) --queries 400
 	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --pictures
-	$(BENCH) accuracy $(LABELLED) $(foreach one,$(MODELS),--model $(one))
+	$(BENCH) accuracy $(LABELLED) $(foreach model,$(MODELS),--model $(model))
 	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample
 	$(BIN)/python -m tests.support.readme
 

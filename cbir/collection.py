@@ -1,10 +1,9 @@
-"""A collection of images: filled, searched and changed. The command lines, the page and the bench call it."""
+"""`Collection`: images that are added, searched, changed and removed."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cbir.errors import UsageError
@@ -26,7 +25,7 @@ from cbir.sources.registry import open_source
 class Collection(CollectionReader):
     """A collection of images in one or more stores. Safe to share between threads.
 
-    `cbir.open` returns one. What is added, changed or deleted goes to every store; the first one is searched.
+    `cbir.open` returns one. Every store gets what is added, changed or deleted; the first one is searched.
 
     Example:
         >>> with cbir.open("./index") as photos:
@@ -38,9 +37,7 @@ class Collection(CollectionReader):
     def __enter__(self) -> "Collection":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def add(
@@ -54,12 +51,12 @@ class Collection(CollectionReader):
         policy: Policy = DEFAULT_POLICY,
         progress: Progress = silent,
     ) -> IngestReport:
-        """Embed and store images, and publish them. What is stored already is not embedded again.
+        """Embed, store and publish images. Images that are already stored are not embedded again.
 
-        A run that was interrupted (Ctrl-C, a crash, a full disk) keeps what it stored; the same call finishes the rest.
-        Ctrl-C raises `KeyboardInterrupt` as soon as that is written down. An image that cannot be used is skipped and
-        named in the report. A collection holds one source: another is refused, unless `dataset` says that both hold one
-        data set. Images of a list may always be added.
+        An interrupted run (Ctrl-C, a crash, a full disk) keeps what it stored, and the same call finishes it. Ctrl-C
+        raises `KeyboardInterrupt` once that is safe. An image that cannot be used is skipped and named in the report.
+        A collection holds one source: another is refused, unless `dataset` names the data set of both. Images of a
+        list can always be added.
 
         Example:
             >>> new = cbir.open("./fresh", "few", create=True)
@@ -68,13 +65,13 @@ class Collection(CollectionReader):
             (1, 1)
 
         Args:
-            images: A source as `cbir-ingest` takes it (folder, Parquet or CSV file, s3://, hf://, sample://openmoji),
-                or a list of paths, bytes, PIL images and uint8 arrays.
+            images: A source (folder, Parquet or CSV file, s3://, hf://, sample://openmoji), or a list of paths, bytes,
+                PIL images and uint8 arrays.
             keys: A unique name for each image of a list; by default its path, or the SHA-256 of its bytes.
             payloads: Fields to store with each image of a list; `label` is its class.
-            options: How to read a source: label column, limit, filter of rows and the like.
+            options: How to read a source: label column, limit, filter of rows and others.
             dataset: Name of the data set; by default the collection's, or the source's.
-            policy: What to do with images that are not simply new.
+            policy: What to do with copies, earlier failures and missing images.
             progress: Shows the progress; `cbir.terminal.progress` prints it.
 
         Raises:
@@ -83,19 +80,16 @@ class Collection(CollectionReader):
             CbirError: The source or a store failed; what was stored is kept.
         """
         name, catalogs = self._handle.name, self._open_catalogs()
-        from_source = isinstance(images, str | os.PathLike | Source)
-        if from_source and (keys is not None or payloads is not None):
-            raise UsageError("keys and payloads go with a list of images; a source has its own")
-        if not from_source and options != ALL_IMAGES:
-            raise UsageError("options go with a source; choose the images of a list yourself")
         before = catalogs[0].plan(name) if name else None
-        if isinstance(images, Source):
-            source = images
-        elif isinstance(images, str | os.PathLike):
-            source = open_source(os.fspath(images), options)
+        if isinstance(images, str | os.PathLike | Source):
+            if keys is not None or payloads is not None:
+                raise UsageError("keys and payloads go with a list of images; a source has its own")
+            source = images if isinstance(images, Source) else open_source(os.fspath(images), options)
+        elif options != ALL_IMAGES:
+            raise UsageError("options go with a source; choose the images of a list yourself")
         else:
             source = open_images(images, keys, payloads, name or "images")
-            source = replace(source, origin=before.source) if before else source  # so that `sync` goes on as before
+            source = replace(source, origin=before.source) if before else source  # so that `sync` still accepts it
         if dataset is None and before is not None and source.origin == before.source:
             dataset = before.dataset
         model: str | Path = self._model or DEFAULT_MODEL
@@ -117,7 +111,7 @@ class Collection(CollectionReader):
         policy: Policy = DEFAULT_POLICY,
         progress: Progress = silent,
     ) -> IngestReport:
-        """Make the collection hold what a source has now: add what is new or changed, remove what is gone.
+        """Make the collection equal to a source: add what is new or changed, remove what is missing there.
 
         Example:
             >>> few = cbir.open("./few", create=True)
@@ -130,13 +124,13 @@ class Collection(CollectionReader):
             (3, 3)
 
         Raises:
-            UsageError: There is no such source, the collection was filled from another one, or the options keep only
-                a part of it; nothing was changed.
+            UsageError: There is no such source, the collection was filled from another one, or the options select
+                only a part of it; nothing was changed.
             CbirError: As for `add`.
         """
         opened = source if isinstance(source, Source) else open_source(os.fspath(source), options)
         if not opened.complete:
-            raise UsageError("`sync` needs the whole source. Remove the options that keep only a part of it.")
+            raise UsageError("`sync` needs the whole source. Remove the options that select only a part of it.")
         return self.add(opened, dataset=dataset, policy=replace(policy, remove_missing=True), progress=progress)
 
     def update(
@@ -147,7 +141,7 @@ class Collection(CollectionReader):
         filter: FilterInput = None,
         progress: Progress = silent,
     ) -> int:
-        """Set payload fields of some images, None removes a field; return how many images there were.
+        """Set payload fields of some images, and return the number of images. None removes a field.
 
         Example:
             >>> photos.update({"seen": True}, ids=["1F600"])
@@ -158,23 +152,23 @@ class Collection(CollectionReader):
         Args:
             changes: The fields.
             ids: Ids or keys of images.
-            filter: The images that match it as well.
+            filter: Further images: those that match it.
             progress: Shows the progress.
 
         Raises:
-            UsageError: Neither ids nor a filter were given, or the field says which image it is.
-            CbirError: A store failed, or is being filled; what was there is still served.
+            UsageError: Neither ids nor a filter were given, or a field identifies the image.
+            CbirError: A store failed, or is being filled; the state before is still served.
         """
         values: Payload = to_plain(changes)
         if not values:
             raise UsageError("say what to change: give the fields and their values")
         for name in IDENTITY:
             if name in values:
-                raise UsageError(f"the field {name} cannot be changed: it says which image the point is of")
+                raise UsageError(f"the field {name} cannot be changed: it identifies the image")
         return self._change(ids, filter, progress, lambda target, chosen: target.writer.update(chosen, values))
 
     def delete(self, *, ids: Sequence[str] = (), filter: FilterInput = None, progress: Progress = silent) -> int:
-        """Remove some images; return how many there were.
+        """Remove some images, and return their number.
 
         Example:
             >>> photos.delete(ids=["1F600"])
@@ -184,12 +178,12 @@ class Collection(CollectionReader):
 
         Args:
             ids: Ids or keys of images.
-            filter: The images that match it as well.
+            filter: Further images: those that match it.
             progress: Shows the progress.
 
         Raises:
             UsageError: Neither ids nor a filter were given.
-            CbirError: A store failed, or is being filled; what was there is still served.
+            CbirError: A store failed, or is being filled; the state before is still served.
         """
         return self._change(ids, filter, progress, Target.delete)
 

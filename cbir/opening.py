@@ -36,11 +36,11 @@ def open(
     Args:
         store: A path (`./index`), a store URL (`edge:./index`, `faiss:./index/faiss`, `https://qdrant.example:6333`),
             or several: what is added is written to all of them, and the first is searched.
-        collection: Name of the collection or of its data set; the one published last if None.
-        create: Return an empty collection if there is none; the first `add` makes it.
-        model: A packaged model's name or a model file, for a new collection; an existing one must have been made
-            with it. The packaged default if None.
-        settings: Settings for this collection; those of the environment if None.
+        collection: Name of the collection or of its data set; None: the one published last.
+        create: Return an empty collection if there is none; the first `add` creates it.
+        model: A packaged model's name or a model file; an existing collection must have been made with it. None: that
+            of the collection, or the packaged default.
+        settings: Settings for this collection; None: those of the environment.
 
     Raises:
         UsageError: There is no such store or collection, or it was made with another model.
@@ -60,14 +60,14 @@ def open(
 
 
 def collections(store: StoreInput, *, settings: Settings | None = None) -> list[CollectionInfo]:
-    """Return what collections a store has, unfinished and damaged ones too, the one opened by default first.
+    """Return the collections of a store, including unfinished and damaged ones. The one opened by default is first.
 
     Example:
         >>> [(found.collection, found.points, found.condition) for found in cbir.collections("./index")]
         [('photos', 300, 'ready')]
 
     Raises:
-        UsageError: This is not a store, or there is no such folder.
+        UsageError: There is no such store or folder.
         CbirError: The store cannot be read.
     """
     catalog = connect(store, settings or Settings())
@@ -77,7 +77,7 @@ def collections(store: StoreInput, *, settings: Settings | None = None) -> list[
 
 
 def drop(store: StoreInput, collection: str, *, settings: Settings | None = None) -> None:
-    """Remove a collection, its indexes and its journal for good.
+    """Remove a collection with its indexes and journal. Cannot be undone.
 
     Example:
         >>> cbir.drop("./old", "photos")
@@ -93,15 +93,15 @@ def drop(store: StoreInput, collection: str, *, settings: Settings | None = None
 
 
 def _find(catalog: Catalog, collection: str | None, model: str | Path | None, create: bool) -> str | None:
-    """Return the name of the collection to open, None for one that is to be made."""
-    seal = checksum_of(read_sealed(find_model(str(model)))) if model is not None else None
+    """Return the name of the collection to open, or None if it has to be created."""
+    checksum = checksum_of(read_sealed(find_model(str(model)))) if model is not None else None
     if collection is not None:
         check_collection(collection)
         name = catalog.resolve(collection)
         plan = catalog.plan(name)
         if plan is None:
             return None if create else collection
-        if seal is not None and plan.model.sha256 != seal:
+        if checksum is not None and plan.model.sha256 != checksum:
             raise UsageError(
                 f"collection {name} in {catalog.address} was made with another model than {model}: {plan.model.name}"
                 f" ({plan.model.sha256[:12]}); leave the model out, or name another collection"
@@ -110,7 +110,7 @@ def _find(catalog: Catalog, collection: str | None, model: str | Path | None, cr
     names = catalog.names()
     for name in names:
         plan = catalog.plan(name)
-        if seal is None or (plan is not None and plan.model.sha256 == seal):
+        if checksum is None or (plan is not None and plan.model.sha256 == checksum):
             return name
     if create:
         return None

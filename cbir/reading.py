@@ -1,4 +1,4 @@
-"""The reading half of a collection: search, count, list, compare and verify its images."""
+"""The reading half of a collection: search, count, list, verify."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -16,8 +16,7 @@ from cbir.index.generation import Damage
 from cbir.models.embedder import Embedder
 from cbir.records import Vector, point_id
 from cbir.results import Hit, HitGroup, Hits, StoredImage
-from cbir.search.duplicates import HASH_BITS
-from cbir.search.duplicates import groups as copies
+from cbir.search import duplicates
 from cbir.search.examples import Clock, QueryImage, embed, is_id, shared_embedder, to_example
 from cbir.search.fields import checked_filter, require_fields
 from cbir.search.query import Example, Query, entries, mapped_vectors, search, search_groups
@@ -34,18 +33,18 @@ FilterInput = str | Filter | None
 
 
 class CollectionReader:
-    """What can be asked of a collection. Safe to share between threads."""
+    """A collection that is only read. Safe to share between threads."""
 
     def __init__(
         self, catalogs: Sequence[Catalog], name: str | None, settings: Settings, model: str | Path | None = None
     ):
-        """Prepare a collection; nothing is opened or made yet.
+        """Prepare a collection. Nothing is opened or created yet.
 
         Args:
             catalogs: The stores; the first one is searched.
-            name: Its name; None: data set and model of what is added first.
+            name: Name of the collection; None: named after the data set and model of what is added first.
             settings: The settings.
-            model: What makes the vectors of a new collection.
+            model: The model of a new collection.
         """
         self.settings = settings
         self._catalogs = tuple(catalogs)
@@ -57,7 +56,7 @@ class CollectionReader:
         return f"<cbir.Collection {self._handle.name or '(empty)'} in {redacted(self._catalogs[0].urls[0])}>"
 
     def close(self) -> None:
-        """Release what the collection holds open; a second call does nothing.
+        """Close the collection. A second call does nothing.
 
         Example:
             >>> photos.close()
@@ -70,12 +69,12 @@ class CollectionReader:
 
     @property
     def store(self) -> Store:
-        """The open store, that of the generation published last."""
+        """The open store of the generation published last."""
         return self._handle.get()
 
     @property
     def info(self) -> StoreInfo:
-        """What the first store says of the collection: its model, count, options and where its images came from.
+        """Facts about the collection in the first store: model, count, options and where its images came from.
 
         Example:
             >>> photos.info.model.name, photos.info.count, photos.info.dataset
@@ -108,7 +107,7 @@ class CollectionReader:
         ef: int | None = None,
         nprobe: int | None = None,
     ) -> Hits:
-        """Return the stored images most similar to an image, or to examples; stored examples are not among them.
+        """Return the stored images most similar to an image or to examples. Stored examples are not among them.
 
         Example:
             >>> hits = photos.search("query.png", limit=2, filter="label=Smileys & Emotion")
@@ -119,20 +118,20 @@ class CollectionReader:
             4
 
         Args:
-            image: What hits are to be like: the id or key of a stored image, a path, an http(s) URL, bytes, a PIL
+            image: What hits should resemble: the id or key of a stored image, a path, an http(s) URL, bytes, a PIL
                 image, a uint8 array, a vector, or a hit.
-            like: More of these.
-            unlike: What hits are to be unlike.
-            limit: At most how many hits, or groups.
-            offset: How many of the best to leave out: page n has the offset n * limit.
+            like: More such examples. The query is the mean of all of them.
+            unlike: Examples that hits should not resemble.
+            limit: Maximum number of hits, or of groups.
+            offset: Number of best hits, or groups, to skip.
             filter: Only images whose payload matches, such as `"label=Shoes|Boots and year>=2015"`.
-            min_score: Only hits with at least this score.
-            diversity: From 0 to 1; above 0, hits that are unlike each other are preferred.
-            group_by: A payload field; the hits come in groups by its values.
-            group_size: At most how many hits in a group.
+            min_score: Minimum score of a hit.
+            diversity: From 0 to 1; above 0, hits that differ from each other are preferred.
+            group_by: Payload field to group the hits by.
+            group_size: Maximum number of hits in a group.
             exact: Compare with every vector instead of using the graph or index.
-            ef: How many candidates a graph search keeps.
-            nprobe: How many inverted lists are searched.
+            ef: Number of candidates that a graph search keeps.
+            nprobe: Number of inverted lists to search.
 
         Raises:
             UsageError: There is no such image, field or option value, or the vector has another dimension.
@@ -163,10 +162,10 @@ class CollectionReader:
         hits = [Hit(hit.id, hit.payload, hit.score, **links) for hit in best]
         rest = iter(hits)
         groups = [HitGroup(group.value, list(islice(rest, len(group.hits)))) for group in found]
-        return Hits(hits, groups, clock.milliseconds, store.thumbnails)
+        return Hits(hits, groups, clock.milliseconds)
 
     def embed(self, image: ImageInput, crop: Crop | None = None, clock: Clock | None = None) -> Vector:
-        """Return the vector (D,), float32, of an image or of a part of it, made by the collection's model.
+        """Return the vector (D,), float32, of an image or of a part of it, from the collection's model.
 
         Example:
             >>> vector = photos.embed("query.png")
@@ -198,7 +197,7 @@ class CollectionReader:
         return None if payload is None else StoredImage(found, payload, **self._links(store))
 
     def count(self, filter: FilterInput = None) -> int:
-        """Return how many images there are, or how many match a filter.
+        """Return the number of images, or of those that match a filter.
 
         Example:
             >>> photos.count(), photos.count("label=Symbols") < 300
@@ -210,7 +209,7 @@ class CollectionReader:
         return self.store.count(checked_filter(filter, self.store)) if self._handle.is_filled() else 0
 
     def facet(self, field: str, filter: FilterInput = None, limit: int = 100) -> list[tuple[Value, int]]:
-        """Return the values of a payload field with their numbers of images, the most frequent first.
+        """Return the values of a payload field with their number of images, the most frequent first.
 
         Example:
             >>> value, count = photos.facet("label")[0]
@@ -225,7 +224,7 @@ class CollectionReader:
         return store.facet(field, checked_filter(filter, store), limit)
 
     def fields(self) -> dict[str, str]:
-        """Return the payload fields that can be filtered by, each with its kind: "text", "number" or "truth".
+        """Return the payload fields that a filter can use, each with its kind: "text", "number" or "truth".
 
         Example:
             >>> photos.fields()["label"]
@@ -234,7 +233,7 @@ class CollectionReader:
         return {name: kind.value for name, kind in self.store.fields().items()} if self._handle.is_filled() else {}
 
     def scroll(self, filter: FilterInput = None) -> Iterator[StoredImage]:
-        """Iterate over every image, or those that match a filter, in the order of ids.
+        """Iterate over all images, or those that match a filter, in the order of ids.
 
         Example:
             >>> sum(1 for image in photos.scroll())
@@ -250,7 +249,7 @@ class CollectionReader:
         return (StoredImage(entry.id, entry.payload, **links) for entry in found)
 
     def duplicates(self, near: int | None = None) -> list[list[str]]:
-        """Return the keys of images that are copies of each other, a list for each group.
+        """Return the keys of images that are copies of each other, a list for each group of copies.
 
         Example:
             >>> photos.add(["query.png"], keys=["copy"]).stored
@@ -259,18 +258,18 @@ class CollectionReader:
             [['1F600', 'copy']]
 
         Args:
-            near: Count as copies, too, what differs in at most so many of 64 bits of the perceptual hash; None: only
-                the same bytes.
+            near: Also count images as copies whose perceptual hashes differ in at most this many of 64 bits; None:
+                only the same bytes.
 
         Raises:
             UsageError: `near` is out of range.
         """
-        if near is not None and not 0 <= near <= HASH_BITS:
-            raise UsageError(f"near must be from 0 to {HASH_BITS} bits, not {near}")
-        return copies(self.store.points(), near) if self._handle.is_filled() else []
+        if near is not None and not 0 <= near <= duplicates.HASH_BITS:
+            raise UsageError(f"near must be from 0 to {duplicates.HASH_BITS} bits, not {near}")
+        return duplicates.groups(self.store.points(), near) if self._handle.is_filled() else []
 
     def verify(self) -> list[Damage]:
-        """Return what is damaged: every file is compared with what was published.
+        """Return the damaged files. Every file is compared with the checksum it was published with.
 
         Example:
             >>> photos.verify()
@@ -284,7 +283,7 @@ class CollectionReader:
         return [damage for catalog in embedded or catalogs for damage in catalog.verify(name)] if name else []
 
     def vectors(self) -> npt.NDArray[np.float32]:
-        """Return all vectors, float32 (n, D), read-only and memory-mapped; the rows are in the order of `scroll`.
+        """Return all vectors, float32 (n, D), read-only and memory-mapped, in the order of `scroll`.
 
         Example:
             >>> photos.vectors().shape
@@ -302,7 +301,7 @@ class CollectionReader:
             raise UsageError("give a list of ids or keys, not a single text")
         for name in ids:
             if not isinstance(name, str):
-                raise UsageError(f"{type(name).__name__} is not an id or key; that of a hit is hit.id")
+                raise UsageError(f"{type(name).__name__} is not an id or key; use hit.id for a hit")
         dataset = self._handle.opened().dataset if ids else ""
         return [name if is_id(name) else point_id(dataset, name) for name in ids]
 

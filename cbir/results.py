@@ -1,4 +1,4 @@
-"""What a collection returns: stored images, hits, and the list of hits that a notebook shows as a gallery."""
+"""Stored images, hits, and the list of hits that a notebook shows as a gallery."""
 
 import base64
 import html
@@ -90,7 +90,7 @@ class Hit(StoredImage):
 
 @dataclass(frozen=True)
 class HitGroup:
-    """The best hits that share a value of a payload field.
+    """The best hits with the same value of a payload field.
 
     Example:
         >>> hits = photos.search("query.png", group_by="label", limit=3, group_size=2)
@@ -119,8 +119,8 @@ class Hits(Sequence[Hit]):
         True
 
     Attributes:
-        groups: The same hits by the value of a field, if the search asked for groups.
-        milliseconds: What each stage of the search took.
+        groups: The same hits by the value of a field, if the search had `group_by`.
+        milliseconds: The time of each stage of the search.
     """
 
     def __init__(
@@ -128,12 +128,10 @@ class Hits(Sequence[Hit]):
         hits: Sequence[Hit] = (),
         groups: Sequence[HitGroup] = (),
         milliseconds: Mapping[str, float] | None = None,
-        load: ThumbnailLoader = _no_thumbnails,
     ):
         self._hits = list(hits)
         self.groups = list(groups)
         self.milliseconds = dict(milliseconds or {})
-        self._load = load
 
     def __len__(self) -> int:
         return len(self._hits)
@@ -143,9 +141,9 @@ class Hits(Sequence[Hit]):
     @overload
     def __getitem__(self, index: slice) -> "Hits": ...
     def __getitem__(self, index: int | slice) -> "Hit | Hits":
-        """Return a hit, or some of them as `Hits`."""
+        """Return a hit, or a slice as `Hits`."""
         if isinstance(index, slice):
-            return Hits(self._hits[index], (), self.milliseconds, self._load)
+            return Hits(self._hits[index], (), self.milliseconds)
         return self._hits[index]
 
     def __iter__(self) -> Iterator[Hit]:
@@ -159,9 +157,9 @@ class Hits(Sequence[Hit]):
         return "\n".join([f"Hits({len(self)})", *lines])
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return a table with a row for each hit: id, key, score, and the other payload fields as columns.
+        """Return a table with a row for each hit: id, key, score, and the other payload fields.
 
-        A payload field named `id` or `score` gets an underscore behind it.
+        A payload field named `id` or `score` becomes `id_` or `score_`.
 
         Example:
             >>> photos.search("1F600", limit=5).to_pandas().columns.tolist()
@@ -183,7 +181,7 @@ class Hits(Sequence[Hit]):
 
     def _repr_html_(self) -> str:
         """Return the gallery that Jupyter and VS Code show."""
-        thumbnails = self._load([hit.id for hit in self._hits])
+        thumbnails = self._hits[0]._load([hit.id for hit in self._hits]) if self._hits else []
         cards = "".join(_card(hit, thumbnail) for hit, thumbnail in zip(self._hits, thumbnails, strict=True))
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards or "no hits"}</div>'
 

@@ -1,1 +1,1 @@
-"""Search by a picture: the Streamlit page and the terminal."""
+"""Search by image: the Streamlit page and `cbir-search`."""

@@ -1,6 +1,7 @@
 """`cbir-search`: the images of a collection most similar to given ones, as a table or as JSON."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +12,14 @@ from cbir.text import printable
 
 if TYPE_CHECKING:
     from cbir.collection import Collection
-    from cbir.results import StoredImage
 
-_QUERY, _COLLECTION, _HITS, _SEARCH = "Query", "Collection", "Hits", "Search"
 _WIDEST = 1_000_000
 
 app = terminal.new_app("Find the images most similar to a given one: `cbir-search ./query.jpg`.")
+_query = partial(typer.Option, rich_help_panel="Query", metavar="KEY|ID")
+_collection = partial(typer.Option, rich_help_panel="Collection")
+_hits = partial(typer.Option, rich_help_panel="Hits", metavar="N")
+_search = partial(typer.Option, rich_help_panel="Search", metavar="N")
 
 
 @app.command(no_args_is_help=True)
@@ -29,86 +32,40 @@ def search(
             show_default=False,
         ),
     ] = None,
-    like: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY|ID", help="Stored image to search by. Repeatable.", rich_help_panel=_QUERY),
-    ] = None,
-    unlike: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY|ID", help="Stored image that hits should not resemble. Repeatable.", rich_help_panel=_QUERY
-        ),
-    ] = None,
+    like: Annotated[list[str] | None, _query(help="Stored image to search by. Repeatable.")] = None,
+    unlike: Annotated[list[str] | None, _query(help="Stored image that hits should not resemble. Repeatable.")] = None,
     store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STORE",
-            help="Store to read: a path or URL. (default: the first of $CBIR_STORES, or ./index)",
-            rich_help_panel=_COLLECTION,
-        ),
+        str | None, _collection(help="Store to read: a path or URL. (default: the first of $CBIR_STORES, or ./index)")
     ] = None,
     collection: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the collection. (default: the one published last)",
-            rich_help_panel=_COLLECTION,
-        ),
+        str | None, _collection(help="Name of the collection. (default: the one published last)")
     ] = None,
     filter: Annotated[
-        str,
-        typer.Option(
+        str | None,
+        _hits(
             "--filter",
             metavar="CONDITIONS",
             help="Only images that match, such as 'label=Shoes|Sandals and year>2015'.",
-            show_default=False,
-            rich_help_panel=_HITS,
         ),
-    ] = "",
-    limit: Annotated[
-        int,
-        typer.Option("--limit", "-k", metavar="N", min=1, max=1000, help="Number of hits.", rich_help_panel=_HITS),
-    ] = 10,
-    offset: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, max=100_000, help="Number of best hits to skip.", rich_help_panel=_HITS),
-    ] = 0,
-    min_score: Annotated[
-        float | None,
-        typer.Option(metavar="SCORE", min=-1, max=1, help="Minimum score of a hit.", rich_help_panel=_HITS),
     ] = None,
+    limit: Annotated[int, _hits("--limit", "-k", min=1, max=1000, help="Number of hits.")] = 10,
+    offset: Annotated[int, _hits(min=0, max=100_000, help="Number of best hits to skip.")] = 0,
+    min_score: Annotated[float | None, _hits(metavar="SCORE", min=-1, max=1, help="Minimum score of a hit.")] = None,
     diversity: Annotated[
-        float,
-        typer.Option(
-            metavar="X",
-            min=0,
-            max=1,
-            help="Above 0, prefer hits that differ from each other.",
-            rich_help_panel=_HITS,
-        ),
+        float, _hits(metavar="X", min=0, max=1, help="Above 0, prefer hits that differ from each other.")
     ] = 0.0,
     group_by: Annotated[
         str | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Group the hits by a field. --limit and --offset then count groups.",
-            rich_help_panel=_HITS,
-        ),
+        _hits(metavar="FIELD", help="Group the hits by a field. --limit and --offset then count groups."),
     ] = None,
-    group_size: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Number of hits in a group.", rich_help_panel=_HITS)
-    ] = 3,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Exact search: compare with every vector.", rich_help_panel=_SEARCH)
-    ] = False,
+    group_size: Annotated[int, _hits(min=1, max=1000, help="Number of hits in a group.")] = 3,
+    exact: Annotated[bool, _search("--exact", metavar=None, help="Exact search: compare with every vector.")] = False,
     ef: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
+        _search(
             min=1,
             max=1_000_000,
             help="Candidates of a graph search, or inverted lists to search. More is slower and more accurate.",
-            rich_help_panel=_SEARCH,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
@@ -133,9 +90,13 @@ def search(
         info = photos.info
         if info.model.random_weights:
             typer.echo("warning: the model has random weights, so these hits mean nothing", err=True)
+
+        def stored(names: list[str] | None) -> list[Any]:  # a stored image goes before a file of the same name
+            return [photos.get(name) or name for name in names or ()]
+
         hits = photos.search(
-            like=[*(_image(text, photos) for text in images or ()), *(_stored(name, photos) for name in like or ())],
-            unlike=[_stored(name, photos) for name in unlike or ()],
+            like=[*(_image(text, photos) for text in images or ()), *stored(like)],
+            unlike=stored(unlike),
             limit=top or limit,
             offset=offset,
             filter=filter,
@@ -165,11 +126,6 @@ def _image(text: str, photos: "Collection") -> Any:
         return photos.embed(sys.stdin.buffer.read())
     except cbir.ImageError as error:
         raise cbir.ImageError(f"standard input: {error}") from None
-
-
-def _stored(name: str, photos: "Collection") -> "StoredImage | str":
-    """Return the stored image with a key or id, before a file of that name is considered."""
-    return photos.get(name) or name
 
 
 def _print_table(result: dict[str, Any], count: int) -> None:

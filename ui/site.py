@@ -1,4 +1,4 @@
-"""The site: its pages, what they share, and what a visitor sees of an error in one of them."""
+"""The site: its pages, and how an error in one of them is shown."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TypeVar
 
 import streamlit as st
-from streamlit.navigation.page import Page
 
 from cbir.errors import CbirError, UsageError
 from cbir.settings import Settings
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PageInfo:
-    """A page of the site: the module whose `draw(settings)` draws it, its address, title, icon and what it is for."""
+    """A page of the site: its module with `draw(settings)`, its address, title, icon and heading."""
 
     module: str
     path: str
@@ -31,34 +30,37 @@ class PageInfo:
 
 
 PAGES = (
-    PageInfo("search_page", "search", "Search", ":material/search:", "Find similar pictures"),
+    PageInfo("search_page", "search", "Search", ":material/search:", "Find similar images"),
     PageInfo("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
-    PageInfo("classes_page", "classes", "Classes", ":material/category:", "How well each class is found"),
-    PageInfo("map_page", "map", "Map", ":material/scatter_plot:", "A map of the collection"),
+    PageInfo("classes_page", "classes", "Classes", ":material/category:", "Retrieval quality of each class"),
+    PageInfo("map_page", "map", "Map", ":material/scatter_plot:", "Map of the collection"),
     PageInfo("bench_page", "bench", "Bench", ":material/speed:", "Bench"),
     PageInfo("collections_page", "collections", "Collections", ":material/database:", "Collections"),
 )
 _PANIC = "PanicException"
-"""Of the Qdrant engine: pyo3's class has no base but BaseException, and cannot be imported."""
+"""Raised by the Qdrant engine: pyo3's class is derived from BaseException alone, and cannot be imported."""
 
 
 def render() -> None:
-    """Draw the page that the visitor is on, or what logs in a visitor who must log in."""
+    """Draw the current page, or the login if the visitor must log in first."""
     st.set_page_config("cbir", web.LOGO, "wide")
     st.html(web.PAGE_STYLE)
     st.logo(web.LOGO, size="large")
-    welcome = _guarded(login.let_in, False)
-    pages = {page.path: _streamlit_page(page) for page in PAGES}
-    current = st.navigation(list(pages.values()), position="top" if welcome else "hidden")
-    if welcome:
-        wanted = address.wanted_page()
-        if wanted is not None:
-            st.switch_page(pages[wanted], query_params={})
-        current.run()
-
-
-def _streamlit_page(page: PageInfo) -> Page:
-    return st.Page(partial(_draw, page), title=page.title, icon=page.icon, url_path=page.path, default=page is PAGES[0])
+    allowed = _guarded(login.let_in, False)
+    pages = {
+        page.path: st.Page(
+            partial(_draw, page), title=page.title, icon=page.icon, url_path=page.path, default=page is PAGES[0]
+        )
+        for page in PAGES
+    }
+    current = st.navigation(list(pages.values()), position="top" if allowed else "hidden")
+    if not allowed:
+        return
+    if target := address.target_page():
+        st.switch_page(pages[target], query_params={})
+    if parameters := address.renamed():
+        st.switch_page(current, query_params=parameters)
+    current.run()
 
 
 def _draw(page: PageInfo) -> None:
@@ -68,20 +70,20 @@ def _draw(page: PageInfo) -> None:
 
 
 def _guarded(draw: Callable[[Settings], T], failed: T) -> T:
-    """Draw a part of the page; an error is shown in a sentence, with a button to try again."""
+    """Draw a part of the page; an error is shown as a sentence, with a button to try again."""
     try:
         settings = Settings()
         try:
             return draw(settings)
         except CbirError as error:
             if not isinstance(error, UsageError):
-                choice.let_go(settings)
+                choice.forget_open(settings)
             raise
     except CbirError as error:
         problems.show(error)
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
-            raise  # how Streamlit ends a run
+            raise  # Streamlit ends a run in this way
         problems.show_unexpected(error)
     st.button("Try again", icon=":material/refresh:", key="try again", on_click=address.touched)
     return failed

@@ -1,15 +1,15 @@
-"""How well each class of a collection is found again: its own pictures are the queries, the store itself answers.
+"""How well each class of a collection is found: its own images are the queries, and the store answers them.
 
-A query's answer are its k best hits, itself and its exact copies (the same SHA-256) left out, which would find
-themselves. A hit is right if it has the query's class.
+The result of a query are its k best hits without the image itself and its exact copies (the same SHA-256). A hit is
+right if it has the query's class.
 
-    Precision@k   the share of the k places with a right hit; a class of fewer than k + 1 pictures cannot reach 1
+    Precision@k   the share of right hits among the k; a class of at most k images cannot reach 1
     hit rate@k    1 if any of the k hits is right, else 0
     MRR@k         1 / the rank of the first right hit, 0 if none of the k is right
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,8 @@ from cbir.filters.conditions import Match, Value, values_of
 from cbir.records import Entry, Hit
 from cbir.stores.base import Store
 
-QUERIES_A_CLASS = 100
-MOST_QUERIES = 2000
+QUERIES_PER_CLASS = 100
+MAX_QUERIES = 2000
 FAILING = 24
 
 _BATCH = 8
@@ -29,12 +29,12 @@ _SPARE = 3
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One query and what it found.
+    """A query and its hits, best first.
 
     Attributes:
-        id: The picture that was asked.
-        right: Whether each of the k places has a right hit, the best first; one without a hit has none.
-        taken_for: The class of each hit, the best first; None for a hit without one.
+        id: The image that is the query.
+        right: Whether each of the k hits is right; False for a missing hit.
+        taken_for: The class of each hit; None for a hit without one.
     """
 
     id: str
@@ -49,17 +49,17 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """One class, over its queries.
+    """The result of a class, as means over its queries.
 
     Attributes:
         value: The class.
-        points: Pictures that have it.
-        queries: Those of them that were asked.
+        points: Number of its images.
+        queries: Number of its images that were queries.
         precision: Mean Precision@k.
         hit_rate: Share of queries with a right hit.
         mrr: Mean reciprocal rank.
-        retrieved: The share of its queries' hits that have each class, the most frequent first.
-        failing: Queries with a hit of another class, the worst first, at most `FAILING` of them.
+        retrieved: The share of the hits that have each class, the most frequent first.
+        failing: At most `FAILING` queries with a hit of another class, the worst first.
     """
 
     value: Value
@@ -74,7 +74,7 @@ class ClassResult:
 
 @dataclass(frozen=True, slots=True)
 class ClassReport:
-    """All classes, the largest first, and their means weighted by how many pictures each has."""
+    """All classes, the largest first, and their means weighted by their numbers of images."""
 
     field: str
     k: int
@@ -88,101 +88,97 @@ def class_report(
     store: Store,
     field: str = "label",
     k: int = 5,
-    per_class: int = QUERIES_A_CLASS,
-    most: int = MOST_QUERIES,
-    advance: Callable[[float], object] = lambda share: None,
+    max_queries: int = MAX_QUERIES,
+    on_progress: Callable[[float], object] = lambda share: None,
 ) -> ClassReport:
-    """Return how well each class is found; empty if no picture has a value in `field`.
+    """Return how well each class is found; without classes if no image has a value in `field`.
 
-    A class's queries are its first ones in the order of ids, which is a fair sample: an id is a hash (UUIDv5) of data
-    set and key. They are asked a few at a time, so that other searches get in between.
+    The queries of a class are its first images in the order of ids, at most `QUERIES_PER_CLASS`. This is a fair
+    sample, since an id is a hash of data set and key. They are searched in small batches, so that other searches do
+    not wait.
 
     Args:
-        store: What is asked, by its ordinary search.
-        field: Of the payload, whose values are the classes; a picture with several values is right with any of them.
-        k: Hits that count.
-        per_class: At most so many queries a class.
-        most: About so many queries in all, at least one for each class; smaller classes than the largest `most` are
-            left out.
-        advance: Is told the share of the work that is done, from 0 to 1.
+        store: The store; its ordinary search is used.
+        field: Payload field with the classes; a hit of an image with several values is right with any of them.
+        k: Number of hits.
+        max_queries: About how many queries in all, at least one for each class. Only as many of the largest classes
+            are reported.
+        on_progress: Called with the share of the work that is done, from 0 to 1.
 
     Raises:
         CbirError: The store failed.
     """
-    counts = store.facet(field, limit=most)
-    share = max(1, min(per_class, most // max(1, len(counts))))
-    total, done = sum(min(share, points) for _, points in counts), 0
+    counts = store.facet(field, limit=max_queries)
+    per_class = max(1, min(QUERIES_PER_CLASS, max_queries // max(1, len(counts))))
+    total, done = sum(min(per_class, points) for _, points in counts), 0
     classes = []
     for value, points in counts:
         judged: list[Judged] = []
-        queries = store.scroll((Match(field, (value,)),), limit=share)
+        queries = store.scroll((Match(field, (value,)),), limit=per_class)
         for start in range(0, len(queries), _BATCH):
             judged += _judge(store, queries[start : start + _BATCH], field, value, k)
-            advance(min(1.0, (done + len(judged)) / total))
+            on_progress(min(1.0, (done + len(judged)) / total))
         done += len(judged)
         if judged:
             classes.append(_result(value, points, judged))
-    weights = np.array([one.points for one in classes])
-    scores = np.array([(one.precision, one.hit_rate, one.mrr) for one in classes]).reshape(-1, 3)
+    weights = np.array([result.points for result in classes])
+    scores = np.array([(result.precision, result.hit_rate, result.mrr) for result in classes]).reshape(-1, 3)
     means = weights @ scores / max(1, weights.sum())
     return ClassReport(field, k, classes, *means.tolist())
 
 
 def _judge(store: Store, queries: Sequence[Entry], field: str, value: Value, k: int) -> list[Judged]:
-    """Return what some queries of one class find."""
+    """Search with some queries of a class and judge their hits."""
     wanted, judged = Match(field, (value,)), []
-    for query, hits in _answers(store, queries, k):
+    for query, hits in _results(store, queries, k):
         taken_for = tuple(_class_of(hit, wanted) for hit in hits)
-        right = [wanted.accepts(one) for one in taken_for]
+        right = [wanted.accepts(hit_class) for hit_class in taken_for]
         judged.append(Judged(query.id, (*right, *[False] * (k - len(right))), taken_for))
     return judged
 
 
-def _answers(store: Store, queries: Sequence[Entry], k: int) -> list[tuple[Entry, list[Hit]]]:
-    """Return the k best hits of each query but itself and its copies; where these leave too few, more are asked for."""
+def _results(store: Store, queries: Sequence[Entry], k: int) -> list[tuple[Entry, list[Hit]]]:
+    """Return the k best hits of each query without itself and its copies, searching wider if copies fill the k."""
     vectors = store.vectors([query.id for query in queries])
-    left = [(query, vector) for query, vector in zip(queries, vectors, strict=True) if vector is not None]
+    remaining = [(query, vector) for query, vector in zip(queries, vectors, strict=True) if vector is not None]
     found: list[tuple[Entry, list[Hit]]] = []
     wanted = k + _SPARE
-    while left:
-        answers = store.search(np.stack([vector for _, vector in left]), wanted)
+    while remaining:
+        results = store.search(np.stack([vector for _, vector in remaining]), wanted)
         lacking = []
-        for (query, vector), hits in zip(left, answers, strict=True):
+        for (query, vector), hits in zip(remaining, results, strict=True):
             others = [hit for hit in hits if hit.payload["sha256"] != query.payload["sha256"]]
             if len(others) < k and len(hits) == wanted:
                 lacking.append((query, vector))
             else:
                 found.append((query, others[:k]))
-        left, wanted = lacking, 4 * wanted
+        remaining, wanted = lacking, 4 * wanted
     return found
 
 
 def _class_of(hit: Hit, wanted: Match) -> Value:
-    """Return a hit's class: the one that is wanted, if it has that among others."""
+    """Return the class of a hit: the wanted one if it is among its values, else the first."""
     values = values_of(hit.payload, wanted.field)
     return next(filter(wanted.accepts, values), values[0] if values else None)
 
 
 def _result(value: Value, points: int, judged: Sequence[Judged]) -> ClassResult:
-    found = accuracy(np.array([one.right for one in judged]), np.zeros(len(judged)))
-    failing = [one for one in judged if any(hit != value for hit in one.taken_for) or not one.taken_for]
+    means = accuracy(np.array([query.right for query in judged]), np.zeros(len(judged)))
+    failing = [query for query in judged if any(hit != value for hit in query.taken_for) or not query.taken_for]
+    retrieved = Counter(hit for query in judged for hit in query.taken_for)
     return ClassResult(
         value,
         points,
         len(judged),
-        found.precision_at_k,
-        found.hit_rate_at_k,
-        found.mrr_at_k,
-        _shares(hit for one in judged for hit in one.taken_for),
-        sorted(failing, key=_goodness)[:FAILING],
+        means.precision_at_k,
+        means.hit_rate_at_k,
+        means.mrr_at_k,
+        {hit: count / retrieved.total() for hit, count in retrieved.most_common()},
+        sorted(failing, key=_quality)[:FAILING],
     )
 
 
-def _goodness(one: Judged) -> tuple[float, int, str]:
-    first = one.right.index(True) if True in one.right else len(one.right)
-    return one.precision, -first, one.id
-
-
-def _shares(values: Iterable[Value]) -> dict[Value, float]:
-    counts = Counter(values)
-    return {value: count / counts.total() for value, count in counts.most_common()}
+def _quality(query: Judged) -> tuple[float, int, str]:
+    """Return the sort key of a query, the worst first."""
+    first = query.right.index(True) if True in query.right else len(query.right)
+    return query.precision, -first, query.id

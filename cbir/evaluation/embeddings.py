@@ -1,4 +1,4 @@
-"""Vectors of a whole source, for measuring and training; kept by model and picture, so that the next run is instant."""
+"""Vectors of a whole labelled source, for measuring and training. A file keeps them for the next run."""
 
 import hashlib
 import logging
@@ -22,19 +22,19 @@ from cbir.sources.registry import open_source
 
 log = logging.getLogger(__name__)
 _BATCH = 8
-_NO_PICTURE = b""
+_UNUSABLE = b""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures with their classes.
+    """Images with their classes.
 
     Attributes:
-        name: Of the data set.
+        name: Name of the data set.
         vectors: Unit vectors, float32 (N, D).
         labels: N classes.
         digests: SHA-256 of each file.
-        keys: The pictures' names.
+        keys: Key of each image.
     """
 
     name: str
@@ -65,59 +65,68 @@ def embed_labelled(
     digests_by_key: Mapping[str, bytes] | None = None,
     progress: Progress = silent,
 ) -> Labelled:
-    """Return the vectors of the items that can be decoded, in order; the others are counted in one log line.
+    """Return the vectors of the items in order. Images that cannot be used are left out and counted in a warning.
 
-    What was embedded before by this very model file is taken from the cache, by the pictures' SHA-256. `embedder`
-    should have one thread, since several pictures are embedded at once. With `digests_by_key`, of another model's
-    `Labelled`, a picture that is in the cache is not read again.
+    Vectors that this model made before come from the cache, by the SHA-256 of the file.
+
+    Args:
+        name: Name of the data set.
+        items: The images.
+        embedder: The model, with one thread, since several images are embedded at the same time.
+        settings: The settings.
+        digests_by_key: SHA-256 of files that were read before; if the cache has one, the file is not read again.
+        progress: Shows the progress.
+
+    Raises:
+        UsageError: No image can be used.
     """
-    read_before = digests_by_key or {}
+    digests_by_key = digests_by_key or {}
     cache = settings.cache / "embeddings" / f"{embedder.sha256}-{embedder.provider}.npz"
-    known = _load(cache)
-    workers = settings.workers or cores()
+    stored = _load(cache)
     fresh: dict[bytes, Vector] = {}
 
-    def embed(chunk: Sequence[Item]) -> list[bytes]:
+    def embed(batch: Sequence[Item]) -> list[bytes]:
+        """Embed what is not stored, and return the SHA-256 of each file."""
         digests: list[bytes] = []
         pixels = {}
-        for item in chunk:
-            if (before := read_before.get(item.key, _NO_PICTURE)) in known:
-                digests.append(before)
-                continue
-            try:
-                data = item.read()
-                digest = hashlib.sha256(data).digest()
-                if digest not in known and digest not in fresh:
-                    pixels[digest] = embedder.pixels(embedder.decode(data, settings.max_image_megapixels))
-                digests.append(digest)
-            except (ImageError, OSError):
-                digests.append(_NO_PICTURE)
+        for item in batch:
+            digest = digests_by_key.get(item.key, _UNUSABLE)
+            if digest not in stored:
+                try:
+                    data = item.read()
+                    digest = hashlib.sha256(data).digest()
+                    if digest not in stored and digest not in fresh:
+                        pixels[digest] = embedder.pixels(embedder.decode(data, settings.max_image_megapixels))
+                except (ImageError, OSError):
+                    digest = _UNUSABLE
+            digests.append(digest)
         if pixels:
             fresh.update(zip(pixels, embedder.run(np.stack(list(pixels.values()))), strict=True))
         return digests
 
-    chunks = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+    batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
     digests: list[bytes] = []
     try:
-        with ThreadPoolExecutor(workers) as pool, progress(f"embedding {name}", len(items)) as advance:
-            for part in pool.map(embed, chunks):
+        with (
+            ThreadPoolExecutor(settings.workers or cores()) as pool,
+            progress(f"embedding {name}", len(items)) as advance,
+        ):
+            for part in pool.map(embed, batches):
                 digests += part
                 advance(len(part))
     finally:
-        known |= fresh
+        stored |= fresh
         if fresh:
-            _save(cache, known)
-    kept = [(digest, item) for digest, item in zip(digests, items, strict=True) if digest in known]
-    vectors = np.stack([known[digest] for digest, _ in kept]) if kept else np.empty((0, 0), np.float32)
-    good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist() if kept else []
-    if len(good) < len(items):
-        log.warning("%s: %s pictures cannot be used and are left out", name, f"{len(items) - len(good):,}")
-    if not good:
-        raise UsageError(f"{name}: none of its {len(items)} pictures can be used")
-    kept = [kept[at] for at in good]
+            _save(cache, stored)
+    finite = {digest for digest in digests if digest in stored and np.isfinite(stored[digest]).all()}
+    kept = [(digest, item) for digest, item in zip(digests, items, strict=True) if digest in finite]
+    if not kept:
+        raise UsageError(f"{name}: none of its {len(items)} images can be used")
+    if len(kept) < len(items):
+        log.warning("%s: %s images cannot be used and are left out", name, f"{len(items) - len(kept):,}")
     return Labelled(
         name,
-        vectors if len(good) == len(vectors) else vectors[good],
+        np.stack([stored[digest] for digest, _ in kept]),
         [str(item.label) for _, item in kept],
         [digest for digest, _ in kept],
         [item.key for _, item in kept],
@@ -125,10 +134,11 @@ def embed_labelled(
 
 
 def _load(path: Path) -> dict[bytes, Vector]:
+    """Return the vectors in a cache file by SHA-256; none if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return {bytes(one): vector for one, vector in zip(kept["digests"], kept["vectors"], strict=True)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or not whole: it is made anew
+            return {bytes(digest): vector for digest, vector in zip(kept["digests"], kept["vectors"], strict=True)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}
 
 

@@ -1,7 +1,7 @@
-"""How good a ranking is: nearest neighbours, the split into what is indexed and what is asked for, and the metrics.
+"""How good a ranking is: nearest neighbours, the split into indexed images and queries, and the metrics.
 
-The protocol: the pictures are split 70/15/15 by class with a fixed seed, the training part is indexed, the test part
-asked for, and a hit counts if it has the query's class.
+The protocol: the images are split 70/15/15 by class with a fixed seed, the training part is indexed, the test part are
+the queries, and a hit counts if it has the query's class.
 """
 
 from collections.abc import Sequence
@@ -31,16 +31,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Label metrics of a set of queries with k hits each; all are means over the queries, 0 to 1.
+    """Label metrics of queries with k hits each, as means over the queries, from 0 to 1.
 
     Attributes:
-        queries: How many.
-        precision_at_k: Share of the k hits that have the query's class; the divisor is k.
-        weighted_precision_at_k: Its mean of each class, weighted by the class's share of the queries.
+        queries: Number of queries.
+        precision_at_k: Share of the k hits that have the query's class; the divisor is always k.
+        weighted_precision_at_k: The mean of each class, weighted by the class's share of the queries.
         hit_rate_at_1: Whether the first hit has the query's class.
-        hit_rate_at_k: Whether any of the k hits has.
-        majority_at_k: Whether more than half of them have.
-        mrr_at_k: 1 / rank of the first hit that has, 0 if none has.
+        hit_rate_at_k: Whether any of the k hits has it.
+        majority_at_k: Whether more than half of the k hits have it.
+        mrr_at_k: 1 / rank of the first hit that has it, 0 if none has.
     """
 
     queries: int
@@ -53,17 +53,15 @@ class Accuracy:
 
 
 def split(labels: Sequence[str], seed: int = SEED) -> Split:
-    """Return 70/15/15 of the rows, stratified by class: 30 % taken off, then halved.
+    """Return a 70/15/15 split of the rows, stratified by class: 30 % are taken off, then halved.
 
     Raises:
-        UsageError: There are not two classes with rows enough to be in every part, or scikit-learn is not installed.
+        UsageError: There is only one class, a class is too small for three parts, or scikit-learn is not installed.
     """
     classes = np.asarray(labels)
     rows = np.arange(len(classes))
     if len(set(labels)) < 2:
-        raise UsageError(
-            f"all {len(rows)} pictures are of one class, {str(*set(labels))!r}; there is nothing to tell apart"
-        )
+        raise UsageError(f"all {len(rows)} images are of one class, {str(*set(labels))!r}; there is nothing to compare")
     try:
         from sklearn.model_selection import train_test_split
     except ImportError:
@@ -74,25 +72,25 @@ def split(labels: Sequence[str], seed: int = SEED) -> Split:
     except ValueError as error:
         names, counts = np.unique(classes, return_counts=True)
         raise UsageError(
-            f"{len(classes)} pictures of {len(names)} classes cannot be split 70/15/15 with every class in every part:"
-            f" {str(names[counts.argmin()])!r} has {counts.min()} ({error}); use --top-classes or more pictures"
+            f"{len(classes)} images of {len(names)} classes cannot be split 70/15/15 with every class in every part:"
+            f" {str(names[counts.argmin()])!r} has {counts.min()} ({error}). Use fewer classes or more images."
         ) from None
     return Split(train, validation, test)
 
 
 def split_name(seed: int) -> str:
-    """Return what a model's card says of a split."""
+    """Return the description of a split in a model's card."""
     return f"70/15/15 by class, seed {seed}"
 
 
 def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = False) -> Rows:
-    """Return the rows of the k nearest indexed unit vectors of each query, (Q, k), best first; equal ones in any order.
+    """Return the rows of the k nearest indexed vectors of each query, (Q, k), best first.
 
     Args:
         queries: Unit vectors, float32 (Q, D).
         indexed: Unit vectors, float32 (N, D), N > k.
-        k: How many.
-        exclude_self: The queries are the indexed vectors, and none is a neighbour of itself.
+        k: Number of neighbours.
+        exclude_self: The queries are the indexed vectors, and none is its own neighbour.
     """
     found = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
@@ -107,7 +105,7 @@ def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = Fa
 
 
 def accuracy(relevant: npt.NDArray[np.bool_], classes: npt.NDArray[Any]) -> Accuracy:
-    """Return the metrics of queries from which of their hits, (Q, k) in order of rank, have their class, (Q,)."""
+    """Return retrieval metrics from a (Q, k) relevance matrix, best rank first, and the query classes (Q,)."""
     precision = relevant.mean(axis=1)
     share = {name: float((classes == name).mean()) for name in np.unique(classes)}
     first = np.where(relevant.any(axis=1), 1 / (relevant.argmax(axis=1) + 1), 0)
@@ -123,7 +121,7 @@ def accuracy(relevant: npt.NDArray[np.bool_], classes: npt.NDArray[Any]) -> Accu
 
 
 def score(vectors: Vector, labels: Sequence[str], indexed: Rows, queries: Rows, k: int = K) -> Accuracy:
-    """Return the metrics of asking for some rows in an index of others."""
+    """Return the metrics of searching the `indexed` rows with the `queries` rows."""
     classes = np.asarray(labels)
     hits = indexed[neighbours(vectors[queries], vectors[indexed], k)]
     return accuracy(classes[hits] == classes[queries, None], classes[queries])

@@ -1,4 +1,4 @@
-"""A full disk: refused beforehand where it can be known, and told in one line where it fills meanwhile."""
+"""A full disk: refused in advance where it can be predicted, and reported in one line where it happens."""
 
 import errno
 import re
@@ -12,48 +12,48 @@ from cbir.errors import DiskFullError
 from cbir.index.generation import IndexRecord
 
 PAYLOAD_BYTES = 2000
-"""Of a point in the log besides its vector: thumbnail, payload and digests. Sample pictures take twice as much."""
+"""Size of a point in the log without its vector. Images of the packaged sample take twice as much."""
 
 _ENGINE_BYTES = 300
-_LITTLE = 16 * 2**20
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_CODED = re.compile(r"PQ|SQ|RaBitQ|LSH")
-_HINT = "what was stored is kept; free some space and run the same command again"
+_NEARLY_FULL_BYTES = 16 * 2**20
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_COMPRESSED = re.compile(r"PQ|SQ|RaBitQ|LSH")
+_HINT = "everything stored so far is kept. Free some space and run the same command again."
 
 
 def require_free_space(
     folder: Path, fresh: int, total: int, dimension: int, engines: Mapping[str, IndexRecord]
 ) -> None:
-    """Raise `DiskFullError` if the disk cannot take `fresh` more points and all engines built anew for `total`.
+    """Raise `DiskFullError` if `fresh` new points and the engines for `total` points cannot fit on the disk.
 
-    A low estimate: it refuses what cannot fit, and cannot promise that the rest does.
+    The estimate is low: what passes may still fill the disk.
     """
     vector = 4 * dimension
     needed = fresh * (vector + PAYLOAD_BYTES)
     for engine in engines.values():
-        coded = _CODED.search(engine.options.get("index", ""))
-        needed += total * (_ENGINE_BYTES + (vector // 16 if coded else vector))
+        compressed = _COMPRESSED.search(engine.options.get("index", ""))
+        needed += total * (_ENGINE_BYTES + (vector // 16 if compressed else vector))
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DiskFullError(
-            f"{folder}: {total:,} points take about {needed / 1e9:,.2f} GB more and {free / 1e9:,.2f} GB are free;"
-            " free some space, or name a --store on another disk"
+            f"{folder}: {total:,} points need about {needed / 1e9:,.2f} GB, and {free / 1e9:,.2f} GB are free."
+            " Free some space, or use a store on another disk."
         )
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Return True if a full disk is what made an engine fail: its library may say so only in words, or not at all."""
-    said = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
-    return said or shutil.disk_usage(folder).free < _LITTLE
+    """Return True if an engine failed because of a full disk, which its library may report as text or not at all."""
+    reported = (isinstance(error, OSError) and error.errno in _FULL_ERRNOS) or "No space left" in str(error)
+    return reported or shutil.disk_usage(folder).free < _NEARLY_FULL_BYTES
 
 
 @contextmanager
 def report_full_disk() -> Iterator[None]:
-    """Turn what a full disk raises into `DiskFullError`."""
+    """Turn the errors of a full disk into `DiskFullError`."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _FULL_ERRNOS:
             raise
         raise DiskFullError(f"the disk is full: {error.filename or 'the index'}; {_HINT}") from None
     except sqlite3.OperationalError as error:
@@ -63,5 +63,5 @@ def report_full_disk() -> Iterator[None]:
 
 
 def disk_full_error(what: str) -> DiskFullError:
-    """Return the error to raise for something that a full disk ended."""
+    """Return the error for work that failed because of a full disk."""
     return DiskFullError(f"the disk is full: {what}; {_HINT}")

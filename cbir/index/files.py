@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and on the disk when they are said to be."""
+"""Files that are written completely or not at all, and are on the disk when the call returns."""
 
 import os
 import shutil
@@ -9,26 +9,26 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place, and rename it there when it is on the disk.
+    """Write a temporary file in the same folder, and rename it once it is on the disk.
 
     Raises:
-        OSError: It cannot be written; what was there before is there still.
+        OSError: The file cannot be written; the old one is kept.
     """
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     except OSError:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
 def sync(path: Path) -> None:
-    """Return when a file, or a folder's list of entries, is on the disk."""
+    """Return once a file, or a folder's list of entries, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -37,21 +37,13 @@ def sync(path: Path) -> None:
 
 
 def files_below(folder: Path) -> Iterable[Path]:
-    """Return the regular files below a folder, sorted; a folder that is removed meanwhile has none."""
+    """Return the regular files below a folder, sorted; none if the folder has been removed."""
     paths = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
     return sorted(path for path in paths if path.is_file())
 
 
-def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
 def link(source: Path, target: Path) -> None:
-    """Make a hard link to a file, or a copy where the file system has no links."""
+    """Make a hard link to a file, or a copy if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
@@ -59,8 +51,8 @@ def link(source: Path, target: Path) -> None:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Make hard links to all files below a folder."""
+    """Link all files below a folder."""
     for path in files_below(source):
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        link(path, place)
+        linked = target / path.relative_to(source)
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        link(path, linked)

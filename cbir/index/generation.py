@@ -1,7 +1,7 @@
-"""An embedded index on disk: generations of a collection, a manifest each, one pointer.
+"""The generations of an embedded index: each has a manifest, and a pointer names the published one.
 
-A published generation never changes. Readers check what they open against the manifest, since neither engine
-notices flipped bytes or deleted files by itself.
+A published generation never changes. Readers check the files they open against the manifest, since the engines do not
+notice flipped bytes or deleted files.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -27,12 +27,12 @@ from cbir.models.card import ModelRef
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-_adapter = cache(TypeAdapter)  # made once: it takes ten times as long as reading a pointer
+_adapter = cache(TypeAdapter)  # making one takes ten times as long as reading a pointer
 
 
 @dataclass(frozen=True)
 class IndexRecord:
-    """One index in a generation: its kind (edge, faiss) and the options it was built with, as given."""
+    """An index in a generation: its kind (edge, faiss) and the options that it was built with."""
 
     kind: str
     options: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class IndexRecord:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Size in bytes and SHA-256 of a file."""
+    """The size in bytes and the SHA-256 of a file."""
 
     size: int
     sha256: str
@@ -48,7 +48,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an unfinished generation is going to be; lets the same command go on with it after a crash."""
+    """The content of an unfinished generation, by which the same command continues it after a crash."""
 
     collection: str
     dataset: str
@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a published generation is. `ids_sha256` digests the sorted ids; `files` are relative to it."""
+    """The content of a published generation. `ids_sha256` is of the sorted ids; `files` are relative to its folder."""
 
     collection: str
     dataset: str
@@ -81,7 +81,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Pointer:
-    """Content of the pointer file."""
+    """The content of the pointer file."""
 
     generation: str
     manifest_sha256: str
@@ -89,7 +89,7 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Damage:
-    """One file that is not what it should be."""
+    """A file that differs from the manifest, and how."""
 
     path: Path
     what: str
@@ -107,50 +107,48 @@ class Generation:
 
     @property
     def plan(self) -> Plan:
-        """What a collection with the same content would be planned as, under the name of this one's folder."""
+        """The plan of a collection with the same content, under the name of this generation's collection folder."""
         manifest = self.manifest
         return Plan(self.folder.parent.name, manifest.dataset, manifest.source, manifest.model, None)
 
     def damage(
         self, part: str = "", *, hashed: bool = True, advance: Callable[[int], None] | None = None
     ) -> list[Damage]:
-        """Return what is wrong with the generation's files.
+        """Return the files that differ from the manifest.
 
         Args:
-            part: Only of those below this folder.
-            hashed: False: only which are missing, have another size or should not be there, which reads none of them.
-            advance: Told how many bytes each file that was compared should have.
+            part: Check only the files below this folder.
+            hashed: False to find only missing, additional and resized files, without reading any.
+            advance: Called with the size of each file once it is checked.
         """
         prefix = f"{part}/" if part else ""
         expected = {name: record for name, record in self.manifest.files.items() if name.startswith(prefix)}
         found = []
         for name, record in expected.items():
-            found.append(_compare(self.folder / name, record, hashed))
+            if difference := _difference(self.folder / name, record, hashed):
+                found.append(Damage(self.folder / name, difference))
             if advance:
                 advance(record.size)
-        extra = [
-            Damage(path, "not in the manifest")
-            for path in files_below(self.folder / part)
-            if path.relative_to(self.folder).as_posix() not in expected and path != self.folder / layout.MANIFEST
-        ]
-        return [damage for damage in found if damage] + extra
+        for path in files_below(self.folder / part):
+            if path.relative_to(self.folder).as_posix() not in {*expected, layout.MANIFEST}:
+                found.append(Damage(path, "not in the manifest"))
+        return found
 
     def require_intact(self, *parts: str) -> None:
-        """Raise `DamageError`, naming the first bad file, unless all files of these parts are as published."""
+        """Raise `DamageError` with the first damaged file unless all files of these parts are as published."""
         for part in parts:
-            damage = self.damage(part)
-            if damage:
+            if damage := self.damage(part):
                 more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
                 raise DamageError(
-                    f"{damage[0]}{more}; not served. `cbir-ingest verify` names all; run the ingest again to build an"
-                    f" index anew from the log, or restore the files"
+                    f"{damage[0]}{more}; the index is not served. `cbir-ingest verify` lists all damaged files. Run the"
+                    " ingest again to rebuild the index from the log, or restore the files."
                 )
 
     def log(self) -> VectorLog:
         """Return the generation's vector log, checked against the manifest.
 
         Raises:
-            DamageError: A file is damaged, or the log does not hold the ids that the manifest counts.
+            DamageError: A file is damaged, or the log holds other ids than the manifest says.
         """
         self.require_intact(layout.LOG)
         log = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
@@ -162,7 +160,7 @@ class Generation:
 
 
 def collections(root: Path) -> list[str]:
-    """Return the names of an index folder's published collections, the last published first."""
+    """Return the names of an index folder's published collections, the latest first."""
     pointers = sorted(root.glob(f"*/{layout.POINTER}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent.name for path in pointers]
 
@@ -181,17 +179,19 @@ def open_generation(root: Path, collection: str) -> Generation:
     except OSError as error:
         raise DamageError(f"{path}: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != pointer.manifest_sha256:
-        raise DamageError(f"{path}, or the pointer {root / collection / layout.POINTER}: not what was published")
+        raise DamageError(
+            f"{path}, or the pointer {root / collection / layout.POINTER}, differs from what was published"
+        )
     return Generation(path.parent, load(path, Manifest))
 
 
 def ids_digest(log: VectorLog) -> str:
-    """Return the SHA-256 over a log's sorted ids."""
+    """Return the SHA-256 of a log's sorted ids."""
     return hashlib.sha256(np.sort(log.ids.view("S16")).tobytes()).hexdigest()
 
 
 def manifest_of(folder: Path, plan: Plan, engines: dict[str, IndexRecord], log: VectorLog) -> Manifest:
-    """Return the manifest of what lies in `folder` now, the points of `log` among it."""
+    """Return the manifest of the files in `folder`, which hold the points of `log`."""
     return Manifest(
         collection=plan.collection,
         dataset=plan.dataset,
@@ -207,7 +207,7 @@ def manifest_of(folder: Path, plan: Plan, engines: dict[str, IndexRecord], log: 
 
 
 def record_of(path: Path) -> FileRecord:
-    """Return size and SHA-256 of a file."""
+    """Return the size and the SHA-256 of a file."""
     with path.open("rb") as file:
         return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
@@ -216,17 +216,17 @@ def load(path: Path, kind: type[T]) -> T:
     """Return the dataclass `kind` from a JSON file.
 
     Raises:
-        DamageError: It is no such file.
+        DamageError: The file is missing or damaged.
     """
     try:
         return cast(T, _adapter(cast(Hashable, kind)).validate_json(path.read_bytes()))
     except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a file that cbir wrote"
+        reason = error.strerror if isinstance(error, OSError) else "not written by cbir"
         raise DamageError(f"{path}: {reason}") from None
 
 
 def save(path: Path, content: Any) -> str:
-    """Write a dataclass as JSON, so that it is there whole or not at all; return its SHA-256."""
+    """Write a dataclass as JSON, atomically; return the SHA-256 of the file."""
     data = json.dumps(asdict(content), indent=1, sort_keys=True).encode()
     write_atomically(path, data)
     sync(path.parent)
@@ -235,44 +235,35 @@ def save(path: Path, content: Any) -> str:
 
 def _pointer(folder: Path) -> Pointer:
     if not (folder / layout.POINTER).is_file():
-        known = ", ".join(collections(folder.parent)) or "none yet"
-        raise UsageError(f"{folder.parent} has no collection {folder.name!r}; it has: {known}")
+        published = ", ".join(collections(folder.parent)) or "none yet"
+        raise UsageError(f"{folder.parent} has no collection {folder.name!r}; it has: {published}")
     return load(folder / layout.POINTER, Pointer)
 
 
-def _compare(path: Path, expected: FileRecord, hashed: bool) -> Damage | None:
+def _difference(path: Path, expected: FileRecord, hashed: bool) -> str | None:
     if not path.is_file():
-        return Damage(path, "missing")
+        return "missing"
     size = path.stat().st_size
     if size != expected.size:
-        return Damage(path, f"{size:,} bytes, published with {expected.size:,}")
+        return f"has {size:,} bytes instead of {expected.size:,}"
     if hashed and record_of(path).sha256 != expected.sha256:
-        return Damage(path, "its bytes are not those that were published")
+        return "its bytes differ from what was published"
     return None
 
 
-class _Filled(Protocol):
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def model(self) -> ModelRef: ...
-
-
-def require_same(before: _Filled, plan: Plan, where: str, same_source: bool) -> None:
-    """Raise `UsageError` unless an existing collection can take what `plan` brings."""
+def require_same(before: Plan, plan: Plan, name: str, same_source: bool) -> None:
+    """Raise `UsageError` if a collection, called `name` in messages, cannot take the images of `plan`."""
     if before.model.sha256 != plan.model.sha256:
         raise UsageError(
-            f"{where} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
-            f" {plan.model.name} ({plan.model.sha256[:12]}); name another collection, or delete this one"
+            f"{name} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
+            f" {plan.model.name} ({plan.model.sha256[:12]}). Use another collection, or delete this one."
         )
     if before.source != plan.source and not same_source:
         raise UsageError(
-            f"{where} was filled from {before.source}, not from {plan.source}; name another collection, or say"
-            f" --dataset {before.dataset} if both hold the same data set"
+            f"{name} was filled from {before.source}, not from {plan.source}. Use another collection, or name the data"
+            f" set {before.dataset} if both sources hold it."
         )
     if before.source != plan.source:
-        log.warning("%s was filled from %s: what has the same key there and here is replaced", where, before.source)
+        log.warning("%s was filled from %s: images with the same key are replaced", name, before.source)
     if before.dataset != plan.dataset:
-        raise UsageError(f"{where} holds the data set {before.dataset}, not {plan.dataset}")
+        raise UsageError(f"{name} holds the data set {before.dataset}, not {plan.dataset}. Use another collection.")

@@ -1,13 +1,13 @@
 """The files of an embedded index, by name.
 
 ROOT/cbir.json                           marks an index folder
-ROOT/COLLECTION/current                  the pointer: which generation is served, and its manifest's SHA-256
-ROOT/COLLECTION/000001/manifest.json     what the generation is: counts, model, engines, hashes of all files
+ROOT/COLLECTION/current                  the pointer: the served generation, and its manifest's SHA-256
+ROOT/COLLECTION/000001/manifest.json     the generation's counts, model, engines, and the hashes of all files
 ROOT/COLLECTION/000001/model.onnx        the model that made the vectors
 ROOT/COLLECTION/000001/log/              the vector log, from which every engine is built
 ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
-ROOT/COLLECTION/journal.sqlite           what became of every image; a hint, the log is the truth
-ROOT/COLLECTION/building/                the next generation while an ingest builds it; nobody reads it
+ROOT/COLLECTION/journal.sqlite           the outcome of every image; only a hint, as the log has the points
+ROOT/COLLECTION/building/                the next generation while an ingest builds it; never read by a search
 """
 
 FORMAT = 1
@@ -21,4 +21,4 @@ MODEL = "model.onnx"
 LOG = "log"
 JOURNAL = "journal.sqlite"
 RESERVED = frozenset({LOG, BUILDING, VIEWS, LOCK, POINTER})
-"""Names in a collection's folder that no index may have."""
+"""Names in a collection's folder that an index must not have."""

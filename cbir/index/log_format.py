@@ -1,4 +1,4 @@
-"""The format of the vector log: segments of checksummed frames, each one Arrow record batch."""
+"""The file format of the vector log: segments of frames; a frame is a checksum and an Arrow record batch."""
 
 import mmap
 import os
@@ -21,7 +21,7 @@ _RELEASE_BYTES = 4 * 2**20
 
 
 def schema_of(dimension: int) -> pa.Schema:
-    """Return the columns of a log of vectors with so many dimensions."""
+    """Return the columns of a log of vectors with this dimension."""
     return pa.schema(
         {
             "id": pa.binary(16),
@@ -35,12 +35,12 @@ def schema_of(dimension: int) -> pa.Schema:
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the segments of a log in order."""
+    """Return the segments of a log, in order."""
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
 def segment_path(folder: Path, number: int) -> Path:
-    """Return the path of a log's segment."""
+    """Return the path of a segment."""
     return folder / f"{number:06d}{_SUFFIX}"
 
 
@@ -52,33 +52,33 @@ def map_segment(segment: Path) -> mmap.mmap | None:
 
 
 def frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
-    """Yield (body, bytes with header) of each whole frame, up to the end or the first that is not whole.
+    """Yield (body, size with header) of each frame, up to the first one that is incomplete.
 
-    Pages read so far are given back to the system as it goes, some frames later, since they may still be in use.
+    Pages are returned to the system some frames after they were read, since the caller may still use them.
     """
     if mapped is None:
         return
     everything = pa.py_buffer(mapped)
-    at = held = passed = 0
-    while at + HEADER.size <= everything.size:
-        magic, checksum, length = HEADER.unpack(everything[at : at + HEADER.size])
-        if magic != MAGIC or length > everything.size - at - HEADER.size:
+    start = held = passed = 0
+    while start + HEADER.size <= everything.size:
+        magic, checksum, length = HEADER.unpack(everything[start : start + HEADER.size])
+        if magic != MAGIC or length > everything.size - start - HEADER.size:
             return
-        body = everything.slice(at + HEADER.size, length)
+        body = everything.slice(start + HEADER.size, length)
         if zlib.crc32(body) != checksum:
             return
         yield body, HEADER.size + length
-        at += HEADER.size + length
-        if at - passed >= _RELEASE_BYTES:
+        start += HEADER.size + length
+        if start - passed >= _RELEASE_BYTES:
             mapped.madvise(mmap.MADV_DONTNEED, held, passed - held)
-            held, passed = passed, at - at % mmap.PAGESIZE
+            held, passed = passed, start - start % mmap.PAGESIZE
 
 
-# `pa.array` and `to_numpy` would import pandas, for half a second in every process that opens a log.
+# `pa.array` and `to_numpy` would import pandas, which takes half a second in every process that opens a log.
 
 
 def text_column(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
-    """Return a column of texts or bytes from encoded values."""
+    """Return a column of encoded texts, or of bytes."""
     ends = np.array([*accumulate(map(len, values), initial=0)], np.int32)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])
 
@@ -89,13 +89,13 @@ def id_column(values: Sequence[bytes]) -> pa.Array:
 
 
 def vector_column(values: Vector, size: int) -> pa.Array:
-    """Return a column of vectors of a length."""
+    """Return a column of vectors with `size` components, from all their components in a row."""
     inner = pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
     return pa.FixedSizeListArray.from_arrays(inner, size)
 
 
 def null_rows(column: pa.Array) -> npt.NDArray[np.bool_]:
-    """Return which rows of a column are null."""
+    """Return True for each row of a column that is null."""
     bits = column.buffers()[0]
     if bits is None:
         return np.zeros(len(column), bool)
@@ -104,12 +104,12 @@ def null_rows(column: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def fixed_bytes(column: pa.Array, width: int) -> bytes:
-    """Return the bytes of a column whose values all have one width."""
+    """Return the bytes of a column of values with a fixed width."""
     data: bytes = column.buffers()[1].to_pybytes()
     return data[column.offset * width : (column.offset + len(column)) * width]
 
 
 def as_matrix(column: pa.Array, dimension: int) -> Vector:
     """Return a column of vectors as float32 (n, D), without copying."""
-    at = 4 * dimension * column.offset
-    return np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, at).reshape(-1, dimension)
+    values = np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, 4 * dimension * column.offset)
+    return values.reshape(-1, dimension)

@@ -1,4 +1,4 @@
-"""Writing the vector log: appending points, and rewriting what many small writes and deletions have left."""
+"""Writes the vector log: appends points, and rewrites segments after many small writes and deletions."""
 
 import os
 import zlib
@@ -25,11 +25,11 @@ from cbir.records import Point, id_bytes, to_json
 
 _FRAME_ROWS = 250
 _SMALL_FRAMES = 100
-_BESIDE = ".tmp"
+_TEMPORARY = ".tmp"
 
 
 class LogWriter:
-    """Appends points to the last segment of a log; what a crash left half-written is cut off first."""
+    """Appends points to a segment of a log; an incomplete frame left by a crash is cut off first."""
 
     def __init__(self, segment: Path, dimension: int):
         segment.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class LogWriter:
         self._file.seek(whole)
 
     def append(self, points: Sequence[Point]) -> None:
-        """Append one frame; it survives the death of the process, and after `flush` that of the machine."""
+        """Append a frame. It survives a crash of the process, and after `flush` one of the machine."""
         if not points:
             return
         vectors = np.concatenate([point.vector for point in points], dtype=np.float32)
@@ -56,23 +56,18 @@ class LogWriter:
         self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Append tombstones: these points are gone, unless they are appended again."""
+        """Append tombstones, which delete these points."""
         dimension = self._schema.field("vector").type.list_size
         for start in range(0, len(ids), _FRAME_ROWS):
-            part = [id_bytes(one) for one in ids[start : start + _FRAME_ROWS]]
-            columns = [
-                id_column(part),
-                *(
-                    pa.nulls(len(part), self._schema.field(name).type)
-                    for name in ("version", "digest", "payload", "thumbnail")
-                ),
-                vector_column(np.zeros(len(part) * dimension, np.float32), dimension),
-            ]
+            part = [id_bytes(point_id) for point_id in ids[start : start + _FRAME_ROWS]]
+            nulls = [pa.nulls(len(part), kind) for kind in self._schema.types[1:5]]
+            vectors = vector_column(np.zeros(len(part) * dimension, np.float32), dimension)
+            columns = [id_column(part), *nulls, vectors]
             self._write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
     @property
     def size(self) -> int:
-        """Bytes in the segment."""
+        """The segment's size in bytes."""
         return self._file.tell()
 
     def _write(self, batch: pa.RecordBatch) -> None:
@@ -83,62 +78,59 @@ class LogWriter:
             for part in (memoryview(header), memoryview(body)):
                 while part:
                     part = part[self._file.write(part) :]
-        except OSError:  # the disk is full: without this, what is appended when there is room again would be unreadable
+        except OSError:  # the disk is full; frames after half a frame would be unreadable
             self._file.truncate(start)
             raise
 
     def flush(self) -> None:
-        """Return when all that was appended is on the disk."""
+        """Return once everything that was appended is on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the segment."""
         self.flush()
         self._file.close()
 
 
 def regroup(segment: Path, dimension: int) -> None:
-    """Write a segment of many small frames anew in large ones; reading a log takes some kilobytes a frame.
+    """Rewrite a segment of many small frames into large ones, atomically and with the rows in the same order.
 
-    The same rows in the same order, put in the segment's place whole or not at all.
+    Reading a log takes some kilobytes of memory for each frame.
     """
-    mapped, schema = map_segment(segment), schema_of(dimension)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        return (pa.ipc.read_record_batch(body, schema) for body, _ in frames(mapped))
-
-    sizes = [batch.num_rows for batch in batches()]
-    if sum(sizes) < len(sizes) * _SMALL_FRAMES and len(sizes) > 1:
-        _rewrite(segment, dimension, _regrouped(batches()))
+    schema = schema_of(dimension)
+    batches = [pa.ipc.read_record_batch(body, schema) for body, _ in frames(map_segment(segment))]
+    if sum(batch.num_rows for batch in batches) < len(batches) * _SMALL_FRAMES and len(batches) > 1:
+        _rewrite(segment, dimension, batches)
 
 
 def compact(folder: Path, dimension: int) -> None:
-    """Write what counts of a log into one new segment, and remove the others.
+    """Rewrite the points of a log into one new segment, and remove the others.
 
-    In order, and the originals before the tombstones, so that a crash in between leaves a log of the same points.
+    The old segments are removed in order, points before their tombstones, so that a crash leaves a log with the same
+    points.
     """
     before = segments(folder)
     log = VectorLog(folder, dimension)
     number = int(before[-1].stem) + 1
-    _rewrite(segment_path(folder, number), dimension, _regrouped(log.batches()))
+    _rewrite(segment_path(folder, number), dimension, log.batches())
     for segment in before:
         segment.unlink()
 
 
 def _rewrite(segment: Path, dimension: int, batches: Iterable[pa.RecordBatch]) -> None:
-    beside = segment.with_suffix(_BESIDE)
+    temporary = segment.with_suffix(_TEMPORARY)
     try:
-        beside.unlink(missing_ok=True)
-        writer = LogWriter(beside, dimension)
-        for batch in batches:
+        temporary.unlink(missing_ok=True)
+        writer = LogWriter(temporary, dimension)
+        for batch in _in_large_frames(batches):
             writer._write(batch)
         writer.close()
-        beside.replace(segment)
+        temporary.replace(segment)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _in_large_frames(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:

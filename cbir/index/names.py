@@ -1,4 +1,4 @@
-"""Names of collections: what they may be, what they are by default, and the alias of a data set."""
+"""Names of collections: the allowed ones, the default one, and the alias of a data set."""
 
 import re
 
@@ -9,20 +9,20 @@ _LONGEST_NAME = 200
 
 
 def check_collection(name: str) -> None:
-    """Raise `UsageError` unless a collection may be called so: it becomes a folder's name, and nothing else."""
+    """Raise `UsageError` unless the name is allowed; it becomes the name of a folder."""
     if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > _LONGEST_NAME or name == MARKER:
         raise UsageError(
-            f"{name[:80]!r} cannot be a collection's name; letters, digits, '_', '-' and '.' can, up to 200"
+            f"invalid collection name: {name[:80]!r}. Use up to {_LONGEST_NAME} letters, digits, '_', '-' and '.'."
         )
 
 
 def collection_name(dataset: str, model: str) -> str:
-    """Return the usual name of a collection: data set and model, in characters that every store takes."""
+    """Return the default name of a collection: data set and model, in characters that every store accepts."""
     name = re.sub(r"[^\w.-]+", "_", f"{dataset}-{model}").lstrip(".-")
     return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "images"
 
 
 def alias_of(dataset: str, collection: str) -> str:
-    """Return the name under which readers find the data set's collection that was completed last; "" for none."""
+    """Return the alias of a data set, which leads to its latest complete collection; "" if it is the collection."""
     alias = collection_name(dataset, "").rstrip("-")
     return "" if alias == collection else alias

@@ -1,4 +1,4 @@
-"""What a store holds already, in 33 bytes a point: enough to tell what a source has new, changed or lost."""
+"""The ids in a store, in 33 bytes per point: enough to find what is new, changed or missing in a source."""
 
 import hashlib
 import uuid
@@ -10,72 +10,68 @@ import numpy as np
 from cbir.records import id_bytes
 
 _ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
-_ROWS_AT_ONCE = 100_000
+_CHUNK = 100_000
 
 
 class StoredIds:
-    """Ids with the version and payload digest that are stored under them, the last two as 64-bit fingerprints.
+    """Ids with the fingerprints of their points' versions and payload digests.
 
-    Safe to ask from several threads; `mark` is for one.
+    Several threads may query it; only one may call `mark`.
     """
 
     def __init__(self, rows: np.ndarray):
         order = np.argsort(rows["id"])
-        # contiguous columns: numpy would copy a strided one for every search
+        # contiguous columns: NumPy would copy a strided one for every search
         self._ids, self._versions, self._digests = (rows[name][order] for name in ("id", "version", "digest"))
         self._marked = np.zeros(len(rows), bool)
 
     @classmethod
     def of(cls, rows: Iterable[tuple[bytes, str, str]]) -> "StoredIds":
-        """Return what these rows say: the id's 16 bytes, version ("" for none) and payload digest of each point."""
+        """Return the stored ids of (the id's 16 bytes, version or "", payload digest) of each point."""
         parts = [np.empty(0, _ROW)]
-        stream = iter(rows)
-        while part := list(islice(stream, _ROWS_AT_ONCE)):
-            table = np.empty(len(part), _ROW)
-            table["id"] = np.frombuffer(b"".join(one for one, _, _ in part), "S16")
-            table["version"] = [_fingerprint(version) for _, version, _ in part]
-            table["digest"] = [_fingerprint(digest) for _, _, digest in part]
-            parts.append(table)
+        stream = ((point_id, _fingerprint(version), _fingerprint(digest)) for point_id, version, digest in rows)
+        while part := list(islice(stream, _CHUNK)):
+            parts.append(np.array(part, _ROW))
         return cls(np.concatenate(parts))
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def __contains__(self, point_id: str) -> bool:
-        return self._at(point_id) is not None
+        return self._index(point_id) is not None
 
     def has(self, point_id: str, version: str, digest: str | None) -> bool:
-        """Return True if the point is stored with this version, or with this payload digest (None: not known yet).
+        """Return True if the point is stored with this version, or with this payload digest (None if not known yet).
 
-        A point that was changed here has the digest of what its source had for a version.
+        A point whose payload was edited may have the digest of the original payload as its version.
         """
-        at = self._at(point_id)
-        if at is None:
+        i = self._index(point_id)
+        if i is None:
             return False
         return bool(
-            (version and self._versions[at] == _fingerprint(version))
-            or (digest and _fingerprint(digest) in (self._digests[at], self._versions[at]))
+            (version and self._versions[i] == _fingerprint(version))
+            or (digest and _fingerprint(digest) in (self._digests[i], self._versions[i]))
         )
 
     def mark(self, point_id: str) -> None:
-        """Remember that the source still has this point."""
-        at = self._at(point_id)
-        if at is not None:
-            self._marked[at] = True
+        """Mark a point as still in the source."""
+        i = self._index(point_id)
+        if i is not None:
+            self._marked[i] = True
 
     def unmarked(self) -> list[str]:
-        """Return the ids that were never marked: what the source has no more."""
-        return [str(uuid.UUID(bytes=one.ljust(16, b"\0"))) for one in self._ids[~self._marked].tolist()]
+        """Return the ids that were never marked: the source has lost them."""
+        return [str(uuid.UUID(bytes=stored.ljust(16, b"\0"))) for stored in self._ids[~self._marked].tolist()]
 
-    def _at(self, point_id: str) -> int | None:
+    def _index(self, point_id: str) -> int | None:
         if not len(self._ids):
             return None
         wanted = np.frombuffer(id_bytes(point_id), "S16")
-        at = int(np.searchsorted(self._ids, wanted)[0])
-        return at if at < len(self._ids) and self._ids[at] == wanted[0] else None
+        i = int(np.searchsorted(self._ids, wanted)[0])
+        return i if i < len(self._ids) and self._ids[i] == wanted[0] else None
 
 
 def _fingerprint(text: str) -> int:
-    return (
-        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()) if text else 0
-    )
+    """Return 64 bits of a text's hash, 0 for an empty one."""
+    hashed = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(hashed) if text else 0

@@ -1,9 +1,9 @@
-"""The vector log: every point of a generation, append-only and checksummed, from which any index is built.
+"""The vector log: all points of a generation, append-only and with checksums. Every engine is built from it.
 
-A log is a folder of numbered segments. A segment is a run of frames; a frame is a 16-byte header (magic, CRC-32
-and length of the body) and one Arrow record batch. A frame is there whole or not at all, so whatever a crash
-leaves is a prefix of what was appended. Segments of a published generation never change and are hard-linked into
-the next one, which appends to segments of its own. A row without a digest is a tombstone: its point is gone.
+A log is a folder of numbered segments. A segment is a sequence of frames: a 16-byte header (magic, CRC-32 and length of
+the body) and an Arrow record batch. A frame counts only if it is complete, so a crash leaves a prefix of what was
+appended. Segments of a published generation never change. The next generation hard-links them and appends to segments
+of its own. A row without a digest is a tombstone: its point was deleted.
 """
 
 import json
@@ -28,15 +28,15 @@ _RELEASE_ROWS = 1000
 
 
 class VectorLog:
-    """A log open for reading, memory-mapped; of the rows with one id the last one counts, a tombstone too.
+    """A memory-mapped log, open for reading. The last row of each id counts; it may be a tombstone.
 
-    Points are addressed by position 0 .. len - 1, which is also their position in every FAISS index.
+    A point's position, 0 to len - 1, is also its position in every FAISS index.
     """
 
     def __init__(self, folder: Path, dimension: int):
         schema = schema_of(dimension)
         self._maps = [map_segment(segment) for segment in segments(folder)]
-        self._batches = [pa.ipc.read_record_batch(body, schema) for one in self._maps for body, _ in frames(one)]
+        self._batches = [pa.ipc.read_record_batch(body, schema) for mapped in self._maps for body, _ in frames(mapped)]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
         self._row_starts: list[int] = self._starts.tolist()
         self._columns = {
@@ -46,41 +46,38 @@ class VectorLog:
         ids = np.frombuffer(b"".join(fixed_bytes(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
         last = np.sort(len(ids) - 1 - from_end)
-        gone = [np.empty(0, bool), *(null_rows(batch.column(2)) for batch in self._batches)]
-        self._rows = last[~np.concatenate(gone)[last]]
+        tombstones = [np.empty(0, bool), *(null_rows(batch.column(2)) for batch in self._batches)]
+        self._rows = last[~np.concatenate(tombstones)[last]]
         self._bounds = np.searchsorted(self._rows, self._starts)
         self.dead = len(ids) - len(self._rows)
+        """The number of rows that do not count."""
         self.dimension = dimension
         self.ids = ids[self._rows]
-        self._order = np.argsort(self.ids)
+        self.order: npt.NDArray[np.int64] = np.argsort(self.ids)
+        """The positions, sorted by id."""
         self.release()
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def order(self) -> npt.NDArray[np.int64]:
-        """The positions in the order of their ids."""
-        return self._order
-
     def rank(self, point_id: str) -> int:
-        """Return how many points have a smaller id."""
+        """Return the number of points with a smaller id."""
         wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
-        return int(np.searchsorted(self.ids, wanted, sorter=self._order)[0])
+        return int(np.searchsorted(self.ids, wanted, sorter=self.order)[0])
 
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
         try:
-            at = self.rank(point_id)
+            rank = self.rank(point_id)
         except ValueError:
             return None
-        if at == len(self) or self.ids[self._order[at]].tobytes() != id_bytes(point_id):
+        if rank == len(self) or self.ids[self.order[rank]].tobytes() != id_bytes(point_id):
             return None
-        return int(self._order[at])
+        return int(self.order[rank])
 
     def id(self, position: int) -> str:
         """Return the id of the point at `position`."""
-        text = self.ids[position].tobytes().hex()  # a UUID object would take three times as long
+        text = self.ids[position].tobytes().hex()  # three times as fast as a UUID object
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def payload(self, position: int) -> Payload:
@@ -97,11 +94,11 @@ class VectorLog:
         return vector
 
     def vectors(self, start: int = 0, stop: int | None = None) -> Vector:
-        """Return a copy of the (n, D) vectors of the points at positions start .. stop - 1."""
+        """Return a copy of the (n, D) vectors at the positions start to stop - 1."""
         start, stop, _ = slice(start, stop).indices(len(self))
         out = np.empty((max(0, stop - start), self.dimension), np.float32)
-        for batch, rows, at in self._by_batch(start, stop):
-            out[at - start : at - start + len(rows)] = as_matrix(batch.column(5), self.dimension)[rows]
+        for batch, rows, position in self._by_batch(start, stop):
+            out[position - start :][: len(rows)] = as_matrix(batch.column(5), self.dimension)[rows]
         if len(out) >= _RELEASE_ROWS:
             self.release()
         return out
@@ -114,14 +111,12 @@ class VectorLog:
 
     def points(self) -> Iterator[Point]:
         """Yield every point, in order of position."""
-        for batch, rows, at in self._by_batch(0, len(self)):
+        for batch, rows, start in self._by_batch(0, len(self)):
             versions, digests, payloads, thumbnails = (batch.column(column).to_pylist() for column in range(1, 5))
             vectors = as_matrix(batch.column(5), self.dimension)
-            for position, row in enumerate(rows.tolist(), at):
-                payload = json.loads(payloads[row])
-                yield Point(
-                    self.id(position), vectors[row].copy(), payload, versions[row], thumbnails[row], digests[row]
-                )
+            for position, row in enumerate(rows.tolist(), start):
+                payload, vector = json.loads(payloads[row]), vectors[row].copy()
+                yield Point(self.id(position), vector, payload, versions[row], thumbnails[row], digests[row])
             self.release()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -130,53 +125,48 @@ class VectorLog:
             yield batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
 
     def release(self) -> None:
-        """Give the pages read so far back to the system; a pass over a large log then needs little memory."""
-        for one in self._maps:
-            if one is not None:
-                one.madvise(mmap.MADV_DONTNEED)
+        """Return the pages read so far to the system, so that reading a large log needs little memory."""
+        for mapped in self._maps:
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def stored_ids(self) -> StoredIds:
-        """Return what a second run need not embed again."""
+        """Return the ids, with the versions and digests of their points."""
         return StoredIds.of(self._stamps())
 
     def _stamps(self) -> Iterator[tuple[bytes, str, str]]:
-        for batch, rows, at in self._by_batch(0, len(self)):
+        for batch, rows, start in self._by_batch(0, len(self)):
             versions, digests = batch.column(1).to_pylist(), batch.column(2).to_pylist()
-            for position, row in enumerate(rows.tolist(), at):
+            for position, row in enumerate(rows.tolist(), start):
                 yield self.ids[position].tobytes(), versions[row], digests[row]
 
     @cached_property
     def table(self) -> PayloadTable:
-        """The payloads of all points by column; read at the first use, which takes some seconds for a million."""
-        table = PayloadTable(self.payload(at) for at in range(len(self)))
+        """The payloads of all points by column. It takes seconds to read for a million points."""
+        table = PayloadTable(map(self.payload, range(len(self))))
         self.release()
         return table
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point."""
-        for at in range(len(self)):
-            yield self.id(at), self.payload(at)
+        return ((self.id(position), self.payload(position)) for position in range(len(self)))
 
     def _by_batch(self, start: int, stop: int) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64], int]]:
-        """Yield (batch, its rows that count, position of the first of them) for the positions start .. stop - 1."""
+        """Yield (batch, its rows that count, position of the first of them) for the positions start to stop - 1."""
         first, last = np.searchsorted(self._bounds, [start, stop], side="right") - 1
-        for home in range(max(0, int(first)), min(int(last) + 1, len(self._batches))):
-            low, high = max(start, int(self._bounds[home])), min(stop, int(self._bounds[home + 1]))
+        for i in range(max(0, int(first)), min(int(last) + 1, len(self._batches))):
+            low, high = max(start, int(self._bounds[i])), min(stop, int(self._bounds[i + 1]))
             if low < high:
-                yield self._batches[home], self._rows[low:high] - self._starts[home], low
+                yield self._batches[i], self._rows[low:high] - self._starts[i], low
 
     def chunks(self, size: int = 1000) -> Iterator[tuple[int, list[str], list[Payload], Vector]]:
-        """Yield (start, ids, payloads, vectors) in order of position, `size` points at a time."""
+        """Yield (start, ids, payloads, vectors) of `size` points at a time, in order of position."""
         for start in range(0, len(self), size):
-            span = range(start, min(start + size, len(self)))
-            yield (
-                start,
-                [self.id(at) for at in span],
-                [self.payload(at) for at in span],
-                self.vectors(start, start + size),
-            )
+            positions = range(start, min(start + size, len(self)))
+            ids, payloads = [*map(self.id, positions)], [*map(self.payload, positions)]
+            yield start, ids, payloads, self.vectors(start, start + size)
 
     def _value(self, position: int, column: str) -> Any:
         row = int(self._rows[position])
-        home = bisect_right(self._row_starts, row) - 1
-        return self._columns[column][home][row - self._row_starts[home]].as_py()
+        i = bisect_right(self._row_starts, row) - 1
+        return self._columns[column][i][row - self._row_starts[i]].as_py()

@@ -1,4 +1,4 @@
-"""The embedder: a loaded model file, from images to unit vectors."""
+"""The embedder: a loaded model that turns images into unit vectors."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -22,10 +22,10 @@ _BATCH = 8
 
 
 class Embedder:
-    """A loaded model: turns images into unit vectors.
+    """A loaded model that turns images into unit vectors.
 
-    `run` is safe to call from several threads at once; with `threads=1` that is also the fastest way to use
-    several cores, since decoding then overlaps with the model.
+    Several threads may call it at once. With `threads=1` this is also the fastest way to use several cores, since
+    decoding then overlaps with the model.
 
     Example:
         >>> from PIL import Image
@@ -36,9 +36,9 @@ class Embedder:
 
     Attributes:
         path: The model file.
-        sha256: Its seal, by which collections tell models apart.
-        card: What the file says of itself.
-        provider: What runs it.
+        sha256: The file's checksum, which identifies the model.
+        card: The model's description.
+        provider: The execution provider that runs it.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Embedder:
 
         Args:
             model: A packaged model's name, or the path of a file that `cbir-export` made.
-            threads: Threads of one call of `run`; all cores if None.
-            provider: What runs it: "cpu" (onnxruntime), "openvino", "openvino-bf16", or the fastest ("auto").
-            cache: The folder that remembers which provider is the fastest; the user's cache folder if None.
+            threads: Number of threads for each call of `run`; None for all cores.
+            provider: The execution provider: "cpu" (onnxruntime), "openvino", "openvino-bf16" or "auto" (the fastest).
+            cache: The folder where the fastest provider is recorded; None for the user's cache folder.
 
         Raises:
             UsageError: There is no such model, or the file is not a model file of cbir.
-            CbirError: The file's bytes are not what was sealed.
+            CbirError: The file is damaged.
         """
         import onnxruntime
 
@@ -82,13 +82,13 @@ class Embedder:
         self._run_options = onnxruntime.RunOptions()
         if self.card.preprocessing != PREPROCESSING_VERSION:
             raise UsageError(
-                f"{self.path} was made for preprocessing version {self.card.preprocessing}, this cbir has version"
-                f" {PREPROCESSING_VERSION}: make it again with cbir-export build"
+                f"{self.path} was made for preprocessing version {self.card.preprocessing}, and this cbir has version"
+                f" {PREPROCESSING_VERSION}. Make it again with cbir-export build."
             )
 
     @property
     def ref(self) -> ModelRef:
-        """What collections record of the model that made their vectors."""
+        """What collections record about the model that made their vectors."""
         card = self.card
         return ModelRef(card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights)
 
@@ -103,7 +103,7 @@ class Embedder:
             1.0
 
         Raises:
-            UsageError: There is no such file, or this is not a list of images.
+            UsageError: There is no such file, or the argument is not a list of images.
             ImageError: An image cannot be used.
         """
         require_list(images)
@@ -119,11 +119,11 @@ class Embedder:
 
     @property
     def shortest(self) -> int:
-        """The shorter side in pixels below which a JPEG is not decoded: twice what the model needs."""
+        """The `shortest` to decode JPEGs with, in pixels: twice what the model needs."""
         return 2 * self.card.input.resize
 
     def decode(self, data: bytes, max_megapixels: float) -> Image.Image:
-        """Decode an image file for this model: upright, RGB, a large JPEG at a fraction of its size.
+        """Return an image file decoded for this model: upright, RGB, a large JPEG at a fraction of its size.
 
         Example:
             >>> from pathlib import Path
@@ -137,7 +137,7 @@ class Embedder:
         return decode(data, shortest=self.shortest, max_megapixels=max_megapixels)
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """Return the image as the model's input, uint8 (H, W, 3), by the rule in its card.
+        """Return the model's input for an image, uint8 (H, W, 3), by the rule in the model's card.
 
         Example:
             >>> from PIL import Image
@@ -169,5 +169,5 @@ class Embedder:
 
 
 def load_embedder(model: str | Path, settings: Settings, threads: int | None = None) -> Embedder:
-    """Return the embedder of a model with the provider and the cache of the settings (see `Embedder`)."""
+    """Return the embedder of a model, with the provider and the cache of the settings."""
     return Embedder(model, threads=threads, provider=settings.provider, cache=settings.cache)

@@ -1,8 +1,8 @@
-"""The sealed model file: one ONNX file that is the whole function from pixels to unit vectors.
+"""The sealed model file: one ONNX file that maps pixels to unit vectors.
 
-Its graph takes uint8 RGB pixels (N, H, W, 3) and returns float32 (N, D) of length 1. Its metadata holds, as JSON
-under `cbir`, a `ModelCard`, and under `cbir.sha256` the SHA-256 of the file itself, computed with the 64 digits
-of that very field set to zeros. So a file proves by itself that no byte of it was changed.
+Its graph takes uint8 RGB pixels (N, H, W, 3) and returns unit vectors, float32 (N, D). Its metadata holds a `ModelCard`
+as JSON under `cbir`. Under `cbir.sha256` it holds the file's checksum: the SHA-256 of the file with zeros in place of
+the 64 digits. This shows whether any byte of the file has changed.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ DEFAULT_MODEL = "efficientnet_lite0"
 
 
 def find_model(name: str) -> Path:
-    """Return the model file for a packaged model's name or a path.
+    """Return the path of a packaged model, or of a model file.
 
     Raises:
         UsageError: There is neither.
@@ -30,53 +30,52 @@ def find_model(name: str) -> Path:
     for path in (PACKAGED / f"{name}.onnx", Path(name)):
         if path.is_file():
             return path
-    known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.onnx")))
+    packaged = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.onnx")))
     raise UsageError(
-        f"no model {name!r}: neither a file nor a packaged model ({known}); make one with cbir-export build"
+        f"no model {name!r}: neither a file nor a packaged model ({packaged}). Make one with cbir-export build."
     )
 
 
 def seal(data: bytes) -> bytes:
-    """Return a model file's bytes with its seal filled in; its metadata must hold an unsealed `cbir.sha256`."""
-    start, blank = _blank(data)
-    digest = hashlib.sha256(blank).hexdigest().encode()
-    return blank[:start] + digest + blank[start + 64 :]
+    """Return a model file with its checksum filled in; its metadata must hold the field `cbir.sha256` already."""
+    start, blank = _without_checksum(data)
+    return blank[:start] + hashlib.sha256(blank).hexdigest().encode() + blank[start + 64 :]
 
 
 def checksum_of(data: bytes) -> str:
-    """Return the seal that a model file carries, which is also the fingerprint of the model."""
-    start, _ = _blank(data)
+    """Return the checksum that a model file holds. It also identifies the model."""
+    start, _ = _without_checksum(data)
     return data[start : start + 64].decode("ascii", "replace")
 
 
 def read_sealed(path: Path) -> bytes:
-    """Return the bytes of a model file whose seal holds.
+    """Return the bytes of a model file with a valid checksum.
 
     Raises:
-        UsageError: It does not exist or has no seal.
-        CbirError: The seal does not fit the bytes.
+        UsageError: It does not exist or holds no checksum.
+        CbirError: The checksum does not match the bytes.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the model {path}: {error.strerror}") from None
     try:
-        holds = seal(data) == data
+        valid = seal(data) == data
     except ValueError:
-        raise UsageError(f"{path} is not a model file of cbir; make one with cbir-export build") from None
-    if not holds:
-        raise CbirError(f"{path} is damaged: its bytes do not fit its SHA-256; fetch or build it again")
+        raise UsageError(f"{path} is not a model file of cbir. Make one with cbir-export build.") from None
+    if not valid:
+        raise CbirError(f"{path} is damaged: its bytes do not match its checksum. Download or build it again.")
     return data
 
 
-def _blank(data: bytes) -> tuple[int, bytes]:
+def _without_checksum(data: bytes) -> tuple[int, bytes]:
+    """Return the position of the checksum, and the bytes with zeros in its place."""
     # A metadata entry is a protobuf message of two strings: 0x0a, length, key, 0x12, length, value.
     field = CHECKSUM_FIELD.encode()
     marker = b"\x0a" + bytes([len(field)]) + field + b"\x12\x40"
-    at = data.find(marker)
-    if at < 0 or data.find(marker, at + 1) >= 0 or len(data) < at + len(marker) + 64:
-        raise ValueError("no seal")
-    start = at + len(marker)
+    start = data.find(marker) + len(marker)
+    if data.count(marker) != 1 or len(data) < start + 64:
+        raise ValueError("no checksum")
     return start, data[:start] + BLANK_CHECKSUM.encode() + data[start + 64 :]
 
 
@@ -84,12 +83,12 @@ def read_card(path: Path, session: Any) -> ModelCard:
     """Return the card of a loaded model file, checked against the graph.
 
     Raises:
-        UsageError: It has none, or its graph takes or returns something else.
+        UsageError: The file has no card, or the graph has other inputs or outputs.
     """
     try:
         card = CARD.validate_json(session.get_modelmeta().custom_metadata_map[CARD_FIELD])
     except (KeyError, ValidationError):
-        raise UsageError(f"{path} carries no model card of cbir; make it with cbir-export build") from None
+        raise UsageError(f"{path} has no model card of cbir. Make the file with cbir-export build.") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise UsageError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a model file has one of each")
@@ -99,7 +98,7 @@ def read_card(path: Path, session: Any) -> ModelCard:
     found = (pixels.name, pixels.type, pixels.shape[1:], vectors.shape[1:])
     if found != expected or isinstance(pixels.shape[0], int):
         raise UsageError(
-            f"{path} takes {pixels.type} {pixels.shape} and gives {vectors.shape}, not what its card says:"
-            f" uint8 (N, {card.input.size}, {card.input.size}, 3) to (N, {card.dimension})"
+            f"{path} maps {pixels.type} {pixels.shape} to {vectors.shape}; its card says"
+            f" uint8 (N, {side}, {side}, 3) to (N, {card.dimension})"
         )
     return card

@@ -1,6 +1,6 @@
-"""Copies of stored images, found while their originals are being stored."""
+"""Copies of stored images, found during an ingest."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,24 +12,33 @@ from cbir.search.duplicates import HASH_BITS, perceptual_hash
 
 @dataclass(frozen=True)
 class Original:
-    """The stored picture that another is a copy of, and how: "the same bytes" or how near it comes."""
+    """The key of a stored image that another image is a copy of, and how the two are alike."""
 
     key: str
     how: str
 
 
 class Copies:
-    """Finds the original of a point among what a journal knows, and, if asked to, by look.
+    """Finds the stored image that a new point is a copy of.
 
     Args:
-        journal: Of the collection.
-        bits: The most bits that two pictures of one look may differ in; None looks at bytes alone.
-        stored: (key, thumbnail) of what is stored already; read only if `bits` is given.
+        journal: The collection's journal.
+        bits: The most bits of the perceptual hash in which similar images may differ; None compares the bytes only.
+        stored: (key, thumbnail) of each stored image, read only if `bits` is given.
+        is_in_source: Returns whether the source still has the image of a key. An image that it no longer has is no
+            original: its file may have been renamed.
     """
 
-    def __init__(self, journal: Journal, bits: int | None, stored: Iterable[tuple[str, bytes]]):
+    def __init__(
+        self,
+        journal: Journal,
+        bits: int | None,
+        stored: Iterable[tuple[str, bytes]],
+        is_in_source: Callable[[str], bool],
+    ):
         self._journal = journal
         self._bits = bits
+        self._is_in_source = is_in_source
         self._fresh: dict[str, Point] = {}
         self._keys: list[str] = []
         if bits is not None:
@@ -37,14 +46,15 @@ class Copies:
 
             self._index = faiss.IndexBinaryFlat(HASH_BITS)
             for key, thumbnail in stored:
-                self._add(key, perceptual_hash(thumbnail))
+                if is_in_source(key):
+                    self._add(key, perceptual_hash(thumbnail))
 
     def original(self, point: Point) -> Original | None:
-        """Return the stored picture that `point` is a copy of, or None; then it counts as stored itself."""
-        key = str(point.payload["key"])
-        sha256 = str(point.payload["sha256"])
+        """Return the stored image that `point` is a copy of. If there is none, `point` itself counts as stored."""
+        key, sha256 = str(point.payload["key"]), str(point.payload["sha256"])
         fresh = self._fresh.setdefault(sha256, point)
-        copied = self._journal.key_of(sha256, point.id) if fresh.id == point.id else str(fresh.payload["key"])
+        same = self._journal.keys_with(sha256, point.id) if fresh.id == point.id else [str(fresh.payload["key"])]
+        copied = next(filter(self._is_in_source, same), None)
         if copied is not None:
             return Original(copied, "the same bytes")
         if self._bits is None:
@@ -52,14 +62,14 @@ class Copies:
         code = perceptual_hash(point.thumbnail)
         if self._keys:
             distances, positions = self._index.search(code[None], 1)
-            found = self._keys[int(positions[0, 0])]
-            if distances[0, 0] <= self._bits and found != key:
-                return Original(found, f"{distances[0, 0]} of 64 bits differ")
+            nearest = self._keys[int(positions[0, 0])]
+            if distances[0, 0] <= self._bits and nearest != key:
+                return Original(nearest, f"{distances[0, 0]} of 64 bits differ")
         self._add(key, code)
         return None
 
     def committed(self) -> None:
-        """Forget what the journal has written down by now."""
+        """Forget the points that are in the journal by now."""
         self._fresh.clear()
 
     def _add(self, key: str, code: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Points removed, or their payload changed, without a source."""
+"""Points deleted, or their payload changed, without a source."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,8 @@ from cbir.search.query import entries
 from cbir.settings import Settings
 from cbir.stores.base import Catalog
 
-Change = Callable[[Target, list[str]], None]  # of the points with these ids, in one store
+Change = Callable[[Target, list[str]], None]
+"""Changes the points with these ids in one store."""
 
 
 def change_points(
@@ -24,33 +25,35 @@ def change_points(
     progress: Progress,
     change: Change,
 ) -> int:
-    """Change the points with these ids and those that match a filter, in every store, and publish; return how many.
+    """Change points in every store and publish the change; return the number of points.
+
+    The points are those with these ids and those that match the filter.
 
     Raises:
         UsageError: Neither ids nor a filter were given, or a store has no such collection.
-        CbirError: A store failed, or is being filled; what was there is still served.
+        CbirError: A store failed, or is being filled; the collection is served as it was before.
     """
     if not ids and not filter:
         raise UsageError("say which points: give ids or a filter")
-    chosen = [_opened(catalog, collection, ids, filter) for catalog in catalogs]  # all, before the first is changed
+    chosen = [_chosen(catalog, collection, ids, filter) for catalog in catalogs]  # in all stores before any is changed
     limit = settings.max_image_megapixels
-    for catalog, (plan, model, points) in zip(catalogs, chosen, strict=True):
-        if not points:
+    for catalog, (plan, model, point_ids) in zip(catalogs, chosen, strict=True):
+        if not point_ids:
             continue
         with open_targets([catalog], plan, model or Path(), limit, same_source=True) as (target,):
             if target.writer.resumed:
                 raise CbirError(f"{target.writer.name} has an unfinished ingest; run it again first")
             target.writer.require_free_space(0)
-            change(target, points)
+            change(target, point_ids)
             target.flush()
             publish_all([target], progress, partial=True)  # a server shows each change at once
-    return max(len(points) for _, _, points in chosen)
+    return max(len(point_ids) for _, _, point_ids in chosen)
 
 
-def _opened(
+def _chosen(
     catalog: Catalog, collection: str | None, ids: Sequence[str], filter: Filter
 ) -> tuple[Plan, Path | None, list[str]]:
-    """Return what the collection is, its model file, and the ids of the points that are chosen in it."""
+    """Return the plan of a collection, its model file, and the ids of the chosen points that it has."""
     store = catalog.open(collection)
     try:
         info = store.info

@@ -1,9 +1,8 @@
-"""The journal: what became of every image, beside the store that it tells of.
+"""The journal of a collection: an SQLite file with one row for each image, stored or failed.
 
-A SQLite file with one row an image: stored, or failed and why. It is written after the store has made its points
-durable, so it never runs ahead by itself; on opening, whatever it says of stored points is compared with the store,
-which is the truth. It is used for what a store cannot tell: failures, which are not tried again unless their file
-changed, and copies of a picture that are stored already.
+It holds what a store cannot answer: which images failed and why, so that they are not tried again until their file
+changes, and which stored images have the same bytes. It is written after the store has made its points durable. When it
+is opened, its rows of stored points are compared with the store, and replaced if they differ.
 """
 
 import sqlite3
@@ -31,14 +30,14 @@ _SECONDS = 30.0
 
 
 class Journal:
-    """One collection's journal, for one thread; `failures` are those of earlier runs, by id.
-
-    What is recorded is kept in memory until `commit`.
+    """The journal of one collection, for one thread. What is recorded is kept in memory until `commit`.
 
     Args:
         path: The file.
-        max_megapixels: The largest picture that this run decodes: failures of runs with another limit are left out of
-            `failures`, and so are tried again.
+        max_megapixels: The largest image that this run decodes. Failures of runs with another limit are tried again.
+
+    Attributes:
+        failures: The failures of earlier runs that are not tried again, by id.
     """
 
     def __init__(self, path: Path, max_megapixels: float):
@@ -48,47 +47,46 @@ class Journal:
         self._failed: list[Failure] = []
         try:
             self._db = _open(path)
-        except sqlite3.DatabaseError:  # damaged, and only a hint: begun anew
+        except sqlite3.DatabaseError:  # it is damaged, and can be made again from the store
             for stale in path.parent.glob(f"{path.name}*"):
                 stale.unlink()
             self._db = _open(path)
         rows = self._db.execute(f"{_FAILURES} WHERE megapixels = ?", (max_megapixels,))
-        self.failures = {one.id: one for one in map(_failure, rows)}
+        self.failures = {failure.id: failure for failure in map(_failure, rows)}
 
-    def reconcile(self, known: StoredIds, described: Iterable[tuple[str, Payload]]) -> None:
-        """Make the journal say of stored points what the store says; `described` is read only if they differ."""
+    def reconcile(self, stored_ids: StoredIds, described: Iterable[tuple[str, Payload]]) -> None:
+        """Make the rows of stored points agree with the store; `described` is read only if their ids differ."""
         (count,) = self._db.execute("SELECT count(*) FROM stored").fetchone()
-        if count == len(known) and all(_text(row[0]) in known for row in self._db.execute("SELECT id FROM stored")):
+        ids = (_text(row[0]) for row in self._db.execute("SELECT id FROM stored"))
+        if count == len(stored_ids) and all(point_id in stored_ids for point_id in ids):
             return
         with self._db:
             self._db.execute("DELETE FROM stored")
             self._insert(
-                (id_bytes(one), str(payload.get("key", "")), str(payload.get("sha256", "")))
-                for one, payload in described
+                (id_bytes(point_id), str(payload.get("key", "")), str(payload.get("sha256", "")))
+                for point_id, payload in described
             )
 
     def record(self, points: Sequence[Point], failures: Sequence[Failure]) -> None:
-        """Note what was stored and what failed."""
+        """Record stored points and failures, to be written by `commit`."""
         for point in points:
             self._stored[point.id] = (str(point.payload["key"]), str(point.payload["sha256"]))
         self._failed += failures
 
     def commit(self, removed: Iterable[str] = (), forgotten: Iterable[str] = ()) -> None:
-        """Write down what was noted; called when the store has made it durable.
-
-        In one short transaction, since another process may have the journal open.
+        """Write what was recorded in one transaction, after the store has made it durable.
 
         Args:
-            removed: Ids of points that are gone from the store.
-            forgotten: Ids of failures whose image the source has no more.
+            removed: Ids of points that were removed from the store.
+            forgotten: Ids of failures whose image the source no longer has.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         failed = [
-            (id_bytes(one.id), one.key, to_plain(one.reason), one.version, one.sha256, now, self._max_megapixels)
-            for one in self._failed
+            (id_bytes(item.id), item.key, to_plain(item.reason), item.version, item.sha256, now, self._max_megapixels)
+            for item in self._failed
         ]
         with self._db:
-            self._insert((id_bytes(one), key, sha256) for one, (key, sha256) in self._stored.items())
+            self._insert((id_bytes(point_id), *row) for point_id, row in self._stored.items())
             self._forget("failed", [*self._stored, *forgotten])
             self._db.executemany("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?)", failed)
             self._forget("stored", removed)
@@ -96,18 +94,24 @@ class Journal:
         self._failed.clear()
 
     def keys(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return id -> key of stored points; an id that the journal does not know has its own text as its key."""
+        """Return id -> key of stored points. An id that is not in the journal is its own key."""
         rows = (
-            (one, self._db.execute("SELECT key FROM stored WHERE id = ?", (id_bytes(one),)).fetchone()) for one in ids
+            (point_id, self._db.execute("SELECT key FROM stored WHERE id = ?", (id_bytes(point_id),)).fetchone())
+            for point_id in ids
         )
-        return {one: str(row[0]) if row else self._stored.get(one, (one,))[0] for one, row in rows}
+        return {point_id: str(row[0]) if row else self._stored.get(point_id, (point_id,))[0] for point_id, row in rows}
 
-    def key_of(self, sha256: str, other_than: str) -> str | None:
-        """Return the key of a picture with these very bytes, committed under another id, or None."""
-        row = self._db.execute(
-            "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key LIMIT 1", (sha256, id_bytes(other_than))
-        ).fetchone()
-        return str(row[0]) if row else None
+    def keys_with(self, sha256: str, other_than: str) -> list[str]:
+        """Return the keys of the committed images with these bytes and another id, in order."""
+        rows = self._db.execute(
+            "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key", (sha256, id_bytes(other_than))
+        )
+        return [str(key) for (key,) in rows]
+
+    def first_key(self) -> str:
+        """Return the key of some committed image, "" if there is none."""
+        row = self._db.execute("SELECT key FROM stored LIMIT 1").fetchone()
+        return str(row[0]) if row else ""
 
     def close(self) -> None:
         """Close the file."""
@@ -115,14 +119,14 @@ class Journal:
             self._db.close()
 
     def _forget(self, table: str, ids: Iterable[str]) -> None:
-        self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((id_bytes(one),) for one in ids))  # noqa: S608
+        self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((id_bytes(row),) for row in ids))  # noqa: S608
 
     def _insert(self, rows: Iterable[tuple[bytes, str, str]]) -> None:
         self._db.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?)", rows)
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """Return the failures that a journal names, by key; none where there is no journal.
+    """Return the failures in a journal in order of their keys; none if there is no journal.
 
     Raises:
         CbirError: The journal is damaged.
@@ -133,12 +137,12 @@ def read_failures(path: Path) -> list[Failure]:
         with closing(_open(path)) as db:
             return [_failure(row) for row in db.execute(f"{_FAILURES} ORDER BY key")]
     except sqlite3.DatabaseError as error:
-        raise CbirError(f"{path} is damaged ({error}); the next ingest begins it anew") from None
+        raise CbirError(f"{path} is damaged ({error}). The next ingest replaces it.") from None
 
 
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_SECONDS)
-    # Power may take the last commits, never the file; what they said is found again in the store.
+    # A power cut may lose the last commits, but does not damage the file. What they said is found in the store.
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(_SCHEMA)

@@ -1,4 +1,4 @@
-"""The summary of an ingest run: counted while it goes, shown to people or given to programs at its end."""
+"""The report of an ingest run, counted while the run goes on."""
 
 import time
 from collections import Counter
@@ -15,7 +15,7 @@ _STAGES = ("open", "read", "decode", "embed", "store", "build", "total", "core")
 
 @dataclass
 class IngestReport:
-    """What came of a run.
+    """The result of an ingest run.
 
     Example:
         >>> report = cbir.open("./fresh", create=True).add(["query.png", "broken.jpg"])
@@ -25,19 +25,21 @@ class IngestReport:
         [{'key': 'broken.jpg', 'reason': 'not an image of a known format'}]
 
     Attributes:
-        read: Images the source gave; read = stored + unchanged + skipped.
-        stored: Images embedded and stored by this run; `changed` of them took the place of an earlier version.
-        unchanged: Images that every store had already.
-        duplicates: Images found to be copies of others; stored all the same unless copies are left out.
-        missing: Stored images that were not in the source, if all of it was read; `removed` of them by this run.
-        skipped: Images that could not be stored; `reasons` counts them, `failures` names them, `remembered` of them
+        read: The images of the source; read = stored + unchanged + skipped.
+        stored: The images that this run embedded and stored; `changed` of them replaced an earlier version.
+        unchanged: The images that every store had already.
+        duplicates: The images that are copies of others. They are stored too, unless the policy leaves them out.
+        missing: The stored images that a completely read source does not have; this run removed `removed` of them.
+        skipped: The images that were not stored; `reasons` counts them and `failures` names them. `remembered` of them
             failed in an earlier run and were not tried again.
+        other_files: The files of a folder tree that are no images by their suffix.
         images_per_second: stored / seconds["total"].
-        seconds: Where the time went. open is until the first image is asked for; read, decode and embed are
-            thread time divided by the workers; store is writing, build is building and publishing the indexes. core
-            is processor time of this process between open and build.
-        provider: What ran the model: onnxruntime's own code for the processor, or OpenVINO.
-        peak_megabytes: Most memory that this process, and the largest of those that built an index, ever had.
+        seconds: The time of each stage. "open" ends when the first image is read; "read", "decode" and "embed" are
+            thread time divided by the workers; "store" is writing, "build" is building and publishing the indexes;
+            "core" is the processor time of this process between open and build.
+        provider: The library that ran the model: "cpu" is onnxruntime's own code.
+        peak_megabytes: The peak memory of this process, and of the largest process that built an index.
+        example_key: The key of some stored image, "" if there is none.
     """
 
     collection: str
@@ -51,6 +53,7 @@ class IngestReport:
     removed: int = 0
     skipped: int = 0
     remembered: int = 0
+    other_files: int = 0
     images_per_second: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
     peak_megabytes: dict[str, int] = field(default_factory=dict)
@@ -64,9 +67,10 @@ class IngestReport:
     failures: list[dict[str, str]] = field(default_factory=list)
     copies: list[dict[str, str]] = field(default_factory=list)
     removed_keys: list[str] = field(default_factory=list)
+    example_key: str = ""
 
     def add(self, result: ChunkResult) -> None:
-        """Count in what became of a chunk."""
+        """Add the counts and times of a chunk."""
         self.read += result.read
         self.unchanged += result.unchanged
         self.remembered += result.remembered
@@ -74,12 +78,12 @@ class IngestReport:
             self.seconds[stage] += spent / self.workers
 
     def skip(self, failures: Sequence[Failure]) -> None:
-        """Count in what could not be stored, or was not to be."""
+        """Add images that were not stored."""
         self.skipped += len(failures)
-        self.failures += [{"key": one.key, "reason": one.reason} for one in failures]
+        self.failures += [{"key": failure.key, "reason": failure.reason} for failure in failures]
 
     def finish(self, started: float) -> None:
-        """Work out the totals."""
+        """Compute the totals; `started` is when the run began, by `time.perf_counter`."""
         self.seconds["total"] = time.perf_counter() - started
         self.images_per_second = self.stored / self.seconds["total"]
         self.peak_megabytes = {
@@ -88,6 +92,6 @@ class IngestReport:
         self.reasons = dict(Counter(skip["reason"] for skip in self.failures).most_common())
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values for `--json`."""
+        """Return the report as plain values for JSON."""
         rounded = {stage: round(spent, 3) for stage, spent in self.seconds.items()}
         return {**asdict(self), "images_per_second": round(self.images_per_second, 2), "seconds": rounded}

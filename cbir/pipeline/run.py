@@ -1,17 +1,19 @@
-"""One ingest run: a source through the pipeline into every store, and what came of it."""
+"""One ingest run: the images of a source are embedded, written to every store and published."""
 
 import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection, collection_name
+from cbir.index.stored_ids import StoredIds
 from cbir.models.card import ModelRef
 from cbir.models.embedder import load_embedder
 from cbir.models.runtime import cores
@@ -20,7 +22,7 @@ from cbir.pipeline.report import IngestReport
 from cbir.pipeline.workers import ChunkResult, Embedding, embed_all
 from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
 from cbir.progress import Progress, silent
-from cbir.records import Failure
+from cbir.records import Failure, id_bytes, point_id
 from cbir.settings import Settings
 from cbir.sources.base import Source
 from cbir.stores.base import Catalog
@@ -28,12 +30,10 @@ from cbir.text import redacted
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do with images that are not simply new.
+    """How a run treats images that are missing, failed before, or are copies.
 
     Example:
         >>> new = cbir.open("./unique", "unique", create=True)
@@ -42,12 +42,12 @@ class Policy:
         (1, 1)
 
     Attributes:
-        remove_missing: Remove what is stored and not in the source any more.
-        retry_failed: Try again what failed in an earlier run though its file is the same.
-        skip_duplicates: Leave out copies of images that are stored.
-        near_duplicates: Count as a copy, too, what differs from another image in at most so many of 64 bits of its
-            perceptual hash; None: only the same bytes.
-        partial: Other processes store the rest of the data set: on a server the collection is not declared complete.
+        remove_missing: Remove stored images that are no longer in the source.
+        retry_failed: Try images again that failed in an earlier run, even if their file has not changed.
+        skip_duplicates: Do not store copies of stored images.
+        near_duplicates: The most of the 64 bits of its perceptual hash in which a copy may differ from its original.
+            None: only an image with the same bytes is a copy.
+        partial: Other processes store the rest of the data set, so a server's collection is not declared complete.
     """
 
     remove_missing: bool = False
@@ -61,10 +61,10 @@ DEFAULT_POLICY = Policy()
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended a run early; `report` says what was stored, and the same call finishes the rest."""
+    """A signal ended the run early. What `report` counts is stored, and the same call finishes the rest."""
 
     def __init__(self, report: IngestReport):
-        super().__init__(f"interrupted: {report.stored:,} images were stored; the same call finishes the rest")
+        super().__init__(f"interrupted: {report.stored:,} images were stored. The same call finishes the rest.")
         self.report = report
 
 
@@ -78,24 +78,25 @@ def ingest(
     policy: Policy = DEFAULT_POLICY,
     progress: Progress = silent,
 ) -> IngestReport:
-    """Embed the images of `source` that the stores do not have, store and publish them.
+    """Embed, store and publish the images of `source` that the stores do not have.
 
-    SIGINT, SIGTERM and SIGHUP end the run early: what was stored is kept, `interrupted` is set, and the same call
-    finishes the rest.
+    SIGINT, SIGTERM and SIGHUP end the run early: what was stored is kept, `interrupted` is set in the report, and the
+    same call finishes the rest.
 
     Args:
         source: The images.
-        catalogs: Where to store them.
+        catalogs: The index folders and servers to store them in.
         model_file: The model.
-        settings: Workers, batch size, the limit on pixels and the like.
-        collection: Name of the collection; data set and model if None.
-        dataset: Name of the data set, if it is not the source's; then the origin may be another than before.
-        policy: What to do with images that are not simply new.
+        settings: Workers, batch size, the limit on pixels and so on.
+        collection: The name of the collection; None makes it of data set and model.
+        dataset: The name of the data set, if it is not the source's. Then the origin may differ from that of earlier
+            runs.
+        policy: How to treat images that are missing, failed before, or are copies.
         progress: Shows the progress.
 
     Raises:
         UsageError: A store, model or collection does not fit; nothing was changed.
-        DiskFullError: A disk has no room, or filled; what was stored is kept.
+        DiskFullError: A disk is full or too small; what was stored is kept.
         CbirError: The source or a store failed; what was stored is kept.
     """
     started = time.perf_counter()
@@ -104,7 +105,7 @@ def ingest(
     embedder = load_embedder(model_file, settings, settings.threads)
     model = embedder.ref
     if model.random_weights:
-        log.warning("warning: %s has random weights; its results mean nothing", model.name)
+        log.warning("warning: %s has random weights, so its results are meaningless", model.name)
     name = dataset or source.name
     plan = Plan(collection or _free_name(name, model, catalogs), name, source.origin, model, None)
     report = IngestReport(
@@ -114,12 +115,13 @@ def ingest(
         threads=settings.threads,
         batch_size=settings.batch_size,
         provider=embedder.provider,
+        other_files=source.other_files,
     )
     limit = settings.max_image_megapixels
     with open_targets(catalogs, plan, model_file, limit, same_source=dataset is not None) as targets:
         report.resumed = max(target.writer.resumed for target in targets)
         if report.resumed:
-            log.info("going on where the last run stopped: %s images are embedded already", f"{report.resumed:,}")
+            log.info("continuing the last run: %s images are embedded already", f"{report.resumed:,}")
         for target in targets:
             if source.total is not None:
                 target.writer.require_free_space(max(0, source.total - len(target.writer.stored_ids)))
@@ -136,7 +138,7 @@ def ingest(
             with stop_signals():
                 try:
                     _fill(source, embedding, targets, policy, report, progress)
-                    del embedder, embedding  # the model's memory, before the engines take theirs
+                    del embedder, embedding  # frees the model's memory before the indexes are built
                 finally:
                     for target in targets:
                         target.flush()
@@ -146,6 +148,7 @@ def ingest(
         except KeyboardInterrupt:
             report.interrupted = True
         finally:
+            report.example_key = targets[0].journal.first_key()
             report.finish(started)
     return report
 
@@ -154,23 +157,21 @@ def ingest(
 def stop_signals() -> Iterator[None]:
     """Let the first SIGINT, SIGTERM or SIGHUP raise `KeyboardInterrupt`, unless it is ignored, as under nohup.
 
-    Those that follow are not heard: what is being written down then takes a moment. Only the main thread can hear
-    signals; in others this does nothing.
+    Later signals are ignored, so that what is being written can be finished. Only the main thread can handle signals;
+    in other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [
-        name for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(name) is not signal.SIG_IGN
-    ]
-    before = {name: signal.getsignal(name) for name in heard}
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {name: handler for name, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for name in heard:
+        for name in before:
             signal.signal(name, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for name in heard:
+    for name in before:
         signal.signal(name, stop)
     try:
         yield
@@ -180,7 +181,7 @@ def stop_signals() -> Iterator[None]:
 
 
 def _free_name(dataset: str, model: ModelRef, catalogs: Sequence[Catalog]) -> str:
-    """Return the usual name, or, where another model of the same name has it in a store, one for this model."""
+    """Return the usual name, or one with the model's checksum if a store has that of another model of this name."""
     usual = collection_name(dataset, model.name)
     others = (catalog.plan(usual) for catalog in catalogs)
     if all(other is None or other.model.sha256 == model.sha256 for other in others):
@@ -196,9 +197,10 @@ def _fill(
     report: IngestReport,
     progress: Progress,
 ) -> None:
-    last_flush = time.monotonic()
-    copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails())
-    failed_before = {point_id for target in targets for point_id in target.journal.failures}
+    """Write the source's images to the targets, and count them in the report."""
+    in_source = _in_source(source, embedding.dataset)
+    copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), in_source)
+    failed_before = {image_id for target in targets for image_id in target.journal.failures}
     results = embed_all(source.items, embedding, report.workers, report.batch_size, ordered=policy.skip_duplicates)
     done = min(report.resumed, source.total or 0)
     with progress("embedding", source.total, done=done) as advance:
@@ -208,14 +210,12 @@ def _fill(
             points = [point for point in result.points if point.id not in copies]
             failures = [failure for failure in result.failures if not failure.failed_at]
             refused = {failure.id: failure for target in targets for failure in target.write(points, failures)}
-            if time.monotonic() - last_flush >= FLUSH_SECONDS:
-                for target in targets:
-                    target.flush()
-                copies_seen.committed()
-                last_flush = time.monotonic()
-            for point_id in result.ids:
-                for target in targets:
-                    target.writer.stored_ids.mark(point_id)
+            flushed = [target.flush_if_due() for target in targets]
+            if flushed[0]:
+                copies_seen.committed()  # by the first target's journal
+            for target in targets:
+                for image_id in result.ids:
+                    target.writer.stored_ids.mark(image_id)
             failed_before.difference_update(result.ids)
             report.add(result)
             report.stored += len(points) - len(refused)
@@ -223,7 +223,7 @@ def _fill(
             report.changed += sum(point.id in stored and point.id not in refused for point in points)
             report.skip([*result.failures, *refused.values(), *copies.values()])
             report.seconds["store"] += time.perf_counter() - start
-            caught_up = min(done, result.unchanged)  # the bar started with these
+            caught_up = min(done, result.unchanged)  # the progress started with these
             done -= caught_up
             advance(result.read - caught_up)
     if source.complete:
@@ -233,8 +233,23 @@ def _fill(
             target.journal.commit(forgotten=failed_before)
 
 
+def _in_source(source: Source, dataset: str) -> Callable[[str], bool]:
+    """Return a function that tells whether the source has an image of a key.
+
+    Its first call goes through the source. A source of which only a part is read is taken to have every image.
+    """
+    if not source.complete:
+        return lambda key: True
+
+    @cache
+    def ids() -> StoredIds:
+        return StoredIds.of((id_bytes(point_id(dataset, item.key)), "", "") for item in source.items)
+
+    return lambda key: point_id(dataset, key) in ids()
+
+
 def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestReport) -> dict[str, Failure]:
-    """Count the points that are copies, and return those to leave out."""
+    """Count the points that are copies, and return those that are not to be stored."""
     found: dict[str, Failure] = {}
     for point in result.points:
         original = seen.original(point)
@@ -249,13 +264,16 @@ def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestRep
 
 
 def _note_missing(targets: Sequence[Target], policy: Policy, report: IngestReport) -> None:
-    """Count what the source has no more, and remove it if asked to; what lies in a folder that failed is not gone."""
-    closed = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
+    """Count stored images that the source no longer has, and remove them if the policy says so.
+
+    An image below a folder that could not be listed is not missing.
+    """
+    unlisted = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
     for target in targets:
-        gone = target.journal.keys(target.writer.stored_ids.unmarked())
-        lost = {point_id: key for point_id, key in gone.items() if not key.startswith(closed)}
-        report.missing = max(report.missing, len(lost))
-        if policy.remove_missing and lost:
-            target.delete(list(lost))
-            report.removed = max(report.removed, len(lost))
-            report.removed_keys = sorted({*report.removed_keys, *lost.values()})
+        unmarked = target.journal.keys(target.writer.stored_ids.unmarked())
+        missing = {image_id: key for image_id, key in unmarked.items() if not key.startswith(unlisted)}
+        report.missing = max(report.missing, len(missing))
+        if policy.remove_missing and missing:
+            target.delete(list(missing))
+            report.removed = max(report.removed, len(missing))
+            report.removed_keys = sorted({*report.removed_keys, *missing.values()})

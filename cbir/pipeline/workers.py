@@ -1,8 +1,7 @@
-"""The pipeline: items in, points out, with bounded queues.
+"""The workers of an ingest: they turn items into points, with bounded queues.
 
-Each worker thread takes a chunk of items through all stages (read, decode, embed with a one-thread session), so
-decoding and model overlap on every core without handing pictures from thread to thread. An item never
-shares the fate of its chunk.
+Each worker thread takes a chunk of items through all stages: read, decode and embed. So decoding and the model overlap
+on every core, and no image is handed from thread to thread. An item that fails does not affect the rest of its chunk.
 """
 
 import hashlib
@@ -23,19 +22,26 @@ from cbir.models.embedder import Embedder
 from cbir.records import Failure, Item, Point, digest, full_payload, point_id, to_plain
 
 LOOK_AHEAD = 2
-"""Chunks that wait, finished or not started, for each worker."""
+"""The chunks that wait, finished or not yet started, for each worker."""
 
 _SECONDS_TO_STOP = 3.0
 
 IsStored = Callable[[str, str, str | None], bool]
-"""(id, version, payload digest or None while unread) -> True if every store has this very image already."""
+"""Called with id, version and payload digest (None before the file is read); True if every store has this image."""
 
 
 @dataclass
 class ChunkResult:
-    """What became of the items of a chunk; `ids` are those of its items, `seconds` by stage, as spent in its thread.
+    """The points and failures that came of a chunk of items.
 
-    `remembered` counts the failures that an earlier run had seen and that were not tried again.
+    Attributes:
+        read: The number of items.
+        ids: The ids of the items.
+        points: The points to store.
+        failures: The items that failed; `remembered` of them failed in an earlier run and were not tried again.
+        unchanged: The number of items that every store has already.
+        remembered: See `failures`.
+        seconds: The thread time of each stage.
     """
 
     read: int = 0
@@ -49,16 +55,16 @@ class ChunkResult:
 
 @dataclass(frozen=True)
 class Embedding:
-    """All that turns an item into a point.
+    """How items are turned into points.
 
     Attributes:
         embedder: The model.
-        dataset: Name of the data set, from which ids are made.
-        is_stored: Tells what need not be embedded again.
-        max_megapixels: The largest picture to decode.
-        failed: Failures of earlier runs that are not to be tried again unless their file changed.
-        unique_keys: True if no two items can have one key, so that none need be remembered.
-        stopping: Set to end the workers early.
+        dataset: The name of the data set, of which ids are made.
+        is_stored: Tells which items need not be embedded again.
+        max_megapixels: The largest image to decode.
+        failed: Failures of earlier runs, tried again only if their file changed.
+        unique_keys: True if no two items can have the same key, so that keys need not be remembered.
+        stopping: Set to stop the workers early.
     """
 
     embedder: Embedder
@@ -73,14 +79,14 @@ class Embedding:
 def embed_all(
     items: Iterable[Item], embedding: Embedding, workers: int, batch_size: int, ordered: bool = False
 ) -> Iterator[ChunkResult]:
-    """Yield the results of the items' chunks, at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
+    """Yield the results of the items' chunks, working at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
 
-    As they are finished, so that a crash finds few embedded chunks waiting to be stored: those that finished while the
-    caller stored others come as one, and so in larger lots to a store that takes long to answer. Or, for callers to
-    whom it matters which of two images came first, one by one in order.
+    Results are yielded as soon as they are ready, so that a crash loses few of them. Those that became ready while the
+    caller stored others are joined into one, so that a slow store gets larger batches. If `ordered`, they are yielded
+    one by one in the order of the items.
 
     Raises:
-        CbirError: The source broke off; what came before has been yielded.
+        CbirError: The source broke off; the results of all items before that have been yielded.
     """
     chunks: Iterator[tuple[list[tuple[str, Item]], ChunkResult]] = _chunks(items, embedding, batch_size)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="embed")
@@ -99,7 +105,7 @@ def embed_all(
             done = pending[:1] if ordered else [future for future in pending if future.done()]
             pending = [future for future in pending if future not in done]
             yield joined([future.result() for future in done])
-    except BaseException:  # GeneratorExit, too: whoever consumes this was interrupted
+    except BaseException:  # includes GeneratorExit, when the caller was interrupted
         _stop(embedding, pool, pending)
         raise
     pool.shutdown()
@@ -108,20 +114,18 @@ def embed_all(
 
 
 def joined(results: Sequence[ChunkResult]) -> ChunkResult:
-    """Return one result that says what these say."""
-    whole = results[0]
-    for one in results[1:]:
-        for name in ("read", "unchanged", "remembered"):
-            setattr(whole, name, getattr(whole, name) + getattr(one, name))
-        for name in ("ids", "points", "failures"):
-            getattr(whole, name).extend(getattr(one, name))
-        for stage, spent in one.seconds.items():
-            whole.seconds[stage] += spent
-    return whole
+    """Return the sum of some results; the first one is changed."""
+    total, *others = results
+    for result in others:
+        for name in ("read", "unchanged", "remembered", "ids", "points", "failures"):
+            setattr(total, name, getattr(total, name) + getattr(result, name))
+        for stage, spent in result.seconds.items():
+            total.seconds[stage] += spent
+    return total
 
 
 def _stop(embedding: Embedding, pool: ThreadPoolExecutor, pending: Sequence[Future[ChunkResult]]) -> None:
-    """End the workers within seconds, whatever they are doing."""
+    """Stop the workers within seconds, whatever they are doing."""
     embedding.stopping.set()
     embedding.embedder.stop()
     pool.shutdown(wait=False, cancel_futures=True)
@@ -131,7 +135,7 @@ def _stop(embedding: Embedding, pool: ThreadPoolExecutor, pending: Sequence[Futu
 def _chunks(
     items: Iterable[Item], embedding: Embedding, size: int
 ) -> Iterator[tuple[list[tuple[str, Item]], ChunkResult]]:
-    """Yield ((id, item) to work on, result so far): keys seen before in this run are refused here."""
+    """Yield chunks of (id, item), each with its result so far. An item whose key came before in this run fails."""
     stream, seen = iter(items), set[str]()
     count, broken = 0, None
     while broken is None:
@@ -142,16 +146,16 @@ def _chunks(
                 result.read += 1
                 identity = point_id(embedding.dataset, item.key)
                 if identity in seen:
-                    reason = "its key was there before in this run (choose another --key)"
+                    reason = "another image of this run has the same key (choose another --key)"
                     result.failures.append(Failure(identity, to_plain(item.key), reason))
                     continue
-                if not embedding.unique_keys or "\\" in to_plain(item.key):  # what plain text cannot hold is escaped
+                if not embedding.unique_keys or "\\" in to_plain(item.key):  # escaped characters may collide
                     seen.add(identity)
                 result.ids.append(identity)
                 fresh.append((identity, item))
         except CbirError as error:
             broken = error
-        except Exception as error:  # whatever the source's library raises for a broken shard
+        except Exception as error:  # each library raises errors of its own for broken data
             broken = CbirError(f"the source broke off after {count + result.read:,} images: {error}")
         result.seconds["read"] = time.perf_counter() - start
         count += result.read
@@ -163,6 +167,7 @@ def _chunks(
 
 
 def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embedding: Embedding) -> ChunkResult:
+    """Add the points and failures of a chunk to its result."""
     ready: list[tuple[Point, np.ndarray]] = []
     for identity, item in items:
         if embedding.stopping.is_set():
@@ -184,7 +189,7 @@ def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embeddi
         if abs(norm - 1) < 1e-3:  # false for NaN as well
             result.points.append(replace(point, vector=vector))
         else:
-            reason = "the model gave no finite vector of length 1"
+            reason = "the model returned no finite vector of length 1"
             result.failures.append(
                 Failure(point.id, str(point.payload["key"]), reason, point.version, str(point.payload["sha256"]))
             )
@@ -194,7 +199,7 @@ def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embeddi
 def _prepare(
     identity: str, item: Item, embedding: Embedding, seconds: dict[str, float]
 ) -> tuple[Point, np.ndarray] | Failure | None:
-    """Return the point still without its vector, and the model's input; None if it is stored already."""
+    """Return the point without its vector and the model's input, or the failure, or None if it is stored already."""
     if embedding.is_stored(identity, item.version, None):
         return None
     before = embedding.failed.get(identity)
@@ -217,7 +222,7 @@ def _prepare(
             small = thumbnail(image, data)
     except ImageError as error:
         return Failure(identity, to_plain(item.key), str(error), item.version, sha256)
-    except OSError as error:  # tried again each time: what mends it, a permission say, leaves the version as it is
+    except OSError as error:  # has no version, so it is always tried again: a new permission does not change it
         return Failure(identity, to_plain(item.key), error.strerror or str(error), "", sha256)
     return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels
 

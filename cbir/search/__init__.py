@@ -1,1 +1,1 @@
-"""What can be asked of any store: examples, diversity, groups, duplicates, score calibration, projection."""
+"""Searching any store: examples, diversity, groups, duplicates, score calibration, projection."""

@@ -1,4 +1,4 @@
-"""From what a user brings (an id, a key, a file, a URL, an image or a vector) to an example of a query."""
+"""Examples of a query, from what a user has: an id, a key, a file, a URL, an image or a vector."""
 
 import threading
 import time
@@ -47,12 +47,10 @@ class Clock:
 
 
 def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedder:
-    """Return the embedder of the model file that the collection carries, or else of the packaged one.
-
-    It is released when the last user lets go of it.
+    """Return the embedder of the collection's model file, or of the packaged one. Collections of one model share it.
 
     Raises:
-        UsageError: There is no such model file, or it is not the one that made the collection's vectors.
+        UsageError: There is no such model file, or it did not make the collection's vectors.
         CbirError: The model file is damaged.
     """
     wanted = info.model
@@ -70,7 +68,7 @@ def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedd
 
 
 def is_id(value: object) -> bool:
-    """Return True if this is a point's id as cbir writes it; what comes from a browser may be anything."""
+    """Return True for a point's id as cbir writes it; the value may be anything, for example from a browser."""
     try:
         return isinstance(value, str) and str(uuid.UUID(value)) == value
     except ValueError:
@@ -80,7 +78,7 @@ def is_id(value: object) -> bool:
 def embed(
     image: ImageInput, embedder: Embedder, max_megapixels: float, clock: Clock, crop: Crop | None = None
 ) -> Vector:
-    """Return the vector (D,) of an image, or of a part of it.
+    """Return the vector (D,) of an image or of a part of it.
 
     Raises:
         UsageError: There is no such file.
@@ -89,23 +87,23 @@ def embed(
     with clock.stage("decode"):
         if crop is None:
             rgb = to_rgb(image, embedder.shortest, max_megapixels)
-        else:  # at full size: what is left may be small
+        else:  # decoded at full size, since the part may be small
             rgb = crop.of(to_rgb(image, max_megapixels=max_megapixels))
     with clock.stage("preprocess"):
         pixels = embedder.pixels(rgb)[None]
     with clock.stage("model"):
         vector: Vector = embedder.run(pixels)[0]
     if not np.isfinite(vector).all():
-        raise ImageError("the model gave no finite vector")
+        raise ImageError("the model returned a vector that is not finite")
     return vector
 
 
 def to_example(
     image: QueryImage, store: Store, info: StoreInfo, load: Callable[[], Embedder], settings: Settings, clock: Clock
 ) -> Example:
-    """Return the id of a stored image, or the vector of any other.
+    """Return the id of a stored image, or the vector of another one.
 
-    A text is taken for an id, a URL, the path of a file or the key of a stored image, in this order.
+    A text is an id, a URL, the path of a file or the key of a stored image, tried in this order.
 
     Raises:
         UsageError: There is no such file or stored image, or the vector does not fit the collection.
@@ -136,7 +134,7 @@ def _fetched(url: str, settings: Settings, clock: Clock) -> bytes:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # no path can be so long, have such a character, or such a user
+    except (OSError, RuntimeError, ValueError):  # too long, an invalid character, or an unknown user
         return False
 
 

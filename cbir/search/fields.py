@@ -1,4 +1,4 @@
-"""Filters checked against the fields that a collection has."""
+"""Filters and field names, checked against the fields that a collection has."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from cbir.stores.base import Store
 
 
 def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
-    """Return the filter that a text means; a parsed one is returned as it is.
+    """Return the parsed filter of a text; a parsed filter is returned as it is.
 
     Raises:
         UsageError: The text cannot be understood, or names a field that no point has.
@@ -26,11 +26,11 @@ def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
 
 
 def require_fields(fields: Iterable[str], store: Store) -> None:
-    """Raise `UsageError` if no point has one of the fields, with the names that are nearest."""
+    """Raise `UsageError`, with similar names, if no point has one of the fields."""
     offered = store.fields()
     for field in dict.fromkeys(fields):
         if field in offered or field in RESERVED or store.count((Match(field, (None,), negated=True),)):
             continue
-        known = [*offered, *(name for name in RESERVED if name not in offered)]
-        near = get_close_matches(field, known, n=3, cutoff=0.5) or known
-        raise UsageError(f"no image has a field {field!r}. Nearest: {', '.join(near)}")
+        names = [*offered, *(name for name in RESERVED if name not in offered)]
+        similar = get_close_matches(field, names, n=3, cutoff=0.5) or names
+        raise UsageError(f"no image has a field {field!r}. Nearest: {', '.join(similar)}")

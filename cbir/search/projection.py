@@ -1,7 +1,7 @@
-"""Vectors as points of a plane: by principal components at once, or by UMAP, which takes a while and is kept.
+"""Vectors as points of a plane: principal components at once, or UMAP, which takes longer and is kept in a file.
 
-UMAP (L. McInnes et al., 2018) is the extra `umap`. It holds Python's lock and compiles itself first, so it runs in a
-process of its own: `python -m cbir.search.projection FILE` reads vectors (.npy) from its input and writes their map.
+UMAP (L. McInnes et al., 2018) is the extra `umap`. It holds Python's lock and first compiles itself, so it runs in a
+separate process: `python -m cbir.search.projection FILE` reads vectors (.npy) from its input and writes their map.
 """
 
 import hashlib
@@ -22,32 +22,31 @@ from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
 
 FITTED = 4000
-"""Rows, at most, that principal components are worked out from."""
+"""Principal components are computed from at most this many rows."""
 
-_TURNS, _MORE = 12, 10
-_BEFORE_UMAP = 50
+_ITERATIONS, _OVERSAMPLING = 12, 10
+_PCA_DIMENSIONS = 50
 _NEIGHBOURS = 15
-_MOST_SECONDS = 3600
+_TIMEOUT_SECONDS = 3600
 
 
 def pca(vectors: Vector, dimensions: int = 2, seed: int = 0) -> Vector:
-    """Return vectors in their first principal components, (n, dimensions) float32, worked out from `FITTED` rows.
+    """Return vectors in their first principal components, (n, dimensions) float32.
 
-    The components come by falling variance, each turned so that its largest weight is positive; where there are fewer
-    of them than `dimensions`, the last columns are 0. By randomized subspace iteration (N. Halko et al., Finding
-    Structure with Randomness, 2011, algorithm 4.4), which takes a tenth of a second where a whole decomposition takes
-    two.
+    The components are computed from `FITTED` rows, by randomized subspace iteration (N. Halko et al., Finding
+    Structure with Randomness, 2011, algorithm 4.4). This takes a tenth of a second where a full decomposition takes
+    two. Components come by falling variance, each with its largest weight positive; missing ones are 0.
     """
-    chance = np.random.default_rng(seed)
+    random = np.random.default_rng(seed)
     out = np.zeros((len(vectors), dimensions), np.float32)
     if not len(vectors):
         return out
-    rows = vectors[np.sort(chance.permutation(len(vectors))[:FITTED])]
+    rows = vectors[np.sort(random.permutation(len(vectors))[:FITTED])]
     mean = rows.mean(axis=0)
     rows = rows - mean
-    width = min(rows.shape[1], dimensions + _MORE)
-    basis = chance.normal(size=(rows.shape[1], width)).astype(np.float32)
-    for _ in range(_TURNS):
+    width = min(rows.shape[1], dimensions + _OVERSAMPLING)
+    basis = random.normal(size=(rows.shape[1], width)).astype(np.float32)
+    for _ in range(_ITERATIONS):
         basis, _ = np.linalg.qr(rows.T @ (rows @ basis))
     right = np.linalg.svd(rows @ basis, full_matrices=False)[2]
     components = (basis @ right.T)[:, :dimensions]
@@ -58,56 +57,58 @@ def pca(vectors: Vector, dimensions: int = 2, seed: int = 0) -> Vector:
 
 
 def umap_installed() -> bool:
-    """Return whether the extra `umap` is there."""
+    """Return whether the extra `umap` is installed."""
     return find_spec("umap") is not None
 
 
 def umap_path(settings: Settings, info: StoreInfo, ids: Sequence[str]) -> Path:
-    """Return where the map of these points of a collection's generation is kept."""
-    told = [info.collection, info.generation, info.model.sha256, *ids]
-    return settings.cache / "maps" / f"{hashlib.sha256(' '.join(told).encode()).hexdigest()[:32]}.npy"
+    """Return the path of the file that keeps the map of these points of a collection's generation."""
+    identity = " ".join([info.collection, info.generation, info.model.sha256, *ids])
+    return settings.cache / "maps" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npy"
 
 
 def kept_map(path: Path, count: int) -> Vector | None:
-    """Return the map (count, 2) that is kept in a file, or None if there is none, or one that cannot be it."""
+    """Return the map (count, 2) in a file, or None if there is none or it is not valid."""
     try:
-        found = np.load(path, allow_pickle=False)
+        kept = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.shape == (count, 2) and found.dtype == np.float32 and np.isfinite(found).all() else None
+    return kept if kept.shape == (count, 2) and kept.dtype == np.float32 and np.isfinite(kept).all() else None
 
 
 def umap_map(path: Path, count: int, read: Callable[[], Vector]) -> Vector:
-    """Return the map (count, 2) float32 by UMAP, made in a process of its own unless it is kept in `path`.
+    """Return the UMAP (count, 2), float32, from `path`, or made in a separate process and kept there.
 
     Args:
-        path: Where it is kept.
-        count: How many points it has.
-        read: Returns their vectors, (count, D); called if there is no such map yet.
+        path: The file.
+        count: The number of points.
+        read: Returns their vectors, (count, D); called only if the map has to be made.
 
     Raises:
         CbirError: It cannot be made.
     """
     if (kept := kept_map(path, count)) is not None:
         return kept
-    given = io.BytesIO()
-    np.save(given, pca(read(), _BEFORE_UMAP))
+    reduced = io.BytesIO()
+    np.save(reduced, pca(read(), _PCA_DIMENSIONS))
     command = [sys.executable, "-m", __name__, str(path)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(command, input=given.getvalue(), capture_output=True, timeout=_MOST_SECONDS, check=False)
+        done = subprocess.run(
+            command, input=reduced.getvalue(), capture_output=True, timeout=_TIMEOUT_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CbirError(f"the UMAP of {count:,} points could not be made: {error}") from None
     made = kept_map(path, count)
     if made is None:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
         raise CbirError(f"the UMAP of {count:,} points could not be made: {lines[-1]}")
     return made
 
 
 def _child(path: Path) -> None:
-    """Write the map of the vectors on standard input, whole or not at all."""
-    os.nice(10)  # searches go before
+    """Write the map of the vectors on standard input to a file, whole or not at all."""
+    os.nice(10)  # searches have priority
     vectors = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
     made = io.BytesIO()
     np.save(made, _umap(vectors))

@@ -1,6 +1,6 @@
-"""Queries by example on any store: like these and unlike those, with diversity, by groups, near-duplicates folded.
+"""Queries by example on any store: positives and negatives, diversity, groups, and near-duplicates folded together.
 
-All of it is made of what every store can do, so that all of them answer alike.
+Only what every store offers is used, so all stores answer alike.
 """
 
 import math
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,34 +20,26 @@ from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
 from cbir.stores.checks import rank
 
 CANDIDATES = 100
-"""Of at least so many best hits a diverse answer is chosen."""
+"""A diverse result is chosen from at least this many best hits."""
 
 FEW_GROUPS = 32
-_AT_ONCE = 1000
+"""Up to this many groups are searched one by one."""
 
 NEAR = 0.97
-"""Cosine from which two images count as one image twice (see `folded`)."""
+"""Cosine from which two images count as near-duplicates (see `folded`)."""
+
+_BATCH = 1000
 
 Example = str | Vector
 """The id of a stored point, or a vector (D,) of length 1."""
 
+AnyHit = TypeVar("AnyHit", bound=Entry)
+"""A hit of a store or of a collection."""
+
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for, and how.
-
-    Attributes:
-        positives: Examples that hits are to be like; at least one.
-        negatives: Examples that hits are to be unlike; may be none.
-        limit: At most how many hits, or groups.
-        offset: How many of the best to leave out.
-        filter: Only among the points whose payload holds to this.
-        min_score: Only hits with at least this score.
-        diversity: Above 0 and up to 1, hits that are unlike each other are preferred (see `_diverse`).
-        group_by: Group the hits by the values of this payload field; "" for no groups.
-        group_size: At most how many hits in a group.
-        params: How widely to search.
-    """
+    """What to search for. The fields are those of `Collection.search`; `positives` are what hits should resemble."""
 
     positives: Sequence[Example]
     negatives: Sequence[Example] = ()
@@ -69,30 +61,8 @@ class Group:
     hits: list[Hit]
 
 
-class HasId(Protocol):
-    """A hit, of a store or of a collection."""
-
-    @property
-    def id(self) -> str:
-        """The id of its point."""
-
-
-AnyHit = TypeVar("AnyHit", bound=HasId)
-
-
-@dataclass(frozen=True)
-class Folded(Generic[AnyHit]):
-    """A hit that is shown, and worse ones that are nearly the same image."""
-
-    hit: AnyHit
-    copies: list[AnyHit]
-
-
 def search(store: Store, query: Query) -> list[Hit]:
-    """Return the best hits, best first, none of the stored examples among them.
-
-    With one positive example alone this is the search by a stored image. With a diversity the hits come in the order
-    in which they were chosen.
+    """Return the best hits without the stored examples, best first; with a diversity, in the order of choice.
 
     Raises:
         UsageError: There is no positive example, no point with one of the ids, or an option is out of range.
@@ -100,18 +70,19 @@ def search(store: Store, query: Query) -> list[Hit]:
     """
     _check(query)
     vector = example_query(store, query.positives, query.negatives)
-    if query.diversity:
-        return _diverse(store, vector, query)
-    examples = _stored(query)
     end = query.offset + query.limit
-    hits = _nearest(store, vector, query, end + len(examples))
-    return [hit for hit in hits if hit.id not in examples][query.offset : end]
+    examples = _stored(query)
+    wanted = max(end, CANDIDATES) if query.diversity else end
+    hits = [hit for hit in _nearest(store, vector, query, wanted + len(examples)) if hit.id not in examples]
+    if query.diversity and hits:
+        hits = _diverse(store, vector, hits, query.diversity, end)
+    return hits[query.offset : end]
 
 
 def search_groups(store: Store, query: Query) -> list[Group]:
     """Return the best hits by the values of `query.group_by`: the group with the best hit first.
 
-    A point without a value is in no group, one with a list in the group of each of its values.
+    A point without a value is in no group; one with a list is in the group of each of its values.
 
     Raises:
         UsageError: As for `search`.
@@ -122,9 +93,8 @@ def search_groups(store: Store, query: Query) -> list[Group]:
     examples = _stored(query)
     end = query.offset + query.limit
     more = len(examples)
-    larger = replace(query, offset=0, limit=end + more, group_size=query.group_size + more)
     groups = []
-    for group in _grouped(store, vector, larger):
+    for group in _grouped(store, vector, query, end + more, query.group_size + more):
         hits = [hit for hit in group.hits if hit.id not in examples][: query.group_size]
         if hits:
             groups.append(Group(group.value, hits))
@@ -132,10 +102,9 @@ def search_groups(store: Store, query: Query) -> list[Group]:
 
 
 def example_query(store: Store, positives: Sequence[Example], negatives: Sequence[Example]) -> Vector:
-    """Return the query (D,), of length 1, that stands for examples.
+    """Return the query vector (D,), of length 1, for examples: 2 p - n, of their mean vectors p and n.
 
-    The mean of the positives, moved as far from the mean of the negatives as that is away from it: 2 p - n, Qdrant's
-    "average vector".
+    This is Qdrant's "average vector" strategy. Without negatives it is p.
 
     Raises:
         UsageError: There is no positive example, no point with one of the ids, or the examples cancel each other out.
@@ -147,36 +116,34 @@ def example_query(store: Store, positives: Sequence[Example], negatives: Sequenc
     query = 2 * wanted - vectors[len(positives) :].mean(axis=0) if negatives else wanted
     length = float(np.linalg.norm(query))
     if length < 1e-6:
-        raise UsageError("the examples cancel each other out: there is nothing that they are all like")
+        raise UsageError("the examples cancel each other out: nothing is similar to all of them")
     return np.asarray(query / length, np.float32)
 
 
-def folded(store: Store, hits: Sequence[AnyHit], least: float = NEAR) -> list[Folded[AnyHit]]:
-    """Return the hits in their order, near-duplicates below the better hit that they are most like.
+def folded(store: Store, hits: Sequence[AnyHit], min_cosine: float = NEAR) -> list[tuple[AnyHit, list[AnyHit]]]:
+    """Return the hits in their order, each with its near-duplicates among the worse hits.
 
-    The default was measured with EfficientNet-Lite0 on the 40 best hits of 6,000 photos of products: all of 264 pairs
-    of equal bytes had a cosine above 0.9995; of the 79 others from 0.97 on, 63 looked the same to a perceptual hash
-    (at most 4 of 64 bits differed), of those from 0.96 to 0.97 16 %, and from 0.95 to 0.96 11 %.
-
-    Args:
-        store: Where the hits are from.
-        hits: Best first.
-        least: Hits whose vectors have at least this cosine are nearly the same.
+    A hit joins the better hit that it resembles most, if their vectors have at least `min_cosine`. The default was
+    measured with EfficientNet-Lite0 on the 40 best hits of 6,000 product photos. All 264 pairs of equal bytes had a
+    cosine above 0.9995. Of 79 other pairs from 0.97 on, 63 also looked the same to a perceptual hash (at most 4 of 64
+    bits differed); from 0.96 to 0.97 it was 16 %, and from 0.95 to 0.96 11 %.
     """
     vectors = store.vectors([hit.id for hit in hits])
-    shown: list[tuple[Folded[AnyHit], Vector | None]] = []
+    result: list[tuple[AnyHit, list[AnyHit]]] = []
+    kept: list[Vector | None] = []
     for hit, vector in zip(hits, vectors, strict=True):
-        alike = [(float(vector @ other), one) for one, other in shown if vector is not None and other is not None]
-        score, nearest = max(alike, key=lambda one: one[0], default=(-1.0, None))
-        if nearest is not None and score >= least:
-            nearest.copies.append(hit)
+        cosines = [-1.0 if vector is None or other is None else float(vector @ other) for other in kept]
+        best = int(np.argmax(cosines)) if cosines else -1
+        if cosines and cosines[best] >= min_cosine:
+            result[best][1].append(hit)
         else:
-            shown.append((Folded(hit, []), vector))
-    return [one for one, _ in shown]
+            result.append((hit, []))
+            kept.append(vector)
+    return result
 
 
 def entries(store: Store, filter: Filter = ()) -> Iterator[Entry]:
-    """Yield every point whose payload holds to the filter, in the order of ids."""
+    """Yield every point whose payload matches the filter, in the order of ids."""
     after: str | None = None
     while page := store.scroll(filter, after):
         yield from page
@@ -186,7 +153,7 @@ def entries(store: Store, filter: Filter = ()) -> Iterator[Entry]:
 def mapped_vectors(store: Store) -> npt.NDArray[np.float32]:
     """Return all vectors of a store, float32 (n, D), read-only, in the order of ids.
 
-    They are written to a temporary file that goes with the array, so that a large collection needs little memory.
+    They are in a temporary file that is removed with the array, so a large collection needs little memory.
     """
     info = store.info
     shape = (info.count, info.model.dimension)
@@ -195,7 +162,7 @@ def mapped_vectors(store: Store) -> npt.NDArray[np.float32]:
     ids = (entry.id for entry in entries(store))
     with tempfile.TemporaryFile() as file:
         written = 0
-        while batch := list(islice(ids, _AT_ONCE)):
+        while batch := list(islice(ids, _BATCH)):
             rows = [vector for vector in store.vectors(batch) if vector is not None]
             file.write(np.stack(rows).tobytes())
             written += len(rows)
@@ -228,55 +195,49 @@ def _nearest(store: Store, vector: Vector, query: Query, k: int) -> list[Hit]:
     return store.search(vector[None], k, params=query.params, filter=query.filter, min_score=query.min_score)[0]
 
 
-def _diverse(store: Store, vector: Vector, query: Query) -> list[Hit]:
-    """Return some of the best hits, each chosen for being near the query and far from those chosen before it.
+def _diverse(store: Store, vector: Vector, hits: list[Hit], diversity: float, count: int) -> list[Hit]:
+    """Return at most `count` of the hits by maximal marginal relevance, in the order of choice.
 
-    Maximal marginal relevance (Carbonell and Goldstein, 1998): the next hit is the one with the highest
-    (1 - diversity) * cosine to the query - diversity * highest cosine to a hit before it. In the order of choice.
+    The next hit is the one with the highest (1 - diversity) * cosine to the query - diversity * highest cosine to a
+    hit chosen before (Carbonell and Goldstein, 1998).
     """
-    examples = _stored(query)
-    end = query.offset + query.limit
-    found = _nearest(store, vector, query, max(end, CANDIDATES) + len(examples))
-    hits = [hit for hit in found if hit.id not in examples]
-    if not hits:
-        return []
     vectors = _vectors(store, [hit.id for hit in hits])
     relevance = vectors @ vector
-    nearest = np.full(len(hits), -np.inf)
+    nearest = np.zeros(len(hits))
     chosen: list[int] = []
-    while len(chosen) < min(end, len(hits)):
-        penalty = nearest if chosen else np.zeros(len(hits))
-        worth = (1 - query.diversity) * relevance - query.diversity * penalty
+    while len(chosen) < min(count, len(hits)):
+        worth = (1 - diversity) * relevance - diversity * nearest
         worth[chosen] = -np.inf
-        chosen.append(int(worth.argmax()))
-        nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
-    return [hits[index] for index in chosen[query.offset :]]
+        best = int(worth.argmax())
+        cosines = vectors @ vectors[best]
+        nearest = np.maximum(nearest, cosines) if chosen else cosines
+        chosen.append(best)
+    return [hits[index] for index in chosen]
 
 
-def _grouped(store: Store, vector: Vector, query: Query) -> list[Group]:
-    field, size, filter = query.group_by, query.group_size, query.filter
-    values = [value for value, _ in store.facet(field, filter, FEW_GROUPS + 1)]
-    wanted_groups = query.offset + query.limit
+def _grouped(store: Store, vector: Vector, query: Query, limit: int, size: int) -> list[Group]:
+    """Return at most `limit` groups of at most `size` hits, the group with the best hit first."""
+    field = query.group_by
+    values = [value for value, _ in store.facet(field, query.filter, FEW_GROUPS + 1)]
     if len(values) <= FEW_GROUPS:  # each is searched by itself: a rare one may be far from the query
-        every = []
+        groups = []
         for value in values:
-            narrowed = replace(query, filter=(*filter, Match(field, (value,))))
-            every.append(Group(value, _nearest(store, vector, narrowed, size)))
-        ranked = sorted((group for group in every if group.hits), key=lambda group: rank(group.hits[0]))
-        return ranked[query.offset : wanted_groups]
-    count = store.count(filter)
-    wanted = 4 * wanted_groups * size
+            narrowed = replace(query, filter=(*query.filter, Match(field, (value,))))
+            groups.append(Group(value, _nearest(store, vector, narrowed, size)))
+        return sorted((group for group in groups if group.hits), key=lambda group: rank(group.hits[0]))[:limit]
+    count = store.count(query.filter)
+    wanted = 4 * limit * size
     while True:
         hits = _nearest(store, vector, query, wanted)
-        found: dict[tuple[bool, Value], list[Hit]] = {}
+        found: dict[tuple[bool, Value], list[Hit]] = {}  # 1 and True are different values
         for hit in hits:
             for value in values_of(hit.payload, field):
                 if isinstance(value, str | int | float):
                     found.setdefault((isinstance(value, bool), value), []).append(hit)
-        best = [Group(value, some[:size]) for (_, value), some in list(found.items())[:wanted_groups]]
-        full = len(best) == wanted_groups and all(len(group.hits) == size for group in best)
+        best = [Group(value, some[:size]) for (_, value), some in list(found.items())[:limit]]
+        full = len(best) == limit and all(len(group.hits) == size for group in best)
         if full or wanted >= count or len(hits) < wanted:
-            return best[query.offset :]
+            return best
         wanted *= 4
 
 

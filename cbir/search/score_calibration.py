@@ -1,7 +1,7 @@
-"""What a score means in one collection, told by how alike its pictures are to each other.
+"""What a score means in one collection, from how similar its images are to each other.
 
-A cosine of 0.8 is a near twin for one model and nothing for the next. A percentile of the collection's own pairs, or
-the share of such pairs that have one class, says the same for all of them.
+A cosine of 0.8 is a near-duplicate for one model and nothing special for another. The percentile of a score among all
+pairs of the collection, or the share of such pairs with one label, can be compared between models.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from cbir.stores.base import Store
 
 SAMPLE = 1000
-"""Points, whose half a million pairs tell percentiles to 2e-6."""
+"""Points to sample: half a million pairs, which give percentiles to 2e-6."""
 
-_PAIRS_A_BIN = 100
+_PAIRS_PER_BIN = 100
 _STEPS = 100_000
 
 Floats = npt.NDArray[np.float64]
@@ -22,13 +22,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ScoreCalibration:
-    """How the scores of a collection's pairs are spread. Safe to share between threads.
+    """The distribution of the scores of a collection's pairs. Safe to share between threads.
 
     Attributes:
         scores: Scores (n,), rising from -1 to 1.
         shares: The percentile of each, rising from 0 to 1.
-        class_scores: Scores (m,), rising; none where there are no labels or too few pairs.
-        class_shares: The share of pairs with about each of these that have one label, never falling.
+        class_scores: Scores (m,), rising; empty without labels or with too few pairs.
+        class_shares: The share of pairs with about this score that have one label, never falling.
     """
 
     scores: Floats
@@ -37,29 +37,27 @@ class ScoreCalibration:
     class_shares: Floats
 
     def percentile(self, score: float) -> float:
-        """Return the share of pairs of points that are less alike than this score, from 0 to 1.
+        """Return the share of pairs with a lower score, from 0 to 1.
 
-        Pairs that are just as alike count by half, what lies between two pairs' scores is interpolated, and a score
-        of 1 has the percentile 1. So it rises strictly, and `score_at` is its inverse; without pairs it is linear.
+        Pairs with the same score count half, and between scores it is interpolated. So it rises strictly from 0 at -1
+        to 1 at 1, and `score_at` is its inverse.
         """
         return float(np.interp(score, self.scores, self.shares))
 
     def score_at(self, percentile: float) -> float:
-        """Return the score that has this percentile, from 0 to 1."""
+        """Return the score with this percentile, from 0 to 1."""
         return float(np.interp(percentile, self.shares, self.scores))
 
     def same_class(self, score: float) -> float | None:
-        """Return the share of pairs with about this score that have one label, which never falls as the score rises.
+        """Return the share of pairs with about this score that have one label. It never falls as the score rises.
 
-        None where nothing can be said: the points have no labels, or there are fewer than 100 pairs of labelled ones.
+        None if fewer than 100 pairs of points have labels.
         """
         return float(np.interp(score, self.class_scores, self.class_shares)) if len(self.class_scores) else None
 
 
 def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibration:
     """Return the calibration of a collection, from all pairs of a random sample of its points.
-
-    Vectors and labels are read by id, which asks no engine.
 
     Raises:
         CbirError: The store failed.
@@ -68,7 +66,7 @@ def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibra
     found = [
         (vector, payload.get("label"))
         for vector, payload in zip(store.vectors(ids), store.payloads(ids), strict=True)
-        if vector is not None and payload is not None  # both are there, unless just deleted
+        if vector is not None and payload is not None  # None if just deleted
     ]
     if len(found) < 2:
         return of_pairs(np.empty(0, np.float32), np.empty(0, np.int8))
@@ -82,11 +80,11 @@ def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibra
 
 
 def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> ScoreCalibration:
-    """Return the calibration that pairs make, their scores rounded to 1e-5.
+    """Return the calibration of pairs, with scores rounded to 1e-5.
 
     Args:
-        scores: Their cosines, (n,).
-        same: 1 for a pair of one label, 0 of two, -1 where one has none, (n,).
+        scores: The cosine of each pair, (n,).
+        same: 1 for a pair with one label, 0 with two, -1 if a label is missing, (n,).
     """
     steps = np.rint(_STEPS * (np.clip(scores, -1, 1) + 1)).astype(np.int32)
     counts = np.bincount(steps, minlength=2 * _STEPS + 1)
@@ -100,17 +98,16 @@ def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> Sco
 
 
 def _class_shares(steps: npt.NDArray[np.int32], same: npt.NDArray[np.int8]) -> tuple[Floats, Floats]:
-    """Return the isotonic regression of `same` on the scores, by pool-adjacent-violators.
+    """Return the isotonic regression of `same` on the scores, by pool-adjacent-violators, over bins of about 100 pairs.
 
-    R. Barlow et al., Statistical Inference under Order Restrictions, 1972, section 1.2. Over bins of about 100 pairs,
-    counted from the best.
+    R. Barlow et al., Statistical Inference under Order Restrictions, 1972, section 1.2.
     """
-    if len(steps) < _PAIRS_A_BIN:
+    if len(steps) < _PAIRS_PER_BIN:
         return np.empty(0), np.empty(0)
     counts = np.bincount(steps)
-    bins = ((len(steps) - np.cumsum(counts)) // _PAIRS_A_BIN)[steps]
+    bins = ((len(steps) - np.cumsum(counts)) // _PAIRS_PER_BIN)[steps]
     tallies = (np.bincount(bins), np.bincount(bins, same), np.bincount(bins, steps / _STEPS - 1))
-    blocks: list[tuple[float, float, float]] = []  # pairs, those of one label, sum of the scores
+    blocks: list[tuple[float, float, float]] = []  # pairs, pairs with one label, sum of the scores
     for block in zip(*(tally[::-1].tolist() for tally in tallies), strict=True):
         if not block[0]:
             continue

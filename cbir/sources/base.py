@@ -65,8 +65,9 @@ class Source:
         items: The images; can be gone through any number of times.
         total: How many, if known.
         notes: What to tell the user, licences for instance.
-        complete: True if the items are all that the origin has, so that a key not among them is gone from it.
+        complete: True if the items are all that the origin has, so that a stored key not among them is missing there.
         unique_keys: True if no two items can have the same key.
+        other_files: The number of files in a folder tree that are no images by their suffix.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     complete: bool = False
     unique_keys: bool = False
+    other_files: int = 0
 
 
 class Items:

@@ -61,7 +61,7 @@ class Tree:
         self._where, self._listing, self._reader = where, listing, reader
         self._folders: list[str] = []
         self._unlisted: dict[str, str] = {}
-        self._count = 0
+        self._count = self._other_files = 0
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -87,7 +87,15 @@ class Tree:
         keep, complete = selection(self, options), is_complete(options)
         items = Items(lambda: map(with_version, keep(self)))
         total = len(self) if complete else count_items(keep(self))
-        return Source(to_plain(name) or "root", to_plain(self._where), items, total, [], complete, unique_keys=True)
+        return Source(
+            to_plain(name) or "root",
+            to_plain(self._where),
+            items,
+            total,
+            complete=complete,
+            unique_keys=True,
+            other_files=self._other_files,
+        )
 
     def _list(self, folder: str) -> list[str]:
         """Keep the images of a folder, and return the names of the folders in it."""
@@ -101,6 +109,8 @@ class Tree:
                     folders.append(entry.name)
                 elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:  # noqa: PTH122
                     images.append(f"{entry.name}\0{entry.version}")
+                else:
+                    self._other_files += 1
         except OSError as error:
             reason = f"cannot list this folder: {error.strerror or error_text(error)}"
             if not folder:

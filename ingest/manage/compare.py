@@ -1,18 +1,23 @@
-"""How two collections differ."""
+"""The comparison of two collections."""
 
 from dataclasses import dataclass
 from itertools import islice
 
 from cbir.stores.base import Store
 
-_LOT = 200
+_BATCH = 200
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two collections differ: keys in one only, keys in both with other bytes, and the lowest cosine of the rest.
+    """The differences of two collections.
 
-    `lowest_cosine` is None if they have no picture in common, or were made with different models.
+    Attributes:
+        only_first: The keys that only the first has.
+        only_second: The keys that only the second has.
+        changed: The keys that both have, with different images.
+        same: The number of images that both have.
+        lowest_cosine: The lowest cosine of the vectors of these, None if there are none or the models differ.
     """
 
     only_first: list[str]
@@ -23,24 +28,25 @@ class Comparison:
 
 
 def compare(first: Store, second: Store) -> Comparison:
-    """Return how two open collections differ, by their pictures' keys."""
-    known = {str(point.payload["key"]): (str(point.payload["sha256"]), point.id) for point in first.points()}
-    one_model = first.info.model.sha256 == second.info.model.sha256
-    here, changed, cosines, same = set[str](), [], [1.0], 0
-    theirs = second.points()
-    while lot := list(islice(theirs, _LOT)):
+    """Return the differences of two open collections. Images are matched by their keys."""
+    first_points = {str(point.payload["key"]): (str(point.payload["sha256"]), point.id) for point in first.points()}
+    same_model = first.info.model.sha256 == second.info.model.sha256
+    second_keys, changed, cosines, same = set[str](), [], [1.0], 0
+    points = second.points()
+    while batch := list(islice(points, _BATCH)):
         both = []
-        for point in lot:
+        for point in batch:
             key = str(point.payload["key"])
-            here.add(key)
-            sha256, identity = known.get(key, ("", ""))
-            if identity and sha256 == point.payload["sha256"]:
-                both.append((identity, point.vector))
-            elif identity:
+            second_keys.add(key)
+            sha256, first_id = first_points.get(key, ("", ""))
+            if first_id and sha256 == point.payload["sha256"]:
+                both.append((first_id, point.vector))
+            elif first_id:
                 changed.append(key)
         same += len(both)
-        vectors = first.vectors([identity for identity, _ in both]) if one_model else []
+        vectors = first.vectors([first_id for first_id, _ in both]) if same_model else []
         pairs = zip(vectors, (vector for _, vector in both), strict=False)
-        cosines += [float(ours @ vector) for ours, vector in pairs if ours is not None]
-    lowest = min(cosines) if same and one_model else None
-    return Comparison(sorted(known.keys() - here), sorted(here - known.keys()), sorted(changed), same, lowest)
+        cosines += [float(found @ vector) for found, vector in pairs if found is not None]
+    lowest = min(cosines) if same and same_model else None
+    first_keys = first_points.keys()
+    return Comparison(sorted(first_keys - second_keys), sorted(second_keys - first_keys), sorted(changed), same, lowest)

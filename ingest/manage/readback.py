@@ -1,4 +1,4 @@
-"""What a target holds, read back before it is published, and compared with what was written."""
+"""The comparison of what a target stored with what was written, before it is published."""
 
 import logging
 import math
@@ -14,47 +14,47 @@ from cbir.records import Point
 from cbir.stores.base import ReadBack
 from cbir.text import printable
 
-_ASKED_AT_ONCE = 100
+_BATCH = 100
 _LOWEST_COSINE = 1 - 1e-5
-_CLOSE = 1e-12  # a server may read the last digit of a number otherwise
+_CLOSE = 1e-12  # a server may round the last digit of a number
 
 log = logging.getLogger(__name__)
 
 
 def require_same(name: str, stored: ReadBack, read: StoredIds, sample: Sequence[Point], alone: bool) -> None:
-    """Raise `CbirError` unless a target holds what was read: every id with its picture's hash, and a sample whole.
+    """Raise `CbirError` unless a target holds the points that were read.
 
     Args:
         name: The target's name.
-        stored: What it holds.
-        read: Ids and pictures' hashes (as digests) of what was read.
-        sample: Some of it.
-        alone: It must hold nothing else.
+        stored: The target's points.
+        read: The points that were read: their ids, and their images' checksums as digests.
+        sample: Some of these points, which are compared completely.
+        alone: The target must not hold other points.
     """
     same = others = 0
     with terminal.progress("comparing", len(read), "points") as advance:
-        for identity, payload in stored.described:
-            is_same = read.has(identity, "", str(payload.get("sha256", "")))
+        for point_id, payload in stored.described:
+            is_same = read.has(point_id, "", str(payload.get("sha256", "")))
             same, others = same + is_same, others + (not is_same)
             advance(1)
     if same < len(read):
-        raise _differs(name, f"{len(read) - same:,} of {len(read):,} points are not there, or hold another picture")
+        raise _differs(name, f"{len(read) - same:,} of {len(read):,} points are missing or hold another image")
     if others and alone:
-        raise _differs(name, f"it has {others:,} points more than were read")
+        raise _differs(name, f"it has {others:,} points that were not read")
     if others:
-        log.warning("%s has %s points that the source does not have; they stay", name, f"{others:,}")
-    for start in range(0, len(sample), _ASKED_AT_ONCE):
-        part = sample[start : start + _ASKED_AT_ONCE]
+        log.warning("%s has %s points that the source does not have. They are kept.", name, f"{others:,}")
+    for start in range(0, len(sample), _BATCH):
+        part = sample[start : start + _BATCH]
         found = stored.get([point.id for point in part])
         for point in part:
-            what = _difference(point, found.get(point.id))
-            if what:
-                raise _differs(name, f"{printable(str(point.payload['key']))} has {what}")
+            difference = _difference(point, found.get(point.id))
+            if difference:
+                raise _differs(name, f"{printable(str(point.payload['key']))} has {difference}")
 
 
 def _difference(point: Point, other: Point | None) -> str:
     if other is None:
-        return "gone"
+        return "disappeared"
     lengths = float(np.linalg.norm(point.vector) * np.linalg.norm(other.vector))
     cosine = float(point.vector @ other.vector) / lengths if lengths else 0.0
     if not cosine >= _LOWEST_COSINE:
@@ -64,19 +64,19 @@ def _difference(point: Point, other: Point | None) -> str:
     return "" if point.thumbnail == other.thumbnail else "another thumbnail"
 
 
-def _alike(one: Any, other: Any) -> bool:
-    """Return True if two JSON values are the same, but for the order of fields and the last digit of a number."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_alike(value, other[name]) for name, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_CLOSE)
-    return bool(one == other)
+def _alike(value: Any, other: Any) -> bool:
+    """Return True if two JSON values are equal except for the order of fields and the last digit of a number."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return value.keys() == other.keys() and all(_alike(inner, other[name]) for name, inner in value.items())
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_alike, value, other))
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=_CLOSE)
+    return bool(value == other)
 
 
-def _differs(name: str, what: str) -> CbirError:
+def _differs(name: str, difference: str) -> CbirError:
     return CbirError(
-        f"{name} does not hold what was read: {what}; it was not published. Drop it there (cbir-ingest collections"
-        " drop) and run the same command again"
+        f"{name} does not hold what was read: {difference}. It was not published. Drop it with `cbir-ingest collections"
+        " drop`, and run the same command again."
     )

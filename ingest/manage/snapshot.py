@@ -1,7 +1,7 @@
-"""A collection as one file, and back: whatever store it came from, any store takes it.
+"""Snapshots: a collection of any store in one file, which any store can restore.
 
-A tar file laid out as a generation without its indexes: the model that made the vectors, every point in a vector log,
-and the manifest with the hash of both. Indexes are built where it is restored.
+The file is a tar archive with the layout of a generation without its indexes: the model that made the vectors, the
+vector log with all points, and the manifest with the checksums of both. Indexes are built where it is restored.
 """
 
 import shutil
@@ -26,28 +26,28 @@ from cbir.settings import Settings
 from cbir.stores.base import Store
 from cbir.stores.registry import connect_all
 
-from .transfer import AT_ONCE, fill, model_file
+from .transfer import BATCH, fill, model_file
 
 _INSIDE = (layout.MANIFEST, layout.MODEL, layout.LOG)
 
 
 def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
-    """Write an open collection into the file `target`, beside it and renamed; return the number of points.
+    """Write an open collection into the file `target`; return the number of points.
 
-    `model` is the file of the model that made the vectors, if the store keeps none and it is not packaged.
+    `model` is the file of the model that made the vectors. It is needed if the store keeps none and it is not packaged.
 
     Raises:
-        UsageError: The file is there already, or the model that made the vectors is not to be had.
+        UsageError: The file exists already, or there is no file of the model that made the vectors.
     """
     if target.exists():
-        raise UsageError(f"{target} is there already; name another file")
+        raise UsageError(f"{target} exists already. Name another file.")
     info = store.info
-    with report_full_disk(), _workplace(target.resolve().parent) as folder:
+    with report_full_disk(), _work_folder(target.resolve().parent) as folder:
         shutil.copyfile(model_file(info.model, store.model(), model), folder / layout.MODEL)
         writer = LogWriter(segment_path(folder / layout.LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
             stream = store.points()
-            while points := list(islice(stream, AT_ONCE)):
+            while points := list(islice(stream, BATCH)):
                 writer.append(points)
                 advance(len(points))
         writer.close()
@@ -55,49 +55,46 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
         plan = Plan(info.collection, info.dataset, info.source, info.model, None)
         manifest = manifest_of(folder, plan, {}, log)
         save(folder / layout.MANIFEST, manifest)
-        beside = folder.with_suffix(".tar")
-        try:
-            with tarfile.open(beside, "x") as tar:
-                for name in _INSIDE:
-                    tar.add(folder / name, name)
-            beside.rename(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        unfinished = folder / "snapshot.tar"
+        with tarfile.open(unfinished, "x") as tar:
+            for name in _INSIDE:
+                tar.add(folder / name, name)
+        unfinished.rename(target)
         return len(log)
 
 
 def restore(file: Path, stores: Sequence[str], collection: str | None, settings: Settings) -> tuple[str, int]:
-    """Store and publish what a snapshot holds; return the collection's name and the number of points.
+    """Store and publish the points of a snapshot; return the collection's name and the number of points.
 
-    What was stored when it was ended early is kept, and the same call goes on.
+    If it is interrupted, what was stored is kept, and the same call continues.
 
     Raises:
-        UsageError: It is no snapshot, or a store has another collection of that name.
-        DamageError: It is damaged; nothing was stored.
+        UsageError: The file is no snapshot, or a store has a different collection of that name.
+        DamageError: The file is damaged; nothing was stored.
         CbirError: A store failed or refused points; nothing was published there.
     """
-    with report_full_disk(), _workplace(file.resolve().parent) as folder:
+    with report_full_disk(), _work_folder(file.resolve().parent) as folder:
         _extract(file, folder)
-        held = Generation(folder, load(folder / layout.MANIFEST, Manifest))
-        for damage in held.damage():
+        generation = Generation(folder, load(folder / layout.MANIFEST, Manifest))
+        for damage in generation.damage():
             raise DamageError(f"{file}: {damage.path.relative_to(folder)} is damaged: {damage.what}")
-        log, manifest = held.log(), held.manifest
+        log, manifest = generation.log(), generation.manifest
         if checksum_of(read_sealed(folder / layout.MODEL)) != manifest.model.sha256:
-            raise DamageError(f"{file}: its model is not the one that its vectors were made with")
+            raise DamageError(f"{file}: its vectors were made with another model than the one in it")
         plan = Plan(collection or manifest.collection, manifest.dataset, manifest.source, manifest.model, None)
         check_collection(plan.collection)
         catalogs = connect_all(stores, settings)
-        moved = fill(plan, log.points, len(log), folder / layout.MODEL, catalogs, settings, "restoring")
-        return moved.collection, moved.points
+        done = fill(plan, log.points, len(log), folder / layout.MODEL, catalogs, settings, "restoring")
+        return done.collection, done.points
 
 
 @contextmanager
-def _workplace(parent: Path) -> Iterator[Path]:
-    """Make a folder on the disk of the snapshot, and remove it in the end."""
+def _work_folder(parent: Path) -> Iterator[Path]:
+    """Make a temporary folder on the disk of the snapshot, and remove it in the end."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=".cbir-snapshot-", dir=parent))
     except OSError as error:
-        raise UsageError(f"{parent}: {error.strerror}; a snapshot needs room beside it") from None
+        raise UsageError(f"{parent}: {error.strerror}. A snapshot needs a temporary folder there.") from None
     try:
         yield folder
     finally:
@@ -105,18 +102,17 @@ def _workplace(parent: Path) -> Iterator[Path]:
 
 
 def _extract(file: Path, folder: Path) -> None:
-    """Extract what a snapshot may hold, and nothing else: the names of a tar file are not to be trusted."""
+    """Extract the files that a snapshot may hold, and no others: the names in a tar file are not to be trusted."""
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
-                if (
-                    path.parts[:1] == (layout.LOG,) and len(path.parts) == 2 and path.suffix == ".log"
-                ) or member.name in _INSIDE[:2]:
+                in_log = len(path.parts) == 2 and path.parts[0] == layout.LOG and path.suffix == ".log"
+                if in_log or member.name in _INSIDE[:2]:
                     tar.extract(member, folder, filter="data")
     except (OSError, tarfile.TarError) as error:
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:
             raise
         raise UsageError(f"{file} is not a snapshot that can be read: {error}") from None
     if not (folder / layout.MANIFEST).is_file() or not (folder / layout.MODEL).is_file():
-        raise UsageError(f"{file} is not a snapshot of cbir; `cbir-ingest collections snapshot` makes one")
+        raise UsageError(f"{file} is not a snapshot of cbir. `cbir-ingest collections snapshot` makes one.")

@@ -227,5 +227,5 @@ def test_images_that_cannot_be_added_are_named_and_the_rest_is_stored(example_ph
         assert reasons.keys() == {"a", "b", "c", "same"}
         assert "not an image of a known format" in reasons["a"]
         assert "No such file" in reasons["b"]
-        assert "its key was there before in this run" in reasons["same"]
+        assert "another image of this run has the same key" in reasons["same"]
         assert some.count() == 1

@@ -74,7 +74,7 @@ def test_what_cannot_fit_is_refused_beforehand(
     free = type("Usage", (), {"free": 2_000_000})
     with monkeypatch.context() as patch:
         patch.setattr(disk.shutil, "disk_usage", lambda folder: free)
-        with pytest.raises(DiskFullError, match="317 points take about .* GB more and 0.00 GB are free") as caught:
+        with pytest.raises(DiskFullError, match="317 points need about .* GB, and 0.00 GB are free") as caught:
             ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, Settings())
     assert caught.value.exit_code == 3
     assert not list(tmp_path.rglob("*.log"))

@@ -26,7 +26,7 @@ from tests.support.building import catalogs
 from tests.support.examples import SampleImages
 from tests.support.hostile import IGNORED, STORED, UNKNOWN, corpus, encoded, picture, write
 
-NO_VECTOR = "the model gave no finite vector of length 1"
+NO_VECTOR = "the model returned no finite vector of length 1"
 
 
 @dataclass(frozen=True)

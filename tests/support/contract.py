@@ -1,12 +1,15 @@
 """One collection with payloads of every kind, for the tests that hold any store to what a plain scan answers."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 
 from cbir.filters.conditions import Filter, matches
+from cbir.index.log_format import segment_path
+from cbir.index.log_writer import LogWriter
 from cbir.progress import silent
 from cbir.records import Point, Vector, digest
 from cbir.stores.base import SearchParams
@@ -14,6 +17,8 @@ from tests.support.building import builder_for, points_of, unit_vectors
 
 COUNT = 400
 VECTORS = unit_vectors(COUNT)
+VECTORS[397] = VECTORS[398] = VECTORS[399]
+"""The last three are exact copies: equal scores must come by id."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
 INDEXES = {
     "edge": "edge:{root}",
@@ -22,7 +27,7 @@ INDEXES = {
     "faiss-ivf": "faiss:{root}/lists?index=IVF8,Flat&nprobe=8",
     "faiss-refined": "faiss:{root}/refined?index=OPQ4,IVF4,PQ4x4,RFlat&nprobe=4&oversampling=100",
 }
-"""With such oversampling all of them find the best hits; `test_stores` has one that does not rescore."""
+"""With such oversampling all of them find the best hits; `test_reader` has some that do not rescore."""
 KINDS = (*INDEXES, "server")
 EXACT = SearchParams(exact=True)
 WIDE = SearchParams(ef=COUNT)
@@ -63,3 +68,11 @@ def fill_folder(urls: list[str]) -> None:
 def scan(query: Vector, filter: Filter) -> list[tuple[float, str]]:
     """Return (-score, id) of all points that hold to a filter, in order."""
     return sorted((-float(query @ point.vector), point.id) for point in POINTS if matches(point.payload, filter))
+
+
+def written_log(folder: Path) -> Path:
+    """Return the folder of a vector log with the points."""
+    writer = LogWriter(segment_path(folder / "log", 1), VECTORS.shape[1])
+    writer.append(POINTS)
+    writer.close()
+    return folder / "log"

@@ -29,11 +29,11 @@ from tests.support.crowd import crowd
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--store", "edge:a,edge:b"], "--store edge:a,edge:b: this is more than one store"),
+        (["--store", "edge:a,edge:b"], "--store edge:a,edge:b: only one store is allowed"),
         (["--store", "http://me:secret@host,edge:b"], "--store http://host,edge:b: "),
-        (["--public-name", "https://photos.example.org"], "give the host name alone"),
-        (["--public-name", "*"], "give the host name alone"),
-        (["--public-name", "photos.example.org:443"], "give the host name alone"),
+        (["--public-name", "https://photos.example.org"], "not a host name"),
+        (["--public-name", "*"], "not a host name"),
+        (["--public-name", "photos.example.org:443"], "not a host name"),
     ],
 )
 def test_options_of_the_page_that_cannot_be(
@@ -75,7 +75,7 @@ def test_the_server_is_told_who_may_come(
     assert (hosts[-1], "http://127.0.0.2:" in out, err) == ("127.0.0.2", True, "")
     assert "http://[::1]:" in tell("--host", "::1")[1]
     hosts, _, err = tell("--host", EVERYWHERE[0])
-    assert (hosts, "warning: whoever reaches" in err) == ([], True)
+    assert (hosts, "warning: anyone who can reach" in err) == ([], True)
     assert tell("--host", EVERYWHERE[0], "--public-name", "a.org", "--public-name", "b.org")[0][-2:] == [
         "a.org",
         "b.org",

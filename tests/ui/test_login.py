@@ -178,9 +178,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     [
         ("[auth\n", "cannot be read as TOML"),
         ("auth = 1\n", "must be a section"),
-        (SECRETS.replace("COOKIE", "xxx"), "needs 32 random characters or more"),
-        (SECRETS.replace("cookie_secret", "other"), "needs 32 random characters or more"),
-        ('[auth]\ncookie_secret = "COOKIE"\n', "names no provider"),
+        (SECRETS.replace("COOKIE", "xxx"), "needs at least 32 random characters"),
+        (SECRETS.replace("cookie_secret", "other"), "needs at least 32 random characters"),
+        ('[auth]\ncookie_secret = "COOKIE"\n', "has no provider"),
     ],
 )
 def test_secrets_that_are_wrong_let_nobody_in(file: Path, text: str, told: str) -> None:
@@ -209,7 +209,7 @@ def test_a_list_of_who_may_log_in_without_a_login_lets_nobody_in(file: Path) -> 
 def test_a_missing_authlib_is_one_sentence(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(filled(SECRETS))
     monkeypatch.setattr(login, "find_spec", lambda name: None)
-    with pytest.raises(login.LoginError, match=r"needs Authlib: pip install 'cbir\[login\]'"):
+    with pytest.raises(login.LoginError, match=r"needs Authlib. Install it with: pip install 'cbir\[login\]'"):
         login.let_in(Settings())
 
 

@@ -34,7 +34,7 @@ def test_an_error_that_nobody_expected_is_a_sentence_and_a_reference(
         seen = AppTest.from_file(str(script), default_timeout=60).run()
     assert not seen.exception
     (error,) = seen.error
-    found = re.search(r"Its log says what, under \*\*([0-9a-f]{8})\*\*", error.value)
+    found = re.search(r"Look for \*\*([0-9a-f]{8})\*\* in the log", error.value)
     assert found
     assert "secret" not in error.value
     (record,) = (one for one in caplog.records if one.name == "cbir.ui")
@@ -82,7 +82,7 @@ def test_a_phone_has_a_solid_header_and_no_keys_to_press(browser: Browser, site:
     colour = header.evaluate("node => getComputedStyle(node).backgroundColor")
     assert colour == page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor")
     assert colour != "rgba(0, 0, 0, 0)"
-    expect(page.locator(".paste")).to_contain_text("or paste one")
+    expect(page.locator(".paste")).to_contain_text("or paste an image")
     expect(page.locator(".paste")).not_to_contain_text("V")
     context.close()
 

@@ -1,4 +1,4 @@
-"""What a search found, for programs and for spreadsheets."""
+"""Hits as JSON for programs, and as CSV for spreadsheets."""
 
 import csv
 import io
@@ -40,9 +40,9 @@ def as_json(hits: Hits, info: StoreInfo, access: str) -> str:
 
 
 def as_csv(hits: Sequence[Hit]) -> str:
-    """Return hits as CSV: rank, score and the point's id, then every field of a payload.
+    """Return hits as CSV: rank, score and the point's id, then the fields of the payloads.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    A text that a spreadsheet would read as a formula gets an apostrophe before it.
     """
     fields = list(dict.fromkeys(field for hit in hits for field in hit.payload))
     out = io.StringIO()

@@ -17,32 +17,32 @@ _MARKUP = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
 def show(error: CbirError) -> None:
-    """Show an error on the page, and the whole of it in the log."""
+    """Draw an error, and log it in full."""
     log.error("%s: %s", type(error).__name__, error)
     st.error(literal(sentence(error)), icon=":material/error:")
 
 
 def show_unexpected(error: BaseException) -> None:
-    """Show that something went wrong, and a reference under which the log has the whole of it.
+    """Draw that an unexpected error occurred, with a reference to its full text in the log.
 
-    Nothing of the error itself is shown: it was written for a programmer, and may hold anything.
+    The error itself is not shown: it was written for a programmer, and may contain secrets.
     """
     reference = secrets.token_hex(4)
     log.error("unexpected error %s", reference, exc_info=error)
     st.error(
-        f"Something went wrong on this page that cbir did not expect. Its log says what, under **{reference}**.",
+        f"An unexpected error occurred. Look for **{reference}** in the log of cbir-ui for its cause.",
         icon=":material/error:",
     )
 
 
 def sentence(error: CbirError) -> str:
-    """Return what a visitor may read of an error."""
+    """Return an error in words that a visitor may read."""
     if isinstance(error, DamageError):
-        return "The index of this collection is damaged and is not served; `cbir-ingest verify` names the bad files."
+        return "The index of this collection is damaged and not served. Run `cbir-ingest verify` to list the bad files."
     text = _FOLDERS.sub("", redacted(one_line(error)))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 def literal(text: str) -> str:
-    """Return the text escaped for Streamlit's markdown, which then shows it as it is."""
+    """Return the text escaped for Streamlit's Markdown."""
     return _MARKUP.sub(r"\\\1", text)

@@ -1,4 +1,4 @@
-"""What the page says of a store and of a collection: what it holds, how it is searched, and what to do about it."""
+"""Facts and advice about a store and a collection: its contents, how it is searched, its model and its problems."""
 
 from collections.abc import Sequence
 
@@ -12,56 +12,48 @@ from cbir.stores.base import StoreInfo
 from cbir.stores.listing import CollectionInfo
 from cbir.text import redacted
 
-from . import web
 from .problems import literal
 
 Rows = Sequence[tuple[str, str]]
 """Names and values."""
 
-_ACCESS = {
-    "graph": "through its graph",
-    "scan": "by scanning all vectors",
-    "ivf": "through the nearest of its lists",
-}
+
+def draw_rows(rows: Rows) -> None:
+    """Draw names and values as a list."""
+    if rows:
+        st.markdown("\n".join(f"- {literal(name)}: {literal(' '.join(value.split()))}" for name, value in rows))
 
 
 def facts(info: StoreInfo) -> None:
-    """Draw what is searched."""
+    """Draw the facts of an opened collection."""
     if info.model.random_weights:
-        st.warning("This model has random weights, so what it finds means nothing.", icon=":material/warning:")
+        st.warning("This model has random weights, so its hits mean nothing.", icon=":material/warning:")
     indexed = f", {info.indexed:,} of {info.count:,} indexed" if info.access != "scan" else ""
-    rows = [
-        ("Collection", info.collection),
-        ("Pictures", f"{info.count:,}"),
-        ("Model", info.model.name),
-        ("Access", f"{info.access}{indexed}"),
-    ]
-    web.facts(rows + ([("Generation", info.generation)] if info.generation else []))
+    rows = [("Images", f"{info.count:,}"), ("Model", info.model.name), ("Access", f"{info.access}{indexed}")]
+    draw_rows(rows + ([("Generation", info.generation)] if info.generation else []))
 
 
-def how_searched(info: StoreInfo, exact: bool, filtered: bool) -> str:
+def how_searched(info: StoreInfo, exact: bool = False, filtered: bool = False) -> str:
     """Return in words how the store found its hits."""
     if exact or info.access == "scan":
-        why = "as asked" if exact and info.access != "scan" else "so few need no graph"
-        how = f"Exact search: all {info.count:,} pictures were compared ({why})"
+        why = "as requested" if exact and info.access != "scan" else "this collection needs no graph"
+        how = f"Exact search: all {info.count:,} images were compared ({why})"
     else:
         option = {"graph": "ef", "ivf": "nprobe"}[info.access]
         how = f"Approximate search by the {info.access} ({option} {info.options.get(option, '?')})"
         if info.indexed < info.count:
-            how += (
-                f" of {info.indexed:,} pictures; the {info.count - info.indexed:,} that are not in it yet were scanned"
-            )
+            how += f" of {info.indexed:,} images; the {info.count - info.indexed:,} that are not indexed were scanned"
         else:
-            how += f"; {info.indexed:,} of {info.count:,} pictures are indexed"
+            how += f"; {info.indexed:,} of {info.count:,} images are indexed"
     return how + (f". The {info.filtering} applied the filter." if filtered else ".")
 
 
 def how_to_fill(url: str) -> None:
-    """Draw what to do about a store without collections."""
+    """Draw how to fill a store without collections."""
     where = store_option(url)
-    st.info("This store has no pictures yet. Fill it, then reload this page:", icon=":material/inventory_2:")
+    st.info("This store has no images yet. Fill it, then reload this page:", icon=":material/inventory_2:")
     st.code(f"cbir-ingest ./photos{where}", language=None, wrap_lines=True)
-    st.markdown("Or, to look around first, with the packaged sample:")
+    st.markdown("Or try it with the packaged sample:")
     st.code(f"cbir-ingest sample://openmoji{where}", language=None, wrap_lines=True)
 
 
@@ -70,46 +62,29 @@ def store_option(url: str) -> str:
     return "" if url in DEFAULT_STORES else f" --store {redacted(url)}"
 
 
-def draw_rows(rows: Rows) -> None:
-    """Draw names and values, a line each."""
-    if rows:
-        st.markdown("\n".join(f"- {literal(name)}: {literal(' '.join(value.split()))}" for name, value in rows))
-
-
 def summary(listed: CollectionInfo) -> Rows:
-    """Return what a collection holds and where it comes from."""
-    rows = []
-    if listed.points is not None:
-        indexed = "" if listed.indexed is None else f", {listed.indexed:,} of them indexed"
-        rows.append(("Pictures", f"{listed.points:,}{indexed}"))
-    if listed.dataset:
-        means = ", which means this collection" if listed.alias else ""
-        rows.append(("Data set", f"{listed.dataset}{means}"))
-    if listed.source:
-        rows.append(("From", shortened(listed.source)))
-    if listed.megabytes is not None:
-        rows.append(("On disk", f"{listed.megabytes:,} MB"))
-    if listed.generation:
-        rows.append(("Generation", listed.generation))
-    if listed.created:
-        rows.append(("Made", listed.created.replace("T", " ").replace("+00:00", " UTC")))
-    return rows
-
-
-def access(info: StoreInfo) -> str:
-    """Return how a store searches a collection."""
-    how = _ACCESS.get(info.access, info.access)
-    return f"searched {how}; {info.indexed:,} of {info.count:,} pictures indexed"
+    """Return the contents and the origin of a collection."""
+    indexed = "" if listed.indexed is None else f", {listed.indexed:,} of them indexed"
+    alias = ", with this collection in use" if listed.alias else ""
+    rows = (
+        ("Images", "" if listed.points is None else f"{listed.points:,}{indexed}"),
+        ("Data set", f"{listed.dataset}{alias}" if listed.dataset else ""),
+        ("Source", shortened(listed.source)),
+        ("On disk", "" if listed.megabytes is None else f"{listed.megabytes:,} MB"),
+        ("Generation", listed.generation),
+        ("Created", listed.created.replace("T", " ").replace("+00:00", " UTC")),
+    )
+    return [row for row in rows if row[1]]
 
 
 def model(listed: CollectionInfo, card: ModelCard | None) -> Rows:
-    """Return which model made the vectors of a collection, and what its card says."""
+    """Return the model of a collection's vectors, and the contents of its card."""
     made_by = listed.made_by
     if made_by is None:
         return []
     rows = [("Model", f"{made_by.name}, {made_by.dimension:,} dimensions"), ("SHA-256", f"{made_by.sha256[:16]}…")]
     if card is None:
-        return [*rows, ("Origin", "its file is not here, or does not fit")]
+        return [*rows, ("Card", "not available: the model file is missing or another one")]
     trained = card.training
     return [
         *rows,
@@ -123,37 +98,34 @@ def model(listed: CollectionInfo, card: ModelCard | None) -> Rows:
 
 
 def warnings(listed: CollectionInfo, url: str, verifies: bool) -> list[str]:
-    """Return what is to be known or done, in Markdown.
+    """Return the problems of a collection and what to do about them, in Markdown.
 
     Args:
         listed: The collection.
-        url: A store that has it.
-        verifies: True if `cbir-ingest verify` can check its files.
+        url: The URL of its store.
+        verifies: Whether `cbir-ingest verify` can check its files.
     """
     where = _code(shortened(store_option(url)))
     ingest = f"`cbir-ingest {_code(shortened(listed.source)) or 'SOURCE'}{where}`"
     found = []
     if listed.made_by and listed.made_by.random_weights:
-        found.append(
-            "Its model has random weights, so that what it finds means nothing: ingest with a model that was trained."
-        )
+        found.append("Its model has random weights, so its hits mean nothing. Ingest again with a trained model.")
     if listed.made_by and listed.made_by.preprocessing != PREPROCESSING_VERSION:
         found.append(
-            f"Its vectors were made with preprocessing version {listed.made_by.preprocessing}, and this cbir has"
-            f" {PREPROCESSING_VERSION}: pictures are no longer prepared alike. Ingest it again, with a model of this"
-            " version."
+            f"Its vectors were made with preprocessing version {listed.made_by.preprocessing}, but this cbir prepares"
+            f" images with version {PREPROCESSING_VERSION}. Ingest again, with a model of this version."
         )
     if listed.condition == "damaged":
-        look = f"`cbir-ingest verify{where}` will name the bad files" if verifies else "Look at the server's log"
-        found.append(f"It is damaged, and what is damaged is not served. {look}; {ingest} builds it anew.")
+        look = f"`cbir-ingest verify{where}` lists the bad files" if verifies else "Look at the server's log"
+        found.append(f"It is damaged, and damaged files are not served. {look}; {ingest} rebuilds it.")
     if listed.run == "running" and listed.condition == "unfinished":
-        found.append("An ingest is filling it for the first time; it can be searched when that is done.")
+        found.append("The first ingest is running. The collection can be searched when it is complete.")
     elif listed.run == "interrupted" and listed.condition == "unfinished":
-        found.append(f"It is half-built. The command that began it goes on where it was: {ingest}, with its options.")
+        found.append(f"Its ingest was interrupted. Run the same command to continue: {ingest}, with its options.")
     elif listed.run == "interrupted":
-        found.append(f"The last ingest into it was interrupted. The same command goes on: {ingest}, with its options.")
+        found.append(f"The last ingest was interrupted. Run the same command to continue: {ingest}, with its options.")
     if listed.condition == "indexing":
-        found.append("The server has not indexed all of it yet, so that searching may be slow for a while.")
+        found.append("The server is still indexing it. Searches may be slow for a while.")
     return found
 
 

@@ -1,6 +1,6 @@
-"""Web components: what Streamlit has no widget for. Their scripts are in `web/`.
+"""Web components for which Streamlit has no widget. Their scripts are in `web/`.
 
-The scripts put what they are given on the page as text, never as HTML, so a file may be called `<b>` or `:red[x]`.
+The scripts insert all data as text, never as HTML, so that a file may be called `<b>` or `:red[x]`.
 """
 
 import base64
@@ -16,7 +16,7 @@ from cbir.errors import ImageError
 _WEB = Path(__file__).parent.parent / "web"
 LOGO = str(_WEB / "logo.svg")
 PAGE_STYLE = _WEB / "page.css"
-_MAX_TICKED = 200
+_MAX_SELECTED = 200
 _TOO_LARGE = "too large"
 
 
@@ -28,46 +28,40 @@ def web_component(name: str, *shared: str) -> Any:
 
 
 _facet = web_component("facet")
-_facts = web_component("facts")
 _paste = web_component("paste")
 
 
-def data_url(picture: bytes | None) -> str:
-    """Return a JPEG as an address that a browser shows, "" for none."""
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}" if picture else ""
+def data_url(image: bytes | None) -> str:
+    """Return a JPEG as a `data:` URL, "" for none."""
+    return f"data:image/jpeg;base64,{base64.b64encode(image).decode()}" if image else ""
 
 
 def facet(field: str, counts: Mapping[str, int], chosen: Sequence[str], on_choice: Callable[[list[str]], None]) -> None:
-    """Show the values of a field with their counts, to tick; `on_choice` is given those that are ticked."""
+    """Draw the values of a field with their counts as checkboxes; `on_choice` is called with the selected values."""
     key = f"facet {field}"
 
-    def ticked() -> None:
+    def selected() -> None:
         values = st.session_state[key].get("chosen")
-        if isinstance(values, list) and len(values) <= _MAX_TICKED and all(isinstance(text, str) for text in values):
+        if isinstance(values, list) and len(values) <= _MAX_SELECTED and all(isinstance(text, str) for text in values):
             on_choice(values)
 
     data = {"field": field, "values": [list(pair) for pair in counts.items()], "chosen": list(chosen)}
-    _facet(key=key, data=data, on_chosen_change=ticked)
+    _facet(key=key, data=data, on_chosen_change=selected)
 
 
-def facts(rows: Sequence[tuple[str, str]], key: str = "facts") -> None:
-    """Show names and values below each other."""
-    _facts(key=key, data={"rows": [list(row) for row in rows]})
-
-
-def paste_box(max_bytes: int, on_picture: Callable[[bytes], None], on_problem: Callable[[str], None]) -> None:
+def paste_box(max_bytes: int, on_image: Callable[[bytes], None], on_problem: Callable[[str], None]) -> None:
     """Take an image that the visitor pastes anywhere on the page."""
 
     def pasted() -> None:
-        text = st.session_state["paste"].get("picture")
+        text = st.session_state["paste"].get("image")
         if not text:
             return
         try:
-            on_picture(_bytes(text, max_bytes))
+            on_image(_bytes(text, max_bytes))
         except ImageError as error:
             on_problem(str(error))
 
-    _paste(key="paste", data={"max": max_bytes}, on_picture_change=pasted)
+    _paste(key="paste", data={"max": max_bytes}, on_image_change=pasted)
 
 
 def _bytes(text: Any, max_bytes: int) -> bytes:
@@ -80,4 +74,4 @@ def _bytes(text: Any, max_bytes: int) -> bytes:
             raise ValueError
         return base64.b64decode(body, validate=True)
     except (ValueError, binascii.Error):
-        raise ImageError("what was pasted is not an image") from None
+        raise ImageError("not an image") from None

@@ -1,11 +1,9 @@
-"""The page of the collections: what each store has, in which state it is, what made it, and what to do about it."""
+"""The collections page: the collections of each store, with their state, their model and what to do about problems."""
 
 import hashlib
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from cbir.collection import Collection
 from cbir.errors import CbirError
 from cbir.evaluation.result_files import shortened
+from cbir.index.generation import Damage
 from cbir.models.card import ModelCard
 from cbir.settings import Settings
 from cbir.stores.base import Catalog, StoreInfo
@@ -25,6 +24,7 @@ from cbir.stores.registry import connect
 from ..components import problems, store_facts
 from ..components.problems import literal
 from ..components.store_facts import draw_rows
+from ..components.work import Work, show_progress
 from ..query import address
 
 BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"]]] = {
@@ -33,13 +33,12 @@ BADGES: dict[Condition, tuple[str, str, Literal["green", "blue", "orange", "red"
     "unfinished": ("Unfinished", ":material/construction:", "orange"),
     "damaged": ("Damaged", ":material/broken_image:", "red"),
 }
-_SHOWN = 20
-_checking = threading.Lock()
+_MAX_DAMAGES = 20
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What opening a collection in one store showed: what the store and the model file say, or why it failed."""
+    """The facts of a collection that was opened in one store and the card of its model, or why it cannot be opened."""
 
     info: StoreInfo | None = None
     card: ModelCard | None = None
@@ -48,11 +47,11 @@ class Opened:
 
 @dataclass(frozen=True)
 class Listed:
-    """A collection on the page: the stores that may serve it, and the place for what opening it shows."""
+    """A collection on the page: the stores that may serve it, and the container for the facts that opening it gives."""
 
     info: CollectionInfo
     served: Sequence[Catalog]
-    rest: DeltaGenerator
+    details: DeltaGenerator
 
 
 def draw(settings: Settings) -> None:
@@ -63,32 +62,21 @@ def draw(settings: Settings) -> None:
     for url in settings.store_urls:
         catalog = connect(url, settings)
         places.setdefault(catalog.address, []).append(catalog)
-    pool, requested = ThreadPoolExecutor(max_workers=16), {}
+    pool, listings = ThreadPoolExecutor(max_workers=16), {}
     for catalogs in places.values():
-        spot = st.container()
-        spot.subheader(literal(" and ".join(names[catalog.urls[0]] for catalog in catalogs)), anchor=False)
-        requested[pool.submit(_listing, catalogs[0])] = (catalogs, spot)
+        container = st.container()
+        container.subheader(literal(" and ".join(names[catalog.urls[0]] for catalog in catalogs)), anchor=False)
+        listings[pool.submit(_listing, catalogs[0])] = (catalogs, container)
     pool.shutdown(wait=False)
     listed: list[Listed] = []
-    with st.spinner("Asking the stores…"):
-        for answer in as_completed(requested):  # a store that does not answer hides none of the others
-            catalogs, spot = requested[answer]
-            with spot:
-                listed += _place(answer.result(), catalogs, names)
-    for collection in listed:  # what takes long comes when all of the page is there
-        with collection.rest:
-            _rest(collection, names, settings)
-
-
-def _place(found: list[CollectionInfo] | CbirError, catalogs: Sequence[Catalog], names: dict[str, str]) -> list[Listed]:
-    """Draw an index folder or a server, and return the collections that want the rest."""
-    if isinstance(found, CbirError):
-        _unreachable(found, catalogs[0])
-    elif not found:
-        store_facts.how_to_fill(catalogs[0].urls[0])
-    else:
-        return [_collection(info, catalogs, names) for info in found]
-    return []
+    with st.spinner("Reading the stores…"):
+        for listing in as_completed(listings):  # a store that does not answer delays no other store
+            catalogs, container = listings[listing]
+            with container:
+                listed += _place(listing.result(), catalogs, names)
+    for collection in listed:  # opening a collection takes long, so the rest of the page is drawn first
+        with collection.details:
+            _details(collection, names, settings)
 
 
 def _listing(catalog: Catalog) -> list[CollectionInfo] | CbirError:
@@ -98,19 +86,25 @@ def _listing(catalog: Catalog) -> list[CollectionInfo] | CbirError:
         return error
 
 
+def _place(found: list[CollectionInfo] | CbirError, catalogs: Sequence[Catalog], names: dict[str, str]) -> list[Listed]:
+    """Draw an index folder or a server, and return its collections."""
+    if isinstance(found, CbirError):
+        _unreachable(found, catalogs[0])
+        return []
+    if not found:
+        store_facts.how_to_fill(catalogs[0].urls[0])
+    return [_collection(info, catalogs, names) for info in found]
+
+
 def _unreachable(error: CbirError, catalog: Catalog) -> None:
     problems.show(error)
     if catalog.files is None:
-        st.markdown(
-            "Check that the server runs and can be reached from here, that its address and port are right, and"
-            " QDRANT_API_KEY, if it wants a key."
-        )
+        st.markdown("Check that the server runs and is reachable from here, its address and port, and QDRANT_API_KEY.")
     st.button("Try again", icon=":material/refresh:", key=f"again {_key(catalog.urls[0])}")
 
 
 def _collection(info: CollectionInfo, catalogs: Sequence[Catalog], names: dict[str, str]) -> Listed:
-    """Draw what is known of a collection without opening it."""
-    key = _key(info.store, info.collection)
+    """Draw the facts of a collection that are known without opening it."""
     served = catalogs if info.made_by and info.condition != "unfinished" else []
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -118,45 +112,32 @@ def _collection(info: CollectionInfo, catalogs: Sequence[Catalog], names: dict[s
             label, icon, color = BADGES[info.condition]
             st.badge(label, icon=icon, color=color)
             if info.run == "running":
-                st.badge("An ingest is filling it", icon=":material/sync:", color="blue")
+                st.badge("Ingest running", icon=":material/sync:", color="blue")
         draw_rows(store_facts.summary(info))
         files = catalogs[0].files
         for warning in store_facts.warnings(info, catalogs[0].urls[0], verifies=files is not None):
             st.warning(warning, icon=":material/warning:")
-        check = False
         with st.container(horizontal=True):
-            for url in (catalog.urls[0] for catalog in served):
-                st.button(
-                    f"Search it{f' in {literal(names[url])}' if len(served) > 1 else ''}",
-                    icon=":material/search:",
-                    key=f"search {key} {_key(url)}",
-                    on_click=_search_in,
-                    args=(url, info.collection),
-                )
-            if files and info.generation:
-                check = st.button("Check every file", icon=":material/fact_check:", key=f"check {key}")
-        if files and info.generation:
-            _checked(info, catalogs[0], files, check)
+            _search_buttons(info, [catalog.urls[0] for catalog in served], names)
+            key = f"check {_key(info.store, info.collection)}"
+            start = info.generation and st.button("Verify files", icon=":material/fact_check:", key=key)
+        if files:
+            _verification(info, catalogs[0], files, bool(start))
         return Listed(info, served, st.container())
 
 
-def _rest(listed: Listed, names: dict[str, str], settings: Settings) -> None:
-    """Draw what opening the collection shows: how it is searched, its model's card, or what is wrong."""
-    opened = {names[catalog.urls[0]]: _opened(catalog, listed.info, settings) for catalog in listed.served}
-    for name, found in opened.items():
-        if found.problem:
-            of = f"{literal(name)}: " if len(opened) > 1 else ""
-            st.warning(f"{of}{found.problem}", icon=":material/warning:")
-    draw_rows([(name, store_facts.access(found.info)) for name, found in opened.items() if found.info])
-    if listed.info.made_by:
-        card = next((found.card for found in opened.values() if found.card), None)
-        with st.expander("The model and where it comes from"):
-            draw_rows(store_facts.model(listed.info, card))
-
-
-def _key(*parts: str) -> str:
-    """Return a key for widgets: it becomes the name of a class on the page, where no path or password may be."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+def _search_buttons(info: CollectionInfo, urls: Sequence[str], names: dict[str, str]) -> None:
+    """Draw a button for each store that serves a collection: with its engine, or its whole name to be unique."""
+    engines = [names[url].partition(" · ")[0] for url in urls]
+    for url, engine in zip(urls, engines, strict=True):
+        name = engine if engines.count(engine) == 1 else names[url]
+        st.button(
+            f"Search with {literal(name)}" if len(urls) > 1 else "Search",
+            icon=":material/search:",
+            key=f"search {_key(info.store, info.collection, url)}",
+            on_click=_search_in,
+            args=(url, info.collection),
+        )
 
 
 def _search_in(url: str, collection: str) -> None:
@@ -164,14 +145,33 @@ def _search_in(url: str, collection: str) -> None:
     address.go_to("search")
 
 
+def _details(listed: Listed, names: dict[str, str], settings: Settings) -> None:
+    """Draw how a collection is searched and its model's card, or why it cannot be opened."""
+    opened = {names[catalog.urls[0]]: _opened(catalog, listed.info, settings) for catalog in listed.served}
+    for name, found in opened.items():
+        if found.problem:
+            store = f"{literal(name)}: " if len(opened) > 1 else ""
+            st.warning(f"{store}{found.problem}", icon=":material/warning:")
+    draw_rows([(name, store_facts.how_searched(found.info)) for name, found in opened.items() if found.info])
+    if listed.info.made_by:
+        card = next((found.card for found in opened.values() if found.card), None)
+        with st.expander("Model"):
+            draw_rows(store_facts.model(listed.info, card))
+
+
+def _key(*parts: str) -> str:
+    """Return a key for widgets: it becomes a class name on the page, which must not contain a path or password."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
 def _opened(catalog: Catalog, info: CollectionInfo, settings: Settings) -> Opened:
-    """Return what opening showed: once for each generation, since all of its bytes are read for it."""
+    """Open a collection, once for each generation, because opening reads all of its bytes."""
     if not info.generation:
         return _open(catalog, info.collection, settings)
     return _open_once(catalog.urls[0], info.collection, info.generation, info.created, info.state, catalog, settings)
 
 
-@st.cache_data(max_entries=256, show_spinner="Looking at the collections…")
+@st.cache_data(max_entries=256, show_spinner="Opening the collections…")
 def _open_once(
     url: str, collection: str, generation: str, created: str, state: str, _catalog: Catalog, _settings: Settings
 ) -> Opened:
@@ -181,50 +181,53 @@ def _open_once(
 def _open(catalog: Catalog, name: str, settings: Settings) -> Opened:
     try:
         with Collection([catalog], name, settings) as collection:
-            info = collection.info
-            return Opened(info, collection.embedder.card)
+            return Opened(collection.info, collection.embedder.card)
     except CbirError as error:
         return Opened(problem=literal(problems.sentence(error)))
 
 
-def _checked(info: CollectionInfo, catalog: Catalog, root: Path, check: bool) -> None:
-    """Draw what the last check of every file found; with `check`, check now."""
-    kept: dict[str, tuple[str, str, list[str]]] = st.session_state.setdefault("checked files", {})
-    key = _key(info.store, info.collection)
-    if check:
-        if not _checking.acquire(blocking=False):
-            st.info("Another check is running; try again when it is done.", icon=":material/hourglass:")
-            return
-        try:
-            kept[key] = (info.generation, f"{datetime.now(UTC):%H:%M} UTC", _check(info, catalog, root))
-        finally:
-            _checking.release()
-    generation, when, damage = kept.get(key, ("", "", []))
-    if generation != info.generation:
+def _verification(info: CollectionInfo, catalog: Catalog, root: Path, start: bool) -> None:
+    """Draw the result of the last verification of a collection's files; with `start`, verify them now."""
+    key = (info.store, info.collection, info.generation)
+    if start:
+        _verify.clear(*key)
+        st.session_state.setdefault("verified", set()).add(key)
+    if key not in st.session_state.get("verified", ()):
         return
+    work = _verify(*key, catalog, root, (info.megabytes or 0) * 1e6)
+    if not work.done:
+        show_progress(work, "Reading every file…")
+        return
+    damage = work.result()
     if not damage:
-        st.success(f"Every file is as it was published (checked at {when}).", icon=":material/check:")
+        st.success("Every file is as it was published.", icon=":material/check:")
         return
-    more = f"\n- and {len(damage) - _SHOWN:,} more" if len(damage) > _SHOWN else ""
-    lines = "\n".join(f"- {literal(text)}" for text in damage[:_SHOWN])
-    st.error(f"{len(damage):,} damaged (checked at {when}):\n\n{lines}{more}", icon=":material/broken_image:")
+    more = [f"and {len(damage) - _MAX_DAMAGES:,} more"] if len(damage) > _MAX_DAMAGES else []
+    lines = "\n".join(f"- {text}" for text in [*map(literal, damage[:_MAX_DAMAGES]), *more])
+    st.error(f"{len(damage):,} damaged:\n\n{lines}", icon=":material/broken_image:")
 
 
-def _check(info: CollectionInfo, catalog: Catalog, root: Path) -> list[str]:
-    """Return what is damaged, by paths inside the index folder; draws the progress."""
-    total, done = (info.megabytes or 0) * 1e6, 0
-    bar = st.progress(0.0, "Reading every file…")
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _verify(
+    store: str, collection: str, generation: str, _catalog: Catalog, _root: Path, _bytes: float
+) -> Work[list[str]]:
+    def task(on_progress: Callable[[float], object]) -> list[str]:
+        done = 0
 
-    def advance(size: int) -> None:
-        nonlocal done
-        done += size
-        bar.progress(min(1.0, done / max(total, 1)), f"Read {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        def on_bytes(size: int) -> None:
+            nonlocal done
+            done += size
+            on_progress(min(1.0, done / max(_bytes, 1)))
 
-    try:
-        found = catalog.verify(info.collection, advance)
-    except CbirError as error:
-        return [problems.sentence(error)]
-    finally:
-        bar.empty()
-    paths = [path.relative_to(root) if (path := damage.path).is_relative_to(root) else path.name for damage in found]
-    return [f"{path}: {shortened(damage.what)}" for path, damage in zip(paths, found, strict=True)]
+        try:
+            return [_in_words(damage, _root) for damage in _catalog.verify(collection, on_bytes)]
+        except CbirError as error:
+            return [problems.sentence(error)]
+
+    return Work(task)
+
+
+def _in_words(damage: Damage, root: Path) -> str:
+    """Return a damaged file by its path in the index folder, and what is wrong with it."""
+    path = damage.path
+    return f"{path.relative_to(root) if path.is_relative_to(root) else path.name}: {shortened(damage.what)}"

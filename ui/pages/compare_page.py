@@ -1,4 +1,4 @@
-"""Two stores, or two models, side by side: one query, what both find, what only one finds, and how long each took."""
+"""The page that compares two stores, or two models, by the hits of one query."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,28 +20,27 @@ LIMIT = 12
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
     address.read(state.adopt)
-    sides: list[Chosen | None] = []
+    both: list[Chosen] = []
+    empty = []
     with st.sidebar:
         for title, suffix in (("First", ""), ("Second", "2")):
             st.markdown(f"**{title}**")
-            sides.append(choice.choose(settings, suffix))
-        limit = st.slider(
-            "Pictures to find", 4, 48, LIMIT, 4, key="compared", bind="query-params", on_change=address.touched
-        )
-        exact = st.toggle("Scan everything", key="exact", bind="query-params", on_change=address.touched)
-    for side, key in zip(sides, ("store", "store2"), strict=True):
-        if side is None:
-            store_facts.how_to_fill(st.session_state[key])
-            return
-    both = [side for side in sides if side is not None]
+            side = choice.choose(settings, suffix)
+            both += [side] if side else []
+            empty += [] if side else [st.session_state[f"store{suffix}"]]
+        limit = st.slider("Number of hits", 4, 48, LIMIT, 4, key="limit", **address.BOUND)
+        exact = st.toggle("Exact search", key="exact", **address.BOUND)
+    if empty:
+        store_facts.how_to_fill(empty[0])
+        return
     ready = [images.make_ready(state.current(), side) for side in both]
     for problem in dict.fromkeys([*state.problems(), *(problem for _, unusable in ready for problem in unusable)]):
         st.error(problems.literal(problem), icon=":material/error:")
-    if all(any(example.sign == "like" for example in examples) for examples, _ in ready):
-        found = [_search(side, examples, limit, exact) for side, (examples, _) in zip(both, ready, strict=True)]
-        _show(both, ready[0][0], found, exact)
+    if all(images.vectors(examples, "like") for examples, _ in ready):
+        hits = [_search(side, examples, limit, exact) for side, (examples, _) in zip(both, ready, strict=True)]
+        _show(both, ready[0][0], hits, exact)
     else:
-        st.markdown("Choose a picture, here or on the search page, and see what each of the two finds.")
+        st.markdown("Choose an image, here or on the search page, to compare the hits of both.")
         image_input.draw(both[0], has_query=False)
         image_input.samples(both[0])
     address.write(state.to_address(state.current()))
@@ -53,41 +52,38 @@ def _search(side: Chosen, examples: Sequence[ReadyExample], limit: int, exact: b
 
 
 def _show(both: Sequence[Chosen], examples: Sequence[ReadyExample], found: Sequence[Hits], exact: bool) -> None:
-    query_card.draw(examples, *query_card.heading(examples), [_agreement(found)])
+    query_card.draw(examples, *query_card.heading(examples), [_agreement(*found)])
     image_input.clear_button()
-    for column, suffix, side, hits, others in zip(
-        st.columns(2, gap="medium"), ("first", "second"), both, found, reversed(found), strict=True
-    ):
+    for i, column in enumerate(st.columns(2, gap="medium")):
         with column:
-            store, info = display_names([side.info.url])[side.info.url], side.info
-            name = f"{store}: {info.model.name}, {info.count:,} pictures"
+            side, hits, info = both[i], found[i], both[i].info
+            name = f"{display_names([info.url])[info.url]}: {info.model.name}, {info.count:,} images"
             st.markdown(f"**{problems.literal(name)}**")
             spent = ", ".join(f"{stage} {milliseconds:.1f} ms" for stage, milliseconds in hits.milliseconds.items())
-            st.caption(f"{store_facts.how_searched(side.info, exact, filtered=False)} Time: {spent}.")
-            gallery.gallery(f"gallery {suffix}", [("", _cards(side, hits, others))], state.act)
+            st.caption(f"{store_facts.how_searched(info, exact)} Time: {spent}.")
+            gallery.gallery(f"gallery {i}", [("", _cards(side, hits, found[1 - i]))], state.act)
 
 
-def _agreement(found: Sequence[Hits]) -> str:
-    first, second = ([hit.id for hit in hits] for hits in found)
-    both = set(first) & set(second)
-    same = sum(left == right for left, right in zip(first, second, strict=False))
-    return f"{len(both)} of {max(len(first), len(second))} are in both, {same} of them at the same rank"
+def _agreement(first: Hits, second: Hits) -> str:
+    common = {hit.id for hit in first} & {hit.id for hit in second}
+    same = sum(left.id == right.id for left, right in zip(first, second, strict=False))
+    return f"{len(common)} of {max(len(first), len(second))} hits are in both, {same} of them at the same rank"
 
 
 def _cards(side: Chosen, hits: Sequence[Hit], others: Sequence[Hit]) -> list[gallery.Card]:
-    """Return cards that say where each hit is among the other hits."""
+    """Return the cards of one side, marked with the rank of each hit on the other side."""
     ranks = {hit.id: rank for rank, hit in enumerate(others, 1)}
     calibration = cached.score_calibration(side)
-    pictures = side.store.thumbnails([hit.id for hit in hits])
+    thumbnails = side.store.thumbnails([hit.id for hit in hits])
     cards = []
-    for rank, (hit, picture) in enumerate(zip(hits, pictures, strict=True), 1):
+    for rank, (hit, thumbnail) in enumerate(zip(hits, thumbnails, strict=True), 1):
         mark, badge = _mark(rank, ranks.get(hit.id))
-        cards.append(replace(gallery.to_card(hit, rank, picture, calibration), badges=(badge,), mark=mark))
+        cards.append(replace(gallery.hit_card(hit, rank, thumbnail, calibration), badges=(badge,), mark=mark))
     return cards
 
 
 def _mark(rank: int, other: int | None) -> tuple[str, str]:
-    """Return how a hit is marked that has this rank here and that rank, if any, in the other collection."""
+    """Return the mark and badge of a hit from its ranks here and on the other side, None if it is not there."""
     if other is None:
         return "alone", "only here"
     if other == rank:

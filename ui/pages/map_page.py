@@ -1,5 +1,6 @@
-"""The map page: the collection as points of a plane, near each other where pictures are alike."""
+"""The map page: the collection as points of a plane, where similar images are near each other."""
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,14 @@ from ..components.work import Work, show_progress
 from ..query import address, cached, choice, state
 from ..query.choice import BY_GENERATION, Chosen
 
-MAX_POINTS = 10_000  # of twice as many a step of the zoom takes 0.3 s without a graphics card
+MAX_POINTS = 10_000  # with 20,000, a step of the zoom takes 0.3 s without a graphics card
 NEIGHBOURS = 12
 SHOWN_VALUES = 10
-_REST, _NONE = "other values", "no value"
+_OTHERS, _NONE = "other values", "no value"
 _HEIGHT = 560
 _CHUNK = 1000
 
-# Six colours that colour-blind people tell apart (Okabe and Ito, 2008), and then again with another shape.
+# Six colours that colour-blind people can distinguish (Okabe and Ito, 2008), each with two shapes.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 _SHAPES = ("circle", "triangle-up")
 _GREY = "#8f9794"
@@ -38,13 +39,13 @@ class Cloud:
 
     Attributes:
         ids: Their ids.
-        places: Where PCA puts them, (n, 2).
-        names: What people call them.
-        fields: By field, the value of each as text, None for one without.
+        positions: Their positions by PCA, (n, 2).
+        names: Their names.
+        fields: The values of each field as text, None for a point without one.
     """
 
     ids: list[str]
-    places: Vector
+    positions: Vector
     names: list[str]
     fields: dict[str, list[str | None]]
 
@@ -62,37 +63,31 @@ def draw(settings: Settings) -> None:
             "Projection", ["PCA", "UMAP"], default="PCA", required=True, key="projection", bind="query-params"
         )
         field = st.selectbox("Colour by", fields, key="colour", bind="query-params", width=260) if fields else None
-    places = _umap(chosen, cloud, settings) if method == "UMAP" else cloud.places
-    shown, beside = st.columns([13, 7], gap="medium")
-    with shown:
-        _map(cloud, places, field, str((*chosen.key, method, field)))
-        st.caption(_about(len(cloud.ids), chosen.info.count, places is not cloud.places))
-    with beside:
-        _clicked(chosen)
+    positions = _umap(chosen, cloud, settings) if method == "UMAP" else cloud.positions
+    left, right = st.columns([13, 7], gap="medium")
+    with left:
+        _map(cloud, positions, field, str((*chosen.key, method, field)))
+        st.caption(_about(len(cloud.ids), chosen.info.count, positions is not cloud.positions))
+    with right:
+        _selected(chosen)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Drawing the map…", hash_funcs=BY_GENERATION)
 def _cloud(chosen: Chosen) -> Cloud:
     ids = cached.sample(chosen, MAX_POINTS, 0)
     payloads: list[Payload] = [payload or {} for payload in chosen.store.payloads(ids)]
-    texts: dict[str, str] = {}  # each text once, however many points have it
-    fields: dict[str, list[str | None]] = {
-        field: [_text(payload, field, texts) for payload in payloads] for field in cached.fields(chosen)
-    }
+    fields = {field: [_text(payload, field) for payload in payloads] for field in cached.fields(chosen)}
     names = [gallery.heading(payload) if payload else "" for payload in payloads]
     return Cloud(ids, pca(_vectors(chosen, ids)), names, fields)
 
 
-def _text(payload: Payload, field: str, texts: dict[str, str]) -> str | None:
+def _text(payload: Payload, field: str) -> str | None:
     value = next(iter(values_of(payload, field)), None)
-    if value is None:
-        return None
-    text = str(without_fraction(value))
-    return texts.setdefault(text, text)
+    return None if value is None else sys.intern(str(without_fraction(value)))  # equal texts share one object
 
 
 def _vectors(chosen: Chosen, ids: list[str]) -> Vector:
-    """Return the vectors (n, D) of points; zeros for one that has just been deleted."""
+    """Return the vectors (n, D) of points; zeros for a point that has been deleted."""
     out = np.zeros((len(ids), chosen.info.model.dimension), np.float32)
     for start in range(0, len(ids), _CHUNK):
         for row, vector in enumerate(chosen.store.vectors(ids[start : start + _CHUNK]), start):
@@ -102,25 +97,25 @@ def _vectors(chosen: Chosen, ids: list[str]) -> Vector:
 
 
 def _umap(chosen: Chosen, cloud: Cloud, settings: Settings) -> Vector:
-    """Return where UMAP puts the points, or, until it is known, where PCA does."""
+    """Return the positions by UMAP, or by PCA until these have been computed."""
     path = umap_path(settings, chosen.info, cloud.ids)
     kept = kept_map(path, len(cloud.ids))
     if kept is not None:
         return kept
     if not umap_installed():
-        st.info("UMAP is an extra; with it this map is kept once it was made:", icon=":material/extension:")
+        st.info("UMAP is not installed. Install it, then restart this page:", icon=":material/extension:")
         st.code("pip install 'cbir[umap]'", language=None, wrap_lines=True)
-        return cloud.places
+        return cloud.positions
     work = _started(str(path), chosen, cloud)
     if not work.done:
-        show_progress(work, "UMAP takes a minute or two, once; until then this is the map by PCA.")
-        return cloud.places
+        show_progress(work, "Computing UMAP, which takes a minute or two, once. Until then, this is PCA.")
+        return cloud.positions
     try:
         return work.result()
     except CbirError as error:
         _started.clear(str(path))  # the next visit tries again
         problems.show(error)
-        return cloud.places
+        return cloud.positions
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -129,48 +124,48 @@ def _started(path: str, _chosen: Chosen, _cloud: Cloud) -> Work[Vector]:
     return Work(lambda _: umap_map(Path(path), len(ids), lambda: _vectors(_chosen, ids)))
 
 
-def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:
-    """Draw the map; a click on a point makes it the one that is shown beside the map."""
+def _map(cloud: Cloud, positions: Vector, field: str | None, key: str) -> None:
+    """Draw the map; a click on a point selects it."""
     import altair as alt
     import pyarrow as pa
 
     def clicked() -> None:
         points = st.session_state[key]["selection"]["chosen"]
         match points:  # what comes from a browser may be anything
-            case [{"at": int(at)}, *_] if 0 <= at < len(cloud.ids):
-                st.session_state["on_map"] = cloud.ids[at]
+            case [{"point": int(index)}, *_] if 0 <= index < len(cloud.ids):
+                st.session_state["on_map"] = cloud.ids[index]
             case _:
                 st.session_state["on_map"] = None
 
     values = cloud.fields[field] if field else [None] * len(cloud.ids)
     counts = Counter(value for value in values if value is not None)
     top = [value for value, _ in counts.most_common(SHOWN_VALUES)]
-    groups = [_NONE if value is None else value if value in top else _REST for value in values]
-    order = sorted(range(len(groups)), key=lambda row: groups[row] in top)  # the rest first, and so below
+    groups = [_NONE if value is None else value if value in top else _OTHERS for value in values]
+    order = sorted(range(len(groups)), key=lambda row: groups[row] in top)  # the others first, so that they lie below
     table = pa.table(
         {
-            "at": order,
-            "x": places[order, 0],
-            "y": places[order, 1],
+            "point": order,
+            "x": positions[order, 0],
+            "y": positions[order, 1],
             "group": [groups[row] for row in order],
             "value": [values[row] or "" for row in order],
             "name": [cloud.names[row] for row in order],
         }
     )
-    domain = [*top, *(group for group in (_REST, _NONE) if group in groups)]
+    domain = [*top, *(group for group in (_OTHERS, _NONE) if group in groups)]
     grey = [_GREY] * (len(domain) - len(top))
     colours = [_COLOURS[index % len(_COLOURS)] for index in range(len(top))] + grey
     shapes = [_SHAPES[index // len(_COLOURS)] for index in range(len(top))] + [_SHAPES[0]] * len(grey)
     legend = alt.Legend(title=field, orient="bottom", columns=3, labelLimit=90, symbolOpacity=1) if field else None
-    chosen = alt.selection_point(name="chosen", fields=["at"])
+    chosen = alt.selection_point(name="chosen", fields=["point"])
     zoom = alt.selection_interval(name="zoom", bind="scales")
-    around = alt.Scale(zero=False)
+    scale = alt.Scale(zero=False)
     chart = (
         alt.Chart(table)
         .mark_point(filled=True, opacity=0.75)
         .encode(
-            alt.X("x:Q", axis=None, scale=around),
-            alt.Y("y:Q", axis=None, scale=around),
+            alt.X("x:Q", axis=None, scale=scale),
+            alt.Y("y:Q", axis=None, scale=scale),
             alt.Color("group:N", scale=alt.Scale(domain=domain, range=colours), legend=legend),
             alt.Shape("group:N", scale=alt.Scale(domain=domain, range=shapes), legend=legend),
             size=alt.condition(chosen, alt.value(260), alt.value(22), empty=False),
@@ -179,45 +174,37 @@ def _map(cloud: Cloud, places: Vector, field: str | None, key: str) -> None:
         .add_params(chosen, zoom)
         .properties(height=_HEIGHT)
     )
-    st.altair_chart(
-        readable(chart),
-        key=key,
-        on_select=clicked,
-        selection_mode="chosen",
-        alt=f"Map of {len(cloud.ids):,} pictures, which lie near each other where they are alike",
-    )
+    alt_text = f"Map of {len(cloud.ids):,} images, with similar images near each other"
+    st.altair_chart(readable(chart), key=key, on_select=clicked, selection_mode="chosen", alt=alt_text)
 
 
 def _about(shown: int, count: int, umap: bool) -> str:
-    """Return what the map is of, and how it is used."""
-    of = f"All {shown:,} pictures" if shown >= count else f"{shown:,} random pictures of {count:,}"
-    how = "by UMAP, which keeps neighbours together" if umap else "in their first two principal components"
-    return f"{of}, {how}. Scroll or pinch to zoom, drag to move, double-click for the whole; a click shows a picture."
+    """Return what the map shows, and how to use it."""
+    images = f"All {shown:,} images" if shown >= count else f"{shown:,} random images of {count:,}"
+    how = "by UMAP, which keeps neighbours together" if umap else "by their first two principal components"
+    return (
+        f"{images}, {how}. Scroll or pinch to zoom, drag to move, double-click to reset; click a point for its image."
+    )
 
 
-def _clicked(chosen: Chosen) -> None:
-    """Draw the image that was clicked on and those most similar to it."""
+def _selected(chosen: Chosen) -> None:
+    """Draw the selected image and those most similar to it."""
     point_id: str | None = st.session_state.get("on_map")
     image = chosen.collection.get(point_id) if point_id else None
     if image is None:
-        st.info("Click on a point to see its picture and what is most similar to it.", icon=":material/ads_click:")
+        st.info("Click a point to see its image and similar images.", icon=":material/ads_click:")
         return
     hits = chosen.collection.search(image, limit=NEIGHBOURS)
-    picture, *pictures = chosen.store.thumbnails([image.id, *(hit.id for hit in hits)])
     name = gallery.heading(image.payload)
     st.markdown(f"**{problems.literal(name)}**  \n{problems.literal(gallery.subheading(image.payload))}")
-    gallery.tiles("on_map_picture", [gallery.Card(image.id, image.payload, picture)], state.go_search_for)
+    gallery.tiles("on_map_image", gallery.stored_cards(chosen.store, [image.id]), state.go_search_for)
     st.button(
-        "Search for this picture",
+        "Search for this image",
         type="primary",
         icon=":material/search:",
         on_click=state.go_search_for,
         args=(image.id,),
     )
-    st.markdown("**Most similar**")
-    cards = [
-        gallery.Card(hit.id, hit.payload, shown, score, f"{gallery.heading(hit.payload)}, {score}")
-        for hit, shown in zip(hits, pictures, strict=True)
-        for score in [f"{hit.score:.3f}"]
-    ]
+    st.markdown("**Similar images**")
+    cards = gallery.stored_cards(chosen.store, [hit.id for hit in hits], [f"{hit.score:.3f}" for hit in hits])
     gallery.tiles("on_map_neighbours", cards, state.go_search_for)

@@ -1,4 +1,4 @@
-"""The search page: search by images, see what is similar, go on from there."""
+"""The search page: search by images, look at similar ones, and continue from there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ SIMILARITIES = {
     "top 0.1 %": 0.999,
     "top 0.01 %": 0.9999,
 }
-"""The steps of the slider: the share of all pairs of the collection that are less alike."""
+"""The steps of the slider, and the percentile of a score that each requires."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to search, as the sidebar says."""
+    """The options of the sidebar."""
 
     filter: Filter
     similarity: float
@@ -60,22 +60,21 @@ def draw(settings: Settings) -> None:
         return
     examples, unusable = images.make_ready(state.current(), chosen)
     if unusable:
-        state.keep([(example.sign, example.example) for example in examples])
-        for problem in unusable:
-            state.add_problem(problem)
-    card, ways = st.columns([11, 9], gap="medium", vertical_alignment="center")
-    with ways:
+        st.session_state["query"] = tuple(ready.example for ready in examples)
+        state.problems().extend(unusable)
+    card, upload = st.columns([11, 9], gap="medium", vertical_alignment="center")
+    with upload:
         image_input.draw(chosen, bool(examples))
     for problem in state.problems():
         st.error(problems.literal(problem), icon=":material/error:")
-    if any(example.sign == "like" for example in examples):
+    if images.vectors(examples, "like"):
         _result(card, chosen, examples, options)
     else:
         with card:
-            hint = "Bring pictures of your own, or choose one of those below."
+            hint = "Upload images, or choose one of those below."
             if examples:
-                hint = "Choose at least one picture that hits are to be like."
-            query_card.draw(examples, "What are you looking for?", hint)
+                hint = "Add at least one image that hits should be like."
+            query_card.draw(examples, "Search by image", hint)
         image_input.samples(chosen)
     shown = st.session_state.get("shown")
     address.write(
@@ -94,98 +93,72 @@ def _adopt(parameters: address.Parameters) -> None:
 
 
 def _options(chosen: Chosen) -> SearchOptions:
-    """Draw how to search, and return it."""
-    groups = [field for field, kind in cached.fields(chosen).items() if kind == "text"]
-    with st.expander("Result", icon=":material/tune:", expanded=True):
+    """Draw the search options, and return them."""
+    bound = address.BOUND
+    text_fields = [field for field, kind in cached.fields(chosen).items() if kind == "text"]
+    with st.expander("Options", icon=":material/tune:", expanded=True):
         similarity = st.select_slider(
             "Similarity",
             list(SIMILARITIES),
             key="similarity",
-            bind="query-params",
-            on_change=address.touched,
-            help="Only hits that are more alike than most pairs of this collection: it means the same for every model.",
+            help="Keep hits that are among the most similar of all pairs of images in this collection. Unlike a score,"
+            " this means the same for every model.",
+            **bound,
         )
-        min_score = st.number_input(
-            "Lowest score",
-            -1.0,
-            1.0,
-            None,
-            0.05,
-            key="least",
-            bind="query-params",
-            on_change=address.touched,
-            placeholder="any",
+        min_score = st.number_input("Minimum score", -1.0, 1.0, None, 0.05, key="min_score", placeholder="any", **bound)
+        group_by = st.selectbox(
+            "Group by", ["", *text_fields], key="group_by", format_func=lambda field: field or "None", **bound
         )
-        group = st.selectbox(
-            "Group by",
-            ["", *groups],
-            key="group",
-            bind="query-params",
-            on_change=address.touched,
-            format_func=lambda field: field or "nothing",
-        )
-        diversity = st.slider(
-            "Variety",
-            0.0,
-            1.0,
-            0.0,
-            0.1,
-            key="diversity",
-            bind="query-params",
-            on_change=address.touched,
-            disabled=bool(group),
-        )
-        fold = st.toggle("Fold near-duplicates", key="fold", bind="query-params", on_change=address.touched)
-        exact = st.toggle(
-            "Scan everything",
-            key="exact",
-            bind="query-params",
-            on_change=address.touched,
-            help="Compare with every picture: exact, and slower.",
-        )
-    with st.expander("Filter", icon=":material/filter_alt:", expanded=True):
+        diversity = st.slider("Diversity", 0.0, 1.0, 0.0, 0.1, key="diversity", disabled=bool(group_by), **bound)
+        fold = st.toggle("Fold near-duplicates", key="fold", **bound)
+        exact = st.toggle("Exact search", key="exact", help="Compare with every image: exact, but slower.", **bound)
+    with st.expander("Filters", icon=":material/filter_alt:", expanded=True):
         filter = filter_panel.draw(chosen)
-    diversity = 0.0 if group else diversity
-    return SearchOptions(filter, SIMILARITIES[similarity], min_score, diversity, group, fold, exact)
+    diversity = 0.0 if group_by else diversity
+    return SearchOptions(filter, SIMILARITIES[similarity], min_score, diversity, group_by, fold, exact)
 
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
-    """Search, and draw the query's card and what was found."""
+    """Search, and draw the query's card and the hits."""
     calibration = cached.score_calibration(chosen)
     limit = st.session_state.get("shown") or PAGE
-    min_score = calibration.score_at(options.similarity) if options.similarity else None
-    hits = _search(chosen, examples, options, limit, min_score)
+    hits = _search(chosen, examples, options, limit, _min_score(options, calibration))
     copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]
     notes = [f"Exact copy found: {name}" for name in dict.fromkeys(gallery.heading(copy.payload) for copy in copies)]
     with card:
         query_card.draw(examples, *query_card.heading(examples), notes, hits.milliseconds)
     copied = {example.sha256 for example in examples if example.sha256}
-    shown = gallery.sections(chosen.store, hits, calibration, limit, options.fold, copied)
-    first = {hit.id: hit for hit in hits}
-    listed = [first[card.id] for _, cards in shown for card in cards]
+    sections = gallery.sections(chosen.store, hits, calibration, limit, options.fold, copied)
+    by_id = {hit.id: hit for hit in hits}
+    listed = [by_id[card.id] for _, cards in sections for card in cards]
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"**{_headline(len(listed), options)}**", width="content")
         _downloads(chosen.info, Hits(listed, milliseconds=hits.milliseconds), options)
     only = f" Only {problems.literal(filter_panel.in_words(options.filter))}." if options.filter else ""
     st.caption(store_facts.how_searched(chosen.info, options.exact, bool(options.filter)) + only)
     if not listed:
-        _nearest(chosen, examples, options, calibration)
-    gallery.gallery("gallery", shown, state.act)
+        _best_score(chosen, examples, options, calibration)
+    gallery.gallery("gallery", sections, state.act)
     if not options.group_by and len(listed) >= limit and limit < MAX_SHOWN:
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
+
+
+def _min_score(options: SearchOptions, calibration: ScoreCalibration) -> float | None:
+    """Return the score that a hit needs, None for any."""
+    bounds = [calibration.score_at(options.similarity)] if options.similarity else []
+    return max([*bounds, *([] if options.min_score is None else [options.min_score])], default=None)
 
 
 def _search(
     chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, limit: int, min_score: float | None
 ) -> Hits:
-    """Return what is found, with the time of all stages."""
-    bounds = [bound for bound in (min_score, options.min_score) if bound is not None]
+    """Return the hits, with the time of all stages."""
     hits = chosen.collection.search(
         like=images.vectors(examples, "like"),
         unlike=images.vectors(examples, "unlike"),
         limit=GROUPS if options.group_by else 2 * limit if options.fold else limit,
         filter=options.filter,
-        min_score=max(bounds) if bounds else None,
+        min_score=min_score,
         diversity=options.diversity,
         group_by=options.group_by,
         group_size=GROUP_SIZE,
@@ -195,7 +168,7 @@ def _search(
 
 
 def exact_copies(collection: Collection, example: ReadyExample, hits: Sequence[Hit]) -> list[Hit]:
-    """Return the stored images with the very bytes of an uploaded one: of the hits, or else of the nearest of all."""
+    """Return the stored images with the same bytes as an uploaded one, among the hits or else the nearest of all."""
     if isinstance(example.vector, str) or not example.sha256:
         return []
     same = [hit for hit in hits if hit.payload.get("sha256") == example.sha256]
@@ -205,24 +178,23 @@ def exact_copies(collection: Collection, example: ReadyExample, hits: Sequence[H
 
 def _headline(count: int, options: SearchOptions) -> str:
     if not count:
-        return "Nothing is that similar" if options.similarity or options.min_score is not None else "Nothing was found"
+        return "No similar images found"
     if options.group_by:
-        return "The most similar of each group"
-    if options.diversity:
-        return f"{count} similar and unlike each other"
-    return f"The {count} most similar" if count > 1 else "The most similar"
+        return "Similar images of each group"
+    images = "similar image" if count == 1 else "similar images"
+    return f"{count} {'diverse ' if options.diversity else ''}{images}"
 
 
-def _nearest(
+def _best_score(
     chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, calibration: ScoreCalibration
 ) -> None:
-    """Draw how similar the best hit would be, where none is similar enough."""
-    best = _search(chosen, examples, replace(options, min_score=None, group_by="", fold=False), 1, None)
+    """Draw the score of the best hit, where it is below the required one."""
+    best = _search(chosen, examples, replace(options, group_by="", fold=False), 1, None)
     if best:
         share = gallery.share(calibration.percentile(best[0].score))
-        st.info(f"The best there is has a score of {best[0].score:.3f} ({share}). Lower the similarity or the score.")
+        st.info(f"The best hit has a score of {best[0].score:.3f} ({share}). Lower the similarity or minimum score.")
     else:
-        st.info("The filter leaves nothing that could be found.")
+        st.info("No image passes the filters. Change or clear them.")
 
 
 def _downloads(info: StoreInfo, hits: Hits, options: SearchOptions) -> None:
@@ -232,8 +204,8 @@ def _downloads(info: StoreInfo, hits: Hits, options: SearchOptions) -> None:
             ("CSV", hit_table.as_csv(hits), "text/csv"),
             ("JSON", hit_table.as_json(hits, info, access), "application/json"),
         ):
-            file = f"hits.{name.lower()}"
-            st.download_button(name, text, file, kind, on_click="ignore", type="tertiary", icon=":material/download:")
+            file, icon = f"hits.{name.lower()}", ":material/download:"
+            st.download_button(f"Download {name}", text, file, kind, on_click="ignore", type="tertiary", icon=icon)
 
 
 def _show_more() -> None:

@@ -1,1 +1,1 @@
-"""The query of a visitor: its examples, in the session and in the address."""
+"""The query of a visitor: its images, in the session and in the address."""

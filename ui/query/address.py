@@ -1,41 +1,56 @@
-"""The page's address says what the query is, so that a search can be shared, reloaded and gone back to.
+"""The page's address holds the query, so that a search can be shared, reloaded and gone back to.
 
-Streamlit binds plain widgets to the address by itself (`bind="query-params"`); this is for all other state.
+Streamlit binds plain widgets to the address by itself (see `BOUND`). This module does so for all other state.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
 Parameters = dict[str, list[str]]
+
+OLD_NAMES = {"least": "min_score", "group": "group_by", "compared": "limit"}
+"""Names of parameters in addresses of earlier versions, and what they are called now."""
 
 _PREFIXES = ("is.", "from.", "to.")
 _NAMES = ("like", "unlike", "shown")
 _LAST = "address"
 _TOUCHED = "touched"
 _BARE = "bare"
-_WANTED = "wanted page"
+_TARGET = "target page"
 
 
 def touched() -> None:
     """Note that a widget was used: the callback of every widget of a page whose address this module writes.
 
     A quick visitor uses the next widget before the browser has the address that the last one made. Such an old
-    address looks like a step back, but a step back uses no widget. The button of a failed page is such a widget too:
-    a run that fails does not write the address.
+    address looks like a step back, but a step back uses no widget. The "Try again" button of a failed page needs this
+    too, because a failed run does not write the address.
     """
     st.session_state[_TOUCHED] = True
 
 
+BOUND: dict[str, Any] = {"bind": "query-params", "on_change": touched}
+"""Arguments of a widget whose value is a parameter of the address, named like its key."""
+
+
 def go_to(page: str) -> None:
-    """Lead the visitor to another page of the site, by its path; for a widget's callback."""
-    st.session_state[_WANTED] = page
+    """Lead the visitor to another page of the site, given by its path; for a widget's callback."""
+    st.session_state[_TARGET] = page
 
 
-def wanted_page() -> str | None:
-    """Return the page that the visitor is to be led to, once."""
-    page: str | None = st.session_state.pop(_WANTED, None)
+def target_page() -> str | None:
+    """Return the path of the page that the visitor is led to, once."""
+    page: str | None = st.session_state.pop(_TARGET, None)
     return page
+
+
+def renamed() -> Parameters | None:
+    """Return the address's parameters under their present names; None if they have these already."""
+    if not OLD_NAMES.keys() & st.query_params.keys():
+        return None
+    return {OLD_NAMES.get(name, name): st.query_params.get_all(name) for name in st.query_params}
 
 
 def arrive(page: str) -> None:
@@ -47,7 +62,7 @@ def arrive(page: str) -> None:
 def read(adopt: Callable[[Parameters], None]) -> None:
     """Call `adopt` with the address's parameters if the page did not write them itself: a link, or a step back.
 
-    A visitor who comes from another page of the site comes without parameters and keeps their query; the same holds
+    A visitor who comes from another page of the site comes without parameters and keeps their query. The same holds
     when they step back to that address later.
     """
     found = _parameters()
@@ -64,13 +79,13 @@ def read(adopt: Callable[[Parameters], None]) -> None:
     st.session_state.pop(_TOUCHED, None)  # adopting may touch
 
 
-def write(wanted: Parameters) -> None:
-    """Make the address say this."""
-    found, wanted = _parameters(), {name: values for name, values in wanted.items() if values}
-    if found != wanted:
-        removed: dict[str, Sequence[str]] = {name: [] for name in found if name not in wanted}
-        st.query_params.update({**removed, **wanted})
-    st.session_state[_LAST] = wanted
+def write(parameters: Parameters) -> None:
+    """Write these parameters to the address, and remove the others that this module writes."""
+    before, parameters = _parameters(), {name: values for name, values in parameters.items() if values}
+    if before != parameters:
+        removed: dict[str, Sequence[str]] = {name: [] for name in before if name not in parameters}
+        st.query_params.update({**removed, **parameters})
+    st.session_state[_LAST] = parameters
 
 
 def _parameters() -> Parameters:

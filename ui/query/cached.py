@@ -1,4 +1,4 @@
-"""What all visitors of a collection share, worked out once: for a generation, or for a while where a server changes."""
+"""Values that all visitors of a collection share, cached for each generation, or for a while where a server changes."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ def facet(chosen: Chosen, field: str, filter: Filter, limit: int) -> list[tuple[
     return chosen.collection.facet(field, filter, limit)
 
 
-# A server goes through all its points for a sample.
+# A server reads all its points for a sample.
 @st.cache_data(max_entries=256, ttl=10 * _SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
 def sample(chosen: Chosen, count: int, seed: int) -> list[str]:
     """Return random ids (see `Store.sample`)."""
@@ -32,5 +32,5 @@ def sample(chosen: Chosen, count: int, seed: int) -> list[str]:
 # As a resource it is not copied for each page: it is megabytes, and frozen.
 @st.cache_resource(max_entries=64, ttl=60 * _SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
 def score_calibration(chosen: Chosen) -> ScoreCalibration:
-    """Return what a score means in the collection."""
+    """Return the meaning of a score in the collection."""
     return calibrate(chosen.store)

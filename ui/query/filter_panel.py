@@ -1,4 +1,4 @@
-"""Filters by every field that the collection can be filtered by: values with their counts, and ranges of numbers."""
+"""Filters by every field of the collection: values with their counts, and ranges of numbers."""
 
 from collections.abc import Mapping
 
@@ -16,19 +16,14 @@ MAX_VALUES = 500
 
 
 def draw(chosen: Chosen) -> Filter:
-    """Draw the panel and return the filter that is chosen.
+    """Draw the panel and return the chosen filter.
 
     Raises:
         CbirError: The store failed.
     """
     fields = cached.fields(chosen)
-    st.button(
-        "No filter",
-        icon=":material/filter_alt_off:",
-        type="tertiary",
-        on_click=_no_filter,
-        disabled=not selected(fields),
-    )
+    icon = ":material/filter_alt_off:"
+    st.button("Clear filters", icon=icon, type="tertiary", on_click=_clear, disabled=not selected(fields))
     for field, kind in fields.items():
         if kind == "number":
             for column, end, label in zip(st.columns(2), ("from", "to"), (f"{field} from", "to"), strict=True):
@@ -48,36 +43,38 @@ def draw(chosen: Chosen) -> Filter:
 
 
 def selected(fields: Mapping[str, str], without: str = "") -> Filter:
-    """Return the filter that the session holds for these fields, except for one of them."""
-    found: list[Match | Range] = []
+    """Return the filter that the session holds for these fields, without the conditions of one of them."""
+    conditions: list[Match | Range] = []
     for field, kind in fields.items():
         if field == without:
             continue
         if kind == "number":
             low, high = (st.session_state.get(f"{end}.{field}") for end in ("from", "to"))
             if low is not None or high is not None:
-                found.append(Range(field, gte=low, lte=high))
+                conditions.append(Range(field, gte=low, lte=high))
         elif values := st.session_state.get(f"is.{field}"):
-            wanted = dict.fromkeys(value for text in values for value in possible_values(text))
-            found.append(Match(field, tuple(wanted)))
-    return tuple(found)
+            conditions.append(
+                Match(field, tuple(dict.fromkeys(value for text in values for value in possible_values(text))))
+            )
+    return tuple(conditions)
 
 
 def in_words(filter: Filter) -> str:
-    """Return in words what a filter leaves."""
+    """Return a filter in words."""
     words = []
     for condition in filter:
         if isinstance(condition, Match):
             words.append(f"{condition.field} {' or '.join(dict.fromkeys(map(_text, condition.values)))}")
         else:
             bounds = (("from", condition.gte), ("to", condition.lte))
-            ends = (f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-            words.append(f"{condition.field} {' '.join(ends)}")
+            words.append(
+                " ".join([condition.field, *(f"{word} {bound:g}" for word, bound in bounds if bound is not None)])
+            )
     return ", ".join(words)
 
 
 def adopt(parameters: Parameters) -> None:
-    """Choose what an address's parameters say, and nothing else."""
+    """Replace the session's filter with the one in an address's parameters."""
     for name in [name for name in st.session_state if str(name).startswith(("is.", "from.", "to."))]:
         st.session_state[name] = [] if str(name).startswith("is.") else None
     for name, values in parameters.items():
@@ -88,7 +85,7 @@ def adopt(parameters: Parameters) -> None:
 
 
 def parameters(fields: Mapping[str, str]) -> Parameters:
-    """Return the address's parameters for what is chosen."""
+    """Return the address's parameters for the session's filter."""
     found: Parameters = {}
     for field, kind in fields.items():
         for name in (f"from.{field}", f"to.{field}") if kind == "number" else (f"is.{field}",):
@@ -98,7 +95,7 @@ def parameters(fields: Mapping[str, str]) -> Parameters:
     return found
 
 
-def _no_filter() -> None:
+def _clear() -> None:
     touched()
     adopt({})
 

@@ -1,4 +1,4 @@
-"""The ways to bring an image: upload, drop, paste, camera, a URL, or one of the collection."""
+"""The ways to search by image: upload, drop, paste, camera, a URL, or an image of the collection."""
 
 import streamlit as st
 
@@ -14,46 +14,37 @@ _TYPES = [*(name.lower() for name in FORMATS), "jpg", "tif"]
 
 
 def draw(chosen: Chosen, has_query: bool) -> None:
-    """Draw all ways to bring an image of one's own."""
+    """Draw all ways to upload an image."""
     collection = chosen.collection
 
     def uploaded() -> None:
         files = st.session_state.get(uploader) or []
-        st.session_state["uploads"] += 1  # an uploader of a new name is empty: the server lets go of the files
+        st.session_state["uploads"] += 1  # an uploader with a new key is empty: the server releases the files
         images.upload([(file.name, file.getvalue()) for file in files], collection)
 
     def photographed() -> None:
         photo = st.session_state.get("photo")
         if photo is not None:
-            images.upload([("The photo", photo.getvalue())], collection)
+            images.upload([("Photo", photo.getvalue())], collection)
             st.session_state["camera"] = False
-
-    def pasted(data: bytes) -> None:
-        images.upload([("The pasted picture", data)], collection)
 
     def not_pasted(reason: str) -> None:
         state.clear_problems()
-        state.add_problem(f"The pasted picture cannot be used: {reason}.")
+        state.problems().append(f"The pasted image cannot be used: {reason}.")
 
     def url_entered() -> None:
         images.upload_url(st.session_state["url"])
         st.session_state["url"] = ""
 
     uploader = f"upload {st.session_state.setdefault('uploads', 0)}"
-    st.file_uploader(
-        "Bring pictures",
-        _TYPES,
-        accept_multiple_files=True,
-        key=uploader,
-        on_change=uploaded,
-        label_visibility="collapsed",
-    )
-    web.paste_box(images.MAX_BYTES, pasted, not_pasted)
+    st.file_uploader("Search by image", _TYPES, accept_multiple_files=True, key=uploader, on_change=uploaded)
+    web.paste_box(images.MAX_BYTES, lambda data: images.upload([("Pasted image", data)], collection), not_pasted)
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        placeholder = "or enter an image URL: https://…"
         st.text_input(
-            "Address of a picture",
+            "Image URL",
             key="url",
-            placeholder="or the address of a picture: https://…",
+            placeholder=placeholder,
             on_change=url_entered,
             label_visibility="collapsed",
             max_chars=2000,
@@ -62,31 +53,24 @@ def draw(chosen: Chosen, has_query: bool) -> None:
     if st.session_state.get("camera"):
         st.camera_input("Take a photo", key="photo", on_change=photographed, label_visibility="collapsed")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        note = "A new picture joins those that hits are to be like."
-        st.checkbox("Add to what is asked", key="adding", help=note, disabled=not has_query, on_change=touched)
+        note = "Add the next image to the query instead of replacing it."
+        st.checkbox("Add to query", key="adding", help=note, disabled=not has_query, on_change=touched)
         clear_button(disabled=not has_query)
 
 
 def clear_button(disabled: bool = False) -> None:
     """Draw the button that empties the query."""
-    icon = ":material/restart_alt:"
-    st.button("Start again", icon=icon, type="tertiary", on_click=state.clear, disabled=disabled)
+    st.button("Clear", icon=":material/restart_alt:", type="tertiary", on_click=state.clear, disabled=disabled)
 
 
 def samples(chosen: Chosen) -> None:
     """Draw some images of the collection to start from."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown("**Or start from one of these**", width="content")
+        st.markdown("**Or start from an image of the collection**", width="content")
         st.button("Shuffle", icon=":material/shuffle:", type="tertiary", on_click=_shuffle)
-    st.caption("Pictures of this collection, chosen at random.")  # where results have their caption: nothing moves
+    st.caption("Chosen at random.")  # results have their caption in the same place, so that nothing moves
     ids = cached.sample(chosen, SAMPLES, st.session_state.setdefault("seed", 0))
-    pictures, payloads = chosen.store.thumbnails(ids), chosen.store.payloads(ids)
-    cards = [
-        gallery.Card(point_id, payload, picture)
-        for point_id, picture, payload in zip(ids, pictures, payloads, strict=True)
-        if payload is not None
-    ]
-    gallery.tiles("gallery", cards, state.search_for)  # results take its place, and nothing jumps
+    gallery.tiles("gallery", gallery.stored_cards(chosen.store, ids), state.search_for)
 
 
 def _shuffle() -> None:

@@ -1,7 +1,7 @@
-"""The images of a query: uploaded, fetched or stored, and made ready to be searched with in one collection.
+"""The images of a query: uploaded, fetched or stored, and embedded for the search in one collection.
 
-A search is shared by its address, and an address cannot hold an image. So it holds the name of an uploaded image in
-the upload cache, which nobody can guess. The images used last stay in memory; none is ever written to a disk.
+An address cannot hold an image. It holds the name of an uploaded image in the upload cache, which nobody can guess.
+The cache is in memory; no image is ever written to a disk.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ from .choice import Chosen
 MAX_BYTES = 10 * 2**20
 FETCH_SECONDS = 10.0
 PREVIEW_SIDE = 480
-_ROOM = 128 * 2**20
-_PRIVATE = re.compile(r"the private address \S+; see \S+")  # its number is nothing for a visitor
+_CACHE_BYTES = 128 * 2**20
+_PRIVATE = re.compile(r"the private address \S+; see \S+")  # a visitor does not need its number
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _Embedded = tuple[Vector, bytes, bytes, dict[str, float]]
 """A vector, a thumbnail, a preview, and the milliseconds that each stage took."""
@@ -48,30 +48,30 @@ class UploadedImage:
 
     @cached_property
     def sha256(self) -> str:
-        """The content's SHA-256, as the payload of a stored copy has it."""
+        """The SHA-256 of the file, as in the payload of a stored copy."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 class UploadCache:
-    """The uploaded images that were used last, in at most `room` bytes. Safe to share between threads."""
+    """The most recently used uploads, in at most `max_bytes`. Safe to share between threads."""
 
-    def __init__(self, room: int = _ROOM):
-        self._room = room
+    def __init__(self, max_bytes: int = _CACHE_BYTES):
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._images: OrderedDict[str, UploadedImage] = OrderedDict()
 
     def put(self, image: UploadedImage, name: str = "") -> str:
-        """Keep an image and return its name, one that cannot be guessed if none is given."""
+        """Add an image and return its name; without a name it gets a random one."""
         name = name or secrets.token_urlsafe(16)
         with self._lock:
             self._images[name] = image
             self._images.move_to_end(name)
-            while len(self._images) > 1 and sum(len(kept.data) for kept in self._images.values()) > self._room:
+            while len(self._images) > 1 and sum(len(kept.data) for kept in self._images.values()) > self._max_bytes:
                 self._images.popitem(last=False)
         return name
 
     def get(self, name: str) -> UploadedImage | None:
-        """Return the image of that name, None if it had to make room."""
+        """Return the image of that name, None if it has been dropped."""
         with self._lock:
             if name in self._images:
                 self._images.move_to_end(name)
@@ -83,33 +83,31 @@ upload_cache = UploadCache()
 
 @dataclass(frozen=True)
 class ReadyExample:
-    """An example of the query, ready to be shown and to be searched with in one collection.
+    """An example of the query, ready to be shown and searched with in one collection.
 
     Attributes:
-        sign: Whether hits are to be like it, or unlike.
-        example: It.
-        title: What to call it.
-        line: What else there is to say of it.
-        picture: Its thumbnail, None if there is none.
-        large: All of it, larger, to choose a part of.
+        example: The example of the query.
+        title: Its name.
+        line: More about it.
+        image: Its thumbnail, None if there is none.
+        preview: All of it at a larger size, to choose a part of.
         vector: Its vector, or the id of a stored image.
-        sha256: Of its file, "" for a part of an image.
-        milliseconds: What each stage of embedding took.
+        sha256: The SHA-256 of its file, "" for a part of an image.
+        milliseconds: The time of each stage of embedding it.
     """
 
-    sign: state.Sign
     example: state.Example
     title: str
     line: str
-    picture: bytes | None
-    large: bytes | None
+    image: bytes | None
+    preview: bytes | None
     vector: str | Vector
     sha256: str = ""
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
 def upload(files: Sequence[tuple[str, bytes]], collection: Collection) -> None:
-    """Make uploaded images, (name, file), the query; those that cannot be used become problems."""
+    """Search for uploaded images, (name, file); the unusable ones become problems."""
     refs = []
     state.clear_problems()
     for name, data in files:
@@ -120,74 +118,70 @@ def upload(files: Sequence[tuple[str, bytes]], collection: Collection) -> None:
             embedded(image.sha256, data, collection)
             refs.append(upload_cache.put(image))
         except ImageError as error:
-            state.add_problem(f"{name} cannot be used: {error}.")
+            state.problems().append(f"{name} cannot be used: {error}.")
         except CbirError as error:
-            state.add_problem(sentence(error))
+            state.problems().append(sentence(error))
     if len(refs) > state.MAX_EXAMPLES:
-        state.add_problem(f"Only the last {state.MAX_EXAMPLES} pictures are asked with.")
+        state.problems().append(f"A query has at most {state.MAX_EXAMPLES} images; the last ones are used.")
     _search_with(refs)
 
 
 def upload_url(url: str) -> None:
-    """Make the image behind a URL the query; it is fetched when it is searched with."""
+    """Search for the image at a URL; it is fetched when it is searched with."""
     url = url.strip()
     state.clear_problems()
     if _URL.match(url):
         _search_with([url])
     elif url:
-        state.add_problem("That is not the address of a picture: it has to begin with http:// or https://.")
+        state.problems().append("This is not an image URL. Enter one that begins with http:// or https://.")
 
 
 def _search_with(refs: Sequence[str]) -> None:
-    before = state.current() if st.session_state.get("adding") else state.Query()
     if refs:
+        before = state.current() if st.session_state.get("adding") else ()
         problems = state.problems()
-        state.search(before.with_examples("like", [*before.like, *map(state.Example, refs)]))
+        state.search(state.to_query([*before, *map(state.Example, refs)]))
         st.session_state["problems"] = problems
 
 
 def uploaded(ref: str, collection: Collection) -> UploadedImage:
-    """Return an uploaded image, by its name in the cache or its URL, which may be fetched again.
+    """Return an uploaded image by its name in the cache or its URL, which may be fetched again.
 
     Raises:
-        ImageError: It is gone, or cannot be fetched or used; the message is a sentence.
+        ImageError: It has been dropped, or cannot be fetched or used; the message is a sentence.
     """
-    found = upload_cache.get(ref)
-    if found is not None:
-        return found
+    cached = upload_cache.get(ref)
+    if cached is not None:
+        return cached
     if not _URL.match(ref):
-        raise ImageError("A picture of this search was kept for a while only and is gone; bring it again.")
+        raise ImageError("An uploaded image of this search is no longer kept. Upload it again.")
     limits = Limits(MAX_BYTES, FETCH_SECONDS, private=collection.settings.allow_private_addresses)
-    name = ref.partition("?")[0].rstrip("/").rpartition("/")[2] or "The picture"
+    name = ref.partition("?")[0].rstrip("/").rpartition("/")[2] or "Image"
     try:
         image = UploadedImage(name, fetch(ref, limits))
         embedded(image.sha256, image.data, collection)
     except ImageError as error:
         reason = _PRIVATE.sub("a private network", str(error))
-        raise ImageError(f"The picture of that address cannot be used: {reason}.") from None
+        raise ImageError(f"The image at this URL cannot be used: {reason}.") from None
     upload_cache.put(image, ref)
     return image
 
 
-def embedded(sha256: str, data: bytes, collection: Collection, crop: Crop | None = None) -> _Embedded:
-    """Return what one decoding of an image gives: its vector, a thumbnail, a preview and the time of each stage.
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs={Collection: lambda opened: opened.embedder.sha256})
+def embedded(sha256: str, _data: bytes, collection: Collection, crop: Crop | None = None) -> _Embedded:
+    """Return the vector, thumbnail, preview and times of an image, from one decoding.
 
     Raises:
-        ImageError: It cannot be used.
+        ImageError: The image cannot be used.
         CbirError: The collection cannot be opened.
     """
-    return _embedded(sha256, crop, collection.embedder.sha256, data, collection)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _embedded(sha256: str, crop: Crop | None, model: str, _data: bytes, _collection: Collection) -> _Embedded:
     clock = Clock()
-    with clock.stage("decode"):  # for a part at full size: what is left may be small
-        shortest = _collection.embedder.shortest if crop is None else None
-        image = decode(_data, shortest, _collection.settings.max_image_megapixels)
+    with clock.stage("decode"):  # a part is cut at full size: it may be small
+        shortest = collection.embedder.shortest if crop is None else None
+        image = decode(_data, shortest, collection.settings.max_image_megapixels)
         if crop is not None:
             image = crop.of(image)
-    vector = _collection.embed(image, clock=clock)
+    vector = collection.embed(image, clock=clock)
     return vector, thumbnail(image), thumbnail(image, side=PREVIEW_SIDE), clock.milliseconds
 
 
@@ -197,55 +191,54 @@ def make_ready(query: state.Query, chosen: Chosen) -> tuple[list[ReadyExample], 
     Raises:
         CbirError: The store failed.
     """
-    store, examples = chosen.store, query.examples
-    ids = [example.ref for _, example in examples if example.stored]
+    store = chosen.store
+    ids = [example.ref for example in query if example.stored]
     stored = dict(zip(ids, zip(store.payloads(ids), store.thumbnails(ids), strict=True), strict=True))
     ready: list[ReadyExample] = []
     problems: list[str] = []
-    for sign, example in examples:
+    for example in query:
         try:
             if example.stored:
-                payload, picture = stored[example.ref]
-                if payload is None:
-                    raise ImageError("That picture is not in this collection; choose another.")
-                ready.append(_stored(sign, example, payload, picture, chosen.collection))
+                ready.append(_stored(example, *stored[example.ref], chosen.collection))
             else:
-                ready.append(_uploaded(sign, example, chosen.collection))
+                ready.append(_uploaded(example, chosen.collection))
         except ImageError as error:
             problems.append(str(error))
     return ready, list(dict.fromkeys(problems))
 
 
 def vectors(examples: Sequence[ReadyExample], sign: state.Sign) -> list[str | Vector]:
-    """Return what hits are to be like, or unlike: vectors, and ids of stored images."""
-    return [example.vector for example in examples if example.sign == sign]
+    """Return the vectors of the examples of one sign, and ids of stored images."""
+    return [ready.vector for ready in examples if ready.example.sign == sign]
 
 
 def with_times(hits: Hits, examples: Sequence[ReadyExample]) -> Hits:
-    """Return the hits of a search with the time that its examples took."""
+    """Return the hits of a search, with the time of embedding its examples."""
     stages = dict.fromkeys(stage for example in examples for stage in example.milliseconds)
     spent = {stage: sum(example.milliseconds.get(stage, 0.0) for example in examples) for stage in stages}
     return Hits(hits, hits.groups, spent | hits.milliseconds)
 
 
 def _stored(
-    sign: state.Sign, example: state.Example, payload: Payload, picture: bytes | None, collection: Collection
+    example: state.Example, payload: Payload | None, image: bytes | None, collection: Collection
 ) -> ReadyExample:
+    if payload is None:
+        raise ImageError("This image is not in this collection. Choose another.")
     name = heading(payload)
     if example.crop is None:
-        line, sha256 = subheading(payload), str(payload.get("sha256"))
-        return ReadyExample(sign, example, name, line, picture, picture, example.ref, sha256)
-    if picture is None:
-        raise ImageError(f"There is no picture of {name} to take a part of.")
-    digest = hashlib.sha256(picture).hexdigest()
-    vector, part, _, spent = embedded(digest, picture, collection, example.crop)
-    return ReadyExample(sign, example, name, "A part of its thumbnail", part, picture, vector, milliseconds=spent)
+        sha256 = str(payload.get("sha256"))
+        return ReadyExample(example, name, subheading(payload), image, image, example.ref, sha256)
+    if image is None:
+        raise ImageError(f"{name} has no thumbnail to crop.")
+    digest = hashlib.sha256(image).hexdigest()
+    vector, part, _, spent = embedded(digest, image, collection, example.crop)
+    return ReadyExample(example, name, "A part of its thumbnail", part, image, vector, milliseconds=spent)
 
 
-def _uploaded(sign: state.Sign, example: state.Example, collection: Collection) -> ReadyExample:
+def _uploaded(example: state.Example, collection: Collection) -> ReadyExample:
     image = uploaded(example.ref, collection)
-    vector, picture, large, spent = embedded(image.sha256, image.data, collection)
+    vector, small, preview, spent = embedded(image.sha256, image.data, collection)
     if example.crop is None:
-        return ReadyExample(sign, example, image.name, "Your picture", picture, large, vector, image.sha256, spent)
+        return ReadyExample(example, image.name, "Uploaded image", small, preview, vector, image.sha256, spent)
     vector, part, _, spent = embedded(image.sha256, image.data, collection, example.crop)
-    return ReadyExample(sign, example, image.name, "A part of your picture", part, large, vector, milliseconds=spent)
+    return ReadyExample(example, image.name, "A part of the uploaded image", part, preview, vector, milliseconds=spent)

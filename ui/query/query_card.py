@@ -1,4 +1,4 @@
-"""The query's card: its images with what can be done with each, what to call it, and the time that it took."""
+"""The query's card: its images with buttons to change each, a title, and the time of its search."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +18,15 @@ def draw(
     notes: Sequence[str] = (),
     milliseconds: Mapping[str, float] | None = None,
 ) -> None:
-    """Show the query, and the milliseconds that each stage of its search took."""
-    shown = [
-        {"sign": example.sign, "title": example.title, "alt": example.title}
-        | {"src": data_url(example.picture), "large": data_url(example.large)}
-        | {"crop": [crop.left, crop.top, crop.right, crop.bottom] if (crop := example.example.crop) else None}
-        for example in examples
+    """Draw the query, and the milliseconds of each stage of its search."""
+    cards = [
+        {"sign": ready.example.sign, "title": ready.title, "src": data_url(ready.image)}
+        | {"preview": data_url(ready.preview)}
+        | {"crop": [crop.left, crop.top, crop.right, crop.bottom] if (crop := ready.example.crop) else None}
+        for ready in examples
     ]
     times = [[stage, f"{spent:.1f} ms"] for stage, spent in (milliseconds or {}).items()]
-    data = {"examples": shown, "title": title, "line": line, "notes": list(notes), "times": times}
+    data = {"examples": cards, "title": title, "line": line, "notes": list(notes), "times": times}
     _query(key="query_card", data=data, on_act_change=_acted)
 
 
@@ -37,9 +37,9 @@ def _acted() -> None:
 
 
 def heading(examples: Sequence[ReadyExample]) -> tuple[str, str]:
-    """Return what to call a query, and what else there is to say of it."""
+    """Return the title of a query, and a line about it."""
     if len(examples) == 1:
         return examples[0].title, examples[0].line
-    like = sum(example.sign == "like" for example in examples)
+    like = sum(ready.example.sign == "like" for ready in examples)
     unlike = f", not like {len(examples) - like}" if like < len(examples) else ""
-    return f"{len(examples)} pictures", f"Like {like} of them{unlike}"
+    return f"{len(examples)} images", f"Like {like} of them{unlike}"

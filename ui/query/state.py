@@ -1,7 +1,7 @@
-"""The visitor's query: images that hits are to be like and unlike, in the session and in the page's address."""
+"""The visitor's query: images that hits should resemble or not resemble, in the session and in the page's address."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from . import address
 MAX_EXAMPLES = 10
 Sign = Literal["like", "unlike"]
 SIGNS: tuple[Sign, Sign] = ("like", "unlike")
+OPPOSITE: dict[Sign, Sign] = {"like": "unlike", "unlike": "like"}
 
 _CROPPED = re.compile(r"(.+)@(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})", re.DOTALL)
 
@@ -26,11 +27,13 @@ class Example:
 
     Attributes:
         ref: The id of a stored point, an image's URL, or the name of an uploaded image in the upload cache.
-        crop: The part of it that is meant, None for all of it.
+        crop: The part of the image that is used, None for all of it.
+        sign: Whether hits should be like or unlike the image.
     """
 
     ref: str
     crop: Crop | None = None
+    sign: Sign = "like"
 
     @property
     def stored(self) -> bool:
@@ -39,70 +42,50 @@ class Example:
 
     @property
     def text(self) -> str:
-        """How the address says it."""
+        """The value of its parameter in the address."""
         crop = self.crop
         return f"{self.ref}@{crop.left},{crop.top},{crop.right},{crop.bottom}" if crop else self.ref
 
 
-@dataclass(frozen=True)
-class Query:
-    """Images that hits are to be like, and unlike."""
-
-    like: tuple[Example, ...] = ()
-    unlike: tuple[Example, ...] = ()
-
-    @property
-    def examples(self) -> list[tuple[Sign, Example]]:
-        """All of them, in the order in which they are shown."""
-        return [(sign, example) for sign in SIGNS for example in self.of(sign)]
-
-    def of(self, sign: Sign) -> tuple[Example, ...]:
-        """Return those of one kind."""
-        return self.like if sign == "like" else self.unlike
-
-    def with_examples(self, sign: Sign, examples: Sequence[Example]) -> "Query":
-        """Return the query with other examples of one kind: each once, the last `MAX_EXAMPLES`."""
-        kept = tuple(dict.fromkeys(examples))[-MAX_EXAMPLES:]
-        return replace(self, like=kept) if sign == "like" else replace(self, unlike=kept)
+Query = tuple[Example, ...]
 
 
-def of_examples(examples: Sequence[tuple[Sign, Example]]) -> Query:
-    """Return the query with these examples."""
-    query = Query()
-    for sign in SIGNS:
-        query = query.with_examples(sign, [example for kind, example in examples if kind == sign])
-    return query
+def to_query(examples: Iterable[Example]) -> Query:
+    """Return the query with these examples: each once, positives first, the last `MAX_EXAMPLES` of each sign."""
+    unique = list(dict.fromkeys(examples))
+    kept = [[example for example in unique if example.sign == sign][-MAX_EXAMPLES:] for sign in SIGNS]
+    return tuple(kept[0] + kept[1])
 
 
 def to_address(query: Query) -> address.Parameters:
-    """Return the address's parameters."""
-    return {sign: [example.text for example in query.of(sign)] for sign in SIGNS}
+    """Return the address's parameters for a query."""
+    return {sign: [example.text for example in query if example.sign == sign] for sign in SIGNS}
 
 
 def from_address(parameters: Mapping[str, Sequence[str]]) -> Query:
-    """Return the query that an address's parameters mean; those that mean nothing are left out."""
-    found = [(sign, _example(text)) for sign in SIGNS for text in parameters.get(sign, ())]
-    return of_examples([(sign, example) for sign, example in found if example is not None])
+    """Return the query in an address's parameters; malformed values are left out."""
+    examples = (_example(text, sign) for sign in SIGNS for text in parameters.get(sign, ()))
+    return to_query(example for example in examples if example is not None)
 
 
-def _example(text: str) -> Example | None:
+def _example(text: str, sign: Sign) -> Example | None:
     cropped = _CROPPED.fullmatch(text)
     if cropped is None:
-        return Example(text) if text else None
+        return Example(text, sign=sign) if text else None
     try:
-        return Example(cropped[1], Crop(*map(int, cropped.groups()[1:])))
+        return Example(cropped[1], Crop(*map(int, cropped.groups()[1:])), sign)
     except UsageError:
         return None
 
 
 def current() -> Query:
     """Return the query of this session."""
-    query: Query = st.session_state.setdefault("query", Query())
+    query: Query = st.session_state.setdefault("query", ())
     return query
 
 
 def search(query: Query) -> None:
-    """Make this the query, shown from the first results on."""
+    """Replace the session's query, and show its first results."""
     address.touched()
     st.session_state["query"] = query
     st.session_state["shown"] = None
@@ -110,83 +93,68 @@ def search(query: Query) -> None:
 
 
 def adopt(parameters: Mapping[str, Sequence[str]]) -> None:
-    """Make the query what an address's parameters mean."""
+    """Replace the session's query with the one in an address's parameters."""
     search(from_address(parameters))
 
 
 def search_for(point_id: str) -> None:
-    """Make an image of the collection the query."""
-    search(Query((Example(point_id),)))
+    """Replace the session's query with an image of the collection."""
+    search((Example(point_id),))
 
 
 def go_search_for(point_id: str) -> None:
-    """Make an image of the collection the query, and lead the visitor to the search page; for a callback."""
+    """Search for an image of the collection on the search page; for a callback."""
     search_for(point_id)
     address.go_to("search")
 
 
-def add(sign: Sign, ref: str) -> None:
-    """Add an image to the query; it stops being of the other kind."""
-    query = current()
-    other = SIGNS[1 - SIGNS.index(sign)]
-    query = query.with_examples(other, [example for example in query.of(other) if example.ref != ref])
-    search(query.with_examples(sign, [*query.of(sign), Example(ref)]))
-
-
 def act(action: str, point_id: str) -> None:
-    """Do what the visitor wants with a hit: "ask" for similar ones, or add it to the query."""
-    if action == "ask":
+    """Search for a hit ("search"), or add it to the query ("like" or "unlike")."""
+    if action == "search":
         search_for(point_id)
-    else:
-        add("like" if action == "like" else "unlike", point_id)
+        return
+    sign: Sign = "like" if action == "like" else "unlike"
+    others = [example for example in current() if (example.ref, example.sign) != (point_id, OPPOSITE[sign])]
+    search(to_query([*others, Example(point_id, sign=sign)]))
 
 
 def change(action: str, index: int, box: object) -> None:
-    """Do what the visitor wants with an example of the query: "remove", "turn", or "crop" it to a part."""
-    examples = current().examples
+    """Change an example of the query: "remove" it, "turn" its sign, or "crop" it to a box, None for the whole image."""
+    examples = list(current())
     if not 0 <= index < len(examples):
         return
-    sign, example = examples.pop(index)
+    example = examples[index]
     match action, box:
         case "remove", _:
-            pass
+            del examples[index]
         case "turn", _:
-            examples.append((SIGNS[1 - SIGNS.index(sign)], example))
+            del examples[index]
+            examples.append(replace(example, sign=OPPOSITE[example.sign]))
         case "crop", None:
-            examples.insert(index, (sign, Example(example.ref)))
+            examples[index] = replace(example, crop=None)
         case "crop", [int(left), int(top), int(right), int(bottom)]:
             try:
-                examples.insert(index, (sign, Example(example.ref, Crop(left, top, right, bottom))))
+                examples[index] = replace(example, crop=Crop(left, top, right, bottom))
             except UsageError:
                 return
         case _:
             return
-    search(of_examples(examples))
-
-
-def keep(examples: Sequence[tuple[Sign, Example]]) -> None:
-    """Make these the query, and keep everything else as it is."""
-    st.session_state["query"] = of_examples(examples)
+    search(to_query(examples))
 
 
 def clear() -> None:
     """Empty the query."""
     st.session_state["adding"] = False
-    search(Query())
-
-
-def add_problem(problem: str) -> None:
-    """Say why an image cannot be used."""
-    st.session_state.setdefault("problems", []).append(problem)
+    search(())
 
 
 def problems() -> list[str]:
-    """Return why images that were brought last cannot be used."""
+    """Return the list of reasons why images cannot be used, to read and to append to."""
     found: list[str] = st.session_state.setdefault("problems", [])
     return found
 
 
 def clear_problems() -> None:
-    """Forget the problems of images that were brought before."""
+    """Remove the problems of earlier images."""
     address.touched()
     st.session_state["problems"] = []

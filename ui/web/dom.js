@@ -1,4 +1,4 @@
-// What all components build with. Text goes in as text, never as HTML: a file may be called <b>.
+// Shared by all components. Text is inserted as text, never as HTML: a file may be called <b>.
 function make(name, className, text) {
   const node = document.createElement(name);
   if (className) node.className = className;
@@ -6,11 +6,8 @@ function make(name, className, text) {
   return node;
 }
 
-function picture(src, alt) {
-  if (!src) {
-    const none = make("div", "nothing", "no picture");
-    return none;
-  }
+function imageNode(src, alt) {
+  if (!src) return make("div", "no-image", "no image");
   const image = make("img");
   image.alt = alt;
   image.src = src;
@@ -42,7 +39,7 @@ function icon(path) {
   return node;
 }
 
-// A modal window with a heading and a button that closes it; a click beside it and Escape close it, too.
+// A modal window with a button to close it; Escape or a click outside of it closes it, too.
 function modal(root, heading) {
   const node = make("dialog");
   node.ariaLabel = heading;

@@ -1,4 +1,4 @@
-// The values of one field with how many pictures have each, to tick; long lists can be searched.
+// Checkboxes for the values of a field, with the number of images of each; long lists can be searched.
 const SHOWN = 6;
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -9,11 +9,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   fold.open = open;
   const chosen = new Set(data.chosen);
   const summary = make("summary", "", data.field);
-  if (chosen.size) summary.append(make("span", "count", `${chosen.size} chosen`));
+  if (chosen.size) summary.append(make("span", "count", `Selected (${chosen.size})`));
   const list = make("div", "values");
   const search = make("input", "find");
   search.type = "search";
-  search.placeholder = "find a value";
+  search.placeholder = "Find a value";
   search.ariaLabel = `Find a value of ${data.field}`;
   search.value = before;
 
@@ -30,10 +30,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     return label;
   };
   const fill = () => {
-    const wanted = search.value.trim().toLowerCase();
-    const found = data.values.filter(([value]) => chosen.has(value) || value.toLowerCase().includes(wanted));
-    found.sort((one, other) => chosen.has(other[0]) - chosen.has(one[0]));
-    const limit = wanted ? 50 : Math.max(SHOWN, chosen.size);
+    const text = search.value.trim().toLowerCase();
+    const found = data.values.filter(([value]) => chosen.has(value) || value.toLowerCase().includes(text));
+    found.sort(([first], [second]) => chosen.has(second) - chosen.has(first));
+    const limit = text ? 50 : Math.max(SHOWN, chosen.size);
     list.replaceChildren(...found.slice(0, limit).map(row));
     if (found.length > limit) list.append(make("span", "rest", `and ${(found.length - limit).toLocaleString("en")} more`));
     if (!found.length) list.append(make("span", "rest", "none"));

@@ -1,6 +1,6 @@
-"""The script that Streamlit runs, outside of any package, for every change on a page.
+"""The script that Streamlit runs for every change on a page; it belongs to no package.
 
-It lies apart from `pages/`: Streamlit takes a folder of that name beside its script for the site's pages.
+It is not beside the folder `pages/`, because Streamlit would serve the modules in it as pages of the site.
 """
 
 from cbir.ui.site import render

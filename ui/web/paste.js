@@ -4,22 +4,22 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const keys = navigator.platform.startsWith("Mac") ? "⌘V" : "Ctrl+V";
   const touched = matchMedia("(pointer: coarse)").matches;
   const readable = Boolean(navigator.clipboard?.read);
-  words.textContent = `or paste one with ${keys}, anywhere on this page`;
-  if (touched) words.textContent = readable ? "or paste one" : "";
+  words.textContent = `or paste an image with ${keys}`;
+  if (touched) words.textContent = readable ? "or paste an image" : "";
   root.replaceChildren(words);
 
   const send = (file) => {
     if (file.size > data.max) {
-      setTriggerValue("picture", "too large");
+      setTriggerValue("image", "too large");
       return;
     }
     const reader = new FileReader();
-    reader.onload = () => setTriggerValue("picture", reader.result);
+    reader.onload = () => setTriggerValue("image", reader.result);
     reader.readAsDataURL(file);
   };
 
   const paste = (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+    const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();
     send(file);
@@ -33,12 +33,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.onclick = async () => {
       try {
         for (const item of await navigator.clipboard.read()) {
-          const type = item.types.find((one) => one.startsWith("image/"));
+          const type = item.types.find((name) => name.startsWith("image/"));
           if (type) return send(await item.getType(type));
         }
-        words.textContent = "there is no picture in the clipboard";
+        words.textContent = "the clipboard holds no image";
       } catch {
-        words.textContent = "the browser did not let this page read the clipboard";
+        words.textContent = "the browser does not allow this page to read the clipboard";
       }
     };
     root.append(button);

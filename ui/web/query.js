@@ -1,31 +1,32 @@
-// The query's card: its pictures with what can be done with each, a line about it, and the time that it took.
-function exampleNode(one, at, alone, root, act) {
-  const node = make("figure", `example ${one.sign}`);
-  node.append(picture(one.src, one.alt));
-  if (!alone) node.append(make("span", "badge", one.sign === "like" ? "like" : "not like"));
+// The query's card: its images with buttons to change each, a line about it, and the time of its search.
+function exampleNode(example, index, alone, root, act) {
+  const node = make("figure", `example ${example.sign}`);
+  node.append(imageNode(example.src, example.title));
+  const like = example.sign === "like";
+  if (!alone) node.append(make("span", "badge", like ? "like" : "not like"));
   const actions = make("div", "actions");
-  const crop = button("sign", "", `Search by a part of ${one.title}`, () =>
-    cropWindow(root, one, (box) => act("crop", at, box)),
+  const crop = button("sign", "", `Search by a part of ${example.title}`, () =>
+    cropWindow(root, example, (box) => act("crop", index, box)),
   );
   crop.append(icon(CROP_ICON));
   actions.append(crop);
   if (!alone) {
-    const turned = one.sign === "like" ? "Not like" : "Like";
-    actions.append(button("sign", one.sign === "like" ? "−" : "+", `${turned} ${one.title}`, () => act("turn", at)));
+    const label = `${like ? "Not like" : "Like"} ${example.title}`;
+    actions.append(button("sign", like ? "−" : "+", label, () => act("turn", index)));
   }
-  actions.append(button("sign", "×", `Take ${one.title} out of the search`, () => act("remove", at)));
+  actions.append(button("sign", "×", `Remove ${example.title} from the query`, () => act("remove", index)));
   node.append(actions);
   return node;
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
-  const act = (what, at, box) => setTriggerValue("act", [what, at, box ?? null]);
-  const pictures = make("div", "pictures");
+  const act = (action, index, box) => setTriggerValue("act", [action, index, box ?? null]);
+  const examples = make("div", "examples");
   const alone = data.examples.length === 1;
-  pictures.classList.toggle("several", data.examples.length > 1);
-  pictures.append(...data.examples.map((one, at) => exampleNode(one, at, alone, root, act)));
-  if (!data.examples.length) pictures.append(make("div", "empty", "?"));
+  examples.classList.toggle("several", data.examples.length > 1);
+  examples.append(...data.examples.map((example, index) => exampleNode(example, index, alone, root, act)));
+  if (!data.examples.length) examples.append(make("div", "empty", "?"));
   const words = make("div", "words");
   words.append(make("h2", "", data.title), make("p", "", data.line));
   for (const note of data.notes) words.append(make("p", "note", note));
@@ -36,5 +37,5 @@ export default function ({ data, parentElement, setTriggerValue }) {
     times.append(chip);
   }
   words.append(times);
-  root.replaceChildren(pictures, words);
+  root.replaceChildren(examples, words);
 }

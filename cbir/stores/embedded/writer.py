@@ -18,7 +18,7 @@ from typing import IO
 from cbir.errors import CbirError, UsageError
 from cbir.index import layout
 from cbir.index.disk import require_free_space
-from cbir.index.files import files_below, link, link_tree, remove, sync
+from cbir.index.files import files_below, link, link_tree, sync
 from cbir.index.generation import (
     Generation,
     IndexRecord,
@@ -99,7 +99,7 @@ class LocalWriter:
             self._published = self._open_published(plan)
             plan_file = self._folder / layout.PLAN
             unfinished = load(plan_file, Plan) if plan_file.is_file() and self._building.is_dir() else None
-            for before in (self._published.manifest if self._published else None, unfinished):
+            for before in (self._published.plan if self._published else None, unfinished):
                 if before is not None:
                     require_same(before, plan, str(self._folder), same_source)
             self._engines = self._merged_engines(locations)
@@ -207,7 +207,7 @@ class LocalWriter:
                 )
         for stray in self._building.iterdir():  # a manifest that a crash left, an index that nobody asks for now
             if stray.name not in {layout.LOG, layout.MODEL, *self._engines}:
-                remove(stray)
+                shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
         manifest = manifest_of(self._building, self._plan, self._engines, points)
         for path in [*files_below(self._building), *self._building.rglob("*/")]:
             sync(path)

@@ -218,7 +218,8 @@ class QdrantWriter:
                 if theirs is None:
                     raise
                 record = theirs
-        require_same(record, plan, self.name, same_source)
+        before = replace(plan, dataset=record.dataset, source=record.source, model=record.model)
+        require_same(before, plan, self.name, same_source)
         require_options(self._server, plan.collection, record)
         schema = self._server.ask(lambda client: client.get_collection(plan.collection)).payload_schema
         self._indexed.update(path.strip('"') for path in schema)

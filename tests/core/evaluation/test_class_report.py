@@ -20,7 +20,7 @@ from tests.support.building import both, builder_for, points_of, unit_vectors
 
 VECTORS = np.repeat(unit_vectors(150, 5), 2, axis=0)
 VECTORS[1::2] = unit_vectors(150, 6)
-VECTORS[1:60:2] = VECTORS[0:60:2]  # thirty pictures are there twice
+VECTORS[1:60:2] = VECTORS[0:60:2]  # thirty images are there twice
 
 
 def made_points() -> list[Point]:
@@ -88,7 +88,7 @@ def test_every_class_is_what_brute_force_says(store: Store) -> None:
     assert report.precision == pytest.approx(weighted)
 
 
-def test_a_class_of_one_picture_is_never_found(store: Store) -> None:
+def test_a_class_of_one_image_is_never_found(store: Store) -> None:
     alone = class_report(store).classes[-1]
     assert (alone.value, alone.points, alone.queries) == ("alone", 1, 1)
     assert (alone.precision, alone.hit_rate, alone.mrr) == (0, 0, 0)
@@ -98,14 +98,14 @@ def test_a_class_of_one_picture_is_never_found(store: Store) -> None:
 @pytest.mark.parametrize(("most", "classes", "queries"), [(60, 4, 15), (4, 4, 1), (2, 2, 1)])
 def test_the_work_is_bounded_and_told(store: Store, most: int, classes: int, queries: int) -> None:
     told: list[float] = []
-    report = class_report(store, most=most, advance=told.append)
+    report = class_report(store, max_queries=most, on_progress=told.append)
     assert len(report.classes) == classes
     assert max(one.queries for one in report.classes) == queries
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1)
 
 
-def test_a_picture_with_several_values_is_right_with_any_of_them(store: Store) -> None:
+def test_a_image_with_several_values_is_right_with_any_of_them(store: Store) -> None:
     report = class_report(store, "tags", k=3)
     assert {one.value for one in report.classes} == {"red", "blue"}
     by_id = {point.id: point for point in POINTS}

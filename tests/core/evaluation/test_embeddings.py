@@ -12,7 +12,7 @@ from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 
 
-def test_vectors_are_kept_by_model_and_picture(
+def test_vectors_are_kept_by_model_and_image(
     photo_folder: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = Embedder(model_file, threads=1)
@@ -35,13 +35,13 @@ def test_vectors_are_kept_by_model_and_picture(
     assert (embed_labelled(name, items, embedder, settings).vectors == first.vectors).all()
 
 
-def test_pictures_that_cannot_be_used_are_left_out(model_file: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_used_are_left_out(model_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos" / "fox"
     folder.mkdir(parents=True)
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     name, items = open_labelled(str(folder.parent), SourceOptions())
-    with pytest.raises(UsageError, match="none of its 1 pictures can be used"):
+    with pytest.raises(UsageError, match="none of its 1 images can be used"):
         embed_labelled(name, items, Embedder(model_file, threads=1), Settings(cache=tmp_path))
-    (folder.parent / "loose.png").write_bytes(b"no picture")
+    (folder.parent / "loose.png").write_bytes(b"no image")
     with pytest.raises(UsageError, match="no image file|no labels"):
         open_labelled(str(folder.parent / "fox"), SourceOptions(limit=0))

@@ -58,7 +58,7 @@ def test_the_split_is_70_15_15_by_class_and_always_the_same() -> None:
     assert sorted(np.concatenate([parts.train, parts.validation, parts.test])) == list(range(300))
     assert sum(labels[row] == "a" for row in parts.test) == 30
     assert (split(labels).test == parts.test).all()
-    with pytest.raises(UsageError, match="all 30 pictures are of one class, 'a'"):
+    with pytest.raises(UsageError, match="all 30 images are of one class, 'a'"):
         split(["a"] * 30)
-    with pytest.raises(UsageError, match="'b' has 1.*--top-classes"):
+    with pytest.raises(UsageError, match="'b' has 1 .*fewer classes"):
         split(["a"] * 30 + ["b"])

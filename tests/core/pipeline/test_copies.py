@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cbir.pipeline.run import Policy
-from tests.support.ingesting import files, run, some_images, sync
+from cbir.pipeline.run import Policy, ingest
+from cbir.settings import Settings
+from cbir.sources.base import SourceOptions
+from cbir.sources.registry import open_source
+from tests.support.building import catalogs
+from tests.support.ingesting import SYNC, file_keys, files, run, some_images, stored_keys, sync
 
 
 @pytest.fixture
@@ -37,3 +41,35 @@ def test_copies_are_counted_and_left_out_if_asked(photos: Path, model_file: Path
     assert (again.stored, again.skipped, again.unchanged) == (0, 2, 12)
     groups = json.loads(run("duplicates", "--store", f"faiss:{photos.parent}/index", "--near", 4, "--json").stdout)
     assert groups == []
+
+
+@pytest.mark.parametrize("policy", [SYNC, Policy(remove_missing=True, skip_duplicates=True, near_duplicates=4)])
+def test_a_renamed_file_is_no_copy_and_is_not_left_out(photos: Path, model_file: Path, policy: Policy) -> None:
+    sync(photos, model_file, policy)
+    renamed = files(photos)[4].rename(photos / "renamed.png")
+    report = sync(photos, model_file, policy)
+    assert (report.stored, report.removed, report.duplicates, report.skipped) == (1, 1, 0, 0)
+    assert stored_keys(photos) == file_keys(photos)
+    shutil.copyfile(renamed, photos / "zz copy.png")
+    report = sync(photos, model_file, policy)
+    assert report.copies == [{"key": "zz copy.png", "original": "renamed.png", "how": "the same bytes"}]
+
+
+def test_an_image_that_is_in_the_source_under_two_names_is_a_copy_of_the_one_that_stays(
+    photos: Path, model_file: Path
+) -> None:
+    """The first of the three names is missing in the source, the second is not."""
+    first = files(photos)[0]
+    shutil.copyfile(first, photos / "m.png")
+    sync(photos, model_file)
+    first.rename(photos / "z.png")
+    report = sync(photos, model_file, Policy())
+    assert [(copy["key"], copy["original"]) for copy in report.copies] == [("z.png", "m.png")]
+
+
+def test_an_ingest_of_a_part_takes_every_stored_image_for_an_original(photos: Path, model_file: Path) -> None:
+    sync(photos, model_file)
+    files(photos)[0].rename(photos / "0.png")
+    source = open_source(str(photos), SourceOptions(limit=1))
+    report = ingest(source, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings())
+    assert [copy["key"] for copy in report.copies] == ["0.png"]

@@ -61,5 +61,5 @@ def test_a_key_that_comes_twice_is_stored_once_and_said(photos: Path, embedder: 
     results = list(embed_all([*items, items[0]], embedding, 2, 2))
     assert sum(len(result.points) for result in results) == 5
     assert [one.reason for result in results for one in result.failures] == [
-        "its key was there before in this run (choose another --key)"
+        "another image of this run has the same key (choose another --key)"
     ]

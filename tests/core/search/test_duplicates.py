@@ -1,48 +1,58 @@
-"""Stored images that are copies of others."""
+"""Copies of images: the same bytes, and the same look."""
 
-import json
-import shutil
-from pathlib import Path
+import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cbir.records import Point
+from cbir.search.duplicates import groups, perceptual_hash
+from tests.support.building import points_of, unit_vectors
 from tests.support.examples import SampleImages
-from tests.support.ingesting import files, run, some_images, sync
 
 
-@pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """A folder of 12 images that a test may change."""
-    return some_images(photo_folder, tmp_path / "photos", 12)
+def jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
 
 
-def test_duplicates_are_named_from_what_is_stored(photos: Path, model_file: Path) -> None:
-    original = files(photos)[4]
-    (photos / "zz").mkdir()
-    shutil.copyfile(original, photos / "zz" / "copy.png")
-    Image.open(original).convert("RGB").resize((200, 200)).save(photos / "zz" / "like it.jpg", quality=80)
-    sync(photos, model_file)
-    name, store = original.relative_to(photos).as_posix(), f"faiss:{photos.parent}/index"
-    assert json.loads(run("duplicates", "--store", store, "--json").stdout) == [[name, "zz/copy.png"]]
-    near = json.loads(run("duplicates", "--store", store, "--near", 4, "--json").stdout)
-    assert near == [[name, "zz/copy.png", "zz/like it.jpg"]]
+def differing_bits(first: bytes, second: bytes) -> int:
+    return int(np.unpackbits(perceptual_hash(first) ^ perceptual_hash(second)).sum())
 
 
-def test_perceptual_hashes_tell_pictures_apart(sample_images: SampleImages) -> None:
-    import io
+@pytest.fixture(scope="module")
+def images(sample_images: SampleImages) -> list[Image.Image]:
+    return [Image.open(io.BytesIO(data)).convert("RGB") for _, _, data in sample_images[::75]]
 
-    from cbir.search.duplicates import perceptual_hash
 
-    def jpeg(image: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=85)
-        return buffer.getvalue()
+def points_with(contents: Sequence[str], thumbnails: Sequence[bytes]) -> list[Point]:
+    made = points_of(unit_vectors(len(contents)))
+    return [
+        replace(point, payload={**point.payload, "sha256": content}, thumbnail=thumbnail)
+        for point, content, thumbnail in zip(made, contents, thumbnails, strict=True)
+    ]
 
-    images = [Image.open(io.BytesIO(data)).convert("RGB") for _, _, data in sample_images[:40]]
-    codes = np.unpackbits(np.stack([perceptual_hash(jpeg(image)) for image in images]), axis=1)
-    smaller = np.unpackbits(np.stack([perceptual_hash(jpeg(image.resize((150, 150)))) for image in images]), axis=1)
-    assert (codes != smaller).sum(axis=1).max() <= 4
-    differ = (codes[:, None] != codes[None]).sum(axis=2)[~np.eye(len(images), dtype=bool)]
-    assert np.median(differ) > 20
+
+def test_the_same_bytes_are_copies(images: list[Image.Image]) -> None:
+    thumbnails = [jpeg(images[0])] * 5  # not looked at without a number of bits
+    assert groups(points_with(["b", "a", "b", "c", "a"], thumbnails), None) == [["0", "2"], ["1", "4"]]
+    assert groups(points_with(["a", "b"], thumbnails[:2]), None) == []
+    assert groups([], 4) == []
+
+
+def test_the_same_look_is_a_copy_too_and_copies_of_copies_are(images: list[Image.Image]) -> None:
+    plain, small, other = jpeg(images[0]), jpeg(images[0].resize((60, 60)), 40), jpeg(images[1])
+    assert 0 < differing_bits(plain, small) <= 8 < differing_bits(plain, other)
+    points = points_with(["a", "b", "c", "c"], [plain, small, other, plain])
+    assert groups(points[:3], 0) == []
+    assert groups(points[:3], 8) == [["0", "1"]]
+    assert groups(points, 8) == [["0", "1", "2", "3"]]  # 2 and 3 have the same bytes, 3 looks like 0
+
+
+def test_different_images_have_different_hashes(images: list[Image.Image]) -> None:
+    files = [jpeg(image) for image in images]
+    assert min(differing_bits(first, other) for i, first in enumerate(files) for other in files[:i]) > 8

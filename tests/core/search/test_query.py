@@ -13,7 +13,7 @@ from cbir.errors import UsageError
 from cbir.filters.conditions import values_of
 from cbir.filters.parser import parse_filter
 from cbir.records import Hit
-from cbir.search.query import Folded, Query, example_query, folded, search, search_groups
+from cbir.search.query import Query, example_query, folded, search, search_groups
 from cbir.stores.base import Store
 from tests.support.building import unit_vectors
 from tests.support.contract import BY_ID, COUNT, EXACT, KINDS, NOBODY, POINTS, VECTORS, WIDE, fast, scan
@@ -123,21 +123,22 @@ def test_groups_come_by_their_best_hit_that_is_no_example(
 
 
 @fast
-@given(seed=st.integers(0, 10_000), least=st.floats(0.5, 1.1), k=st.integers(0, 40))
-def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, least: float, k: int) -> None:
+@given(seed=st.integers(0, 10_000), min_cosine=st.floats(0.5, 1.1), k=st.integers(0, 40))
+def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, min_cosine: float, k: int) -> None:
     hits = store.search(unit_vectors(1, seed), k, params=EXACT)[0] if k else []
-    found = folded(store, hits, least)
-    assert [one.hit for one in found] == sorted((one.hit for one in found), key=hits.index)
-    assert sorted(hit.id for one in found for hit in (one.hit, *one.copies)) == sorted(hit.id for hit in hits)
-    shown = np.array([BY_ID[one.hit.id].vector for one in found])
-    assert not found or (np.triu(shown @ shown.T, 1) < least + 1e-5).all()
-    for at, one in enumerate(found):
-        assert one.copies == sorted(one.copies, key=hits.index)
-        for copy in one.copies:
-            likeness = shown[[hits.index(other.hit) < hits.index(copy) for other in found]] @ BY_ID[copy.id].vector
-            assert likeness[at] >= max(least, *likeness) - 1e-5
+    found = folded(store, hits, min_cosine)
+    first = [hit for hit, _ in found]
+    assert first == sorted(first, key=hits.index)
+    assert sorted(hit.id for hit, copies in found for hit in (hit, *copies)) == sorted(hit.id for hit in hits)
+    shown = np.array([BY_ID[hit.id].vector for hit in first])
+    assert not found or (np.triu(shown @ shown.T, 1) < min_cosine + 1e-5).all()
+    for i, (_, copies) in enumerate(found):
+        assert copies == sorted(copies, key=hits.index)
+        for copy in copies:
+            likeness = shown[[hits.index(other) < hits.index(copy) for other in first]] @ BY_ID[copy.id].vector
+            assert likeness[i] >= max(min_cosine, *likeness) - 1e-5
 
 
 def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
-    gone = Hit(NOBODY, {}, 0.5)
-    assert folded(store, [gone, gone]) == [Folded(gone, []), Folded(gone, [])]
+    missing = Hit(NOBODY, {}, 0.5)
+    assert folded(store, [missing, missing]) == [(missing, []), (missing, [])]

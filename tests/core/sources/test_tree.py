@@ -37,7 +37,7 @@ def test_every_image_once_in_order(tree: str) -> None:
     assert {item.key: item.label for item in source.items}["b.jpg"] is None
     assert all(item.version for item in source.items)
     assert (source.name, source.complete, source.unique_keys) == ("tree", True, True)
-    assert source.total == len(TREE)
+    assert (source.total, source.other_files) == (len(TREE), 2), "a/notes.txt and jpg; hidden files do not count"
 
 
 def test_a_version_changes_with_the_content(tree: str) -> None:

@@ -20,7 +20,7 @@ def test_a_snapshot_brings_back_every_point_and_a_damaged_one_nothing(photos_ind
     (name,) = (one.collection for one in listed(photos_index))
     store = open_store(f"edge:{photos_index}", name, Settings())
     count = snapshot(store, tmp_path / "kept.tar")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         snapshot(store, tmp_path / "kept.tar")
     store.close()
     new = tmp_path / "new"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cbir.ingest.manage.snapshot import restore, snapshot
-from cbir.ingest.manage.transfer import Moved, copy
+from cbir.ingest.manage.transfer import Transfer, copy
 
 import cbir.stores.embedded.writer
 from cbir.errors import CbirError, UsageError
@@ -109,7 +109,7 @@ def copied(
     rename: str | None = None,
     model: Path | None = None,
     delete_extra: bool = False,
-) -> list[Moved]:
+) -> list[Transfer]:
     return list(copy(source, stores, names, rename, Settings(), model, delete_extra))
 
 
@@ -155,7 +155,7 @@ def test_a_folder_goes_to_a_server_and_comes_back_into_both_engines(
     server: Running, index: str, tmp_path: Path
 ) -> None:
     (there,) = copied(index, server.url)
-    assert there == Moved("made", COUNT, COUNT, 0, 1000)
+    assert there == Transfer("made", COUNT, COUNT, 0, 1000)
     require(server.url, POINTS)
     assert server_aliases(server) == {"set": "made"}
     (back,) = copied(server.url, *both(tmp_path / "back"))
@@ -178,7 +178,7 @@ def test_a_server_goes_to_a_server_without_its_model_file(server: Running, other
     copied(server.url, other.url)
     require(other.url, FEW)
     assert open_store(other.url, "set", Settings()).info.model == theirs
-    assert copied(server.url, server.url, rename="second") == [Moved("second", 50, 50, 0, 50)]
+    assert copied(server.url, server.url, rename="second") == [Transfer("second", 50, 50, 0, 50)]
     assert server_aliases(server) == {"set": "second"}, "what is completed last has the name"
 
 
@@ -232,7 +232,7 @@ def test_a_second_copy_writes_what_changed_and_removes_only_when_told(
     store([index], changed, gone=[point.id for point in FEW[40:]])
     assert [(one.written, one.removed) for one in copied(index, target)] == [(3, 0)]
     require(target, [*changed, *FEW[3:]])
-    assert copied(index, target, delete_extra=True) == [Moved("made", 40, 0, 10, 40)]
+    assert copied(index, target, delete_extra=True) == [Transfer("made", 40, 0, 10, 40)]
     require(target, [*changed, *FEW[3:40]])
 
 
@@ -312,7 +312,7 @@ def test_a_server_that_loses_points_or_has_other_pictures_is_found(server: Runni
     index = f"edge:{tmp_path}/index"
     store([index], FEW)
     store([server.url], [replace(one, payload={**one.payload, "sha256": "?"}) for one in FEW[:2]], complete=False)
-    with pytest.raises(CbirError, match="2 of 50 points are not there"):
+    with pytest.raises(CbirError, match="2 of 50 points are missing"):
         copied(index, server.url)
     server.inject("PUT .*/points$", status=400)
     store([f"edge:{tmp_path}/new"], POINTS[50:51], "new")
@@ -335,7 +335,7 @@ def test_an_empty_collection_is_left_out_even_where_it_would_empty_another(
 ) -> None:
     store([server.url], [])
     assert copied(server.url, f"edge:{tmp_path}/target", delete_extra=True) == []
-    assert "made is empty; it is not copied" in caplog.text
+    assert "made is empty and is not copied" in caplog.text
     assert not (tmp_path / "target").exists()
 
 
@@ -344,7 +344,7 @@ def test_a_restored_snapshot_is_compared_too_and_stays_in_its_folder(index: str,
     assert snapshot(opened, tmp_path / "kept.tar") == COUNT
     opened.close()
     target = f"faiss:{tmp_path}/target?index=Flat"
-    with pytest.raises(UsageError, match="cannot be a collection's name"):
+    with pytest.raises(UsageError, match="invalid collection name"):
         restore(tmp_path / "kept.tar", [target], "../out", Settings())
     store([target], [replace(one, vector=-one.vector) for one in FEW], complete=False)
     with pytest.raises(CbirError, match="has another vector"):
@@ -374,15 +374,15 @@ def test_wrong_use_is_one_line_and_changes_nothing(server: Running, other: Runni
     new = f"edge:{tmp_path}/new"
     refused("is the source and a target", index, f"faiss:{tmp_path}/index/faiss")
     refused("is the source and a target", f"{server.url}/", f"{server.url}?ef=64", names=["set"])
-    refused("--as names one collection", index, server.url, rename="third")
-    refused("no complete collection 'half'; it has: second, made", index, server.url, names=["half"])
+    refused("--as renames a single collection", index, server.url, rename="third")
+    refused("no complete collection 'half'. It has: second, made", index, server.url, names=["half"])
     refused("no collection to copy", other.url, new)
     refused("no collection to copy", f"edge:{tmp_path}/none", server.url)
     refused("made with the model theirs .111111111111., not efficientnet_lite0", index, server.url)
     refused("of the data set elsewhere, not set", index, f"edge:{tmp_path}/elsewhere")
-    refused("say --model FILE", server.url, new)
+    refused("Give its file: --model FILE", server.url, new)
     refused("is not the theirs that made the vectors", server.url, new, model=FILE)
-    refused("cannot be a collection's name", index, server.url, names=["made"], rename="../out")
+    refused("invalid collection name", index, server.url, names=["made"], rename="../out")
     (line,) = run("copy", index, server.url, code=2).stderr.splitlines()
     assert line.startswith("error: ")
     assert not (tmp_path / "new").exists()

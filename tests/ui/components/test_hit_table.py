@@ -41,11 +41,11 @@ def test_hits_are_taken_along_as_a_table(desktop: Page, sample_images: SampleIma
     upload(desktop, ("mine.png", sample_images[9][2]))
     settled(desktop)
     with desktop.expect_download() as download:
-        desktop.get_by_role("button", name="CSV").click()
+        desktop.get_by_role("button", name="Download CSV").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
     assert [row["key"].rpartition("/")[2] for row in rows] == headings(desktop)
     with desktop.expect_download() as download:
-        desktop.get_by_role("button", name="JSON").click()
+        desktop.get_by_role("button", name="Download JSON").click()
     found = json.loads(download.value.path().read_text())
     assert [hit["key"] for hit in found["hits"]] == [row["key"] for row in rows]
     assert set(found["milliseconds"]) == {"decode", "preprocess", "model", "store"}

@@ -43,9 +43,9 @@ def test_a_class_is_chosen_in_the_table_and_stands_in_the_address(tab: Page, sit
     expect(tab).to_have_url(re.compile("store=FAISS"))  # the search is in the store that was judged
 
 
-def test_pictures_without_labels_have_no_classes_but_a_map(tab: Page, site: SimpleNamespace) -> None:
+def test_images_without_labels_have_no_classes_but_a_map(tab: Page, site: SimpleNamespace) -> None:
     tab.goto(f"{site.address}/classes?store=Qdrant+Edge+%C2%B7+unlabelled")
-    expect(tab.get_by_text("The pictures of this collection have no labels")).to_be_visible()
+    expect(tab.get_by_text("The images of this collection have no labels")).to_be_visible()
     expect(tab.get_by_text("cbir-ingest data.parquet --label COLUMN")).to_be_visible()
     tab.goto(f"{site.address}/map?store=Qdrant+Edge+%C2%B7+unlabelled")
     expect(points(tab)).to_have_count(17)

@@ -16,8 +16,8 @@ IN_SIGHT = """nodes => nodes.findIndex(node => {
 
 def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(tab: Page, site: SimpleNamespace) -> None:
     tab.goto(f"{site.address}/map")
-    expect(tab.get_by_text(re.compile(r"All 3\d\d pictures, in their first two principal components"))).to_be_visible()
-    expect(tab.get_by_text("Click on a point to see its picture")).to_be_visible()
+    expect(tab.get_by_text(re.compile(r"All 3\d\d images, by their first two principal components"))).to_be_visible()
+    expect(tab.get_by_text("Click a point to see its image")).to_be_visible()
     shown = points(tab)
     everywhere = shown.nth(0).get_attribute("transform")
     box = tab.get_by_test_id("stVegaLiteChart").bounding_box()
@@ -38,7 +38,7 @@ def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(tab: Pa
     assert scores == sorted(scores, reverse=True)
     scrolls_no_way_sideways(tab)
     picture = tab.locator(".tile img").first.get_attribute("src")
-    tab.get_by_role("button", name="Search for this picture").click()
+    tab.get_by_role("button", name="Search for this image").click()
     assert_hits_are_shown(tab, picture)
 
 
@@ -55,12 +55,12 @@ def test_umap_is_made_while_the_map_stays_usable(desktop_tab: Page, site: Simple
     expect(points(desktop_tab).first).to_be_visible()
     before = points(desktop_tab).nth(0).get_attribute("transform")
     desktop_tab.get_by_role("radio", name="UMAP").click()
-    expect(desktop_tab.get_by_text("UMAP takes a minute or two")).to_be_visible()
+    expect(desktop_tab.get_by_text("Computing UMAP, which takes a minute or two")).to_be_visible()
     points(desktop_tab).nth(points(desktop_tab).evaluate_all(IN_SIGHT)).click()
     expect(desktop_tab.locator(".tile")).to_have_count(13)
-    expect(desktop_tab.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible(timeout=90_000)
+    expect(desktop_tab.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible(timeout=240_000)
     expect(desktop_tab).to_have_url(re.compile("projection=UMAP"))
     assert points(desktop_tab).nth(0).get_attribute("transform") != before
     desktop_tab.reload()  # it is kept
     expect(desktop_tab.get_by_text("by UMAP, which keeps neighbours together")).to_be_visible()
-    expect(desktop_tab.get_by_text("UMAP takes a minute or two")).to_have_count(0)
+    expect(desktop_tab.get_by_text("Computing UMAP, which takes a minute or two")).to_have_count(0)

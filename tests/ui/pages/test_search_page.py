@@ -45,33 +45,33 @@ def photos(index: Path, request: pytest.FixtureRequest) -> Iterator[Collection]:
 def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collection, sample_images: SampleImages) -> None:
     data = sample_images[5][2]
     vector, sha256 = photos.embed(data), hashlib.sha256(data).hexdigest()
-    example = ReadyExample("like", Example("a"), "a.png", "", None, None, vector, sha256)
+    example = ReadyExample(Example("a"), "a.png", "", None, None, vector, sha256)
     for hits in (Hits(), photos.search(vector, limit=3)):
         assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(sample_images[5])]
     assert exact_copies(photos, replace(example, sha256="0" * 64), Hits()) == []
 
 
-def test_nothing_is_asked_at_first(page: Page) -> None:
-    expect(page.get_by_text("What are you looking for?")).to_be_visible()
+def test_the_page_is_empty_at_first(page: Page) -> None:
+    expect(page.get_by_text("Upload images, or choose one of those below.")).to_be_visible()
     expect(page.locator(".card")).to_have_count(0)
-    expect(sidebar(page).locator(".facts")).to_contain_text("efficientnet_lite0")
+    expect(sidebar(page)).to_contain_text("efficientnet_lite0")
     expect(page.get_by_text("10MB per file")).to_be_attached()  # so the page's config.toml is in force
     leave_sidebar(page)
 
 
-def test_a_threshold_cuts_by_score_and_by_share(shop: Page, sample_images: SampleImages) -> None:
+def test_hits_are_cut_by_minimum_score_and_by_similarity(shop: Page, sample_images: SampleImages) -> None:
     upload(shop, ("first.png", sample_images[0][2]))
     settled(shop)
     every = scores(shop)
     assert every == sorted(every, reverse=True)
-    least = round((every[4] + every[5]) / 2, 3) if every[4] - every[5] > 0.004 else every[5]
-    sidebar(shop).get_by_label("Lowest score").fill(str(least))
+    min_score = round((every[4] + every[5]) / 2, 3) if every[4] - every[5] > 0.004 else every[5]
+    sidebar(shop).get_by_label("Minimum score").fill(str(min_score))
     shop.keyboard.press("Enter")
     leave_sidebar(shop)
-    expect(shop.locator(".card")).to_have_count(sum(one >= least for one in every))
-    sidebar(shop).get_by_label("Lowest score").fill("")
+    expect(shop.locator(".card")).to_have_count(sum(one >= min_score for one in every))
+    sidebar(shop).get_by_label("Minimum score").fill("")
     shop.keyboard.press("Enter")
-    expect(shop).not_to_have_url(re.compile("least="))
+    expect(shop).not_to_have_url(re.compile("min_score="))
     slider = sidebar(shop).get_by_role("slider", name="Similarity")
     for _ in range(3):
         slider.press("ArrowRight")
@@ -81,45 +81,45 @@ def test_a_threshold_cuts_by_score_and_by_share(shop: Page, sample_images: Sampl
     assert 0 < len(shares(shop)) < K
 
 
-def test_variety_and_groups_change_what_is_shown(shop: Page) -> None:
+def test_diversity_and_groups_change_the_hits(shop: Page) -> None:
     shop.locator(".tile").first.click()
     settled(shop)
     plain = headings(shop)
-    slider = sidebar(shop).get_by_role("slider", name="Variety")
+    slider = sidebar(shop).get_by_role("slider", name="Diversity")
     for _ in range(8):
         slider.press("ArrowRight")
     leave_sidebar(shop)
     expect(shop).to_have_url(re.compile(r"diversity=0\.8"))
     assert becomes(shop, lambda found: len(found) == K and found != plain)[0] == plain[0]
-    expect(shop.get_by_text(f"{K} similar and unlike each other")).to_be_visible()
+    expect(shop.get_by_text(f"{K} diverse similar images")).to_be_visible()
     choose(shop, "Group by", "colour")
     expect(shop.locator(".gallery h3")).to_have_count(3)
     assert set(shop.locator(".gallery h3").all_inner_texts()) == {"red", "green", "blue"}
     assert shop.locator(".card").count() <= 18
 
 
-def test_it_is_said_how_the_store_searched(desktop: Page, sample_images: SampleImages) -> None:
+def test_the_page_shows_how_the_store_searched(desktop: Page, sample_images: SampleImages) -> None:
     count = len(sample_images)
     desktop.locator(".tile").nth(2).click()
     settled(desktop)
     in_edge = headings(desktop)
     expect(
-        desktop.get_by_text(f"Exact search: all {count} pictures were compared (so few need no graph).")
+        desktop.get_by_text(f"Exact search: all {count} images were compared (this collection needs no graph).")
     ).to_be_visible()
     choose(desktop, "Store", "FAISS · faiss")
     expect(
-        desktop.get_by_text(f"Approximate search by the graph (ef 128); {count} of {count} pictures are indexed.")
+        desktop.get_by_text(f"Approximate search by the graph (ef 128); {count} of {count} images are indexed.")
     ).to_be_visible()
     becomes(desktop, lambda found: found[:5] == in_edge[:5])
-    sidebar(desktop).get_by_text("Scan everything").click()
-    expect(desktop.get_by_text(f"Exact search: all {count} pictures were compared (as asked).")).to_be_visible()
+    sidebar(desktop).get_by_text("Exact search", exact=True).click()
+    expect(desktop.get_by_text(f"Exact search: all {count} images were compared (as requested).")).to_be_visible()
 
 
-def test_a_picture_that_another_collection_lacks_is_no_error(desktop: Page) -> None:
+def test_an_image_that_another_collection_lacks_is_no_failure(desktop: Page) -> None:
     desktop.locator(".tile").first.click()
     settled(desktop)
     choose(desktop, "Store", "Qdrant Edge · growing")
-    expect(desktop.get_by_text("That picture is not in this collection; choose another.")).to_be_visible()
+    expect(desktop.get_by_text("This image is not in this collection. Choose another.")).to_be_visible()
     expect(desktop.locator(".card")).to_have_count(0)
     desktop.locator(".tile").first.click()
     expect(desktop.locator(".card").first).to_be_visible()

@@ -16,37 +16,37 @@ from tests.support.visitor import DESKTOP, PHONE, K, headings, leave_sidebar, ne
 ID, OTHER = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", "00000000-0000-5000-8000-000000000000"
 
 
-def test_the_address_is_taken_for_a_link_and_a_step_back_but_not_from_another_page(session: dict[str, object]) -> None:
-    there = streamlit.query_params
+def test_a_link_and_a_step_back_are_adopted_but_not_the_page_s_own_address(session: dict[str, object]) -> None:
+    parameters = streamlit.query_params
     adopted: list[address.Parameters] = []
     read: Callable[[], None] = partial(address.read, adopted.append)
-    there["like"], there["store"] = [ID], ["x"]
+    parameters["like"], parameters["store"] = [ID], ["x"]
     read()
     read()
     assert adopted == [{"like": [ID]}], "a link is taken once, and what belongs to a widget is left alone"
     address.write({"like": [OTHER], "is.label": ["a", "b"], "to.year": []})
-    assert dict(there) == {"like": [OTHER], "is.label": ["a", "b"], "store": ["x"]}
+    assert dict(parameters) == {"like": [OTHER], "is.label": ["a", "b"], "store": ["x"]}
     read()
     address.write({"like": [OTHER]})
-    assert there["is.label"] == []
-    del there["is.label"]
+    assert parameters["is.label"] == []
+    del parameters["is.label"]
     read()
     assert len(adopted) == 1, "what the page wrote itself says nothing new"
-    there["like"] = [ID]
+    parameters["like"] = [ID]
     read()
     assert adopted[1:] == [{"like": [ID]}], "a step back"
-    del there["like"]
+    del parameters["like"]
     session["arrived"] = True
     read()
     assert len(adopted) == 2, "another page had no query in its address"
     session["arrived"] = False
     address.write({"like": [OTHER]})
-    del there["like"]
+    del parameters["like"]
     read()
     assert adopted[2:] == [{"like": [ID]}], "a step back to where the visitor came from the other page"
 
 
-def test_a_step_back_to_where_nothing_was_asked_asks_nothing(session: dict[str, object]) -> None:
+def test_a_step_back_to_an_address_without_a_query_clears_it(session: dict[str, object]) -> None:
     session["page"] = "search"
     session["arrived"] = True
     read: Callable[[], None] = partial(address.read, lambda parameters: state.adopt(parameters))
@@ -56,12 +56,35 @@ def test_a_step_back_to_where_nothing_was_asked_asks_nothing(session: dict[str, 
         state.search_for(ref)
         read()
         address.write(state.to_address(state.current()))
-    for there in ({"like": [ID]}, {}):
+    for parameters in ({"like": [ID]}, {}):
         for name in list(streamlit.query_params):
             del streamlit.query_params[name]
-        streamlit.query_params.update(there)
+        streamlit.query_params.update(parameters)
         read()
-        assert state.to_address(state.current())["like"] == there.get("like", [])
+        assert state.to_address(state.current())["like"] == parameters.get("like", [])
+
+
+def test_parameters_of_old_links_get_their_present_names(session: dict[str, object]) -> None:
+    assert address.renamed() is None
+    streamlit.query_params.update({"least": ["0.5"], "group": ["label"], "like": [ID, OTHER]})
+    assert address.renamed() == {"min_score": ["0.5"], "group_by": ["label"], "like": [ID, OTHER]}
+
+
+@pytest.mark.pages
+def test_a_link_of_an_earlier_version_leads_to_the_same_search(desktop: Page, site: SimpleNamespace) -> None:
+    desktop.locator(".tile").first.click()
+    settled(desktop)
+    like = re.findall("like=([0-9a-f-]{36})", desktop.url)[0]
+    desktop.goto(f"{site.address}/search?like={like}&least=0.1&group=label")
+    expect(desktop.get_by_label("Minimum score")).to_have_value("0.10")
+    expect(desktop.get_by_role("combobox", name="Group by")).to_have_value("label")
+    expect(desktop.locator(".gallery h3").first).to_be_visible()
+    expect(desktop).to_have_url(re.compile(r"min_score=0\.1"))
+    expect(desktop).to_have_url(re.compile("group_by=label"))
+    expect(desktop).not_to_have_url(re.compile("least|group="))
+    desktop.goto(f"{site.address}/compare?like={like}&compared=4")
+    expect(desktop.locator(".card")).to_have_count(8)
+    expect(desktop).to_have_url(re.compile("limit=4"))
 
 
 @pytest.mark.pages
@@ -93,7 +116,7 @@ def test_a_search_is_shared_by_its_address_and_gone_back_to(
     expect(page.locator(".example")).to_have_count(1)
     page.go_back()
     expect(page.locator(".tile")).to_have_count(10)
-    gone = new_page(browser, DESKTOP, f"{site.address}/?like=a-picture-that-had-to-make-room")
-    expect(gone.get_by_role("alert")).to_contain_text("kept for a while only and is gone")
-    expect(gone.locator(".tile")).to_have_count(10)
-    gone.context.close()
+    dropped = new_page(browser, DESKTOP, f"{site.address}/?like=an-image-that-was-dropped")
+    expect(dropped.get_by_role("alert")).to_contain_text("is no longer kept")
+    expect(dropped.locator(".tile")).to_have_count(10)
+    dropped.context.close()

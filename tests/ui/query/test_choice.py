@@ -12,10 +12,10 @@ from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.support.examples import SampleImages
-from tests.support.visitor import ODD_NAME, choose, go, heading, upload
+from tests.support.visitor import ODD_NAME, choose, go, heading, sidebar, upload
 
 
-def test_a_store_without_pictures_tells_how_to_fill_it(page: Page) -> None:
+def test_an_empty_store_shows_how_to_fill_it(page: Page) -> None:
     choose(page, "Store", "Qdrant Edge · empty")
     expect(page.get_by_text("cbir-ingest sample://openmoji --store edge:empty")).to_be_visible()
 
@@ -23,7 +23,7 @@ def test_a_store_without_pictures_tells_how_to_fill_it(page: Page) -> None:
 @pytest.mark.parametrize(
     ("store", "sentence"),
     [
-        ("Qdrant Edge · damaged", "The index of this collection is damaged and is not served"),
+        ("Qdrant Edge · damaged", "The index of this collection is damaged and not served"),
         ("http://127.0.0.1:1", "127.0.0.1:1"),
     ],
 )
@@ -48,13 +48,13 @@ def test_a_new_generation_is_served_without_a_restart_and_odd_names_literally(
     upload(desktop, ("odd.png", sample_images[4][2]))
     expect(desktop.locator(".card")).to_have_count(5)
     expect(heading(desktop, 1)).to_have_text(ODD_NAME)
-    desktop.locator(".card").first.get_by_text("More like this").click()
+    desktop.locator(".card").first.get_by_text("Similar images").click()
     expect(desktop.locator(".query h2")).to_have_text(ODD_NAME)
 
     (site.grown / "new.png").write_bytes(sample_images[50][2])
     site.grow()
-    desktop.locator(".card").first.get_by_text("More like this").click()
-    expect(desktop.locator(".facts")).to_contain_text("000002")
+    desktop.locator(".card").first.get_by_text("Similar images").click()
+    expect(sidebar(desktop)).to_contain_text("000002")
     upload(desktop, ("new.png", sample_images[50][2]))
     expect(desktop.locator(".card .heading").first).to_have_text("new.png")
     (views,) = site.folder.glob("growing/*/views")
@@ -63,7 +63,7 @@ def test_a_new_generation_is_served_without_a_restart_and_odd_names_literally(
 
 def searching(page: Page, fragile_site: SimpleNamespace, name: str) -> None:
     """Choose a store on the search page."""
-    go(page, fragile_site.address, "", "Find similar pictures")
+    go(page, fragile_site.address, "", "Find similar images")
     page.get_by_role("combobox", name="Store").click()
     page.get_by_role("option", name=name, exact=True).click()
     expect(page.get_by_role("combobox", name="Store")).to_have_value(name)
@@ -94,7 +94,7 @@ def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, told: str, b
     expect(alert).to_have_count(0)
     page.locator(".tile").nth(1).click()
     expect(page.locator(".card").first).to_be_visible()
-    page.get_by_role("button", name="Start again").click()
+    page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.locator(".tile")).to_have_count(10)
     assert page.evaluate("window.here"), "the page was reloaded"
 
@@ -106,14 +106,14 @@ def test_a_folder_that_goes_and_comes_back(desktop_tab: Page, fragile_site: Simp
     fails_and_comes_back(
         desktop_tab,
         fragile_site,
-        "Qdrant Edge · moving had collections and has none now",
+        "Qdrant Edge · moving has no collections any more",
         partial(away.rename, folder),
     )
     folder.rename(away)
     copied = fragile_site.folder / "another"
     shutil.copytree(away, copied, ignore=shutil.ignore_patterns("views"))
     shutil.rmtree(away)
-    fails_and_comes_back(desktop_tab, fragile_site, "has none now", partial(copied.rename, folder))
+    fails_and_comes_back(desktop_tab, fragile_site, "has no collections any more", partial(copied.rename, folder))
     assert len(list(folder.glob("*/views/*.lock"))) == 1, "the one that is gone is still open"
 
 

@@ -28,7 +28,7 @@ def test_a_filter_is_read_from_and_written_to_the_address(session: dict[str, obj
     assert session["is.old"] == []
 
 
-def test_filters_say_how_many_there_are_and_leave_only_those(shop: Page) -> None:
+def test_filters_show_counts_and_restrict_the_hits(shop: Page) -> None:
     shop.locator(".tile").first.click()
     settled(shop)
     assert facet(shop, "colour") == {"red": 29, "green": 27, "blue": 26}
@@ -44,12 +44,12 @@ def test_filters_say_how_many_there_are_and_leave_only_those(shop: Page) -> None
     expect(shop.get_by_text("applied the filter. Only colour green, new false, year from 2005.")).to_be_visible()
     expect(shop.locator(".card")).to_have_count(narrowed["false"])
     with shop.expect_download() as download:
-        shop.get_by_role("button", name="JSON").click()
+        shop.get_by_role("button", name="Download JSON").click()
     found = json.loads(download.value.path().read_text())["hits"]
     assert len(found) == narrowed["false"]
     for hit in found:
         payload = hit["payload"]
         assert (payload["colour"], payload["new"], payload["year"] >= 2005) == ("green", False, True)
-    sidebar(shop).get_by_role("button", name="No filter").click()
+    sidebar(shop).get_by_role("button", name="Clear filters").click()
     leave_sidebar(shop)
     settled(shop)

@@ -1,4 +1,4 @@
-"""The ways to bring an image, in a real browser."""
+"""The ways to search by image, in a real browser."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from tests.support.visitor import COPY, DROP, PASTE, K, heading, headings, name_
 from tests.support.web_server import answer, serve
 
 
-def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, sample_images: SampleImages) -> None:
+def test_an_uploaded_image_finds_itself_and_similar_ones(page: Page, sample_images: SampleImages) -> None:
     upload(page, ("mine.png", sample_images[9][2]))
     settled(page)
     expect(page.locator(".query h2")).to_have_text("mine.png")
@@ -30,68 +30,68 @@ def test_an_uploaded_picture_finds_itself_and_more_like_it(page: Page, sample_im
     assert page.locator(".times span").all_inner_texts()[:3] == spent[:3], "embedded again"
 
     second = heading(page, 2).inner_text()
-    page.locator(".card").nth(1).get_by_text("More like this").click()
+    page.locator(".card").nth(1).get_by_text("Similar images").click()
     expect(page.locator(".query h2")).to_have_text(second)
     settled(page)
     assert second not in headings(page)
 
 
-def test_several_pictures_are_dropped_and_asked_at_once(page: Page, sample_images: SampleImages) -> None:
+def test_several_images_are_dropped_and_searched_for_at_once(page: Page, sample_images: SampleImages) -> None:
     zone = page.get_by_test_id("stFileUploaderDropzone").element_handle()
     page.evaluate(DROP, [zone, "dropped.png", base64.b64encode(sample_images[9][2]).decode()])
     expect(page.locator(".query h2")).to_have_text("dropped.png")
     settled(page)
-    page.get_by_text("Add to what is asked").click()
-    expect(page.get_by_role("checkbox", name="Add to what is asked")).to_be_checked()
+    page.get_by_text("Add to query").click()
+    expect(page.get_by_role("checkbox", name="Add to query")).to_be_checked()
     upload(page, ("two.png", sample_images[40][2]), ("three.png", sample_images[80][2]))
     expect(page.locator(".example")).to_have_count(3)
-    expect(page.locator(".query h2")).to_have_text("3 pictures")
+    expect(page.locator(".query h2")).to_have_text("3 images")
     settled(page)
-    asked = {name_of(sample_images[at]) for at in (9, 40, 80)}
-    assert asked & set(headings(page)), "an average of three is near at least one of them"
-    page.get_by_role("button", name="Start again").click()
+    names = {name_of(sample_images[index]) for index in (9, 40, 80)}
+    assert names & set(headings(page)), "an average of three is near at least one of them"
+    page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.locator(".tile")).to_have_count(10)
     expect(page.locator(".card")).to_have_count(0)
 
 
-def test_a_pasted_picture_is_asked(page: Page, sample_images: SampleImages) -> None:
+def test_a_pasted_image_is_searched_for(page: Page, sample_images: SampleImages) -> None:
     expect(page.get_by_role("button", name="Paste", exact=True)).to_be_visible()
     page.evaluate(PASTE, ["image.png", "image/png", base64.b64encode(sample_images[20][2]).decode()])
-    expect(page.locator(".query h2")).to_have_text("The pasted picture")
+    expect(page.locator(".query h2")).to_have_text("Pasted image")
     expect(heading(page, 1)).to_have_text(name_of(sample_images[20]))
 
 
-def test_the_clipboard_is_read_at_a_click(page: Page, sample_images: SampleImages) -> None:
+def test_a_click_pastes_from_the_clipboard(page: Page, sample_images: SampleImages) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.bring_to_front()
     page.evaluate(COPY, base64.b64encode(sample_images[30][2]).decode())
     page.get_by_role("button", name="Paste", exact=True).click()
-    expect(page.locator(".query h2")).to_have_text("The pasted picture")
+    expect(page.locator(".query h2")).to_have_text("Pasted image")
     expect(heading(page, 1)).to_have_text(name_of(sample_images[30]))
 
 
 @pytest.mark.pages
-def test_a_photo_is_taken_and_asked(page: Page) -> None:
+def test_a_photo_is_taken_and_searched_for(page: Page) -> None:
     page.context.grant_permissions(["camera"])
     page.get_by_text("Camera", exact=True).click()
     page.wait_for_function("document.querySelector('video')?.readyState >= 3")
     shutter = page.get_by_role("button", name="Take Photo")
 
-    def taken() -> bool:  # a camera that is not ready yet takes none
+    def taken() -> bool:  # a camera that is not ready takes no photo
         if shutter.is_visible() and shutter.is_enabled():
             shutter.click()
         page.wait_for_timeout(1500)
-        return page.locator(".query h2").inner_text() == "The photo"
+        return page.locator(".query h2").inner_text() == "Photo"
 
     until(page, taken)
     settled(page)
     expect(shutter).to_have_count(0)
 
 
-def test_the_picture_behind_an_address_is_asked_and_shared(page: Page, sample_images: SampleImages) -> None:
+def test_the_image_at_a_url_is_searched_for_and_shared(page: Page, sample_images: SampleImages) -> None:
     with serve() as web:
         web.pages["/cats/tom.png"] = partial(answer, body=sample_images[50][2])
-        box = page.get_by_role("textbox", name="Address of a picture")
+        box = page.get_by_role("textbox", name="Image URL")
         box.fill(f"{web.url}/cats/tom.png")
         box.press("Enter")
         expect(page.locator(".query h2")).to_have_text("tom.png")
@@ -99,13 +99,13 @@ def test_the_picture_behind_an_address_is_asked_and_shared(page: Page, sample_im
         expect(page).to_have_url(re.compile("tom.png"))
         box.fill(f"{web.url}/none.png")
         box.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("The picture of that address cannot be used:")
+        expect(page.get_by_role("alert")).to_contain_text("The image at this URL cannot be used:")
         box.fill("/etc/passwd")
         box.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("it has to begin with http:// or https://")
+        expect(page.get_by_role("alert")).to_contain_text("one that begins with http:// or https://")
 
 
-def test_examples_and_other_examples_can_be_asked(page: Page) -> None:
+def test_a_random_image_of_the_collection_starts_a_search(page: Page) -> None:
     first = page.locator(".tile img").first.get_attribute("src")
     page.get_by_role("button", name="Shuffle").click()
     expect(page.locator(".tile img").first).not_to_have_attribute("src", first or "")
@@ -114,12 +114,12 @@ def test_examples_and_other_examples_can_be_asked(page: Page) -> None:
     assert "?like=" in page.url
 
 
-def test_what_cannot_be_asked_is_told_in_a_sentence(page: Page, sample_images: SampleImages) -> None:
-    upload(page, ("a_b*c.jpg", b"this is no picture"))
+def test_an_unusable_image_is_an_error_in_a_sentence(page: Page, sample_images: SampleImages) -> None:
+    upload(page, ("a_b*c.jpg", b"this is no image"))
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("a_b*c.jpg cannot be used: not an image of a known format.")
     page.evaluate(PASTE, ["big.png", "image/png", base64.b64encode(bytes(10 * 2**20 + 1)).decode()])
-    expect(alert).to_contain_text("The pasted picture cannot be used: larger than 10 MB.")
+    expect(alert).to_contain_text("The pasted image cannot be used: larger than 10 MB.")
     bomb = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(bomb, "PNG")
     upload(page, ("bomb.png", bomb.getvalue()))

@@ -9,7 +9,6 @@ import pytest
 from cbir.ui.query import images, state
 from cbir.ui.query.choice import Chosen
 from cbir.ui.query.images import UploadCache, UploadedImage
-from cbir.ui.query.state import Query
 
 from cbir.collection import Collection
 from cbir.errors import ImageError
@@ -25,7 +24,7 @@ def uploaded(name: str, size: int) -> UploadedImage:
 
 
 def test_the_upload_cache_keeps_what_was_used_last() -> None:
-    cache = UploadCache(room=100)
+    cache = UploadCache(max_bytes=100)
     names = [cache.put(uploaded(f"{number}", 30)) for number in range(3)]
     assert cache.get(names[0]) == uploaded("0", 30)
     last = cache.put(uploaded("3", 30))
@@ -54,7 +53,7 @@ def test_images_that_cannot_be_used_are_named_and_the_others_searched(
         ("d.png", sample_images[1][2]),
     ]
     images.upload(files, collection)
-    first, second = state.current().like
+    first, second = state.current()
     assert images.uploaded(first.ref, collection).data == sample_images[0][2]
     assert images.uploaded(second.ref, collection).name == "d.png"
     assert state.problems() == [
@@ -63,15 +62,15 @@ def test_images_that_cannot_be_used_are_named_and_the_others_searched(
     ]
     session["adding"] = True
     images.upload([("e.png", sample_images[2][2])], collection)
-    assert (state.current().like[:2], len(state.current().like)) == ((first, second), 3)
+    assert (state.current()[:2], len(state.current())) == ((first, second), 3)
     assert state.problems() == []
     images.upload([(f"{number}.png", data) for number, (_, _, data) in enumerate(sample_images[:11])], collection)
-    assert len(state.current().like) == state.MAX_EXAMPLES
-    assert state.problems() == ["Only the last 10 pictures are asked with."]
+    assert len(state.current()) == state.MAX_EXAMPLES
+    assert state.problems() == ["A query has at most 10 images; the last ones are used."]
 
 
-def test_an_image_that_had_to_make_room_is_said_to_be_gone(collection: Collection) -> None:
-    with pytest.raises(ImageError, match="is gone; bring it again"):
+def test_an_image_that_was_dropped_has_to_be_uploaded_again(collection: Collection) -> None:
+    with pytest.raises(ImageError, match="is no longer kept"):
         images.uploaded("a-name-that-nobody-knows", collection)
 
 
@@ -95,7 +94,7 @@ def test_a_url_is_fetched_once_within_limits(
                 images.uploaded(f"{site.url}/{path}", collection)
     for text in ("file:///etc/passwd", "ftp://a.org/x.png", "/etc/passwd", "tom.png"):
         images.upload_url(text)
-        assert state.current() == Query()
+        assert state.current() == ()
         assert "http:// or https://" in state.problems()[-1]
 
 
@@ -116,11 +115,11 @@ def test_an_upload_is_decoded_once_for_its_vector_thumbnail_and_preview(
     for _ in range(2):
         (example,), _ = images.make_ready(state.current(), chosen)
     assert decoded == [data]
-    assert example.picture and example.large
-    assert example.picture[:3] == example.large[:3] == b"\xff\xd8\xff"
+    assert example.image and example.preview
+    assert example.image[:3] == example.preview[:3] == b"\xff\xd8\xff"
     assert np.allclose(example.vector, collection.embed(data), atol=1e-6)
     state.change("crop", 0, [10, 10, 60, 60])
     (part,), _ = images.make_ready(state.current(), chosen)
     assert decoded == [data, data], "a part is cut from the whole at full size"
     assert np.allclose(part.vector, collection.embed(data, Crop(10, 10, 60, 60)), atol=1e-6)
-    assert (part.large, part.picture != example.picture) == (example.large, True)
+    assert (part.preview, part.image != example.image) == (example.preview, True)

@@ -2,13 +2,41 @@
 
 import re
 
+import pytest
+from cbir.ui.query import query_card, state
+from cbir.ui.query.images import ReadyExample
+from cbir.ui.query.state import Example
 from playwright.sync_api import Page, expect
 
 from tests.support.examples import SampleImages
 from tests.support.visitor import K, becomes, heading, headings, name_of, settled, upload
 
 
-def test_a_part_of_a_picture_is_asked(page: Page, sample_images: SampleImages) -> None:
+def ready(sign: state.Sign, title: str) -> ReadyExample:
+    return ReadyExample(Example(title, sign=sign), title, "a line", None, None, "")
+
+
+def test_a_query_is_titled_by_its_image_or_by_their_number() -> None:
+    assert query_card.heading([ready("like", "fox.png")]) == ("fox.png", "a line")
+    several = [ready("like", "fox.png"), ready("like", "cat.png"), ready("unlike", "dog.png")]
+    assert query_card.heading(several) == ("3 images", "Like 2 of them, not like 1")
+    assert query_card.heading(several[:2]) == ("2 images", "Like 2 of them")
+
+
+@pytest.mark.parametrize(
+    "action", [None, 7, [], ["remove"], ["remove", "0", None], ["drop", 0, None], ["remove", 5, None]]
+)
+def test_an_impossible_change_is_ignored(action: object, session: dict[str, object]) -> None:
+    state.search((Example("a"), Example("b")))
+    session["query_card"] = {"act": action}
+    query_card._acted()
+    assert state.current() == (Example("a"), Example("b"))
+    session["query_card"] = {"act": ["remove", 0, None]}
+    query_card._acted()
+    assert state.current() == (Example("b"),)
+
+
+def test_a_part_of_an_image_is_searched_for(page: Page, sample_images: SampleImages) -> None:
     upload(page, ("mine.png", sample_images[9][2]))
     settled(page)
     whole = page.locator(".example img").get_attribute("src")
@@ -22,7 +50,7 @@ def test_a_part_of_a_picture_is_asked(page: Page, sample_images: SampleImages) -
     page.mouse.move(x + width * 0.6, y + height * 0.5, steps=4)
     page.mouse.up()
     window.get_by_role("button", name="Search by this part").click()
-    expect(page.locator(".query p").first).to_have_text("A part of your picture")
+    expect(page.locator(".query p").first).to_have_text("A part of the uploaded image")
     expect(page.locator(".example img")).not_to_have_attribute("src", whole or "")
     expect(page).to_have_url(re.compile(r"like=[\w-]+%40(9|10|11)%2C(9|10|11)%2C(59|60|61)%2C(49|50|51)"))
     expect(page.locator(".note")).to_have_count(0)
@@ -34,12 +62,12 @@ def test_a_part_of_a_picture_is_asked(page: Page, sample_images: SampleImages) -
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
     assert box.get_attribute("aria-label") != before, "the keys move the box"
-    page.get_by_role("dialog").get_by_role("button", name="The whole picture").click()
-    expect(page.locator(".query p").first).to_have_text("Your picture")
+    page.get_by_role("dialog").get_by_role("button", name="Whole image").click()
+    expect(page.locator(".query p").first).to_have_text("Uploaded image")
     expect(heading(page, 1)).to_have_text(name_of(sample_images[9]))
 
 
-def test_hits_become_good_and_bad_examples(page: Page) -> None:
+def test_hits_become_positives_and_negatives(page: Page) -> None:
     page.locator(".tile").first.click()
     settled(page)
     plain = headings(page)
@@ -47,12 +75,12 @@ def test_hits_become_good_and_bad_examples(page: Page) -> None:
     expect(page.locator(".example.unlike")).to_have_count(1)
     expect(page.locator(".query")).to_contain_text("Like 1 of them, not like 1")
     assert plain[1] not in becomes(page, lambda found: len(found) == K and found != plain)
-    page.locator(".card").nth(2).get_by_role("button", name=re.compile("^Also like")).click()
+    page.locator(".card").nth(2).get_by_role("button", name=re.compile("^Like ")).click()
     expect(page.locator(".example.like")).to_have_count(2)
     settled(page)
     page.locator(".example.unlike").get_by_role("button", name=re.compile("^Like ")).click()
     expect(page.locator(".example.like")).to_have_count(3)
     for left in (2, 1):
-        page.locator(".example").last.get_by_role("button", name=re.compile("out of the search$")).click()
+        page.locator(".example").last.get_by_role("button", name=re.compile("from the query$")).click()
         expect(page.locator(".example")).to_have_count(left)
     becomes(page, plain.__eq__)

@@ -1,27 +1,37 @@
-"""What `nprobe` and `oversampling` do: few lists or candidates miss neighbours, enough of them find the exact ones."""
+"""Embedded collections open for reading: what `nprobe` and `oversampling` do, and what outlives a new generation.
+
+Few lists or candidates miss neighbours, enough of them find the exact ones.
+"""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client.http import models
 
 from cbir.filters.conditions import Filter
 from cbir.filters.parser import parse_filter
 from cbir.records import Hit
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
-from cbir.stores.qdrant.store import QdrantStore
 from cbir.stores.registry import open_store
-from tests.support.building import build, plan_for, qdrant_writer, unit_vectors
-from tests.support.qdrant_server import qdrant_server
+from tests.support.building import both, build, unit_vectors
 
 COUNT, LISTS, K = 600, 16, 10
+
+
 VECTORS = unit_vectors(COUNT, dimension=64)
+
+
 QUERIES = unit_vectors(20, 1, dimension=64)
+
+
 EXACT = SearchParams(exact=True)
+
+
 CLASS = parse_filter("label=class 1")
+
+
 URLS = {
     "ivf": f"faiss:{{}}/ivf?index=IVF{LISTS},Flat&nprobe=1",
     "refined": "faiss:{}/refined?index=RaBitQ,RFlat&oversampling=1",
@@ -52,6 +62,8 @@ def recall(store: Store, params: SearchParams, filter: Filter = ()) -> float:
 
 
 ALL_LISTS, ALL_CANDIDATES = SearchParams(nprobe=LISTS), SearchParams(oversampling=COUNT / K)
+
+
 BOTH = SearchParams(nprobe=LISTS, oversampling=COUNT / K)
 
 
@@ -93,23 +105,26 @@ def test_codes_that_cannot_be_selected_are_scanned_whole(root: Path, kind: str) 
         store.close()
 
 
-def test_a_server_is_told_how_widely_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[models.SearchParams] = []
+def test_two_programs_may_read_one_index(tmp_path: Path) -> None:
+    build(both(tmp_path), VECTORS)
+    first, second = (open_store(f"edge:{tmp_path}", "made", Settings()) for _ in range(2))
+    answers = [store.search(VECTORS[:1], 5) for store in (first, second)]
+    assert answers[0] == answers[1]
+    first.close()
+    assert second.search(VECTORS[:1], 5) == answers[1]
+    second.close()
+    second.close()
+    assert list((tmp_path / "made" / "views").iterdir()) == []
 
-    class Recorder:
-        def query_batch_points(
-            self, collection: str, requests: list[models.QueryRequest]
-        ) -> list[models.QueryResponse]:
-            sent.extend(request.params for request in requests if request.params)
-            return [models.QueryResponse(points=[]) for _ in requests]
 
-    with qdrant_server() as server:
-        qdrant_writer(server.url, plan_for(VECTORS), Settings())
-        store = open_store(f"{server.url}?ef=50&oversampling=3", "made", Settings())
-        assert isinstance(store, QdrantStore)
-        monkeypatch.setattr(store._server, "ask", lambda call: call(Recorder()))
-        for params in (SearchParams(), SearchParams(ef=7, oversampling=5), EXACT):
-            store.search(QUERIES[:1], K, params=params)
-    told = [(one.hnsw_ef, one.exact, one.quantization.oversampling) for one in sent if one.quantization]
-    assert told[:2] == [(50, False, 3.0), (7, False, 5.0)]
-    assert (told[2][:2], sent[2].quantization and sent[2].quantization.ignore) == ((None, True), True)
+def test_an_open_store_outlives_the_generations_after_it(tmp_path: Path) -> None:
+    build(both(tmp_path), VECTORS)
+    stores = [open_store(url, "made", Settings()) for url in both(tmp_path)]
+    answers = [store.search(VECTORS[:2], 5) for store in stores]
+    for version in ("2", "3", "4"):
+        build(both(tmp_path), VECTORS[:100], version=version)
+    assert sorted(path.name for path in (tmp_path / "made").glob("0*")) == ["000003", "000004"]
+    assert [store.search(VECTORS[:2], 5) for store in stores] == answers
+    assert all(None not in store.thumbnails(store.sample(3, 0)) for store in stores)
+    for store in stores:
+        store.close()

@@ -1,4 +1,4 @@
-"""The way to a server: no open doors, gRPC where it answers and REST where not, and the same errors from both."""
+"""The connection to a server: no unprotected one, gRPC where it answers, keys and certificates."""
 
 import logging
 import socket
@@ -8,67 +8,34 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
-from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.grpc import PointStruct
-from qdrant_client.http import models
 
-from cbir.errors import CbirError, UsageError
-from cbir.progress import silent
+from cbir.errors import UsageError
 from cbir.records import to_plain
 from cbir.settings import Settings
-from cbir.stores.qdrant.server import Server, ServerError, server_options
-from cbir.stores.qdrant.writer import QdrantWriter
-from cbir.stores.registry import connect, open_store
+from cbir.stores.qdrant.server import Server, ServerError
 from cbir.stores.url import parse
-from tests.support.building import plan_for, points_of, qdrant_writer, unit_vectors
-from tests.support.faults import Fault
-from tests.support.grpc_server import Port, grpc_port
+from tests.support.grpc_server import grpc_port
+from tests.support.qdrant_points import (
+    KEY,
+    NOWHERE,
+    collections,
+)
 from tests.support.qdrant_server import qdrant_server
 
-KEY = "the-right-key"
-VECTORS = unit_vectors(40)
-POINTS = points_of(VECTORS)
-PLAN = plan_for(VECTORS, "set-model")
-NOWHERE = "http://127.0.0.1:1"  # where no REST answers
-
 pytestmark = [
-    # what the module filters, where pytest resets the filters
+    # What the modules filter, where pytest resets the filters.
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
 ]
-
-
-@pytest.fixture
-def port() -> Iterator[Port]:
-    with grpc_port() as one:
-        yield one
-
-
-@pytest.fixture
-def writer(port: Port) -> QdrantWriter:
-    return writer_at(f"{NOWHERE}?grpc={port.number}")
-
-
-def writer_at(url: str, **settings: object) -> QdrantWriter:
-    return qdrant_writer(url, PLAN, Settings(**{"server_retry_seconds": 20.0, **settings}))  # type: ignore[arg-type]
-
-
-def collections(url: str, retry_seconds: float = 0.0, **settings: object) -> list[str]:
-    server = Server(parse(url), Settings(**settings), retry_seconds)  # type: ignore[arg-type]
-    return [one.name for one in server.ask(lambda client: client.get_collections()).collections]
-
-
-# Open doors
 
 
 @pytest.mark.parametrize(
@@ -142,20 +109,6 @@ def test_the_key_is_in_no_repr() -> None:
     assert KEY not in repr(vars(server))
 
 
-def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CBIR_INSECURE", "1")
-    monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "7")
-    monkeypatch.setenv("CBIR_SERVER_CA", str(tmp_path / "ca.pem"))
-    settings = Settings()
-    assert (settings.insecure, settings.server_timeout_seconds, settings.server_ca) == (True, 7, tmp_path / "ca.pem")
-    monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "0")
-    with pytest.raises(UsageError, match="CBIR_SERVER_TIMEOUT_SECONDS: Input should be greater"):
-        Settings()
-
-
-# Which way
-
-
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -174,55 +127,6 @@ def test_where_grpc_is_looked_for(url: str, expected: int) -> None:
     server = Server(parse(url), Settings(QDRANT_API_KEY=KEY))
     assert server._connection.grpc_port == expected
     assert "grpc" not in server.given, "it is no property of a collection"
-
-
-@pytest.mark.parametrize("value", ["-1", "65536", "yes"])
-def test_a_port_that_cannot_be_is_refused(value: str) -> None:
-    with pytest.raises(UsageError, match="grpc: Input should be"):
-        server_options(parse(f"http://localhost?grpc={value}"))
-
-
-def test_all_goes_through_grpc_and_comes_back_as_through_rest(port: Port) -> None:
-    url = f"{NOWHERE}?grpc={port.number}&m=32&quantization=scalar&shards=3"
-    with qdrant_server() as rest:
-        answers = []
-        for one in (f"{rest.url}?grpc=0&m=32&quantization=scalar&shards=3", url):
-            writer = writer_at(one)
-            assert (writer.write(POINTS), writer.needs_publishing, len(writer.stored_ids)) == ([], True, 0)
-            writer.delete([POINTS[0].id])
-            writer.publish(silent)
-            again = writer_at(one)
-            assert not again.needs_publishing
-            assert all(again.stored_ids.has(point.id, point.version, point.digest) for point in POINTS[1:])
-            store = open_store(one, "set", Settings())
-            points = {point.id: replace(point, vector=None) for point in store.points()}  # type: ignore[arg-type]
-            assert points == {point.id: replace(point, vector=None) for point in POINTS[1:]}  # type: ignore[arg-type]
-            ids, matrix = store.matrix()
-            hits = store.search(VECTORS[:5], 3)
-            thumbnails = store.thumbnails([POINTS[3].id, POINTS[0].id])
-            assert thumbnails == [POINTS[3].thumbnail, None]
-            info, catalog = store.info, connect(one, Settings())
-            found = (ids, hits, catalog.names(), catalog.resolve("set"))
-            answers.append((*found, info.count, info.model, info.options, store.sample(5, 1)))
-            assert np.allclose(matrix, [VECTORS[int(point.payload["key"])] for point in map_ids(ids)], atol=1e-6)
-            assert store.vectors([POINTS[0].id]) == [None]
-            client = Server(parse(one), Settings()).ask(lambda client: client.get_collection(PLAN.collection))
-            assert client.payload_schema["label"].data_type == models.PayloadSchemaType.KEYWORD
-    assert_alike(*answers)
-    used = {"Create", "Upsert", "Delete", "CreateFieldIndex", "Update", "UpdateAliases", "Scroll", "Get", "QueryBatch"}
-    assert used <= set(port.calls)
-
-
-def map_ids(ids: list[str]) -> list:
-    by_id = {point.id: point for point in POINTS}
-    return [by_id[one] for one in ids]
-
-
-def assert_alike(one: tuple, other: tuple) -> None:
-    assert one[:1] + one[2:] == other[:1] + other[2:]
-    for hits, others in zip(one[1], other[1], strict=True):
-        assert [(hit.id, hit.payload) for hit in hits] == [(hit.id, hit.payload) for hit in others]
-        assert np.allclose([hit.score for hit in hits], [hit.score for hit in others], atol=1e-6)
 
 
 _VALUES = st.recursive(
@@ -271,98 +175,6 @@ def test_grpc_0_is_rest_without_a_word(caplog: pytest.LogCaptureFixture, monkeyp
         assert collections(rest.url) == []
         assert port.calls == {"HealthCheck": 1, "List": 1}
     assert [record for record in caplog.records if record.name.startswith("cbir")] == []
-
-
-# Its errors
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "passing"),
-    [
-        (StatusCode.INVALID_ARGUMENT, 400, False),
-        (StatusCode.UNAUTHENTICATED, 401, False),
-        (StatusCode.PERMISSION_DENIED, 403, False),
-        (StatusCode.NOT_FOUND, 404, False),
-        (StatusCode.ALREADY_EXISTS, 409, False),
-        (StatusCode.FAILED_PRECONDITION, 412, False),
-        (StatusCode.OUT_OF_RANGE, 413, False),
-        (StatusCode.UNIMPLEMENTED, 501, False),
-        (StatusCode.RESOURCE_EXHAUSTED, 429, True),
-        (StatusCode.INTERNAL, 500, True),
-        (StatusCode.UNKNOWN, 500, True),
-        (StatusCode.CANCELLED, 503, True),
-        (StatusCode.UNAVAILABLE, 503, True),
-        (StatusCode.DEADLINE_EXCEEDED, 504, True),
-    ],
-)
-def test_a_code_is_the_status_that_rest_would_have(code: StatusCode, status: int, passing: bool, port: Port) -> None:
-    url = f"{NOWHERE}?grpc={port.number}"
-    port.faults = [Fault("^List$", status=code.name, details="line one\nline two", times=2)]
-    with pytest.raises(ServerError, match="line one line two") as caught:
-        collections(url)
-    assert (caught.value.status, caught.value.passing) == (status, passing)
-    assert caught.value.reason == "line one line two"
-    assert ("check QDRANT_API_KEY" in str(caught.value)) == (status in (401, 403))
-    if passing:
-        assert collections(url, retry_seconds=10.0) == []
-    else:
-        with pytest.raises(ServerError):
-            collections(url, retry_seconds=10.0)
-    assert port.calls["List"] == (3 if passing else 2)
-
-
-def test_a_wait_that_is_asked_for_is_kept(port: Port, writer: QdrantWriter) -> None:
-    port.faults = [Fault("Upsert", status="RESOURCE_EXHAUSTED", retry_after="1")]
-    start = time.monotonic()
-    assert writer.write(POINTS) == []
-    assert time.monotonic() - start >= 1
-    port.faults = [Fault("Upsert", status="RESOURCE_EXHAUSTED", retry_after="3600")]
-    with pytest.raises(CbirError, match="answered 429"):
-        writer.write(POINTS)
-    assert time.monotonic() - start < 5, "it waited though the wait is longer than the budget"
-
-
-def test_a_bad_point_is_found_by_halving(port: Port, writer: QdrantWriter) -> None:
-    port.engine.behaviour = replace(port.engine.behaviour, poisoned=[POINTS[7].id])
-    (refused,) = writer.write(POINTS)
-    assert (refused.id, "is poisoned" in refused.reason) == (POINTS[7].id, True)
-    (odd,) = writer.write([replace(POINTS[7], id=POINTS[8].id, vector=np.ones(5, np.float32))])
-    assert odd.id == POINTS[8].id
-    port.faults = [Fault("Upsert", status="OUT_OF_RANGE", details="decoded message length too large")]
-    assert writer.write(POINTS[8:]) == []
-
-
-def test_a_port_that_takes_little_gets_little_at_a_time() -> None:
-    with grpc_port(receives=20_000) as port:
-        big = [replace(point, thumbnail=bytes(3000)) for point in POINTS[:6]]
-        big[4] = replace(big[4], thumbnail=bytes(30_000))
-        (refused,) = writer_at(f"{NOWHERE}?grpc={port.number}").write(big)
-    assert (refused.id, "larger than max" in refused.reason) == (POINTS[4].id, True)
-
-
-def test_a_large_request_passes(writer: QdrantWriter) -> None:
-    large = replace(POINTS[0], thumbnail=bytes(23_000_000))
-    assert writer.write([large]) == []
-    assert [thumbnail for _, thumbnail in writer.thumbnails()] == [large.thumbnail]
-
-
-def test_a_server_that_is_away_for_a_moment(port: Port, writer: QdrantWriter, caplog: pytest.LogCaptureFixture) -> None:
-    port.faults = [Fault("Upsert", status="UNAVAILABLE", details="Connection refused", times=2)]
-    assert writer.write(POINTS) == []
-    assert f"{NOWHERE} cannot be reached: Connection refused; is it running?; trying again" in caplog.text
-
-
-def test_a_server_that_is_slow_is_given_up_in_time(port: Port) -> None:
-    server = Server(parse(f"{NOWHERE}?grpc={port.number}"), Settings(server_timeout_seconds=1), 0.0)
-    server.ask(lambda client: client.get_collections())
-    with port.engine.lock:
-        start = time.monotonic()
-        with pytest.raises(ServerError, match="answered 504 DEADLINE_EXCEEDED"):
-            server.ask(lambda client: client.get_collections())
-        assert 0.9 < time.monotonic() - start < 3
-
-
-# Keys and certificates
 
 
 def test_the_key_goes_along_and_a_wrong_one_is_one_line() -> None:

@@ -1,30 +1,26 @@
-"""One contract for all stores: what any of them answers is what a plain scan in numpy answers."""
+"""One contract for all stores: every answer equals the answer of a plain scan in NumPy."""
 
+import os
+import uuid
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbir.collection import Collection
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter, Match, Range, matches, values_of
 from cbir.filters.parser import parse_filter
-from cbir.index.log_format import segment_path
-from cbir.index.log_writer import LogWriter
-from cbir.index.stored_ids import StoredIds
-from cbir.index.vector_log import VectorLog
 from cbir.progress import silent
-from cbir.records import digest, id_bytes, with_changes
+from cbir.records import digest
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
-from cbir.stores.embedded import edge, faiss_index
-from cbir.stores.engines import ENGINES
-from cbir.stores.registry import open_store
-from tests.support.building import catalogs, plan_for, qdrant_writer, unit_vectors
+from cbir.stores.registry import connect, open_store
+from tests.support.building import DIMENSION, catalogs, plan_for, qdrant_writer, unit_vectors
 from tests.support.contract import (
     BY_ID,
     COUNT,
@@ -41,6 +37,9 @@ from tests.support.contract import (
 )
 from tests.support.qdrant_server import qdrant_server
 
+SERVER, API_KEY = os.environ.get("QDRANT_URL", ""), os.environ.get("QDRANT_API_KEY")
+
+
 FIELDS = ("label", "year", "price", "tags", "new", "mixed", "two words", "absent")
 
 
@@ -50,11 +49,17 @@ def store(request: pytest.FixtureRequest, contract_stores: dict[str, Store]) -> 
 
 
 values = st.sampled_from(["Shoes", "Bags", "red", "long, wide", "1", "a 1", "", 1, 1.0, 2012, 3.0, True, False, None])
+
+
 numbers = st.none() | st.sampled_from([0, 1, 2.5, 3, 2011, 2012.0, 5000])
+
+
 conditions = st.one_of(
     st.builds(Match, st.sampled_from(FIELDS), st.lists(values, max_size=3).map(tuple), st.booleans()),
     st.builds(Range, st.sampled_from(FIELDS), numbers, numbers, numbers, numbers),
 )
+
+
 filters = st.lists(conditions, max_size=3).map(tuple)
 
 
@@ -151,26 +156,6 @@ def test_payloads_and_thumbnails_come_in_the_order_asked_for(store: Store) -> No
     assert store.payloads([]) == store.thumbnails([]) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "meaning"),
-    [
-        ("label=Shoes|Bags", (Match("label", ("Shoes", "Bags")),)),
-        ("year=2012", (Match("year", ("2012", 2012)),)),
-        ("new=true and label!=Bags", (Match("new", ("true", True)), Match("label", ("Bags",), negated=True))),
-        ("label=", (Match("label", ("", None)),)),
-        ("year>=2012 and price<3.5", (Range("year", gte=2012.0), Range("price", lt=3.5))),
-    ],
-)
-def test_what_a_filter_means(text: str, meaning: Filter) -> None:
-    assert parse_filter(text) == meaning
-
-
-@pytest.mark.parametrize("text", ["label", "label>Shoes", "and", "year>=2012 and"])
-def test_a_filter_that_cannot_be_meant_is_refused(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_filter(text)
-
-
 def test_a_field_that_no_store_can_ask_for(store: Store) -> None:
     if store.info.url.startswith("faiss"):
         assert store.count((Match('a"b', (1,)),)) == 0
@@ -222,63 +207,86 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
             made.update({"key": "x"}, ids=[left[0].id])
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000), queries=st.integers(1, 4), k=st.integers(1, COUNT + 5), exact=st.booleans())
+def test_hits_are_the_best_in_order(store: Store, seed: int, queries: int, k: int, exact: bool) -> None:
+    query = unit_vectors(queries, seed)
+    before = query.copy()
+    found = store.search(query, k, params=SearchParams(exact=exact))
+    assert np.array_equal(query, before), "the caller's array was changed"
+    assert len(found) == queries
+    for vector, hits in zip(query, found, strict=True):
+        assert len({hit.id for hit in hits}) == len(hits)
+        assert [(-hit.score, hit.id) for hit in hits] == sorted((-hit.score, hit.id) for hit in hits)
+        for hit in hits:
+            assert hit.score == pytest.approx(float(vector @ BY_ID[hit.id].vector), abs=1e-5)
+            assert hit.payload == BY_ID[hit.id].payload
+        if exact:
+            best = np.sort(VECTORS @ vector)[::-1][:k]
+            assert np.allclose([hit.score for hit in hits], best, atol=1e-5)
+
+
+def test_copies_come_by_id(store: Store) -> None:
+    hits = store.search(VECTORS[397:398], 3, params=EXACT)[0]
+    assert [hit.id for hit in hits] == sorted(POINTS[number].id for number in (397, 398, 399))
+
+
+def test_what_is_stored_comes_back(store: Store) -> None:
+    for point in POINTS[:20]:
+        (vector,) = store.vectors([point.id])
+        assert vector is not None
+        assert np.allclose(vector, point.vector, atol=1e-6)
+    requested = [POINTS[3].id, NOBODY, POINTS[1].id]
+    assert store.thumbnails(requested) == [POINTS[3].thumbnail, None, POINTS[1].thumbnail]
+    assert store.thumbnails([]) == []
+
+
+def test_the_matrix_holds_every_vector(store: Store) -> None:
+    ids, vectors = store.matrix()
+    assert set(ids) == set(BY_ID)
+    assert np.allclose(vectors, [BY_ID[point_id].vector for point_id in ids], atol=1e-6)
+
+
+def test_a_sample_is_random_but_repeatable(store: Store) -> None:
+    assert store.sample(10, 1) == store.sample(10, 1) != store.sample(10, 2)
+    assert len(set(store.sample(COUNT + 100, 3))) == COUNT
+
+
+def test_the_store_says_what_it_holds(store: Store) -> None:
+    assert store.info.count == COUNT
+    assert store.info.collection == "made"
+    assert store.info.model == plan_for(VECTORS).model
+
+
 @pytest.mark.parametrize(
-    "factory",
+    ("query", "k", "message"),
     [
-        "Flat",
-        "SQ8",
-        "HNSW16_SQ8",
-        "IVF4,SQ8",
-        "OPQ4,HNSW16",
-        "IVF4,PQ4x4fs,RFlat",
-        "IVF4,RaBitQ,RFlat",
-        "SQ8,RFlat",
-        "PQ4x4,RFlat",
-        "PQ4x4fs,RFlat",
-        "RR8,Flat",
+        (np.zeros((1, DIMENSION + 1), np.float32), 3, "dimensions"),
+        (np.zeros(DIMENSION, np.float32), 3, "dimensions"),
+        (np.full((1, DIMENSION), np.nan, np.float32), 3, "not finite"),
+        (np.ones((1, DIMENSION), np.float32), 0, "at least 1"),
     ],
 )
-def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_index, "_LARGE", 0)  # mapped, not read
-    log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
-    options = {"index": factory, "ef_construct": "100", "ef": "128", "nprobe": "4", "oversampling": "100"}
-    faiss_index.build(tmp_path / "index", log, options, lambda done: None)
-    index = faiss_index.open_index(tmp_path / "index", log, options)
-    for filter in ((), parse_filter("label=Bags"), parse_filter("year=2011 and new=true and price<2")):
-        for query in unit_vectors(5, 1):
-            best = scan(query, filter)[:10]
-            for exact in (False, True):
-                (found,) = index.search(query[None], 10, SearchParams(ef=COUNT, exact=exact), filter)
-                slack = 1e-4 if exact or "SQ8" not in factory else 0.05
-                assert np.allclose(sorted(-hit.score for hit in found), [score for score, _ in best], atol=slack)
-                assert all(matches(hit.payload, filter) for hit in found)
+def test_a_wrong_query_is_refused(store: Store, query: np.ndarray, k: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        store.search(query, k)
 
 
-def written_log(folder: Path) -> Path:
-    writer = LogWriter(segment_path(folder / "log", 1), VECTORS.shape[1])
-    writer.append(POINTS)
-    writer.close()
-    return folder / "log"
-
-
-def test_what_a_source_had_counts_as_stored_though_its_payload_was_changed_here() -> None:
-    for version in ("", "7"):
-        point = with_changes(replace(POINTS[0], version=version), {"label": "Boots"})
-        stored = StoredIds.of([(id_bytes(point.id), point.version, point.digest)])
-        assert stored.has(point.id, version, POINTS[0].digest)
-        assert stored.has(point.id, "", point.digest)
-        assert not stored.has(point.id, "", POINTS[1].digest)
-
-
-@pytest.mark.parametrize("quantization", ["none", "scalar", "product", "binary", "turbo"])
-def test_quantized_vectors_are_searched_and_the_whole_ones_kept(quantization: str, tmp_path: Path) -> None:
-    log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
-    options = {**ENGINES["edge"].options, "quantization": quantization, "oversampling": "40"}
-    edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
-    index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
-    for query in unit_vectors(5, 4):
-        best = [-score for score, _ in scan(query, ())[:10]]
-        for exact in (False, True):
-            (found,) = index.search(query[None], 10, SearchParams(exact=exact))
-            assert np.allclose(sorted((hit.score for hit in found), reverse=True), best, atol=1e-4)
-    index.close()
+@pytest.mark.server
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.skipif(not SERVER, reason="no QDRANT_URL")
+def test_a_real_server_keeps_the_contract() -> None:
+    name, url = f"cbir-test-{uuid.uuid4().hex}", SERVER
+    options = Settings(QDRANT_API_KEY=API_KEY)
+    plan = replace(plan_for(VECTORS, f"{name}-made"), dataset=name)
+    catalog, writer = connect(url, options), qdrant_writer(url, plan, options)
+    try:
+        assert writer.write(POINTS) == []
+        writer.publish(silent)
+        assert catalog.resolve(name) == plan.collection
+        store = open_store(url, name, options)
+        test_what_is_stored_comes_back(store)
+        test_copies_come_by_id(store)
+        test_the_matrix_holds_every_vector(store)
+    finally:
+        catalog.drop(plan.collection)

@@ -1,4 +1,4 @@
-"""What a store says of its collections: their state, and what is damaged."""
+"""The collections of an index folder: which one is opened, and what is listed of each."""
 
 import os
 import subprocess
@@ -6,35 +6,38 @@ import sys
 from pathlib import Path
 
 import pytest
-from qdrant_client import models
 
-from cbir.evaluation.result_files import shortened
+from cbir.errors import UsageError
 from cbir.index.generation import open_generation
 from cbir.settings import Settings
 from cbir.stores.listing import CollectionInfo
-from cbir.stores.qdrant.catalog import server_listed
-from cbir.stores.qdrant.records import CollectionRecord
-from cbir.stores.registry import connect
+from cbir.stores.registry import connect, open_store
 from tests.support.building import MODEL, both, build, builder_for, points_of, unit_vectors
+
+VECTORS = unit_vectors(3)
+
+
+def test_an_unknown_collection_is_named(tmp_path: Path) -> None:
+    build([f"edge:{tmp_path}/index"], VECTORS[:3])
+    with pytest.raises(UsageError, match="no collection 'other'; it has: made"):
+        open_store(f"edge:{tmp_path}/index", "other", Settings())
+    with pytest.raises(UsageError, match="has no faiss index"):
+        open_store(f"faiss:{tmp_path}/index/faiss", "made", Settings())
+    with pytest.raises(
+        UsageError, match="No collection found at edge:.*/empty. Create one with: cbir-ingest SOURCE --store edge:"
+    ):
+        open_store(f"edge:{tmp_path}/empty", None, Settings())
+
+
+def test_the_newest_collection_comes_first(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
+    assert connect(f"edge:{tmp_path}/index", Settings()).names() == ["c", "a", "b"]
 
 
 def list_folder(root: Path) -> list[CollectionInfo]:
     """The collections of an index folder."""
     return list(connect(f"edge:{root}", Settings()).listing())
-
-
-@pytest.mark.parametrize(
-    ("text", "short"),
-    [
-        ("edge:/home/me/index", "edge:…/index"),
-        ("faiss:/a/b/c?index=Flat --store 'edge:/x/y'", "faiss:…/c?index=Flat --store 'edge:…/y'"),
-        ("https://example.org/a/b/c", "https://example.org/a/b/c"),
-        ("./photos and ../b/c and 1/2/3", "./photos and ../b/c and 1/2/3"),
-        ("hf://owner/name", "hf://owner/name"),
-    ],
-)
-def test_absolute_paths_are_shortened(text: str, short: str) -> None:
-    assert shortened(text) == short
 
 
 def test_a_running_ingest_is_told_from_an_interrupted_one(tmp_path: Path) -> None:
@@ -99,41 +102,3 @@ def test_damage_that_shows_without_reading_is_listed(tmp_path: Path) -> None:
     (generation.folder / "manifest.json").unlink()
     (one,) = list_folder(tmp_path)
     assert (one.condition, one.points) == ("damaged", None)
-
-
-@pytest.mark.parametrize(
-    ("status", "building", "alias", "condition", "state"),
-    [
-        ("green", False, "set", "ready", "ready"),
-        ("green", False, "", "ready", "ready, but not in use"),
-        ("yellow", False, "set", "indexing", "ready, and the server is indexing it"),
-        ("grey", False, "set", "indexing", "ready, and the server goes on indexing"),
-        ("green", True, "", "unfinished", "unfinished: run its ingest again"),
-        ("green", True, "set", "ready", "ready, and an unfinished run"),
-        ("red", False, "set", "damaged", "damaged: the server says"),
-    ],
-)
-def test_what_a_server_says_of_a_collection(
-    status: str, building: bool, alias: str, condition: str, state: str
-) -> None:
-    record = CollectionRecord("set", "nowhere", MODEL, "2026-01-01", building=building)
-    config = models.CollectionConfig(
-        params=models.CollectionParams(),
-        hnsw_config=models.HnswConfig(m=16, ef_construct=100, full_scan_threshold=10),
-        optimizer_config=models.OptimizersConfig(
-            deleted_threshold=0.2, vacuum_min_vector_number=1, default_segment_number=0, flush_interval_sec=5
-        ),
-    )
-    info = models.CollectionInfo(
-        status=models.CollectionStatus(status),
-        optimizer_status=models.OptimizersStatusOneOf.OK,
-        indexed_vectors_count=7,
-        segments_count=1,
-        config=config,
-        payload_schema={},
-    )
-    one = server_listed("made", "http://host", record, info, 9, alias)
-    assert (one.condition, one.points, one.indexed, one.alias) == (condition, 9, 7, alias)
-    assert one.state.startswith(state)
-    trouble = info.model_copy(update={"optimizer_status": models.OptimizersStatusOneOf1(error="no space\nleft")})
-    assert server_listed("made", "http://host", record, trouble, 9, alias).state.endswith(": no space left")

@@ -1,0 +1,46 @@
+"""FAISS indexes by factory string."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbir.filters.conditions import matches
+from cbir.filters.parser import parse_filter
+from cbir.index.vector_log import VectorLog
+from cbir.stores.base import SearchParams
+from cbir.stores.embedded import faiss_index
+from tests.support.building import unit_vectors
+from tests.support.contract import COUNT, VECTORS, scan, written_log
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        "Flat",
+        "SQ8",
+        "HNSW16_SQ8",
+        "IVF4,SQ8",
+        "OPQ4,HNSW16",
+        "IVF4,PQ4x4fs,RFlat",
+        "IVF4,RaBitQ,RFlat",
+        "SQ8,RFlat",
+        "PQ4x4,RFlat",
+        "PQ4x4fs,RFlat",
+        "RR8,Flat",
+    ],
+)
+def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss_index, "_LARGE", 0)  # mapped, not read
+    log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
+    options = {"index": factory, "ef_construct": "100", "ef": "128", "nprobe": "4", "oversampling": "100"}
+    faiss_index.build(tmp_path / "index", log, options, lambda done: None)
+    index = faiss_index.open_index(tmp_path / "index", log, options)
+    for filter in ((), parse_filter("label=Bags"), parse_filter("year=2011 and new=true and price<2")):
+        for query in unit_vectors(5, 1):
+            best = scan(query, filter)[:10]
+            for exact in (False, True):
+                (found,) = index.search(query[None], 10, SearchParams(ef=COUNT, exact=exact), filter)
+                slack = 1e-4 if exact or "SQ8" not in factory else 0.05
+                assert np.allclose(sorted(-hit.score for hit in found), [score for score, _ in best], atol=slack)
+                assert all(matches(hit.payload, filter) for hit in found)

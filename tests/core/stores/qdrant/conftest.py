@@ -1,0 +1,53 @@
+"""A Qdrant server over REST and one over gRPC, and writers to them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from cbir.index.generation import Plan
+from cbir.settings import Settings
+from cbir.stores.qdrant.writer import QdrantWriter
+from tests.support.building import plan_for, qdrant_writer
+from tests.support.grpc_server import Port, grpc_port
+from tests.support.qdrant_points import NOWHERE, VECTORS, OpenWriter, writer_at
+from tests.support.qdrant_server import Running, qdrant_server
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Running]:
+    with qdrant_server() as one:
+        yield one
+
+
+@pytest.fixture
+def server(running: Running) -> Iterator[Running]:
+    yield running
+    running.configure()
+
+
+@pytest.fixture
+def plan(request: pytest.FixtureRequest) -> Plan:
+    """A collection and a data set of this test's own."""
+    name = f"t{abs(hash(request.node.name))}"
+    return replace(plan_for(VECTORS, f"{name}-model"), dataset=name)
+
+
+@pytest.fixture
+def open_writer(server: Running, plan: Plan) -> OpenWriter:
+    def opened(budget: float = 20.0, query: str = "", **changes: object) -> QdrantWriter:
+        options = Settings(server_retry_seconds=budget)
+        return qdrant_writer(f"{server.url}{query}", replace(plan, **changes), options)  # type: ignore[arg-type]
+
+    return opened
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    with grpc_port() as one:
+        yield one
+
+
+@pytest.fixture
+def writer(port: Port) -> QdrantWriter:
+    return writer_at(f"{NOWHERE}?grpc={port.number}")

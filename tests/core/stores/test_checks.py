@@ -1,0 +1,56 @@
+"""What all stores share: ids, the order and paging of hits, the collection that is opened."""
+
+from pathlib import Path
+
+import pytest
+
+from cbir.errors import UsageError
+from cbir.records import Hit
+from cbir.settings import Settings
+from cbir.stores.checks import check_id, no_collection, open_name, page
+from cbir.stores.registry import connect
+from tests.support.building import build, unit_vectors
+
+HITS = [Hit(point_id, {}, score) for point_id, score in (("c", 0.5), ("a", 0.5), ("d", 0.1), ("b", 0.9))]
+
+
+@pytest.mark.parametrize(
+    ("k", "min_score", "offset", "expected"),
+    [
+        (4, None, 0, "bacd"),
+        (2, None, 1, "ac"),
+        (4, 0.5, 0, "bac"),
+        (4, 0.5, 2, "c"),
+        (4, None, 4, ""),
+        (4, 0.95, 0, ""),
+    ],
+)
+def test_a_page_is_ordered_by_score_then_id(k: int, min_score: float | None, offset: int, expected: str) -> None:
+    assert "".join(hit.id for hit in page(HITS, k, min_score, offset)) == expected
+
+
+def test_an_id_is_a_uuid() -> None:
+    check_id(None)
+    check_id("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+    for text in ("6ba7b810", "6ba7b810-9dad-11d1-80b4-00c04fd430cg", "x"):
+        with pytest.raises(UsageError, match="is not an id"):
+            check_id(text)
+
+
+def test_the_newest_collection_is_opened_unless_one_is_named(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        build([f"edge:{tmp_path}/index"], unit_vectors(3), name)
+    catalog = connect(f"edge:{tmp_path}/index", Settings())
+    assert open_name(catalog, None) == open_name(catalog, "set") == "second"
+    assert open_name(catalog, "first") == "first"
+    with pytest.raises(UsageError, match="cannot be a collection's name"):
+        open_name(catalog, "../index")
+
+
+def test_the_error_for_an_empty_store_says_how_to_fill_it() -> None:
+    catalog = connect("https://user:secret@qdrant.example", Settings())
+    expected = "No collection found at https://qdrant.example. Create one with: cbir-ingest SOURCE --store"
+    assert str(no_collection(catalog)) == f"{expected} https://qdrant.example"
+    with_model = str(no_collection(catalog, "tiny"))
+    assert with_model.startswith("No collection made with tiny found at")
+    assert with_model.endswith("--store https://qdrant.example --model tiny")

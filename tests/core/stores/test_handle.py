@@ -1,0 +1,52 @@
+"""An open store that follows what is published."""
+
+from pathlib import Path
+
+import pytest
+
+from cbir.errors import UsageError
+from cbir.settings import Settings
+from cbir.stores.handle import StoreHandle
+from cbir.stores.registry import connect
+from tests.support.building import build, unit_vectors
+
+VECTORS = unit_vectors(20)
+
+
+def handle(folder: Path, name: str | None = "made") -> StoreHandle:
+    """Return a handle of a collection in a FAISS index."""
+    return StoreHandle(connect(f"faiss:{folder}", Settings()), name)
+
+
+def test_a_store_is_opened_once_and_again_when_a_generation_is_published(tmp_path: Path) -> None:
+    build([f"faiss:{tmp_path}"], VECTORS[:5])
+    made = handle(tmp_path)
+    first = made.get()
+    assert made.get() is first
+    assert made.opened().generation == "000001"
+    build([f"faiss:{tmp_path}"], VECTORS, version="2")
+    second = made.get()
+    assert (second is first, made.opened().generation, made.opened().count) == (False, "000002", 20)
+    assert len(first.search(VECTORS[:1], 9)[0]) == 5, "threads may still be searching the old store"
+    made.close()
+
+
+def test_a_new_collection_is_empty_until_something_is_published(tmp_path: Path) -> None:
+    nameless, named = handle(tmp_path, None), handle(tmp_path)
+    assert not nameless.is_filled()
+    assert not named.is_filled()
+    with pytest.raises(UsageError, match="is empty; add images first"):
+        nameless.get()
+    build([f"faiss:{tmp_path}"], VECTORS)
+    assert named.is_filled()
+
+
+def test_a_closed_handle_opens_nothing(tmp_path: Path) -> None:
+    build([f"faiss:{tmp_path}"], VECTORS)
+    made = handle(tmp_path)
+    made.get()
+    made.close()
+    made.close()
+    for call in (made.get, made.is_filled, made.opened):
+        with pytest.raises(UsageError, match="is closed"):
+            call()

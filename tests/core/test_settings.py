@@ -1,0 +1,27 @@
+"""Settings from the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from cbir.errors import UsageError
+from cbir.settings import Settings
+
+
+def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CBIR_STORES", "edge:i, faiss:i/a?index=IVF8,Flat,http://h:6333")
+    assert Settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
+    monkeypatch.setenv("CBIR_WORKERS", "many")
+    with pytest.raises(UsageError, match="CBIR_WORKERS"):
+        Settings()
+
+
+def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CBIR_INSECURE", "1")
+    monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "7")
+    monkeypatch.setenv("CBIR_SERVER_CA", str(tmp_path / "ca.pem"))
+    settings = Settings()
+    assert (settings.insecure, settings.server_timeout_seconds, settings.server_ca) == (True, 7, tmp_path / "ca.pem")
+    monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "0")
+    with pytest.raises(UsageError, match="CBIR_SERVER_TIMEOUT_SECONDS: Input should be greater"):
+        Settings()
