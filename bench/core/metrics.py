@@ -1,6 +1,6 @@
-"""Label metrics of ranked hits, one value a query, under the names of mteb's results (precision_at_5, ndcg_at_5).
+"""Metrics of ranked hits, one value per query, with the names of mteb's results (precision_at_5, ndcg_at_5).
 
-A new metric is a function and a line in `METRICS`; results, intervals, reports and the page take it from there.
+A new metric is a function and a line in `METRICS`. Results, intervals, reports and the page take it from there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """The hits of some queries, each judged.
+    """Which hits of each query are relevant.
 
     Attributes:
-        relevant: (Q, k) whether the hit at each rank is of the query's class; a place without a hit is not.
-        possible: (Q,) how many relevant images the index holds. Where it holds none all metrics are 0.
+        relevant: (Q, k) whether the hit at each rank is of the query's class; False for a missing hit.
+        possible: (Q,) how many relevant images the index holds. If it holds none, all metrics are 0.
     """
 
     relevant: npt.NDArray[np.bool_]
@@ -27,12 +27,12 @@ class Ranking:
 
     @property
     def k(self) -> int:
-        """How many hits a query has."""
+        """The number of hits of a query."""
         return int(self.relevant.shape[1])
 
     @property
     def found(self) -> npt.NDArray[np.int64]:
-        """(Q,) how many hits are relevant."""
+        """(Q,) the number of relevant hits."""
         return np.asarray(self.relevant.sum(axis=1), np.int64)
 
     @property
@@ -43,13 +43,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; `{k}` in its names stands for the number of hits.
+    """One metric; `{k}` in its name and title stands for the number of hits.
 
     Attributes:
-        name: In results.
-        title: Of its column in tables.
-        meaning: What it is, for the reader of a report.
-        values: Returns its value of every query, (Q,), from 0 to 1.
+        name: Its name in results.
+        title: The header of its column in tables.
+        meaning: An explanation for the reader of a report.
+        values: Returns the value of each query, (Q,), from 0 to 1.
     """
 
     name: str
@@ -121,11 +121,11 @@ METRICS = (
         _ndcg,
     ),
 )
-"""Every metric of a query, in the order of the tables."""
+"""All metrics, in the order of the tables."""
 
 
 def definitions(k: int) -> dict[str, str]:
-    """Return what each metric means, by its name for so many hits."""
+    """Return the meaning of each metric of k hits, by name."""
     return {
         **{metric.name.format(k=k): metric.meaning for metric in METRICS},
         f"weighted_precision_at_{k}": "mean of each class's Precision@k, weighted by the class's share of the queries",
@@ -134,12 +134,12 @@ def definitions(k: int) -> dict[str, str]:
 
 
 def per_query(ranking: Ranking) -> dict[str, Values]:
-    """Return each metric's value of every query, (Q,), by its name."""
+    """Return the value of each metric for every query, (Q,), by name."""
     return {metric.name.format(k=ranking.k): metric.values(ranking).astype(np.float64) for metric in METRICS}
 
 
 def means(values: Mapping[str, Values], classes: npt.NDArray[np.int64], k: int) -> dict[str, float]:
-    """Return the means over the queries, whose class numbers (Q,) are given, with the two that follow from them."""
+    """Return the mean of each metric, with the precision weighted by the queries' classes, (Q,), and the main score."""
     found = {name: float(value.mean()) for name, value in values.items()}
     precision = values[f"precision_at_{k}"]
     counts = np.bincount(classes)
@@ -150,7 +150,7 @@ def means(values: Mapping[str, Values], classes: npt.NDArray[np.int64], k: int) 
 
 @dataclass(frozen=True)
 class Query:
-    """A query by the id and the key of its point; the key is None if the point never came up in an answer."""
+    """A query, by the id and the key of its point. The key is None if no search returned the point."""
 
     id: str
     key: str | None
@@ -161,12 +161,13 @@ class Query:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metric over the queries for which it is defined; all None where it is for none.
+    """A metric over the queries for which it is defined; None if it is defined for no query.
 
     Attributes:
-        p5: Value that only 5 in 100 queries are worse than.
-        worst: The worst one: the lowest, or the highest where lower is better.
-        worst_query: The query it belongs to, the first if there are several.
+        p5: The value that 5 % of the queries are worse than.
+        worst: The lowest value, or the highest if lower is better.
+        worst_query: The first query with that value.
+        undefined: The number of queries without a value.
     """
 
     mean: float | None
@@ -179,7 +180,7 @@ class Summary:
 def summarise(
     values: Sequence[float | None], queries: Sequence[Query], better: Literal["higher", "lower"] = "higher"
 ) -> Summary:
-    """Return the summary of a metric, one value (or None, where it is undefined) for each query."""
+    """Return the summary of a metric from the value of each query, None where it is undefined."""
     defined = [(value, query) for value, query in zip(values, queries, strict=True) if value is not None]
     if not defined:
         return Summary(None, None, None, None, len(values))
