@@ -97,11 +97,10 @@ def _verdicts(result: LatencyResult) -> Iterator[str]:
         yield f"{name} takes {median:.3g} ms for a search at recall {TARGET}" + (f" (ef {ef})." if ef else ".")
     for run in result.ingests:
         for store in run.stores:
-            ratio = "-" if store.ratio is None else f"{store.ratio:.2f}"
-            yield (
-                f"{store_name(store.store)}: during an ingest of {run.stored:,} images the p95 is {ratio} times that"
-                f" before, with {len(store.errors):,} errors."
-            )
+            ratio = store.phases[1].ratio
+            slower = "nothing was answered" if ratio is None else f"the p95 is {ratio:.2f} times that before"
+            errors = f"{len(store.errors):,} errors"
+            yield f"{store_name(store.store)}: during an ingest of {run.stored:,} images {slower}, with {errors}."
 
 
 def _curve_table(result: LatencyResult) -> Table:
@@ -121,7 +120,7 @@ def _curve_table(result: LatencyResult) -> Table:
 
 def _load_table(result: LatencyResult) -> Table:
     loads = (
-        (f"{_point_name(curve, point)}, {load.threads} threads", load)
+        (f"{_point_name(curve, point)}, {load.threads} client{'s' * (load.threads > 1)}", load)
         for curve in result.curves
         if (point := curve.default_point)
         for load in point.loads
@@ -205,7 +204,7 @@ def _ingest_table(run: IngestRun) -> Table:
         (Column("time", "s", ".1f"), "seconds"),
         (Column("searches", format=",d"), "searches"),
         *time_columns("search_ms", *_TIMES),
-        (Column("p95 / idle", format=".2f"), "ratio"),
+        (Column("p95 / before", format=".2f"), "ratio"),
     )
 
 

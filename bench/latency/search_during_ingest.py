@@ -3,19 +3,18 @@
 The ingest is another process. It publishes a new generation, and the clients take that up as the page does.
 """
 
+import itertools
 import shlex
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from cbir.errors import CbirError, UsageError
 from cbir.index import layout
@@ -31,16 +30,14 @@ from ..core.stores import copied_url, location_of
 from ..core.timing import Times, times
 from ..core.workload import Workload
 
-IDLE, EMBEDDING, BUILDING_INDEXES, AFTER = "idle", "embedding", "building and publishing", "after"
-PHASES = (IDLE, EMBEDDING, BUILDING_INDEXES, AFTER)
+IDLE, DURING, AFTER = "before", "during the ingest", "after"
 IDLE_SECONDS = 10.0
 _TURN_SECONDS = 0.25
-_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One store's searches in one phase; `ratio` is their p95 by that of the idle phase."""
+    """One store's searches in one phase; `ratio` is their p95 by that of the phase before the ingest."""
 
     name: str
     seconds: float
@@ -51,18 +48,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class SearchedStore:
-    """One store before, during and after the ingest.
+    """One store before, during and after the ingest, which ends when the new generation is published.
 
     Attributes:
-        ratio: p95 of all searches during the ingest by that of the idle phase.
         taken_up_ms: From the moment the new generation was published to the first answer from it.
     """
 
     store: str
     errors: list[str]
     phases: list[Phase]
-    ratio: float | None
-    generations: list[str]
     taken_up_ms: float | None
 
 
@@ -86,7 +80,6 @@ class IngestRun:
 
 @dataclass
 class _Search:
-    phase: str
     began: float
     milliseconds: float
     generation: str
@@ -97,7 +90,6 @@ class _Clients:
     """Threads that search all the time. The stores take turns of a moment."""
 
     def __init__(self, stores: Sequence[StoreHandle], vectors: Vector, k: int):
-        self.phase = IDLE
         self.searches: list[list[_Search]] = [[] for _ in stores]
         self._stores, self._vectors, self._k = stores, vectors, k
         self._stop = threading.Event()
@@ -115,15 +107,14 @@ class _Clients:
             client.result()
 
     def _run(self, vectors: Vector) -> None:
-        while not self._stop.is_set():
-            for vector in vectors:
-                if self._stop.is_set():
-                    return
-                index = int(time.monotonic() / _TURN_SECONDS) % len(self._stores)
-                self.searches[index].append(self._search(self._stores[index], vector))
+        for vector in itertools.cycle(vectors):
+            if self._stop.is_set():
+                return
+            index = int(time.time() / _TURN_SECONDS) % len(self._stores)
+            self.searches[index].append(self._search(self._stores[index], vector))
 
     def _search(self, handle: StoreHandle, vector: Vector) -> _Search:
-        phase, began, start = self.phase, time.monotonic(), time.perf_counter()
+        began, start = time.time(), time.perf_counter()
         generation = error = ""
         try:
             store = handle.get()
@@ -132,7 +123,7 @@ class _Clients:
                 error = f"{len(hits)} hits, not {self._k}"
         except CbirError as failure:
             error = str(failure)
-        return _Search(phase, began, (time.perf_counter() - start) * 1000, generation, error)
+        return _Search(began, (time.perf_counter() - start) * 1000, generation, error)
 
 
 def measure(workload: Workload, arguments: str, threads: int, settings: Settings) -> list[IngestRun]:
@@ -173,71 +164,35 @@ def _measure(
     command += ["--model", str(collection / info.generation / layout.MODEL)]
     command += [part for url in urls for part in ("--store", url)]
     clients = _Clients([StoreHandle(connect(url, settings), name) for url in urls], workload.vectors, workload.k)
-    began: dict[str, float] = {IDLE: time.monotonic()}
-    ended = threading.Event()
-    catalog = connect(urls[0], settings)
-    before = catalog.version(name)
-
-    def look() -> None:
-        """Note when indexes are built instead of vectors made, and when the new generation is published."""
-        phase = clients.phase
-        if catalog.version(name) != before:
-            phase = AFTER
-        elif any((collection / layout.BUILDING / location.name).exists() for location in locations):
-            phase = BUILDING_INDEXES
-        if phase != clients.phase:
-            late = time.time() - (collection / layout.POINTER).stat().st_mtime if phase == AFTER else 0.0
-            clients.phase, began[phase] = phase, time.monotonic() - late
-
-    def watch() -> None:
-        while not ended.wait(_LOOK_SECONDS):
-            look()
-
+    began = [time.time()]
     with clients.running(threads):
         time.sleep(IDLE_SECONDS)
-        clients.phase, began[EMBEDDING] = EMBEDDING, time.monotonic()
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            process = run_process("the ingest", [sys.executable, "-m", "cbir.ingest.command", *command, "--json"])
-        finally:
-            ended.set()
-            watcher.join()
-        look()
-        if AFTER not in began:
+        began.append(time.time())
+        process = run_process("the ingest", [sys.executable, "-m", "cbir.ingest.command", *command, "--json"])
+        began.append((collection / layout.POINTER).stat().st_mtime)
+        if began[2] < began[1]:
             raise CbirError(
                 "The ingest published nothing. Name a --search-during-ingest SOURCE that the collection does not hold"
                 " yet."
             )
         time.sleep(IDLE_SECONDS)
-    ends = [*began.values(), time.monotonic()][1:]
-    seconds = {phase: end - start for (phase, start), end in zip(began.items(), ends, strict=True)}
     stores = [
-        _searched(location.url.text, searches, seconds, began[AFTER])
+        _searched(location.url.text, searches, [*began, time.time()])
         for location, searches in zip(locations, clients.searches, strict=True)
     ]
     return IngestRun(command, threads, info.count, int(process.printed["stored"]), stores)
 
 
-def _searched(url: str, searches: Sequence[_Search], seconds: Mapping[str, float], published: float) -> SearchedStore:
+def _searched(url: str, searches: Sequence[_Search], times_of_phases: Sequence[float]) -> SearchedStore:
+    """Return a store's searches by phase; the phases follow each other and end at the last time."""
     answered = sorted((search for search in searches if not search.error), key=lambda search: search.began)
-    spent = {name: [search.milliseconds for search in answered if search.phase == name] for name in seconds}
-
-    def ratio(milliseconds: Sequence[float]) -> float | None:
-        idle = spent[IDLE]
-        return float(np.percentile(milliseconds, 95) / np.percentile(idle, 95)) if idle and milliseconds else None
-
-    phases = [
-        Phase(name, seconds[name], len(part), times(part) if part else None, ratio(part))
-        for name, part in spent.items()
-    ]
-    generations = list(dict.fromkeys(search.generation for search in answered))
-    first = next((search for search in answered if search.generation != generations[0]), None)
-    return SearchedStore(
-        store=url,
-        errors=[search.error for search in searches if search.error],
-        phases=phases,
-        ratio=ratio([*spent.get(EMBEDDING, []), *spent.get(BUILDING_INDEXES, [])]),
-        generations=generations,
-        taken_up_ms=(first.began - published) * 1000 + first.milliseconds if first else None,
-    )
+    phases: list[Phase] = []
+    for name, (start, stop) in zip((IDLE, DURING, AFTER), itertools.pairwise(times_of_phases), strict=True):
+        spent = [search.milliseconds for search in answered if start <= search.began < stop]
+        summary = times(spent) if spent else None
+        idle = phases[0].search_ms if phases else summary
+        ratio = summary.p95 / idle.p95 if summary and idle else None
+        phases.append(Phase(name, stop - start, len(spent), summary, ratio))
+    first = next((search for search in answered if search.generation != answered[0].generation), None)
+    taken_up_ms = (first.began - times_of_phases[2]) * 1000 + first.milliseconds if first else None
+    return SearchedStore(url, [search.error for search in searches if search.error], phases, taken_up_ms)

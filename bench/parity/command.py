@@ -41,7 +41,7 @@ def parity(
     result = ParityResult(**header, against_truth=found.against_truth, pairs=found.pairs, images=shown)
     deliver(SUBJECT, result, as_json)
     for part in found.against_truth:
-        recall = part.by_k[-1].ann_recall_at_k
+        recall = part.at_k.ann_recall_at_k
         mean = recall.mean if recall else None
         if min_recall is not None and mean is not None and mean < min_recall and part.mode == ORDINARY:
             raise CbirError(f"{part.stores[0]}: ann_recall_at_{workload.k} is {mean:.6g}, below {min_recall}")

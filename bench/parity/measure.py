@@ -88,6 +88,11 @@ class Comparison:
     by_k: list[AtDepth]
     worst: list[WorstQuery]
 
+    @property
+    def at_k(self) -> AtDepth:
+        """The metrics at k."""
+        return self.by_k[-1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstTruth(Comparison):
@@ -115,6 +120,11 @@ class StoreAgainstStore(Comparison):
     identical: int
     identical_up_to_ties: int
     differences: list[Disagreement]
+
+    @property
+    def different(self) -> int:
+        """The number of the other queries."""
+        return len(self.differences)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from cbir.evaluation.sections import Section, Strip, StripImage
 from cbir.tables import Cell, Column, Table
 
 from ..core.ranking import RBO_P
+from ..core.rows import recall_columns, table_of
 from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
 from ..core.workload import ORDINARY
@@ -36,70 +37,53 @@ class ParityResult(StoreResult):
 
 def present(result: ParityResult) -> Section:
     """Return the section that shows a result."""
-    tables = [_truth_table(result), *([_pair_table(result)] if result.pairs else []), _depth_table(result)]
+    tables = (_truth_table(result), _pair_table(result), _depth_table(result))
     return Section(
         title=f"Do the stores agree? {result.collection}",
         subject=f"{result.queries:,} of {result.points:,} stored images are searched for in each store, {result.k} hits"
         " each.",
         verdicts=list(_verdicts(result)),
-        parts=[*tables, *_strips(result)],
+        parts=[*(table for table in tables if table.rows), *_strips(result)],
         notes=[*result.notes, *_more_notes(result)],
     )
 
 
 def _verdicts(result: ParityResult) -> Iterator[str]:
     for pair in result.pairs:
-        count = f"{result.queries - len(pair.differences):,} of {result.queries:,} queries have the same hits"
+        count = f"{result.queries - pair.different:,} of {result.queries:,} queries have the same hits"
         if pair.mode == ORDINARY or pair.differences:
             names = "The stores" if len(result.stores) == 2 else " and ".join(map(store_name, pair.stores))
             agree = "differ" if pair.differences else "agree"
             yield f"{names} {agree} in {pair.mode} search: {count}."
     for store in result.against_truth:
-        recall = store.by_k[-1].ann_recall_at_k
+        recall = store.at_k.ann_recall_at_k
         if recall and recall.mean is not None and (store.mode == ORDINARY or recall.mean < 1):
             yield f"{_name(store)}: recall@{result.k} is {recall.mean:.4f}."
 
 
 def _truth_table(result: ParityResult) -> Table:
-    columns = [
-        Column("store"),
-        Column("searched"),
-        Column(f"recall@{result.k}", format=".4f", better="higher"),
-        Column("p5", format=".4f"),
-        Column("min", format=".4f"),
-        Column("queries below 1", format=",d"),
-        Column("score difference", format=".1e"),
-    ]
-    rows: list[list[Cell]] = []
-    for store in result.against_truth:
-        recall, delta = store.by_k[-1].ann_recall_at_k, store.by_k[-1].score_difference.worst
-        recalls = [recall.mean, recall.p5, recall.worst] if recall else [None] * 3
-        rows.append([_name(store), store.searched, *recalls, store.queries_below_one, delta])
-    return Table("Against the exact answer", columns, rows)
+    return table_of(
+        "Against the exact answer",
+        "store",
+        ((_name(store), store) for store in result.against_truth),
+        (Column("searched"), "searched"),
+        *recall_columns(result.k, "at_k.ann_recall_at_k"),
+        (Column("queries below 1", format=",d"), "queries_below_one"),
+        (Column("score difference", format=".1e"), "at_k.score_difference.worst"),
+    )
 
 
 def _pair_table(result: ParityResult) -> Table:
-    columns = [
-        Column("stores"),
-        Column(f"overlap@{result.k}", format=".4f", better="higher"),
-        Column("RBO", format=".4f", better="higher"),
-        Column("tau-b", format=".4f", better="higher"),
-        Column("identical", format=",d"),
-        Column("up to ties", format=",d"),
-        Column("different", format=",d", better="lower"),
-        Column("score difference", format=".1e"),
-    ]
-    rows: list[list[Cell]] = [
-        [
-            _name(pair),
-            *(metric.mean for metric in (at_k.overlap_at_k, at_k.rbo, at_k.kendall_tau_b)),
-            *(pair.identical, pair.identical_up_to_ties, len(pair.differences)),
-            at_k.score_difference.worst,
-        ]
-        for pair in result.pairs
-        for at_k in pair.by_k[-1:]
-    ]
-    return Table("Store against store", columns, rows)
+    metrics = {f"overlap@{result.k}": "overlap_at_k", "RBO": "rbo", "tau-b": "kendall_tau_b"}
+    counts = {"identical": "identical", "up to ties": "identical_up_to_ties", "different": "different"}
+    return table_of(
+        "Store against store",
+        "stores",
+        ((_name(pair), pair) for pair in result.pairs),
+        *((Column(name, format=".4f", better="higher"), f"at_k.{path}.mean") for name, path in metrics.items()),
+        *((Column(name, format=",d"), path) for name, path in counts.items()),
+        (Column("score difference", format=".1e"), "at_k.score_difference.worst"),
+    )
 
 
 def _depth_table(result: ParityResult) -> Table:
@@ -141,8 +125,8 @@ def _more_notes(result: ParityResult) -> Iterator[str]:
         for difference in pair.differences[:_DIFFERENCES]:
             delta = "where one list has ended" if difference.delta is None else f"by {difference.delta:.1e}"
             yield f"{_name(pair)}: {difference.query} differs at rank {difference.rank} {delta}."
-        if len(pair.differences) > _DIFFERENCES:
-            yield f"{_name(pair)}: {len(pair.differences) - _DIFFERENCES:,} more queries differ; --json names all."
+        if pair.different > _DIFFERENCES:
+            yield f"{_name(pair)}: {pair.different - _DIFFERENCES:,} more queries differ; --json names all."
 
 
 def _name(part: Comparison) -> str:
