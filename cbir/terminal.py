@@ -70,7 +70,7 @@ def new_app(
 
 
 def _new_option(word: str, renamed: Mapping[str, str]) -> str:
-    """Return an option with its old name replaced, in `--effort=64` as well as in `--effort`."""
+    """Return an option with its old name replaced, in `--peer=torch` as well as in `--peer`."""
     name, equals, value = word.partition("=")
     return renamed.get(name, name) + equals + value if word.startswith("--") else word
 

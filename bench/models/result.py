@@ -51,17 +51,22 @@ def present(result: ModelsResult) -> Section:
         parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))
     failed = [f"{name}: failed: {case.failed}" for name, _, case in _cases(result) if case.failed]
     subject = "The model alone, over pixels in memory."
-    return Section("How fast is each model?", subject, _verdicts(bars), parts, [*result.notes, *failed])
+    return Section("How fast is each model?", subject, _verdicts(result), parts, [*result.notes, *failed])
 
 
-def _verdicts(bars: list[Bar]) -> list[str]:
-    ordered = sorted(bars, key=lambda bar: bar.value)
-    if len(ordered) < 2:
-        return [f"{bar.name} takes {bar.value:.2f} ms an image." for bar in ordered]
+def _verdicts(result: ModelsResult) -> list[str]:
+    """Compare the models by the fastest case of each."""
+    best: dict[str, float] = {}
+    for _, model, case in _cases(result):
+        if case.ms_an_image:
+            name = model_name(model.model, model.precision)
+            best[name] = min(best.get(name, case.ms_an_image.median), case.ms_an_image.median)
+    ordered = sorted(best, key=lambda name: best[name])
+    if not ordered:
+        return []
     first, last = ordered[0], ordered[-1]
-    return [
-        f"{first.name} is {last.value / first.value:.1f} times as fast as {last.name}: {first.value:.2f} ms an image."
-    ]
+    slower = f" {last} takes {best[last] / best[first]:.1f} times as long." if last != first else ""
+    return [f"{first} is the fastest model: {best[first]:.2f} ms an image.{slower}"]
 
 
 def _cases(result: ModelsResult) -> Iterator[tuple[str, ModelSpeed, Case]]:

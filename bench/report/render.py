@@ -29,8 +29,7 @@ h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid va
 table { display: block; overflow-x: auto; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; text-align: left; } svg { max-width: 100%; height: auto; }
-th:has(img) { font-size: 11px; line-height: 1.25; min-width: 64px; white-space: normal; vertical-align: top; }
-img { width: 64px; height: 64px; object-fit: contain; background: var(--fill); border-radius: 4px; display: block; }
+img { width: 64px; height: 64px; object-fit: contain; background: var(--fill); border-radius: 4px; vertical-align: middle; }
 small { display: block; color: var(--soft); } pre { padding: .7rem; overflow: auto; background: var(--fill); }
 ul { padding-left: 1.2rem; } li { margin: .2rem 0; }
 """
@@ -67,10 +66,10 @@ def as_markdown(report: FullReport, title: str) -> tuple[str, dict[str, bytes]]:
     files: dict[str, bytes] = {}
     found = [(result, result.section) for result in report.results if result.section is not None]
     verdicts = [verdict for _, section in found for verdict in section.verdicts]
-    text = [f"# {plain(title)}", _list(verdicts), _list(_origin(report))]
+    text = [f"# {plain(title)}", _list(verdicts), "How this was measured:", _list(_origin(report))]
     for result, section in found:
         text += [f"## {plain(section.title)}", _wrapped(plain(section.subject)), _list(section.verdicts)]
-        text.append("    " + "\n    ".join(_command_lines(result.command)))
+        text.append("\n".join(["```bash", *_command_lines(result.command), "```"]))
         text += [_markdown(part, files) for part in section.parts]
         if section.notes:
             text += ["### How to read this", _list(section.notes)]
@@ -96,7 +95,9 @@ def _origin(report: FullReport) -> list[str]:
 
 def _command_lines(command: str) -> list[str]:
     """Return a command line in lines that fit, each but the last ended by a backslash."""
-    lines = textwrap.wrap(" ".join(command.split()), _WIDTH - 6, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        " ".join(command.replace("```", "'''").split()), _WIDTH - 2, break_long_words=False, break_on_hyphens=False
+    )
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
@@ -107,15 +108,15 @@ def _markdown(part: Part, files: dict[str, bytes]) -> str:
             files[path] = draw(part).encode()
             return f"![{plain(part.caption)}]({path})"
         case Strip():
-            cells = []
+            lines = []
             for image in part.images:
                 path = f"images/{re.sub(r'[^A-Za-z0-9-]', '_', image.id)}.jpg"
                 if image.data is not None:
                     files[path] = base64.b64decode(image.data)
-                cells.append((f"![]({path}) " if image.data is not None else "") + plain(image.caption))
-            return f"{plain(part.title)}\n\n" + "| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|"
+                lines.append((f"![]({path}) " if image.data is not None else "") + plain(image.caption))
+            return _wrapped(plain(part.title)) + "\n\n" + "\n".join(lines)
         case table:
-            return (f"**{plain(table.title)}**\n\n" if table.title else "") + to_markdown(table)
+            return (_wrapped(f"**{plain(table.title)}**") + "\n\n" if table.title else "") + to_markdown(table)
 
 
 def _embedded(caption: str, data: bytes) -> str:
