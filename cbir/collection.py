@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from cbir.errors import UsageError
@@ -92,11 +91,8 @@ class Collection(CollectionReader):
             source = replace(source, origin=before.source) if before else source  # so that `sync` still accepts it
         if dataset is None and before is not None and source.origin == before.source:
             dataset = before.dataset
-        model: str | Path = self._model or DEFAULT_MODEL
-        if self._model is None and before is not None:
-            model = self.store.model() or before.model.name
-        model_file = model if isinstance(model, Path) else find_model(model)
-        report = ingest(source, catalogs, model_file, self.settings, name, dataset, policy, progress)
+        model = self._model or (before and (self.store.model() or before.model.name)) or DEFAULT_MODEL
+        report = ingest(source, catalogs, find_model(str(model)), self.settings, name, dataset, policy, progress)
         if report.interrupted:
             raise Interrupted(report)
         self._handle.name = report.collection

@@ -1,7 +1,6 @@
 """The reading half of a collection: search, count, list, verify."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from cbir.stores.base import Catalog, SearchParams, Store, StoreInfo
 from cbir.stores.handle import StoreHandle
 from cbir.text import redacted
 
-Examples = QueryImage | StoredImage | Sequence[QueryImage | StoredImage]
+Examples = QueryImage | Sequence[QueryImage]
 """One example or several: ids, keys, paths, URLs, bytes, PIL images, arrays, vectors, or hits."""
 
 FilterInput = str | Filter | None
@@ -33,18 +32,17 @@ FilterInput = str | Filter | None
 
 
 class CollectionReader:
-    """A collection that is only read. Safe to share between threads."""
+    """A collection that is only read. Safe to share between threads.
+
+    A filter that cannot be understood, or that names a field no image has, raises `UsageError`.
+    """
 
     def __init__(
         self, catalogs: Sequence[Catalog], name: str | None, settings: Settings, model: str | Path | None = None
     ):
-        """Prepare a collection. Nothing is opened or created yet.
+        """Prepare a collection in some stores, of which the first is searched. Nothing is opened or created yet.
 
-        Args:
-            catalogs: The stores; the first one is searched.
-            name: Name of the collection; None: named after the data set and model of what is added first.
-            settings: The settings.
-            model: The model of a new collection.
+        Without a name, a new collection is named after the data set and model of what is added first.
         """
         self.settings = settings
         self._catalogs = tuple(catalogs)
@@ -85,14 +83,12 @@ class CollectionReader:
     @property
     def embedder(self) -> Embedder:
         """The model that made the vectors; collections of one model share it."""
-        info = self._handle.opened()
-        if self._embedder is None or self._embedder.sha256 != info.model.sha256:
-            self._embedder = shared_embedder(self.store, info, self.settings)
+        self._embedder = shared_embedder(self.store, self._handle.opened(), self.settings)
         return self._embedder
 
     def search(
         self,
-        image: QueryImage | StoredImage | None = None,
+        image: QueryImage | None = None,
         *,
         like: Examples = (),
         unlike: Examples = (),
@@ -144,8 +140,8 @@ class CollectionReader:
             require_fields([group_by], store)
         first = [image] if image is not None else []
         query = Query(
-            [self._example(example, store, clock) for example in (*first, *_listed(like))],
-            [self._example(example, store, clock) for example in _listed(unlike)],
+            self._examples([*first, *_listed(like)], store, clock),
+            self._examples(_listed(unlike), store, clock),
             limit,
             offset,
             checked_filter(filter, store),
@@ -156,13 +152,12 @@ class CollectionReader:
             SearchParams(ef, nprobe, exact),
         )
         with clock.stage("store"):
-            found = search_groups(store, query) if group_by else []
-            best = [hit for group in found for hit in group.hits] if group_by else search(store, query)
+            found = search_groups(store, query) if group_by else [(None, search(store, query))]
         links = self._links(store)
-        hits = [Hit(hit.id, hit.payload, hit.score, **links) for hit in best]
-        rest = iter(hits)
-        groups = [HitGroup(group.value, list(islice(rest, len(group.hits)))) for group in found]
-        return Hits(hits, groups, clock.milliseconds)
+        groups = [
+            HitGroup(value, [Hit(hit.id, hit.payload, hit.score, **links) for hit in hits]) for value, hits in found
+        ]
+        return Hits([hit for group in groups for hit in group.hits], groups if group_by else (), clock.milliseconds)
 
     def embed(self, image: ImageInput, crop: Crop | None = None, clock: Clock | None = None) -> Vector:
         """Return the vector (D,), float32, of an image or of a part of it, from the collection's model.
@@ -202,9 +197,6 @@ class CollectionReader:
         Example:
             >>> photos.count(), photos.count("label=Symbols") < 300
             (300, True)
-
-        Raises:
-            UsageError: The filter cannot be understood, or names a field that no image has.
         """
         return self.store.count(checked_filter(filter, self.store)) if self._handle.is_filled() else 0
 
@@ -217,7 +209,7 @@ class CollectionReader:
             True
 
         Raises:
-            UsageError: No image has this field, or the filter cannot be used.
+            UsageError: No image has this field.
         """
         store = self.store
         require_fields([field], store)
@@ -238,9 +230,6 @@ class CollectionReader:
         Example:
             >>> sum(1 for image in photos.scroll())
             300
-
-        Raises:
-            UsageError: The filter cannot be understood, or names a field that no image has.
         """
         if not self._handle.is_filled():
             return iter(())
@@ -309,13 +298,12 @@ class CollectionReader:
         """Return what stored images need to find their thumbnails and files."""
         return {"_load": store.thumbnails, "_source": self._handle.opened().source}
 
-    def _example(self, image: QueryImage | StoredImage, store: Store, clock: Clock) -> Example:
-        if isinstance(image, StoredImage):
-            return image.id
-        return to_example(image, store, self._handle.opened(), lambda: self.embedder, self.settings, clock)
+    def _examples(self, images: Sequence[QueryImage], store: Store, clock: Clock) -> list[Example]:
+        info = self._handle.opened()
+        return [to_example(image, store, info, lambda: self.embedder, self.settings, clock) for image in images]
 
 
-def _listed(examples: Examples) -> list[QueryImage | StoredImage]:
+def _listed(examples: Examples) -> list[QueryImage]:
     if isinstance(examples, Sequence) and not isinstance(examples, str | bytes):
         return list(examples)
     return [examples]

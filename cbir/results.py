@@ -98,10 +98,6 @@ class HitGroup:
         [2, 2, 2]
         >>> hits.groups[0].value
         'Smileys & Emotion'
-
-    Attributes:
-        value: The value.
-        hits: Best first.
     """
 
     value: str | int | float | bool | None

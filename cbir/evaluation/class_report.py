@@ -49,15 +49,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """The result of a class, as means over its queries.
+    """The result of a class of `points` images: means over its queries.
 
     Attributes:
-        value: The class.
-        points: Number of its images.
-        queries: Number of its images that were queries.
-        precision: Mean Precision@k.
-        hit_rate: Share of queries with a right hit.
-        mrr: Mean reciprocal rank.
         retrieved: The share of the hits that have each class, the most frequent first.
         failing: At most `FAILING` queries with a hit of another class, the worst first.
     """
@@ -98,11 +92,10 @@ def class_report(
     not wait.
 
     Args:
-        store: The store; its ordinary search is used.
+        store: The store.
         field: Payload field with the classes; a hit of an image with several values is right with any of them.
         k: Number of hits.
-        max_queries: About how many queries in all, at least one for each class. Only as many of the largest classes
-            are reported.
+        max_queries: About how many queries in all, at least one for each of so many largest classes.
         on_progress: Called with the share of the work that is done, from 0 to 1.
 
     Raises:

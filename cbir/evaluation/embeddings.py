@@ -1,8 +1,8 @@
 """Vectors of a whole labelled source, for measuring and training. A file keeps them for the next run."""
 
 import hashlib
+import io
 import logging
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import ImageError, UsageError
+from cbir.index.files import write_atomically
 from cbir.models.embedder import Embedder
 from cbir.models.runtime import cores
 from cbir.progress import Progress, silent
@@ -27,15 +28,7 @@ _UNUSABLE = b""
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images with their classes.
-
-    Attributes:
-        name: Name of the data set.
-        vectors: Unit vectors, float32 (N, D).
-        labels: N classes.
-        digests: SHA-256 of each file.
-        keys: Key of each image.
-    """
+    """The unit vectors (N, D) of a data set, with the class, the SHA-256 and the key of each image."""
 
     name: str
     vectors: Vector
@@ -67,15 +60,9 @@ def embed_labelled(
 ) -> Labelled:
     """Return the vectors of the items in order. Images that cannot be used are left out and counted in a warning.
 
-    Vectors that this model made before come from the cache, by the SHA-256 of the file.
-
-    Args:
-        name: Name of the data set.
-        items: The images.
-        embedder: The model, with one thread, since several images are embedded at the same time.
-        settings: The settings.
-        digests_by_key: SHA-256 of files that were read before; if the cache has one, the file is not read again.
-        progress: Shows the progress.
+    Vectors that this model made before come from the cache, by the SHA-256 of the file. With `digests_by_key`, of files
+    that were read before, a file in the cache is not read again. The embedder should have one thread, since several
+    images are embedded at the same time.
 
     Raises:
         UsageError: No image can be used.
@@ -144,10 +131,10 @@ def _load(path: Path) -> dict[bytes, Vector]:
 
 def _save(path: Path, vectors: dict[bytes, Vector]) -> None:
     digests = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
+    data = io.BytesIO()
+    np.savez(data, digests=digests, vectors=np.stack(list(vectors.values())))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.savez(file, digests=digests, vectors=np.stack(list(vectors.values())))
-        Path(file.name).replace(path)
+        write_atomically(path, data.getvalue())
     except OSError as error:
         log.warning("the vectors cannot be kept for the next run: %s: %s", path.parent, error.strerror)

@@ -84,13 +84,9 @@ def split_name(seed: int) -> str:
 
 
 def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = False) -> Rows:
-    """Return the rows of the k nearest indexed vectors of each query, (Q, k), best first.
+    """Return the rows of the k nearest indexed unit vectors (N, D) of each query (Q, D), as (Q, k), best first.
 
-    Args:
-        queries: Unit vectors, float32 (Q, D).
-        indexed: Unit vectors, float32 (N, D), N > k.
-        k: Number of neighbours.
-        exclude_self: The queries are the indexed vectors, and none is its own neighbour.
+    N must be larger than k. With `exclude_self` the queries are the indexed vectors, and none is its own neighbour.
     """
     found = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):

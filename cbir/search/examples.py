@@ -18,15 +18,15 @@ from cbir.images.crop import Crop
 from cbir.images.inputs import ImageInput, to_rgb
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.sealed import find_model
-from cbir.records import Vector, point_id
+from cbir.records import Entry, Vector, point_id
 from cbir.search.query import Example
 from cbir.settings import Settings
 from cbir.sources.remote import Limits, fetch
 from cbir.stores.base import Store, StoreInfo
 from cbir.text import redacted
 
-QueryImage = ImageInput | npt.NDArray[np.floating]
-"""The id or key of a stored image, a path, an http(s) URL, bytes, a PIL image, uint8 pixels, or a vector (D,)."""
+QueryImage = ImageInput | npt.NDArray[np.floating] | Entry
+"""An id, a key, a path, an http(s) URL, bytes, a PIL image, uint8 pixels, a vector (D,), a stored image or a hit."""
 
 _embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
@@ -109,6 +109,8 @@ def to_example(
         UsageError: There is no such file or stored image, or the vector does not fit the collection.
         ImageError: The image cannot be used.
     """
+    if isinstance(image, Entry):
+        return image.id
     if isinstance(image, np.ndarray) and image.dtype != np.uint8:
         if image.dtype.kind != "f":
             raise UsageError(f"an array of {image.dtype} is neither an image (uint8) nor a vector (float32)")

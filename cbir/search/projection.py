@@ -77,12 +77,9 @@ def kept_map(path: Path, count: int) -> Vector | None:
 
 
 def umap_map(path: Path, count: int, read: Callable[[], Vector]) -> Vector:
-    """Return the UMAP (count, 2), float32, from `path`, or made in a separate process and kept there.
+    """Return the UMAP (count, 2), float32, from a file, or of the vectors (count, D) that `read` returns.
 
-    Args:
-        path: The file.
-        count: The number of points.
-        read: Returns their vectors, (count, D); called only if the map has to be made.
+    A new map is made in a separate process and kept in the file.
 
     Raises:
         CbirError: It cannot be made.

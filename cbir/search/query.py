@@ -5,7 +5,7 @@ Only what every store offers is used, so all stores answer alike.
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -53,12 +53,8 @@ class Query:
     params: SearchParams = DEFAULT_PARAMS
 
 
-@dataclass(frozen=True)
-class Group:
-    """The best hits that share a value of a field."""
-
-    value: Value
-    hits: list[Hit]
+Group = tuple[Value, list[Hit]]
+"""A value of a field, and the best hits that have it."""
 
 
 def search(store: Store, query: Query) -> list[Hit]:
@@ -82,23 +78,19 @@ def search(store: Store, query: Query) -> list[Hit]:
 def search_groups(store: Store, query: Query) -> list[Group]:
     """Return the best hits by the values of `query.group_by`: the group with the best hit first.
 
-    A point without a value is in no group; one with a list is in the group of each of its values.
-
-    Raises:
-        UsageError: As for `search`.
-        CbirError: The store failed.
+    A point without a value is in no group; one with a list is in the group of each of its values. Raises what `search`
+    raises.
     """
     _check(query)
     vector = example_query(store, query.positives, query.negatives)
     examples = _stored(query)
     end = query.offset + query.limit
     more = len(examples)
-    groups = []
-    for group in _grouped(store, vector, query, end + more, query.group_size + more):
-        hits = [hit for hit in group.hits if hit.id not in examples][: query.group_size]
-        if hits:
-            groups.append(Group(group.value, hits))
-    return sorted(groups, key=lambda group: rank(group.hits[0]))[query.offset : end]
+    groups = [
+        (value, [hit for hit in hits if hit.id not in examples][: query.group_size])
+        for value, hits in _grouped(store, vector, query, end + more, query.group_size + more)
+    ]
+    return _ranked(groups)[query.offset : end]
 
 
 def example_query(store: Store, positives: Sequence[Example], negatives: Sequence[Example]) -> Vector:
@@ -220,11 +212,9 @@ def _grouped(store: Store, vector: Vector, query: Query, limit: int, size: int) 
     field = query.group_by
     values = [value for value, _ in store.facet(field, query.filter, FEW_GROUPS + 1)]
     if len(values) <= FEW_GROUPS:  # each is searched by itself: a rare one may be far from the query
-        groups = []
-        for value in values:
-            narrowed = replace(query, filter=(*query.filter, Match(field, (value,))))
-            groups.append(Group(value, _nearest(store, vector, narrowed, size)))
-        return sorted((group for group in groups if group.hits), key=lambda group: rank(group.hits[0]))[:limit]
+        narrowed = [replace(query, filter=(*query.filter, Match(field, (value,)))) for value in values]
+        nearest = [_nearest(store, vector, of_value, size) for of_value in narrowed]
+        return _ranked(zip(values, nearest, strict=True))[:limit]
     count = store.count(query.filter)
     wanted = 4 * limit * size
     while True:
@@ -234,11 +224,16 @@ def _grouped(store: Store, vector: Vector, query: Query, limit: int, size: int) 
             for value in values_of(hit.payload, field):
                 if isinstance(value, str | int | float):
                     found.setdefault((isinstance(value, bool), value), []).append(hit)
-        best = [Group(value, some[:size]) for (_, value), some in list(found.items())[:limit]]
-        full = len(best) == limit and all(len(group.hits) == size for group in best)
+        best = [(value, some[:size]) for (_, value), some in list(found.items())[:limit]]
+        full = len(best) == limit and all(len(some) == size for _, some in best)
         if full or wanted >= count or len(hits) < wanted:
             return best
         wanted *= 4
+
+
+def _ranked(groups: Iterable[Group]) -> list[Group]:
+    """Return the groups that have hits, the one with the best hit first."""
+    return sorted((group for group in groups if group[1]), key=lambda group: rank(group[1][0]))
 
 
 def _vectors(store: Store, examples: Sequence[Example]) -> Vector:

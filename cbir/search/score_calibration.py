@@ -80,11 +80,9 @@ def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibra
 
 
 def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> ScoreCalibration:
-    """Return the calibration of pairs, with scores rounded to 1e-5.
+    """Return the calibration of pairs from their cosines (n,), rounded to 1e-5, and labels (n,).
 
-    Args:
-        scores: The cosine of each pair, (n,).
-        same: 1 for a pair with one label, 0 with two, -1 if a label is missing, (n,).
+    `same` is 1 for a pair with one label, 0 with two, and -1 if a label is missing.
     """
     steps = np.rint(_STEPS * (np.clip(scores, -1, 1) + 1)).astype(np.int32)
     counts = np.bincount(steps, minlength=2 * _STEPS + 1)

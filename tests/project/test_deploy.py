@@ -1,4 +1,4 @@
-"""docker-compose.yml and the Dockerfile, as far as they can be held without Docker."""
+"""docker-compose.yml and the Dockerfile, as far as they can be checked without Docker."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def environment_of(name: str, **variables: str) -> dict[str, str]:
     return {key: filled_in(value, **variables) for key, value in SERVICES[name]["environment"].items()}
 
 
-# What starts when
+# Profiles
 
 
 def test_the_profiles() -> None:
@@ -67,10 +67,10 @@ def test_the_profiles() -> None:
             assert how["condition"] == "service_healthy"
             needs = set(SERVICES[other].get("profiles", [])) - set(service.get("profiles", []))
             assert not needs or how["required"] is False, f"{name} could not start without the profile of {other}"
-    assert "restart" not in SERVICES["ingest"], "a job ends"
+    assert "restart" not in SERVICES["ingest"], "the ingest is a job that ends"
 
 
-def test_the_cluster_is_one() -> None:
+def test_the_nodes_form_one_cluster() -> None:
     for name in NODES:
         environment = environment_of(name, QDRANT_API_KEY="k")
         assert environment["QDRANT__CLUSTER__ENABLED"] == "true"
@@ -81,13 +81,13 @@ def test_the_cluster_is_one() -> None:
             assert "--bootstrap" not in words
         else:
             assert words[words.index("--bootstrap") + 1] == "http://qdrant:6335"
-    held = [SERVICES[name]["volumes"] for name in NODES]
-    assert len({json.dumps(one) for one in held}) == 3, "two nodes write into one volume"
-    for name in ("page", "ingest"):  # a collection that is made before all have joined stays on those that had
+    all_volumes = [SERVICES[name]["volumes"] for name in NODES]
+    assert len({json.dumps(volumes) for volumes in all_volumes}) == 3, "two nodes write into one volume"
+    for name in ("page", "ingest"):  # a collection created before a node joins has no copy on it
         assert set(SERVICES[name]["depends_on"]) == set(NODES)
 
 
-def test_what_the_example_says_of_the_cluster_replicates() -> None:
+def test_the_example_settings_of_a_cluster_replicate() -> None:
     lines = dict(
         line.removeprefix("# ").partition(" ")[0].split("=", 1)
         for line in (ROOT / ".env.example").read_text().splitlines()
@@ -103,41 +103,41 @@ def _variables() -> list[str]:
     return [found[2] for found in _VARIABLE.finditer(re.sub(r"(?m)^#.*$", "", TEXT)) if found[2]]
 
 
-# What is open
+# Security
 
 
 @every_service
-def test_nothing_is_open_beyond_this_machine(name: str) -> None:
-    for one in SERVICES[name].get("ports", []):
-        assert filled_in(one).startswith("127.0.0.1:"), one
+def test_ports_are_open_only_on_this_machine(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert filled_in(port).startswith("127.0.0.1:"), port
     assert "network_mode" not in SERVICES[name]
     assert "privileged" not in SERVICES[name]
 
 
-def test_the_port_among_the_nodes_is_not_published() -> None:
-    published = [filled_in(one).split(":")[-1] for service in SERVICES.values() for one in service.get("ports", [])]
+def test_the_port_between_the_nodes_is_not_published() -> None:
+    published = [filled_in(port).split(":")[-1] for service in SERVICES.values() for port in service.get("ports", [])]
     assert sorted(published) == ["6333", "6334", "8501"]
 
 
 @every_service
-def test_a_key_is_required_and_an_empty_one_is_none(name: str) -> None:
+def test_an_api_key_is_required_and_must_not_be_empty(name: str) -> None:
     for nothing in ({}, {"QDRANT_API_KEY": ""}):
         with pytest.raises(KeyError, match="QDRANT_API_KEY"):
             environment_of(name, **nothing)
     assert "the-key" in environment_of(name, QDRANT_API_KEY="the-key").values()
-    given = re.findall(r"\$\{QDRANT_API_KEY[^}]*\}", TEXT)
-    assert all(one.startswith("${QDRANT_API_KEY:?is missing in .env") for one in given)
+    variables = re.findall(r"\$\{QDRANT_API_KEY[^}]*\}", TEXT)
+    assert all(variable.startswith("${QDRANT_API_KEY:?is missing in .env") for variable in variables)
 
 
 @every_node
-def test_a_node_fetches_nothing_and_tells_nobody(name: str) -> None:
+def test_a_node_fetches_no_urls_and_sends_no_telemetry(name: str) -> None:
     environment = environment_of(name, QDRANT_API_KEY="k")
     assert environment["QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY"] == "false"
     assert environment["QDRANT__TELEMETRY_DISABLED"] == "true"
 
 
 @every_service
-def test_a_service_can_do_little(name: str) -> None:
+def test_a_service_has_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -146,30 +146,30 @@ def test_a_service_can_do_little(name: str) -> None:
     if name in NODES:
         assert service["image"].endswith("-unprivileged")
         for variable in ("QDRANT__STORAGE__SNAPSHOTS_PATH", "QDRANT_INIT_FILE_PATH"):
-            assert service["environment"][variable].startswith("/qdrant/storage/"), "there alone it can write"
+            assert service["environment"][variable].startswith("/qdrant/storage/"), "the only writable folder"
     else:
         assert re.search(r"^USER [1-9]\d*$", DOCKERFILE, re.MULTILINE)
         assert any(str(volume).endswith(":/var/cache/cbir") for volume in service["volumes"])
 
 
-def test_the_photos_are_read_only_and_must_be_there() -> None:
-    (photos,) = (one for one in SERVICES["ingest"]["volumes"] if isinstance(one, dict))
+def test_the_folder_of_photos_is_read_only_and_must_exist() -> None:
+    (photos,) = (volume for volume in SERVICES["ingest"]["volumes"] if isinstance(volume, dict))
     assert photos["read_only"] is True
     assert photos["bind"] == {"create_host_path": False}
     assert photos["target"] in SERVICES["ingest"]["command"].split()
 
 
-# What is run
+# Images and commands
 
 
-def test_images_are_pinned() -> None:
+def test_container_images_are_pinned() -> None:
     images = {service["image"] for service in SERVICES.values()}
     images |= set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
     for image in images:
         assert re.search(r":v?\d+\.\d+\.\d+(-[a-z-]+)?$", image), image
 
 
-def test_the_image_is_of_this_version() -> None:
+def test_the_container_image_has_the_version_of_the_project() -> None:
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
     assert {SERVICES[name]["image"] for name in ("page", "ingest")} == {f"cbir:{version[1]}"}
@@ -177,7 +177,7 @@ def test_the_image_is_of_this_version() -> None:
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 @pytest.mark.parametrize("name", ["page", "ingest"])
-def test_what_is_set_is_what_cbir_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cbir_reads_the_environment_of_a_service(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in environment_of(name, QDRANT_API_KEY="the-key").items():
         monkeypatch.setenv(key, value)
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
@@ -190,7 +190,7 @@ def test_what_is_set_is_what_cbir_reads(name: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "words", [filled_in(SERVICES[name]["command"]).split() for name in ("page", "ingest")], ids=["page", "ingest"]
 )
-def test_a_command_is_one_of_ours_and_knows_its_options(words: list[str]) -> None:
+def test_a_command_and_its_options_exist(words: list[str]) -> None:
     module = {"cbir-ui": "cbir.ui.launch", "cbir-ingest": "cbir.ingest.command"}[words[0]]
     done = subprocess.run([sys.executable, "-m", module, *words[1:], "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -198,7 +198,7 @@ def test_a_command_is_one_of_ours_and_knows_its_options(words: list[str]) -> Non
     assert all(option in done.stdout for option in options)
 
 
-def test_the_command_of_the_image_is_the_page_s() -> None:
+def test_the_container_image_starts_the_page() -> None:
     (command,) = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert json.loads(command) == filled_in(SERVICES["page"]["command"]).split()
 
@@ -228,32 +228,32 @@ def healthy(command: list[str], usual_port: int, port: int) -> bool:
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
-def test_a_node_is_healthy_when_it_says_that_it_is_ready(status: int, expected: bool) -> None:
+def test_a_node_is_healthy_when_it_is_ready(status: int, expected: bool) -> None:
     kind, *command = SERVICES["qdrant"]["healthcheck"]["test"]
     assert kind == "CMD"
     command = [filled_in(word) for word in command]
     assert all(SERVICES[name]["healthcheck"] == SERVICES["qdrant"]["healthcheck"] for name in NODES)
     with answering("/readyz", status) as port:
         assert healthy(command, 6333, port) is expected
-    assert not healthy(command, 6333, port), "nobody listens there any more"
+    assert not healthy(command, 6333, port), "no server is running"
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
-def test_the_page_is_healthy_when_streamlit_says_so(status: int, expected: bool) -> None:
+def test_the_page_is_healthy_when_streamlit_is(status: int, expected: bool) -> None:
     (command,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     python, *rest = json.loads(command)
     assert python == "python"
     with answering("/_stcore/health", status) as port:
         assert healthy([sys.executable, *rest], 8501, port) is expected
-    assert not healthy([sys.executable, *rest], 8501, port), "nobody listens there any more"
+    assert not healthy([sys.executable, *rest], 8501, port), "no server is running"
 
 
-def test_the_image_is_built_of_what_is_there_and_of_nothing_else() -> None:
+def test_only_the_needed_files_are_copied_into_the_container_image() -> None:
     copied = [
         word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
     ]
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
-    assert ignored[0] == "*", "first nothing"
+    assert ignored[0] == "*", "everything is ignored first"
     assert sorted(line[1:] for line in ignored if line[0] == "!") == sorted(copied)
     assert all((ROOT / name).exists() for name in copied)
     project = (ROOT / "pyproject.toml").read_text()
@@ -268,12 +268,15 @@ def test_the_image_is_built_of_what_is_there_and_of_nothing_else() -> None:
 
 def test_every_volume_is_declared_and_used() -> None:
     named = {
-        one.partition(":")[0] for service in SERVICES.values() for one in service["volumes"] if isinstance(one, str)
+        volume.partition(":")[0]
+        for service in SERVICES.values()
+        for volume in service["volumes"]
+        if isinstance(volume, str)
     }
     assert named == set(COMPOSE["volumes"])
 
 
-def test_it_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
+def test_the_file_follows_the_compose_specification(tmp_path: Path) -> None:
     pytest.importorskip("check_jsonschema")
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*check, FILE], capture_output=True, text=True, check=False)
@@ -292,12 +295,12 @@ def _compose() -> list[str]:
 
 @pytest.mark.skipif(not _compose(), reason="needs docker compose")
 @pytest.mark.parametrize("profile", ["", "cluster", "ingest"])
-def test_compose_reads_it(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_accepts_the_file(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE_PROFILES", profile)
     refused = subprocess.run(_compose(), capture_output=True, text=True, check=False)
     assert refused.returncode != 0
     assert "QDRANT_API_KEY" in refused.stderr
     monkeypatch.setenv("QDRANT_API_KEY", "the-key")
     done = subprocess.run(_compose(), capture_output=True, text=True, check=True)
-    expected = {name for name, one in SERVICES.items() if profile in one.get("profiles", [profile])}
+    expected = {name for name, service in SERVICES.items() if profile in service.get("profiles", [profile])}
     assert set(done.stdout.split()) == expected

@@ -1,4 +1,4 @@
-"""The house: no room imports a room, starting is light, and the wheel holds what the folders hold."""
+"""The package: programs do not import each other, start without heavy libraries, and the wheel is complete."""
 
 import ast
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("export", "ingest", "ui", "bench")
+PROGRAMS = ("export", "ingest", "ui", "bench")
 COMMANDS = ("cbir-export", "cbir-ingest", "cbir-search", "cbir-ui", "cbir-bench")
 HEAVY = (
     "torch",
@@ -29,28 +29,28 @@ HEAVY = (
 
 
 def imports_of(path: Path) -> list[str]:
-    """Absolute names that a file imports; relative ones must stay in its room."""
-    found = []
+    """Return the absolute names that a file imports. Relative imports must stay in its program."""
+    names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level < len(path.relative_to(ROOT).parts), f"{path} imports from outside its room"
+            assert node.level < len(path.relative_to(ROOT).parts), f"{path} imports from outside its program"
             if node.level == 0:
-                found += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
+                names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
-@pytest.mark.parametrize("room", ["cbir", *ROOMS])
-def test_no_room_imports_a_room(room: str) -> None:
-    files = set((ROOT / room).rglob("*.py"))
+@pytest.mark.parametrize("program", ["cbir", *PROGRAMS])
+def test_programs_do_not_import_each_other(program: str) -> None:
+    files = set((ROOT / program).rglob("*.py"))
     assert files
-    entry = {ROOT / "ui" / "web" / "page.py"}  # a script that Streamlit runs outside of any package
+    entry = {ROOT / "ui" / "web" / "page.py"}  # Streamlit runs this script outside of any package
     for path in files - entry:
         for name in imports_of(path):
             first, _, rest = name.partition(".")
-            assert first not in ROOMS, f"{path} imports {name}"
-            assert first != "cbir" or rest.partition(".")[0] not in ROOMS, f"{path} imports {name}"
+            assert first not in PROGRAMS, f"{path} imports {name}"
+            assert first != "cbir" or rest.partition(".")[0] not in PROGRAMS, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_no_room_imports_a_room(room: str) -> None:
         "cbir.bench.command",
     ],
 )
-def test_starting_loads_nothing_heavy(module: str) -> None:
+def test_starting_a_program_loads_no_heavy_library(module: str) -> None:
     code = f"import sys, {module}; print(*[name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
@@ -79,9 +79,9 @@ def test_every_command_has_help() -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_what_the_folders_hold_and_its_commands_start(tmp_path: Path) -> None:
-    source = tmp_path / "source"  # building leaves files in the folder it builds from
-    for folder in ("cbir", *ROOMS):
+def test_the_wheel_is_complete_and_its_commands_start(tmp_path: Path) -> None:
+    source = tmp_path / "source"  # the build leaves files in this folder
+    for folder in ("cbir", *PROGRAMS):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copyfile(ROOT / name, source / name)
@@ -90,16 +90,16 @@ def test_the_wheel_holds_what_the_folders_hold_and_its_commands_start(tmp_path: 
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
     expected = {
-        (path.relative_to(ROOT) if room == "cbir" else Path("cbir") / path.relative_to(ROOT)).as_posix()
-        for room in ("cbir", *ROOMS)
-        for path in (ROOT / room).rglob("*")
+        (path.relative_to(ROOT) if program == "cbir" else Path("cbir") / path.relative_to(ROOT)).as_posix()
+        for program in ("cbir", *PROGRAMS)
+        for path in (ROOT / program).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in inside if ".dist-info/" not in name} == expected
     assert any(name.endswith("licenses/NOTICE") for name in inside)
     assert wheel.stat().st_size < 9e6
 
-    # An empty environment that sees this one's libraries, but not its editable install of cbir.
+    # An environment with the same libraries, but without the editable install of cbir.
     home = tmp_path / "venv"
     venv.create(home)
     python = home / "bin" / "python"
@@ -108,13 +108,13 @@ def test_the_wheel_holds_what_the_folders_hold_and_its_commands_start(tmp_path: 
     site = next((home / "lib").glob("python*/site-packages"))
     libraries = [path for path in sys.path if path.endswith("site-packages")]
     (site / "libraries.pth").write_text("\n".join(libraries))
-    where = subprocess.run(
+    imported = subprocess.run(
         [python, "-c", "import cbir, cbir.ingest.command; print(cbir.__file__)"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
     )
-    assert where.stdout.strip().startswith(str(site)), where.stderr
+    assert imported.stdout.strip().startswith(str(site)), imported.stderr
     for command in COMMANDS:
         done = subprocess.run([home / "bin" / command, "--help"], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -128,7 +128,7 @@ def test_the_wheel_holds_what_the_folders_hold_and_its_commands_start(tmp_path: 
     assert '"red.png"' in done.stdout
 
 
-def test_the_rules_of_the_project_are_declared() -> None:
+def test_the_base_install_needs_no_torch() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert '"qdrant-edge-py>=0.9.0"' in text
     base = text.split("[project.optional-dependencies]")[0]

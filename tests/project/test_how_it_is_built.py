@@ -1,4 +1,4 @@
-"""docs/how-it-is-built.md tells the truth: the layers, the files on the ways, and diffs that work when applied."""
+"""docs/how-it-is-built.md is right: the layers, the files that data flows through, and diffs that work when applied."""
 
 import os
 import re
@@ -22,25 +22,25 @@ import cbir
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-it-is-built.md").read_text(encoding="utf-8")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-ROOMS = ("export", "ingest", "ui", "bench")
+PROGRAMS = ("export", "ingest", "ui", "bench")
 MOST_FILES = 14
 LABELS = ("Boots", "Boots", "Shoes")
 
 
 def section(title: str) -> str:
-    """The text below a heading, up to the next heading of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", PAGE, re.DOTALL | re.MULTILINE)
     assert found, f"the page has no heading {title!r}"
     return found[1]
 
 
 def files_in(text: str) -> list[str]:
-    """The files that a text names, each once."""
+    """Return the files that a text names, each once."""
     return list(dict.fromkeys(re.findall(r"`((?:cbir|export|ingest|ui|bench|tests|docs)/[\w/.-]+\.\w+)`", text)))
 
 
-def way(title: str) -> list[str]:
-    """The files of a way: those in its numbered list."""
+def files_of_flow(title: str) -> list[str]:
+    """Return the files in the numbered list below a heading."""
     return files_in("\n".join(re.findall(r"^(?:\d+\.|  ) .*", section(title), re.MULTILINE)))
 
 
@@ -85,20 +85,20 @@ def test_the_layers_are_those_that_are_enforced() -> None:
     ]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_the_order_in_a_room_is_the_one_that_is_enforced(room: str) -> None:
-    found = re.search(rf"^\| `{room}/` \|(.*)\|$", section("Layers"), re.MULTILINE)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_order_in_a_program_is_the_one_that_is_enforced(program: str) -> None:
+    found = re.search(rf"^\| `{program}/` \|(.*)\|$", section("Layers"), re.MULTILINE)
     assert found
-    told = re.findall(r"`(\w+)`", found[1])
-    contracts = [contract for contract in CONTRACTS if contract.get("containers") == [room]]
+    listed = re.findall(r"`(\w+)`", found[1])
+    contracts = [contract for contract in CONTRACTS if contract.get("containers") == [program]]
     for contract in contracts:
         order = [set(re.split(r" [:|] ", layer)) for layer in reversed(contract["layers"])]
-        assert set(told) == set().union(*order)
-        ranks = [next(rank for rank, names in enumerate(order) if name in names) for name in told]
+        assert set(listed) == set().union(*order)
+        ranks = [next(rank for rank, names in enumerate(order) if name in names) for name in listed]
         assert ranks == sorted(ranks)
     assert {
-        path.stem for path in (ROOT / room).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-    } - {"__init__"} == set(told)
+        path.stem for path in (ROOT / program).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"__init__"} == set(listed)
 
 
 def traced(run: Callable[[], Any], thread: str = "") -> set[str]:
@@ -118,12 +118,12 @@ def traced(run: Callable[[], Any], thread: str = "") -> set[str]:
         threading.setprofile(None)
     files = (Path(name).resolve() for name in seen)
     inside = (path.relative_to(ROOT).as_posix() for path in files if path.is_relative_to(ROOT))
-    return {name for name in inside if name.startswith(("cbir/", *(f"{room}/" for room in ROOMS)))}
+    return {name for name in inside if name.startswith(("cbir/", *(f"{program}/" for program in PROGRAMS)))}
 
 
-def test_an_image_goes_the_way_that_is_told(collection: cbir.Collection, photos: Path, tmp_path: Path) -> None:
-    told = way("From a folder to a hit")
-    assert len(told) <= MOST_FILES and f" {len(told)} files carry" in section("From a folder to a hit")
+def test_an_image_goes_the_way_that_is_listed(collection: cbir.Collection, photos: Path, tmp_path: Path) -> None:
+    listed = files_of_flow("From a folder to a hit")
+    assert len(listed) <= MOST_FILES and f" {len(listed)} files carry" in section("From a folder to a hit")
     with cbir.open(tmp_path / "index", create=True) as opened:
         opened.add(photos)
         more = tmp_path / "photos"
@@ -134,37 +134,37 @@ def test_an_image_goes_the_way_that_is_told(collection: cbir.Collection, photos:
             assert opened.add(more, dataset="photos").stored == 1
             assert opened.search(more / LABELS[0] / "12.png", limit=1)[0].key == f"{LABELS[0]}/12.png"
 
-        assert set(told) - traced(add_and_find) == set()
+        assert set(listed) - traced(add_and_find) == set()
         write_photos(more, range(13, 14))
         worked = traced(lambda: opened.add(more, dataset="photos"), thread="embed")
-    bookkeeping = set(files_in(section("From a folder to a hit"))) - set(told)
-    assert worked - set(told) <= bookkeeping
+    bookkeeping = set(files_in(section("From a folder to a hit"))) - set(listed)
+    assert worked - set(listed) <= bookkeeping
     assert {"cbir/pipeline/workers.py", "cbir/images/decode.py", "cbir/models/embedder.py"} <= worked
 
 
-def test_a_query_goes_the_way_that_is_told_and_no_other(collection: cbir.Collection, photos: Path) -> None:
-    told = way("From an image file to hits")
-    assert len(told) <= MOST_FILES and f" {len(told)} files carry" in section("From an image file to hits")
+def test_a_query_goes_the_way_that_is_listed_and_no_other(collection: cbir.Collection, photos: Path) -> None:
+    listed = files_of_flow("From an image file to hits")
+    assert len(listed) <= MOST_FILES and f" {len(listed)} files carry" in section("From an image file to hits")
     image = photos / LABELS[0] / "3.png"
     collection.search(image)
     ran = traced(lambda: collection.search(image, limit=3))
-    assert set(told) - ran == set()
-    aside = set(files_in(section("From an image file to hits"))) - set(told)
-    assert ran - set(told) <= aside
+    assert set(listed) - ran == set()
+    aside = set(files_in(section("From an image file to hits"))) - set(listed)
+    assert ran - set(listed) <= aside
 
 
-def test_a_query_on_the_page_goes_the_way_that_is_told(
+def test_a_query_on_the_page_goes_the_way_that_is_listed(
     collection: cbir.Collection, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ways = [way("An upload becomes a query"), way("The query becomes a gallery")]
-    assert all(0 < len(told) <= MOST_FILES for told in ways)
+    flows = [files_of_flow("An upload becomes a query"), files_of_flow("The query becomes a gallery")]
+    assert all(0 < len(listed) <= MOST_FILES for listed in flows)
     monkeypatch.setenv("CBIR_STORES", f"edge:{photos.parent / 'index'}")
     page = AppTest.from_file(APP, default_timeout=60).run()
     image = photos / LABELS[0] / "3.png"
     page.file_uploader[0].set_value([(image.name, image.read_bytes(), "image/png")])
     ran = traced(page.run)
     assert not page.exception and not page.error
-    assert {name for told in ways for name in told if name.endswith(".py")} - ran == set()
+    assert {name for listed in flows for name in listed if name.endswith(".py")} - ran == set()
 
 
 def diff_of(title: str) -> str:
@@ -175,12 +175,12 @@ def diff_of(title: str) -> str:
 def applied(title: str, folder: Path) -> Path:
     """Return a copy of the project's code with the diff of a section applied."""
     root = folder / "copy"
-    ignored = shutil.ignore_patterns("__pycache__", "weights", *ROOMS)
+    ignored = shutil.ignore_patterns("__pycache__", "weights", *PROGRAMS)
     shutil.copytree(ROOT / "cbir", root / "cbir", ignore=ignored)
     (root / "cbir" / "weights").symlink_to(ROOT / "cbir" / "weights")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
-        (root / "cbir" / room).symlink_to(root / room)
+    for program in PROGRAMS:
+        shutil.copytree(ROOT / program, root / program, ignore=shutil.ignore_patterns("__pycache__"))
+        (root / "cbir" / program).symlink_to(root / program)
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder)}
     done = subprocess.run(
         [shutil.which("git") or "git", "apply", "-"],

@@ -1,4 +1,4 @@
-"""The structure of the code: layers, rooms, no import cycles, and questions that are asked in one place."""
+"""The structure of the code: layers, programs, no import cycles, and questions that are asked in one place."""
 
 import ast
 import os
@@ -46,7 +46,7 @@ def assert_no_cycle(graph: dict[str, set[str]]) -> None:
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
-def test_the_layers_and_the_rule_of_the_rooms_hold() -> None:
+def test_the_layers_and_the_rule_of_the_programs_hold() -> None:
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

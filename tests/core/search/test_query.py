@@ -96,9 +96,9 @@ def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
         for value in dict.fromkeys(values_of(BY_ID[one].payload, field)):
             expected.setdefault(value, []).append(-score)
     found = search_groups(store, Query([query], limit=3, group_by=field, group_size=4, params=EXACT))
-    assert [group.value for group in found] == list(expected)[:3]
-    for group in found:
-        assert np.allclose([hit.score for hit in group.hits], expected[group.value][:4], atol=1e-4)
+    assert [value for value, _ in found] == list(expected)[:3]
+    for value, hits in found:
+        assert np.allclose([hit.score for hit in hits], expected[value][:4], atol=1e-4)
 
 
 @pytest.mark.parametrize("few", [2, 32])
@@ -117,9 +117,9 @@ def test_groups_come_by_their_best_hit_that_is_no_example(
                     expected.setdefault(value, []).append(-score)
         query = Query(examples, limit=2, offset=1, group_by=field, group_size=3, params=EXACT)
         found = search_groups(store, query)
-        assert [group.value for group in found] == list(expected)[1:3]
-        for group in found:
-            assert np.allclose([hit.score for hit in group.hits], expected[group.value][:3], atol=1e-4)
+        assert [value for value, _ in found] == list(expected)[1:3]
+        for value, hits in found:
+            assert np.allclose([hit.score for hit in hits], expected[value][:3], atol=1e-4)
 
 
 @fast
