@@ -18,7 +18,7 @@ from cbir.filters.conditions import Match, Value, matches
 from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.search.query import entries
-from cbir.stores.base import SearchParams
+from cbir.stores.base import SearchParams, StoreInfo
 
 from ..core.ground_truth import ground_truth
 from ..core.metrics import Query, Summary, summarise
@@ -65,7 +65,7 @@ class Filtered:
 
 @dataclass(frozen=True)
 class Point:
-    """One store at one ef. A failed one has the reason and no numbers.
+    """One store at one ef.
 
     Attributes:
         ef: The ef of a graph or the nprobe of inverted lists; None for a scan.
@@ -78,15 +78,19 @@ class Point:
     """
 
     ef: int | None
-    failed: str = ""
-    ann_recall_at_k: Summary | None = None
-    search_ms: Times | None = None
-    medians_ms: Spread | None = None
-    raw_ms: Times | None = None
-    ratio: float | None = None
-    loads: list[ClosedLoop] = field(default_factory=list)
-    filtered: list[Filtered] = field(default_factory=list)
+    ann_recall_at_k: Summary
+    search_ms: Times
+    medians_ms: Spread
+    raw_ms: Times | None
+    ratio: float | None
+    loads: list[ClosedLoop]
+    filtered: list[Filtered]
     on_front: bool = False
+
+    @property
+    def recall(self) -> float:
+        """The mean recall."""
+        return self.ann_recall_at_k.mean or 0.0
 
     @property
     def front_mark(self) -> str:
@@ -101,6 +105,7 @@ class Curve:
     Attributes:
         parameter: "ef", "nprobe", or "" for a scan.
         default: Its value if a search does not name one.
+        failures: Why an ef could not be measured.
     """
 
     store: str
@@ -108,12 +113,17 @@ class Curve:
     parameter: str
     default: int | None
     points: list[Point]
+    failures: list[str]
 
     @property
     def default_point(self) -> Point | None:
         """The measured point nearest to the default; None if all failed."""
-        measured = [point for point in self.points if not point.failed]
-        return min(measured, key=lambda point: abs((point.ef or 0) - (self.default or 0)), default=None)
+        return min(self.points, key=lambda point: abs((point.ef or 0) - (self.default or 0)), default=None)
+
+    def fastest_at(self, recall: float) -> Point | None:
+        """Return the fastest point with at least this recall."""
+        reached = (point for point in self.points if point.recall >= recall)
+        return min(reached, key=lambda point: point.search_ms.median, default=None)
 
 
 @dataclass
@@ -157,8 +167,6 @@ class _Case:
 
     def point(self) -> Point:
         """Return the summary of all rounds."""
-        if self.failed:
-            return Point(self.ef, self.failed)
         search, *others = [times(list(chain(*rounds))) for rounds in zip(*self.singles, strict=True)]
         raw = others[len(self.classes)] if len(others) > len(self.classes) else None
         filtered = [
@@ -247,34 +255,25 @@ def measure(
         for i in rng.permutation(len(cases)).tolist():
             cases[i].attempt(cases[i].measure_times, rng, advance)
         meter.look()
-    curves = [
-        Curve(
-            store=info.url,
-            access=info.access,
-            parameter=PARAMETERS.get(info.access, ""),
-            default=default_ef(info),
-            points=mark_front([case.point() for case in cases if case.index == i]),
-        )
-        for i, info in enumerate(workload.infos)
-    ]
+    curves = [_curve(info, [case for case in cases if case.index == i]) for i, info in enumerate(workload.infos)]
     return curves, meter.noise()
+
+
+def _curve(info: StoreInfo, cases: Sequence[_Case]) -> Curve:
+    parameter = PARAMETERS.get(info.access, "")
+    points = mark_front([case.point() for case in cases if not case.failed])
+    failures = [f"{parameter} {case.ef or ''}: {case.failed}".strip() for case in cases if case.failed]
+    return Curve(info.url, info.access, parameter, default_ef(info), points, failures)
 
 
 def mark_front(points: Sequence[Point]) -> list[Point]:
     """Return the points with `on_front` set."""
-    places = [
-        (point.ann_recall_at_k.mean, -point.search_ms.median) if point.ann_recall_at_k and point.search_ms else None
-        for point in points
-    ]
+    places = [(point.recall, -point.search_ms.median) for point in points]
 
-    def is_beaten(recall: float | None, speed: float) -> bool:
-        others = (place for place in places if place and place != (recall, speed))
-        return recall is None or any((r or 0) >= recall and s >= speed for r, s in others)
+    def is_beaten(place: tuple[float, float]) -> bool:
+        return any(other != place and other[0] >= place[0] and other[1] >= place[1] for other in places)
 
-    return [
-        replace(point, on_front=place is not None and not is_beaten(*place))
-        for point, place in zip(points, places, strict=True)
-    ]
+    return [replace(point, on_front=not is_beaten(place)) for point, place in zip(points, places, strict=True)]
 
 
 def choose_classes(workload: Workload, field: str) -> list[Class]:

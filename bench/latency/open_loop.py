@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,7 +26,7 @@ SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)  # of the best closed loop; the last one is
 
 @dataclass(frozen=True)
 class Rate:
-    """One rate of arrivals at one store. A failed one has the reason and no numbers.
+    """One rate of arrivals at one store.
 
     Attributes:
         share: Of the store's searches a second in its best closed loop.
@@ -39,37 +39,38 @@ class Rate:
     share: float
     due_per_second: float
     threads: int
-    failed: str = ""
-    answered_per_second: float | None = None
-    response_ms: Times | None = None
-    service_ms: Times | None = None
-    late_ms: float | None = None
+    answered_per_second: float
+    response_ms: Times
+    service_ms: Times
+    late_ms: float
 
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """One store at every rate; no rates if all its closed loops failed."""
+    """One store at every rate; `failures` says why one could not be measured."""
 
     store: str
     rates: list[Rate]
+    failures: list[str]
 
 
 def measure(workload: Workload, index: int, curve: Curve, threads: int, seconds: float, advance: Advance) -> OpenLoop:
     """Search the store number `index` at `SHARES` of its best closed loop, each for some seconds."""
     point = curve.default_point
     best = max((load.searches_per_second.median for load in point.loads), default=0) if point else 0
-    rates = []
+    found = OpenLoop(curve.store, [], [])
     for share in SHARES if best else ():
         due = arrivals(share * best, seconds, workload.seed)
-        rate = Rate(share, len(due) / seconds, threads)
         try:
             began, ended = run(workload.stores[index], workload, due, threads)
         except CbirError as error:
-            rates.append(replace(rate, failed=str(error)))
+            found.failures.append(f"{share:.0%} of its best: {error}")
         else:
-            rates.append(
-                replace(
-                    rate,
+            found.rates.append(
+                Rate(
+                    share=share,
+                    due_per_second=len(due) / seconds,
+                    threads=threads,
                     answered_per_second=len(due) / float(ended.max()),
                     response_ms=times(((ended - due) * 1000).tolist()),
                     service_ms=times(((ended - began) * 1000).tolist()),
@@ -77,7 +78,7 @@ def measure(workload: Workload, index: int, curve: Curve, threads: int, seconds:
                 )
             )
         advance(1)
-    return OpenLoop(curve.store, rates)
+    return found
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:

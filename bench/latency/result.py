@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from cbir.evaluation.sections import CurvePoint, Curves, Section
 from cbir.tables import Column, Table
 
-from ..core.metrics import Summary
 from ..core.rows import recall_columns, table_of, time_columns
 from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
-from ..core.timing import P999_NEEDS, Noise, Times
+from ..core.timing import P999_NEEDS, Noise
 from .cold import Cold
 from .footprint import Footprint
 from .measure import Curve, Point
-from .open_loop import OpenLoop, Rate
+from .open_loop import OpenLoop
 from .search_during_ingest import IngestRun
 from .stages import Stages
 
@@ -54,9 +53,7 @@ def present(result: LatencyResult) -> Section:
     """Return the section that shows a result."""
     series = {
         f"{store_name(curve.store)} ({curve.parameter or 'scan'})": [
-            CurvePoint(recall.mean, 1000 / spent.median, point.on_front)
-            for point, recall, spent in _measured(curve)
-            if recall.mean is not None
+            CurvePoint(point.recall, 1000 / point.search_ms.median, point.on_front) for point in curve.points
         ]
         for curve in result.curves
     }
@@ -75,26 +72,20 @@ def present(result: LatencyResult) -> Section:
 
 
 def _verdicts(result: LatencyResult) -> Iterator[str]:
-    fastest: list[tuple[float, str, int | None]] = []
-    for curve in result.curves:
-        recalls = {point.ef: (recall.mean or 0, spent.median) for point, recall, spent in _measured(curve)}
-        reached = [
-            (median, store_name(curve.store), ef) for ef, (recall, median) in recalls.items() if recall >= TARGET
-        ]
-        fastest += [min(reached, key=lambda speed: speed[0])] if reached else []
-        if recalls and not reached:
-            best = max(recall for recall, _ in recalls.values())
-            yield f"{store_name(curve.store)} does not reach recall {TARGET}: {best:.4f} at most."
-    fastest.sort(key=lambda speed: speed[0])
-    for median, name, _ in fastest[1:]:
-        best_median, best_name, _ = fastest[0]
+    reached = [(store_name(curve.store), point) for curve in result.curves if (point := curve.fastest_at(TARGET))]
+    reached.sort(key=lambda pair: pair[1].search_ms.median)
+    for name, point in reached[1:]:
+        best_name, best = reached[0][0], reached[0][1].search_ms.median
         yield (
-            f"{best_name} is {median / best_median:.1f} times as fast as {name} at recall {TARGET}:"
-            f" {best_median:.3g} and {median:.3g} ms a search."
+            f"{best_name} is {point.search_ms.median / best:.1f} times as fast as {name} at recall {TARGET}: {best:.3g}"
+            f" and {point.search_ms.median:.3g} ms a search."
         )
-    if len(fastest) == 1:
-        median, name, ef = fastest[0]
-        yield f"{name} takes {median:.3g} ms for a search at recall {TARGET}" + (f" (ef {ef})." if ef else ".")
+    if len(reached) == 1:
+        yield f"{reached[0][0]} takes {reached[0][1].search_ms.median:.3g} ms for a search at recall {TARGET}."
+    for curve in result.curves:
+        if curve.points and not curve.fastest_at(TARGET):
+            recall = max(point.recall for point in curve.points)
+            yield f"{store_name(curve.store)} does not reach recall {TARGET}: {recall:.4f} at most."
     for run in result.ingests:
         for store in run.stores:
             ratio = store.phases[1].ratio
@@ -104,7 +95,7 @@ def _verdicts(result: LatencyResult) -> Iterator[str]:
 
 
 def _curve_table(result: LatencyResult) -> Table:
-    points = ((_point_name(curve, point), point) for curve in result.curves for point, *_ in _measured(curve))
+    points = ((_point_name(curve, point), point) for curve in result.curves for point in curve.points)
     return table_of(
         "Searches by one client",
         "store",
@@ -152,7 +143,11 @@ def _open_loop_table(result: LatencyResult) -> Table:
     return table_of(
         f"Open loop, {max(result.threads)} threads",
         "store",
-        ((_rate_name(loop, rate), rate) for loop in result.open_loop for rate in loop.rates),
+        (
+            (f"{store_name(loop.store)}, {rate.share:.0%} of its best", rate)
+            for loop in result.open_loop
+            for rate in loop.rates
+        ),
         (Column("due/s", format=",.0f"), "due_per_second"),
         (Column("answered/s", format=",.0f"), "answered_per_second"),
         *time_columns("response_ms", *_TIMES, "p999"),
@@ -257,26 +252,15 @@ def _notes(result: LatencyResult) -> Iterator[str]:
         taken = "never used" if store.taken_up_ms is None else f"used {store.taken_up_ms:,.0f} ms after publishing"
         yield f"{store_name(store.store)}: the new generation was {taken}. It is built on the same processors."
         yield from store.errors[:_ERRORS]
-    points = ((_point_name(curve, point), point.failed) for curve in result.curves for point in curve.points)
-    rates = ((_rate_name(loop, rate), rate.failed) for loop in result.open_loop for rate in loop.rates)
-    yield from (f"{name}: failed: {failed}" for name, failed in (*points, *rates) if failed)
-
-
-def _measured(curve: Curve) -> Iterator[tuple[Point, Summary, Times]]:
-    """Yield the points that did not fail, with their recall and times."""
-    for point in curve.points:
-        if point.ann_recall_at_k and point.search_ms:
-            yield point, point.ann_recall_at_k, point.search_ms
+    parts: list[Curve | OpenLoop] = [*result.curves, *result.open_loop]
+    for part in parts:
+        yield from (f"{store_name(part.store)}, {failure}" for failure in part.failures)
 
 
 def _point_name(curve: Curve, point: Point) -> str:
     return (
         f"{store_name(curve.store)}, {curve.parameter} {point.ef}" if point.ef else f"{store_name(curve.store)}, scan"
     )
-
-
-def _rate_name(loop: OpenLoop, rate: Rate) -> str:
-    return f"{store_name(loop.store)}, {rate.share:.0%} of its best"
 
 
 _TABLES = (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cbir.bench.core.metrics import Summary
-from cbir.bench.core.timing import times
+from cbir.bench.core.timing import spread, times
 from cbir.bench.core.workload import Workload, open_workload, workload_of
 from cbir.bench.latency.measure import Curve, Point, choose_classes, mark_front, measure, steps
 from hypothesis import given
@@ -112,16 +112,18 @@ def test_a_case_that_fails_has_the_reason_and_no_numbers(made: Path) -> None:
     with open_workload(both(made)[::-1], "made", 5, 30, 1, Settings()) as workload:
         stores: list[Any] = [AlteredStore(workload.stores[0], failing), workload.stores[1]]
         first, second = measured(replace(workload, stores=stores), [20, 40])
-    assert first.points[1] == Point(40, "the server has stopped")
+    assert first.failures == ["ef 40: the server has stopped"]
+    assert [point.ef for point in first.points] == [20]
     assert first.default_point == first.points[0], "the default is nearer to the one that failed"
-    assert not first.points[0].failed and not any(point.failed for point in second.points)
-    assert Curve("edge:a", "graph", "ef", 128, first.points[1:]).default_point is None
+    assert ([point.ef for point in second.points], second.failures) == ([None], [])
+    assert replace(first, points=[]).default_point is None
 
 
 def test_a_filter_that_is_ignored_is_an_error(store: Store) -> None:
     workload = altered_workload(store, lambda store, vectors, k, **options: store.search(vectors, k))
     (curve,) = measured(workload)
-    assert "returned a point twice, or one that was filtered out" in curve.points[0].failed
+    assert "returned a point twice, or one that was filtered out" in curve.failures[0]
+    assert curve.points == []
 
 
 def test_a_filtered_hit_that_is_lost_is_seen(store: Store) -> None:
@@ -162,7 +164,8 @@ def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
 
 
 def point_at(recall: float, milliseconds: float) -> Point:
-    return Point(1, ann_recall_at_k=Summary(recall, recall, recall, None, 0), search_ms=times([milliseconds]))
+    summary, spent = Summary(recall, recall, recall, None, 0), times([milliseconds])
+    return Point(1, summary, spent, spread([milliseconds]), None, None, [], [])
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.8, 0.9, 1.0]), st.sampled_from([1.0, 2.0, 4.0])), min_size=1))
@@ -174,6 +177,8 @@ def test_the_front_is_what_nothing_beats(places: list[tuple[float, float]]) -> N
     assert any(point.on_front for point in marked)
 
 
-def test_what_failed_is_on_no_front() -> None:
-    failed, good = mark_front([Point(1, "it broke"), point_at(0.5, 9)])
-    assert (failed.front_mark, good.front_mark) == ("", "*")
+def test_the_fastest_point_at_a_recall() -> None:
+    points = mark_front([point_at(0.5, 1), point_at(0.99, 4), point_at(1.0, 3)])
+    curve = Curve("edge:a", "graph", "ef", 128, points, [])
+    assert [point.front_mark for point in points] == ["*", "", "*"]
+    assert (curve.fastest_at(0.99), curve.fastest_at(0.4), curve.fastest_at(1.1)) == (points[2], points[0], None)
