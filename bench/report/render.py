@@ -29,7 +29,7 @@ h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid va
 table { display: block; overflow-x: auto; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; text-align: left; } svg { max-width: 100%; height: auto; }
-img { width: 64px; height: 64px; object-fit: contain; background: var(--fill); border-radius: 4px; vertical-align: middle; }
+img { width: 64px; height: 64px; object-fit: contain; background: var(--fill); vertical-align: middle; }
 small { display: block; color: var(--soft); } pre { padding: .7rem; overflow: auto; background: var(--fill); }
 ul { padding-left: 1.2rem; } li { margin: .2rem 0; }
 """
