@@ -36,7 +36,7 @@ test-bench: $(VENV)/.test
 
 # 300 kills and 100,000 mutated files instead of 20 and 5,000. Takes hours.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/test_fuzz.py
+	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/images/test_decode_fuzz.py
 
 # In an environment of its own, because only the exporter needs torch.
 test-export:

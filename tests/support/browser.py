@@ -1,7 +1,7 @@
-"""The real page in a real browser: for the tests, and for the pictures of it in the documentation.
+"""The real page in a real browser: for the tests, and for the screenshots in the documentation.
 
-`python -m tests.support.browser docs [STORE ...]` writes those pictures; the stores should hold the sample, and
-CBIR_REPORTS what `cbir-bench` measured of them.
+`python -m tests.support.browser docs [STORE ...]` writes the screenshots; the stores should hold the sample, and
+CBIR_REPORTS the results that `cbir-bench` measured of them.
 """
 
 import io
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -35,11 +36,13 @@ FLAGS = (
     "--use-fake-device-for-media-stream",  # a camera
     "--use-fake-ui-for-media-stream",
 )
-START_SECONDS = 40
+START_SECONDS = 60
+WAIT_SECONDS = 60
+"""The time that an expectation of a browser test may take: much more than it needs on a busy machine."""
 NOWHERE = "http://127.0.0.1:9"
 DRAWN = ".vega-embed canvas, .vega-embed svg"
 PAGES = {"compare": ".card.both", "classes": DRAWN, "map": DRAWN, "bench": DRAWN, "collections": ".stButton"}
-"""The other pages, and what is on them when they are drawn."""
+"""The other pages, and an element of each that is drawn last."""
 NO_INTERNET = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 
 
@@ -111,19 +114,19 @@ def scrolls_no_way_sideways(page: Page) -> None:
 
 
 @contextmanager
-def window(browser: Browser, width: int, height: int, seconds: float) -> Iterator[Page]:
-    """Yield a window of somebody who was never here; what a test waits for has so many seconds to come."""
-    context = browser.new_context(viewport={"width": width, "height": height})
-    context.set_default_timeout(seconds * 1000)
-    expect.set_options(timeout=seconds * 1000)
+def window(browser: Browser, width: int, height: int = 900, **options: Any) -> Iterator[Page]:
+    """Yield a new window without history or cookies; `options` are those of `Browser.new_context`."""
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    context.set_default_timeout(WAIT_SECONDS * 1000)
+    expect.set_options(timeout=WAIT_SECONDS * 1000)
     yield context.new_page()
     context.close()
 
 
 def serious(page: Page) -> list[str]:
-    """Return what axe-core finds on a page that keeps somebody from using it: "serious" or "critical".
+    """Return the accessibility problems that axe-core finds on a page and calls "serious" or "critical".
 
-    What is found is looked for once more: a page that fades in has the contrast of neither before nor after.
+    Problems are checked a second time, because the contrast is wrong while a page fades in.
     """
     found = _serious(page)
     if found:
@@ -135,14 +138,14 @@ def serious(page: Page) -> list[str]:
 def _serious(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
     return [
-        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
+        f"{violation['id']}: {violation['help']}: {[node['target'] for node in violation['nodes']][:3]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
     ]
 
 
 def screenshots(folder: Path, stores: Sequence[str]) -> None:
-    """Write a picture of every page, and one of the search page on a phone in the dark."""
+    """Write a screenshot of every page, and one of the search page on a phone in dark mode."""
     path = find_chromium()
     if path is None:
         raise SystemExit("no Chromium found; set CBIR_CHROMIUM")
@@ -170,18 +173,18 @@ def screenshots(folder: Path, stores: Sequence[str]) -> None:
 def _search(page: Page, address: str) -> None:
     page.goto(address)
     page.locator(".tile").first.wait_for()
-    picture = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
-    page.locator("input[type=file]").set_input_files(picture)
+    image = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
+    page.locator("input[type=file]").set_input_files(image)
     page.locator(".card").first.wait_for()
     _settle(page)
 
 
 def _settle(page: Page) -> None:
-    page.wait_for_timeout(2500)  # what is going away has gone, and plots are drawn
+    page.wait_for_timeout(2500)  # old elements are removed, and plots are drawn
 
 
 def _mirrored(key: str) -> bytes:
-    """Return a picture of the sample, turned around, so that it is none of the collection."""
+    """Return a mirrored image of the sample, which is not in the collection."""
     items = open_source("sample://openmoji", SourceOptions()).items
     data = next(item for item in items if item.key == key).read()
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Many visitors of the page at once, without browsers: each has a session of the real server and searches on and on.
+"""Many visitors of the page at the same time, without browsers: each has a session of the real server.
 
 `python -m tests.support.crowd STORE ...` lets 20 of them search for a minute and prints how long a search took.
 """
@@ -26,7 +26,7 @@ WAIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Searched:
-    """What came of one search: seconds from the request to the end of the answer, hits, and what went wrong."""
+    """The result of a search: seconds from the request to the end of the answer, number of hits, and errors."""
 
     seconds: float
     hits: int
@@ -34,16 +34,16 @@ class Searched:
 
 
 def searches(address: str, parameters: str, ids: list[str], seconds: float, pause: float) -> list[Searched]:
-    """Be a visitor who asks for what is like one stored picture after the other, for so long, with pauses."""
+    """Search for one stored image after the other for some seconds, with pauses, and return every search."""
     url = f"{address.replace('http', 'ws')}/_stcore/stream"
     with connect(url, origin=address, max_size=None) as socket:  # type: ignore[arg-type]
         search(socket, parameters)  # the page comes up
         give_up = time.monotonic() + seconds
         found = []
-        for one in ids:
+        for point_id in ids:
             if time.monotonic() > give_up:
                 break
-            found.append(search(socket, f"{parameters}&like={one}"))
+            found.append(search(socket, f"{parameters}&like={point_id}"))
             time.sleep(pause)
         return found
 
@@ -60,7 +60,7 @@ def search(socket: ClientConnection, parameters: str) -> Searched:
         element = answer.delta.new_element
         if element.HasField("bidi_component"):
             hits = max(hits, element.SerializeToString().count(b'"rank":'))
-        errors += [str(one) for one in (element.alert.body, element.exception.message) if one]
+        errors += [str(text) for text in (element.alert.body, element.exception.message) if text]
         if answer.HasField("script_finished"):
             return Searched(time.perf_counter() - start, hits, tuple(errors))
 
@@ -68,21 +68,21 @@ def search(socket: ClientConnection, parameters: str) -> Searched:
 def crowd(
     address: str, parameters: str, ids: list[str], visitors: int, seconds: float, pause: float = 0
 ) -> list[Searched]:
-    """Let so many visitors search at once, each for pictures in an order of its own, and return every search."""
+    """Let some visitors search at the same time, each in its own order of images, and return every search."""
     with ThreadPoolExecutor(visitors) as pool:
         orders = [np.random.default_rng(seed).permutation(ids).tolist() for seed in range(visitors)]
         runs = [pool.submit(searches, address, parameters, order, seconds, pause) for order in orders]
-        return [one for run in runs for one in run.result()]
+        return [search for run in runs for search in run.result()]
 
 
 def main() -> None:
-    """Run it and print the figures."""
-    asked = argparse.ArgumentParser()
-    asked.add_argument("store", nargs="+")
-    asked.add_argument("--visitors", type=int, default=20)
-    asked.add_argument("--seconds", type=float, default=60)
-    asked.add_argument("--pause", type=float, default=0, help="seconds that a visitor looks at what was found")
-    options = asked.parse_args()
+    """Run the visitors and print their times."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("store", nargs="+")
+    parser.add_argument("--visitors", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two searches of a visitor")
+    options = parser.parse_args()
     for store, name in display_names(options.store).items():
         opened = open_store(store, None, Settings())
         ids = opened.sample(5000, 0)
@@ -91,12 +91,12 @@ def main() -> None:
             parameters = f"store={quote_plus(name)}"
             crowd(address, parameters, ids, 1, 1)
             found = crowd(address, parameters, ids, options.visitors, options.seconds, options.pause)
-        milliseconds = np.percentile([one.seconds * 1000 for one in found], [50, 95, 99])
-        errors = sum(bool(one.errors) or not one.hits for one in found)
+        milliseconds = np.percentile([search.seconds * 1000 for search in found], [50, 95, 99])
+        errors = sum(bool(search.errors) or not search.hits for search in found)
         who = f"{options.visitors} visitors with pauses of {options.pause:g} s"
         what = f"{len(found):,} searches in {options.seconds:g} s, {errors} failed"
-        took = " / ".join(f"{one:.0f}" for one in milliseconds)
-        print(f"{name}: {who}: {what}; the whole page anew in {took} ms (median, p95, p99)")  # noqa: T201
+        took = " / ".join(f"{value:.0f}" for value in milliseconds)
+        print(f"{name}: {who}: {what}; the whole page in {took} ms (median, p95, p99)")  # noqa: T201
 
 
 if __name__ == "__main__":

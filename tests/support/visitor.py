@@ -4,7 +4,9 @@ import re
 import time
 from collections.abc import Callable
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
+
+from tests.support.browser import WAIT_SECONDS
 
 ODD_NAME = "a_b*c $x$ :red[z] <b>bold<b>.png"
 DESKTOP, PHONE = 1280, 390
@@ -28,15 +30,6 @@ DROP = """([zone, name, text]) => {
         zone.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
     }
 }"""
-
-
-def new_page(browser: Browser, width: int, address: str) -> Page:
-    context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=width == PHONE)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)
-    page.goto(address)
-    return page
 
 
 def upload(page: Page, *files: tuple[str, bytes]) -> None:
@@ -109,7 +102,7 @@ def settled(page: Page, count: int = K) -> None:
 
 def until(page: Page, good: Callable[[], bool]) -> None:
     """Wait until something is so, and fail if it never is."""
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + WAIT_SECONDS
     while not good() and time.monotonic() < give_up:
         page.wait_for_timeout(50)
     assert good()

@@ -23,7 +23,7 @@ from tests.support.browser import scrolls_no_way_sideways, served, window
 from tests.support.building import both, build, builder_for, points_of, unit_vectors
 from tests.support.examples import SampleImages
 from tests.support.qdrant_server import qdrant_server
-from tests.support.visitor import DESKTOP, ODD_NAME, PHONE, new_page
+from tests.support.visitor import DESKTOP, ODD_NAME, PHONE
 
 PASSWORD = "the-password"  # noqa: S105
 WIDTHS = [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone", marks=pytest.mark.pages)]
@@ -187,22 +187,22 @@ def shop(browser: Browser, site: SimpleNamespace, request: pytest.FixtureRequest
 
 def opened(browser: Browser, width: int, address: str) -> Iterator[Page]:
     """Yield the search page, and check that it never gets wider than its window."""
-    page = new_page(browser, width, address)
-    expect(page.locator(".tile")).to_have_count(10)
-    yield page
-    scrolls_no_way_sideways(page)
-    page.context.close()
+    with window(browser, width, has_touch=width == PHONE) as page:
+        page.goto(address)
+        expect(page.locator(".tile")).to_have_count(10)
+        yield page
+        scrolls_no_way_sideways(page)
 
 
 @pytest.fixture(params=PAGES_WIDTHS)
 def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """An empty window."""
-    with window(browser, request.param, 900, seconds=40) as page:
+    with window(browser, request.param) as page:
         yield page
 
 
 @pytest.fixture(params=[pytest.param(DESKTOP, id="desktop", marks=pytest.mark.pages)])
 def desktop_tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """An empty window at the width of a desktop alone."""
-    with window(browser, request.param, 900, seconds=40) as page:
+    with window(browser, request.param) as page:
         yield page

@@ -36,7 +36,7 @@ from tests.support.crowd import crowd
         (["--public-name", "photos.example.org:443"], "not a host name"),
     ],
 )
-def test_options_of_the_page_that_cannot_be(
+def test_invalid_options_are_refused_in_one_line(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cbir-ui", *arguments])
@@ -48,43 +48,45 @@ def test_options_of_the_page_that_cannot_be(
     assert message in err
 
 
-def test_what_only_this_machine_reaches() -> None:
+def test_loopback_addresses_are_recognised() -> None:
     assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1"]))
     assert not any(
         map(is_loopback, [EVERYWHERE[0], "::", "192.168.1.5", "localhost.example.org", "127.example.org", ""])
     )
 
 
-def test_the_server_is_told_who_may_come(
+def test_allowed_hosts_are_passed_to_streamlit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: Path
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr("os.execve", lambda path, command, environment: told.extend(command))
+    command: list[str] = []
+    monkeypatch.setattr("os.execve", lambda path, arguments, environment: command.extend(arguments))
     monkeypatch.setattr("cbir.ui.launch._require_free", lambda host, port: None)  # not every machine has IPv6
 
-    def tell(*arguments: str) -> tuple[list[str], str, str]:
-        told.clear()
+    def launched(*arguments: str) -> tuple[list[str], str, str]:
+        command.clear()
         monkeypatch.setattr(sys, "argv", ["cbir-ui", "--store", f"edge:{index}", *arguments])
         with pytest.raises(SystemExit):
             launch()
         out, err = capsys.readouterr()
-        return [one.partition("=")[2] for one in told if "allowedHosts" in one], out, err
+        return [option.partition("=")[2] for option in command if "allowedHosts" in option], out, err
 
-    assert tell()[0] == ["localhost", "127.0.0.1", "::1"]
-    hosts, out, err = tell("--host", "127.0.0.2")
+    assert launched()[0] == ["localhost", "127.0.0.1", "::1"]
+    hosts, out, err = launched("--host", "127.0.0.2")
     assert (hosts[-1], "http://127.0.0.2:" in out, err) == ("127.0.0.2", True, "")
-    assert "http://[::1]:" in tell("--host", "::1")[1]
-    hosts, _, err = tell("--host", EVERYWHERE[0])
+    assert "http://[::1]:" in launched("--host", "::1")[1]
+    hosts, _, err = launched("--host", EVERYWHERE[0])
     assert (hosts, "warning: anyone who can reach" in err) == ([], True)
-    assert tell("--host", EVERYWHERE[0], "--public-name", "a.org", "--public-name", "b.org")[0][-2:] == [
+    assert launched("--host", EVERYWHERE[0], "--public-name", "a.org", "--public-name", "b.org")[0][-2:] == [
         "a.org",
         "b.org",
     ]
-    assert "--server.corsAllowedOrigins=https://b.org" in told
-    assert "--browser.serverAddress=a.org" in told
+    assert "--server.corsAllowedOrigins=https://b.org" in command
+    assert "--browser.serverAddress=a.org" in command
 
 
-def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import socket
 
     with socket.socket() as taken:
@@ -98,7 +100,7 @@ def test_a_taken_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
 
 
-def test_the_page_is_shipped_with_care() -> None:
+def test_the_packaged_settings_are_safe() -> None:
     settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
     assert settings["server"]["address"] == "localhost"
     assert not (PAGE.parent / "pages").exists(), "Streamlit would take it for the site's pages at the first visit"
@@ -122,55 +124,57 @@ OPENING = {
 
 @pytest.fixture(scope="module")
 def public(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a page that a proxy offers to others."""
+    """Return the address of a page that a proxy serves to others."""
     with served([f"edge:{index}"], tmp_path_factory.mktemp("public"), ["--public-name", NAME]) as address:
         yield address
 
 
-def ask(address: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
-    """Status and cookie of an answer."""
+def request(address: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
+    """Return the status and the cookie of an answer."""
     with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)) as connection:
         connection.request(method, path, body or None, headers)
         with connection.getresponse() as answer:
             return answer.status, answer.headers.get("Set-Cookie", "").partition(";")[0]
 
 
-def opened(address: str, **headers: str) -> int:
-    """Status of the answer to a browser that opens the page's websocket."""
-    return ask(address, "GET", "/_stcore/stream", {**OPENING, **headers})[0]
+def websocket_status(address: str, **headers: str) -> int:
+    """Return the status of the answer to a browser that opens the page's websocket."""
+    return request(address, "GET", "/_stcore/stream", {**OPENING, **headers})[0]
 
 
-def test_this_machine_is_let_in(site: SimpleNamespace, public: str) -> None:
+def test_this_machine_is_accepted(site: SimpleNamespace, public: str) -> None:
     for address in (site.address, public):
-        assert opened(address, Origin=address) == 101
+        assert websocket_status(address, Origin=address) == 101
 
 
-def test_a_public_name_is_let_in_once_it_is_told(site: SimpleNamespace, public: str) -> None:
+def test_a_public_name_is_accepted_when_it_is_configured(site: SimpleNamespace, public: str) -> None:
     for host in ({"Host": NAME}, {}):  # a proxy that passes the visitor's Host on, and one that does not
         headers = {"Origin": f"https://{NAME}", **host}
-        assert (opened(site.address, **headers), opened(public, **headers)) == (403, 101)
+        assert (websocket_status(site.address, **headers), websocket_status(public, **headers)) == (403, 101)
 
 
-def test_strangers_are_turned_away(site: SimpleNamespace, public: str) -> None:
+def test_foreign_hosts_and_origins_are_refused(site: SimpleNamespace, public: str) -> None:
     for address in (site.address, public):
-        assert opened(address, Origin="https://evil.example.com") == 403
-        assert opened(address, Origin=f"https://{NAME}.example.com") == 403
-        assert opened(address, Origin="http://evil.example.com", Host="evil.example.com") == 403, "DNS rebinding"
-        assert opened(address, Host="evil.example.com") == 403
+        assert websocket_status(address, Origin="https://evil.example.com") == 403
+        assert websocket_status(address, Origin=f"https://{NAME}.example.com") == 403
+        assert websocket_status(address, Origin="http://evil.example.com", Host="evil.example.com") == 403, (
+            "DNS rebinding"
+        )
+        assert websocket_status(address, Host="evil.example.com") == 403
 
 
 def test_an_upload_needs_the_token_of_the_page(site: SimpleNamespace) -> None:
     path = "/_stcore/upload_file/session/file"
-    _, cookie = ask(site.address, "GET", "/_stcore/health", {})
+    _, cookie = request(site.address, "GET", "/_stcore/health", {})
     token = cookie.partition("=")[2].strip('"')
     wrong = {}, {"Cookie": cookie}, {"X-Xsrftoken": token}, {"Cookie": cookie, "X-Xsrftoken": "2|00|00|00"}
-    assert [ask(site.address, "PUT", path, headers, b"x")[0] for headers in wrong] == [403] * 4
+    assert [request(site.address, "PUT", path, headers, b"x")[0] for headers in wrong] == [403] * 4
     right = {"Cookie": cookie, "X-Xsrftoken": token}
-    assert ask(site.address, "PUT", path, right, b"x")[0] == 400, "no such session, but the token is right"
+    assert request(site.address, "PUT", path, right, b"x")[0] == 400, "no such session, but the token is right"
 
 
 def configured(address: str) -> Config:
-    """What the server tells the page of its settings."""
+    """Return the settings that the server sends to the page."""
     with connect(f"{address.replace('http', 'ws')}/_stcore/stream", origin=address, max_size=None) as socket:  # type: ignore[arg-type]
         message = BackMsg()
         message.rerun_script.query_string = ""
@@ -181,31 +185,31 @@ def configured(address: str) -> Config:
                 return answer.new_session.config
 
 
-def test_the_page_is_set_up_with_care(site: SimpleNamespace) -> None:
+def test_the_server_uses_safe_settings(site: SimpleNamespace) -> None:
     config = configured(site.address)
     assert config.gather_usage_stats is False
     assert config.toolbar_mode == Config.ToolbarMode.MINIMAL
     port = urlsplit(site.address).port
     listening = {
-        one.laddr.ip
+        socket.laddr.ip
         for child in psutil.Process().children(recursive=True)
-        for one in child.net_connections("inet")
-        if one.status == psutil.CONN_LISTEN and one.laddr.port == port
+        for socket in child.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN and socket.laddr.port == port
     }
     assert listening
     assert listening <= {"127.0.0.1", "::1"}
 
 
-def test_what_a_server_does_not_tell_is_set() -> None:
+def test_upload_size_and_error_details_are_limited() -> None:
     settings = tomllib.loads((PAGE.parent / ".streamlit" / "config.toml").read_text())
     assert settings["server"]["maxUploadSize"] == MAX_BYTES >> 20
     assert settings["client"]["showErrorDetails"] == "none"
 
 
-def test_many_visitors_search_at_once(site: SimpleNamespace, index: Path) -> None:
+def test_several_visitors_search_at_the_same_time(site: SimpleNamespace, index: Path) -> None:
     store = open_store(f"edge:{index}", None, Settings())
     ids = store.sample(100, 0)
     store.close()
     found = crowd(site.address, "", ids, visitors=6, seconds=4)
     assert len(found) >= 6
-    assert {(one.hits, one.errors) for one in found} == {(24, ())}
+    assert {(search.hits, search.errors) for search in found} == {(24, ())}

@@ -45,7 +45,7 @@ def filled(text: str, provider: str = "http://localhost:1") -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """A page with a login, for everybody of example.org and one other."""
+    """A page with a login, for all accounts of example.org and bob@example.com."""
     folder = tmp_path_factory.mktemp("site")
     build(both(folder / "index"), unit_vectors(30), COLLECTION)
     (folder / ".env").write_text("CBIR_LOGIN_ALLOW=example.org, bob@example.com\n")
@@ -59,7 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture
 def page(browser: Browser, site: SimpleNamespace) -> Iterator[Page]:
-    with window(browser, 1280, 900, seconds=30) as opened:
+    with window(browser, 1280) as opened:
         yield opened
 
 
@@ -70,17 +70,17 @@ def log_in(page: Page, site: SimpleNamespace, **account: object) -> None:
 
 
 def closed(page: Page) -> None:
-    """Nothing of the collections is there."""
+    """Check that nothing of the collections is shown."""
     assert COLLECTION not in page.content()
     shown = page.get_by_test_id("stApp").inner_text()
-    for told in ("index", "Collections", "Bench", "made-up"):
-        assert told not in shown
+    for text in ("index", "Collections", "Bench", "made-up"):
+        assert text not in shown
     expect(page.get_by_role("link", name="Collections")).to_have_count(0)
 
 
 @pytest.mark.pages
 @pytest.mark.parametrize("path", ["", "/collections", "/bench", f"/search?collection={COLLECTION}x"])
-def test_nobody_sees_anything_without_a_login(page: Page, site: SimpleNamespace, path: str) -> None:
+def test_no_page_is_shown_without_a_login(page: Page, site: SimpleNamespace, path: str) -> None:
     page.goto(f"{site.address}{path}")
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
@@ -90,7 +90,7 @@ def test_nobody_sees_anything_without_a_login(page: Page, site: SimpleNamespace,
 
 
 @pytest.mark.pages
-def test_somebody_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
+def test_a_visitor_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
     log_in(page, site, **ANN)
     expect(page.get_by_text("ann@example.org")).to_be_visible()
     page.get_by_role("link", name="Collections").click()
@@ -117,7 +117,7 @@ def test_somebody_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
         {**ANN, "email_verified": False},
     ],
 )
-def test_a_stranger_is_refused_and_may_try_another_account(
+def test_an_account_that_is_not_allowed_may_log_in_with_another(
     page: Page, site: SimpleNamespace, account: dict[str, object]
 ) -> None:
     log_in(page, site, **account)
@@ -130,10 +130,10 @@ def test_a_stranger_is_refused_and_may_try_another_account(
 
 
 @pytest.mark.pages
-def test_a_forged_cookie_is_nobody(page: Page, site: SimpleNamespace) -> None:
+def test_a_forged_cookie_is_not_a_login(page: Page, site: SimpleNamespace) -> None:
     log_in(page, site, **ANN)
     expect(page.get_by_text("ann@example.org")).to_be_visible()
-    (cookie,) = (one for one in page.context.cookies() if one["name"] == "_streamlit_user")
+    (cookie,) = (cookie for cookie in page.context.cookies() if cookie["name"] == "_streamlit_user")
     value = cookie["value"]
     page.context.clear_cookies()
     changed = {**cookie, "value": value[:-6] + ("000000" if not value.endswith("000000") else "111111")}
@@ -174,7 +174,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[auth\n", "cannot be read as TOML"),
         ("auth = 1\n", "must be a section"),
@@ -183,15 +183,15 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ('[auth]\ncookie_secret = "COOKIE"\n', "has no provider"),
     ],
 )
-def test_secrets_that_are_wrong_let_nobody_in(file: Path, text: str, told: str) -> None:
+def test_invalid_secrets_let_nobody_in(file: Path, text: str, message: str) -> None:
     """Streamlit takes a file that it cannot read for no secrets at all, and signs cookies with an empty string."""
     file.write_text(filled(text))
-    with pytest.raises(login.LoginError, match=told) as caught:
+    with pytest.raises(login.LoginError, match=message) as caught:
         login.let_in(Settings())
     assert str(file) not in str(caught.value)
 
 
-def test_secrets_that_go_while_the_page_runs_let_nobody_in(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_are_deleted_at_run_time_let_nobody_in(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert login.let_in(Settings()), "no secrets, no login"
     file.write_text(filled(SECRETS))
     assert not login.let_in(Settings())
@@ -200,7 +200,7 @@ def test_secrets_that_go_while_the_page_runs_let_nobody_in(file: Path, monkeypat
     assert not login.let_in(Settings())
 
 
-def test_a_list_of_who_may_log_in_without_a_login_lets_nobody_in(file: Path) -> None:
+def test_an_allow_list_without_a_login_lets_nobody_in(file: Path) -> None:
     file.write_text("[other]\n")
     with pytest.raises(login.LoginError, match=r"has no \[auth\] section"):
         login.let_in(Settings(login_allow=("example.org",)))
@@ -219,7 +219,7 @@ def test_a_missing_authlib_is_one_sentence(file: Path, monkeypatch: pytest.Monke
     ),
     st.sampled_from([True, "true", False, None, "false", 1.5]),
 )
-def test_who_is_allowed(address: str, verified: object) -> None:
+def test_only_verified_addresses_on_the_list_are_allowed(address: str, verified: object) -> None:
     good = address.lower() == "ann@example.org" and verified in (True, "true")
     claims = {"email": address, "email_verified": verified}
     assert login.allowed(claims, ["example.org"]) is good
@@ -228,7 +228,7 @@ def test_who_is_allowed(address: str, verified: object) -> None:
     assert login.allowed({"email": address}, ["example.org"]) is False, "it does not say that it was verified"
 
 
-def test_the_list_of_who_may_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_allow_list_is_read_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBIR_LOGIN_ALLOW", "Ann@Example.org, @example.com,other.net,")
     assert Settings().login_allow == ("ann@example.org", "example.com", "other.net")
     monkeypatch.setenv("CBIR_LOGIN_ALLOW", "ann@example.org bob@example.org")

@@ -34,15 +34,15 @@ def facts(info: StoreInfo) -> None:
 
 
 def how_searched(info: StoreInfo, exact: bool = False, filtered: bool = False) -> str:
-    """Return in words how the store found its hits."""
+    """Return in words how a store searches a collection."""
     if exact or info.access == "scan":
-        why = "as requested" if exact and info.access != "scan" else "this collection needs no graph"
-        how = f"Exact search: all {info.count:,} images were compared ({why})"
+        why = "as requested" if exact and info.access != "scan" else "no graph index"
+        how = f"Exact search of all {info.count:,} images ({why})"
     else:
         option = {"graph": "ef", "ivf": "nprobe"}[info.access]
         how = f"Approximate search by the {info.access} ({option} {info.options.get(option, '?')})"
         if info.indexed < info.count:
-            how += f" of {info.indexed:,} images; the {info.count - info.indexed:,} that are not indexed were scanned"
+            how += f" of {info.indexed:,} images; the {info.count - info.indexed:,} that are not indexed are scanned"
         else:
             how += f"; {info.indexed:,} of {info.count:,} images are indexed"
     return how + (f". The {info.filtering} applied the filter." if filtered else ".")
@@ -65,7 +65,7 @@ def store_option(url: str) -> str:
 def summary(listed: CollectionInfo) -> Rows:
     """Return the contents and the origin of a collection."""
     indexed = "" if listed.indexed is None else f", {listed.indexed:,} of them indexed"
-    alias = ", with this collection in use" if listed.alias else ""
+    alias = " (this collection is in use)" if listed.alias else ""
     rows = (
         ("Images", "" if listed.points is None else f"{listed.points:,}{indexed}"),
         ("Data set", f"{listed.dataset}{alias}" if listed.dataset else ""),

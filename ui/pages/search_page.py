@@ -133,7 +133,8 @@ def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExampl
     listed = [by_id[card.id] for _, cards in sections for card in cards]
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"**{_headline(len(listed), options)}**", width="content")
-        _downloads(chosen.info, Hits(listed, milliseconds=hits.milliseconds), options)
+        if listed:
+            _downloads(chosen.info, Hits(listed, milliseconds=hits.milliseconds), options)
     only = f" Only {problems.literal(filter_panel.in_words(options.filter))}." if options.filter else ""
     st.caption(store_facts.how_searched(chosen.info, options.exact, bool(options.filter)) + only)
     if not listed:

@@ -19,6 +19,7 @@ _LAST = "address"
 _TOUCHED = "touched"
 _BARE = "bare"
 _TARGET = "target page"
+_RENAMED = "renamed"
 
 
 def touched() -> None:
@@ -47,10 +48,14 @@ def target_page() -> str | None:
 
 
 def renamed() -> Parameters | None:
-    """Return the address's parameters under their present names; None if they have these already."""
+    """Return the parameters of an old address under their present names, once; None for any other address."""
     if not OLD_NAMES.keys() & st.query_params.keys():
         return None
-    return {OLD_NAMES.get(name, name): st.query_params.get_all(name) for name in st.query_params}
+    parameters = {OLD_NAMES.get(name, name): st.query_params.get_all(name) for name in st.query_params}
+    if parameters == st.session_state.get(_RENAMED):
+        return None  # a step back to the old address: renaming again would make it impossible to step back further
+    st.session_state[_RENAMED] = parameters
+    return parameters
 
 
 def arrive(page: str) -> None:

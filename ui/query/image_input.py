@@ -1,5 +1,7 @@
 """The ways to search by image: upload, drop, paste, camera, a URL, or an image of the collection."""
 
+from typing import Any
+
 import streamlit as st
 
 from cbir.images.decode import FORMATS
@@ -37,21 +39,15 @@ def draw(chosen: Chosen, has_query: bool) -> None:
         st.session_state["url"] = ""
 
     uploader = f"upload {st.session_state.setdefault('uploads', 0)}"
-    st.file_uploader("Search by image", _TYPES, accept_multiple_files=True, key=uploader, on_change=uploaded)
+    hidden: Any = {"label_visibility": "collapsed"}
+    st.file_uploader("Search by image", _TYPES, accept_multiple_files=True, key=uploader, on_change=uploaded, **hidden)
     web.paste_box(images.MAX_BYTES, lambda data: images.upload([("Pasted image", data)], collection), not_pasted)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         placeholder = "or enter an image URL: https://…"
-        st.text_input(
-            "Image URL",
-            key="url",
-            placeholder=placeholder,
-            on_change=url_entered,
-            label_visibility="collapsed",
-            max_chars=2000,
-        )
+        st.text_input("Image URL", key="url", placeholder=placeholder, on_change=url_entered, max_chars=2000, **hidden)
         st.toggle("Camera", key="camera", on_change=touched)
     if st.session_state.get("camera"):
-        st.camera_input("Take a photo", key="photo", on_change=photographed, label_visibility="collapsed")
+        st.camera_input("Take a photo", key="photo", on_change=photographed, **hidden)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         note = "Add the next image to the query instead of replacing it."
         st.checkbox("Add to query", key="adding", help=note, disabled=not has_query, on_change=touched)

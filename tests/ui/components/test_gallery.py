@@ -13,7 +13,7 @@ from tests.support.visitor import heading, headings, leave_sidebar, settled, sid
 ID, OTHER = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", "00000000-0000-5000-8000-000000000000"
 
 
-def test_a_score_is_told_as_a_share_of_the_pairs() -> None:
+def test_a_score_is_shown_as_a_share_of_all_pairs() -> None:
     scores = np.linspace(-0.5, 0.95, 10_000).astype(np.float32)
     calibration = of_pairs(scores, (scores > 0.5).astype(np.int8))
     assert gallery.share(0.5) == "top 50 %"
@@ -50,7 +50,7 @@ def test_a_name_in_the_payload_is_the_heading() -> None:
         ["search", ID, "more"],
     ],
 )
-def test_an_action_that_cannot_be_is_ignored(chosen: object, session: dict[str, object]) -> None:
+def test_an_unknown_action_is_ignored(chosen: object, session: dict[str, object]) -> None:
     heard: list[tuple[str, str]] = []
     act = gallery._on_act("gallery", lambda what, point_id: heard.append((what, point_id)))
     session["gallery"] = {"act": chosen}
@@ -61,7 +61,7 @@ def test_an_action_that_cannot_be_is_ignored(chosen: object, session: dict[str, 
     assert heard == [("like", ID)]
 
 
-def test_a_large_view_shows_all_there_is_and_turns_pages(shop: Page) -> None:
+def test_the_large_view_shows_all_fields_and_has_previous_and_next(shop: Page) -> None:
     shop.locator(".tile").first.click()
     settled(shop)
     shop.locator(".card .frame").first.click()
@@ -92,7 +92,7 @@ def test_near_duplicates_are_folded_on_demand(shop: Page, sample_images: SampleI
     shop.keyboard.press("Escape")
 
 
-def test_a_search_is_made_with_the_keyboard_alone(desktop: Page) -> None:
+def test_the_keyboard_alone_is_enough_for_a_search(desktop: Page) -> None:
     desktop.locator(".tile").first.focus()
     desktop.keyboard.press("Enter")
     settled(desktop)

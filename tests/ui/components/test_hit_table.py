@@ -22,14 +22,14 @@ HITS = [
 ]
 
 
-def test_a_table_of_hits_runs_no_formula() -> None:
+def test_csv_contains_no_formula() -> None:
     rows = list(csv.reader(io.StringIO(hit_table.as_csv(HITS))))
     assert rows[0] == ["rank", "score", "point", "key", "label", "sha256", "name", "year", "tags"]
     assert rows[1] == ["1", "0.750000", ID, "a.png", "cats", "0", '\'=HYPERLINK("http://x")', "7", ""]
     assert rows[2] == ["2", "0.500000", OTHER, "b, c.png", "", "1", "", "", '["x","ü"]']
 
 
-def test_hits_as_json_say_all_there_is() -> None:
+def test_json_contains_every_fact_of_the_search() -> None:
     model = ModelRef("lite0", "0" * 64, 8, 1, False)
     info = StoreInfo("edge:index", "photos", "000001", model, 1000, 1000, "graph", {"ef": "64"})
     found = json.loads(hit_table.as_json(Hits(HITS, milliseconds={"store": 1.23456}), info, "graph"))
@@ -37,7 +37,7 @@ def test_hits_as_json_say_all_there_is() -> None:
     assert (found["milliseconds"], found["access"], found["collection"]) == ({"store": 1.235}, "graph", "photos")
 
 
-def test_hits_are_taken_along_as_a_table(desktop: Page, sample_images: SampleImages) -> None:
+def test_hits_are_downloaded_as_csv_and_json(desktop: Page, sample_images: SampleImages) -> None:
     upload(desktop, ("mine.png", sample_images[9][2]))
     settled(desktop)
     with desktop.expect_download() as download:

@@ -19,11 +19,11 @@ from cbir.errors import CbirError, DamageError
         (CbirError("3 of 4 / 5 files"), "3 of 4 / 5 files."),
     ],
 )
-def test_a_visitor_reads_neither_folders_nor_passwords(error: CbirError, shown: str) -> None:
+def test_a_sentence_contains_no_folders_and_no_passwords(error: CbirError, shown: str) -> None:
     assert problems.sentence(error) == shown
 
 
-def test_damage_is_told_without_a_path() -> None:
+def test_damage_is_reported_without_a_path() -> None:
     assert "/" not in problems.sentence(DamageError("/srv/index/photos/000001/log/000001.log: missing"))
 
 

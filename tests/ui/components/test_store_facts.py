@@ -19,35 +19,30 @@ def info(**changes: object) -> StoreInfo:
     return replace(known, **changes)  # type: ignore[arg-type]
 
 
-def test_how_a_store_searched_is_said_in_words() -> None:
+def test_the_kind_of_search_is_described_in_words() -> None:
     assert store_facts.how_searched(info(), False, False) == (
         "Approximate search by the graph (ef 64); 1,000 of 1,000 images are indexed."
     )
     partly = store_facts.how_searched(info(indexed=900), False, True)
     assert partly == (
-        "Approximate search by the graph (ef 64) of 900 images; the 100 that are not indexed were scanned."
+        "Approximate search by the graph (ef 64) of 900 images; the 100 that are not indexed are scanned."
         " The engine applied the filter."
     )
-    assert (
-        store_facts.how_searched(info(), True, False) == "Exact search: all 1,000 images were compared (as requested)."
-    )
+    assert store_facts.how_searched(info(), True, False) == "Exact search of all 1,000 images (as requested)."
     scanned = store_facts.how_searched(info(access="scan", indexed=0, filtering="payload table"), False, True)
-    assert scanned == (
-        "Exact search: all 1,000 images were compared (this collection needs no graph)."
-        " The payload table applied the filter."
-    )
+    assert scanned == ("Exact search of all 1,000 images (no graph index). The payload table applied the filter.")
 
 
 LISTED = CollectionInfo("photos", "./index", alias="photos", points=1000, source="./photos", generation="000001")
 MODEL = ModelRef("lite0", "0" * 64, 8, PREPROCESSING_VERSION, False)
 
 
-def test_a_summary_leaves_out_what_is_not_there() -> None:
+def test_a_summary_leaves_out_missing_facts() -> None:
     assert store_facts.summary(LISTED) == [("Images", "1,000"), ("Source", "./photos"), ("Generation", "000001")]
     full = replace(LISTED, dataset="pets", indexed=9, megabytes=1234, created="2026-01-02T03:04:05+00:00")
     assert dict(store_facts.summary(full)) == {
         "Images": "1,000, 9 of them indexed",
-        "Data set": "pets, with this collection in use",
+        "Data set": "pets (this collection is in use)",
         "Source": "./photos",
         "On disk": "1,234 MB",
         "Generation": "000001",

@@ -7,7 +7,7 @@ from cbir.errors import ImageError
 
 
 @pytest.mark.parametrize("text", ["", "data:text/html;base64,AAAA", "data:image/png;base64,???", None, 7, {"a": 1}])
-def test_what_a_browser_sends_as_pasted_may_be_anything(text: object) -> None:
+def test_malformed_pasted_data_is_refused(text: object) -> None:
     with pytest.raises(ImageError, match="not an image"):
         _bytes(text, 100)
 

@@ -9,7 +9,7 @@ from tests.support.browser import scrolls_no_way_sideways
 from tests.support.visitor import assert_hits_are_shown, points
 
 
-def test_a_failing_query_of_a_class_is_one_click_from_its_search(tab: Page, site: SimpleNamespace) -> None:
+def test_a_click_on_a_failing_query_searches_for_it(tab: Page, site: SimpleNamespace) -> None:
     tab.goto(f"{site.address}/classes")
     expect(tab.get_by_role("heading", name="Failing queries")).to_be_visible()
     for metric in ("Precision@5", "Hit rate@5", "MRR@5"):
@@ -25,7 +25,7 @@ def test_a_failing_query_of_a_class_is_one_click_from_its_search(tab: Page, site
     assert_hits_are_shown(tab, picture)
 
 
-def test_a_class_is_chosen_in_the_table_and_stands_in_the_address(tab: Page, site: SimpleNamespace) -> None:
+def test_selecting_a_row_selects_the_class_and_writes_the_address(tab: Page, site: SimpleNamespace) -> None:
     tab.goto(f"{site.address}/classes?class=Flags&store=FAISS+%C2%B7+faiss")
     chosen = tab.get_by_test_id("stMain").get_by_role("combobox", name="Class")
     expect(chosen).to_have_value("Flags")
@@ -51,7 +51,7 @@ def test_images_without_labels_have_no_classes_but_a_map(tab: Page, site: Simple
     expect(points(tab)).to_have_count(17)
 
 
-def test_an_empty_store_says_how_to_fill_it(tab: Page, site: SimpleNamespace) -> None:
+def test_an_empty_store_shows_how_to_fill_it(tab: Page, site: SimpleNamespace) -> None:
     for path in ("classes", "map"):
         tab.goto(f"{site.address}/{path}?store=Qdrant+Edge+%C2%B7+empty")
         expect(tab.get_by_text("cbir-ingest sample://openmoji --store edge:empty")).to_be_visible()

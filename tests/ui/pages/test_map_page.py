@@ -14,7 +14,7 @@ IN_SIGHT = """nodes => nodes.findIndex(node => {
 })"""
 
 
-def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(tab: Page, site: SimpleNamespace) -> None:
+def test_a_click_on_a_point_shows_similar_images_and_leads_to_the_search(tab: Page, site: SimpleNamespace) -> None:
     tab.goto(f"{site.address}/map")
     expect(tab.get_by_text(re.compile(r"All 3\d\d images, by their first two principal components"))).to_be_visible()
     expect(tab.get_by_text("Click a point to see its image")).to_be_visible()
@@ -27,10 +27,10 @@ def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(tab: Pa
     expect(shown.nth(0)).not_to_have_attribute("transform", everywhere or "")
     tab.wait_for_timeout(500)
     zoomed = shown.evaluate_all("nodes => nodes.map(node => node.getAttribute('transform'))")
-    at = shown.evaluate_all(IN_SIGHT)
-    shown.nth(at).click()
+    index = shown.evaluate_all(IN_SIGHT)
+    shown.nth(index).click()
     expect(tab.locator(".tile")).to_have_count(13)
-    label = shown.nth(at).get_attribute("aria-label") or ""
+    label = shown.nth(index).get_attribute("aria-label") or ""
     name = re.findall("name: (.+?);", label)[0]
     expect(tab.get_by_test_id("stMain").get_by_text(name, exact=True)).to_be_visible()
     assert shown.evaluate_all("nodes => nodes.map(node => node.getAttribute('transform'))") == zoomed
@@ -42,15 +42,15 @@ def test_a_point_of_the_map_shows_its_neighbours_and_leads_to_the_search(tab: Pa
     assert_hits_are_shown(tab, picture)
 
 
-def test_the_map_is_coloured_by_a_field_that_stands_in_the_address(tab: Page, site: SimpleNamespace) -> None:
+def test_the_address_holds_the_field_that_colours_the_map(tab: Page, site: SimpleNamespace) -> None:
     tab.goto(f"{site.address}/map?colour=label")
     expect(tab.get_by_test_id("stMain").get_by_role("combobox", name="Colour by")).to_have_value("label")
     expect(points(tab).nth(299)).to_be_attached()
     looks = points(tab).evaluate_all("nodes => nodes.map(node => [node.getAttribute('fill'), node.getAttribute('d')])")
-    assert len({tuple(one) for one in looks}) == 9, "each class has a look of its own: a colour, or another shape"
+    assert len({tuple(look) for look in looks}) == 9, "each class has its own colour and shape"
 
 
-def test_umap_is_made_while_the_map_stays_usable(desktop_tab: Page, site: SimpleNamespace) -> None:
+def test_the_map_stays_usable_while_umap_is_computed(desktop_tab: Page, site: SimpleNamespace) -> None:
     desktop_tab.goto(f"{site.address}/map?store=Qdrant+Edge+%C2%B7+unlabelled")
     expect(points(desktop_tab).first).to_be_visible()
     before = points(desktop_tab).nth(0).get_attribute("transform")

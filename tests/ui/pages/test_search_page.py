@@ -68,7 +68,7 @@ def test_hits_are_cut_by_minimum_score_and_by_similarity(shop: Page, sample_imag
     sidebar(shop).get_by_label("Minimum score").fill(str(min_score))
     shop.keyboard.press("Enter")
     leave_sidebar(shop)
-    expect(shop.locator(".card")).to_have_count(sum(one >= min_score for one in every))
+    expect(shop.locator(".card")).to_have_count(sum(score >= min_score for score in every))
     sidebar(shop).get_by_label("Minimum score").fill("")
     shop.keyboard.press("Enter")
     expect(shop).not_to_have_url(re.compile("min_score="))
@@ -77,7 +77,7 @@ def test_hits_are_cut_by_minimum_score_and_by_similarity(shop: Page, sample_imag
         slider.press("ArrowRight")
     expect(shop).to_have_url(re.compile(r"similarity=top\+1"))
     leave_sidebar(shop)
-    until(shop, lambda: all(float(re.findall(r"[\d.]+", one)[0]) <= 1.0 for one in shares(shop)))
+    until(shop, lambda: all(float(re.findall(r"[\d.]+", share)[0]) <= 1.0 for share in shares(shop)))
     assert 0 < len(shares(shop)) < K
 
 
@@ -103,16 +103,14 @@ def test_the_page_shows_how_the_store_searched(desktop: Page, sample_images: Sam
     desktop.locator(".tile").nth(2).click()
     settled(desktop)
     in_edge = headings(desktop)
-    expect(
-        desktop.get_by_text(f"Exact search: all {count} images were compared (this collection needs no graph).")
-    ).to_be_visible()
+    expect(desktop.get_by_text(f"Exact search of all {count} images (no graph index).")).to_be_visible()
     choose(desktop, "Store", "FAISS · faiss")
     expect(
         desktop.get_by_text(f"Approximate search by the graph (ef 128); {count} of {count} images are indexed.")
     ).to_be_visible()
     becomes(desktop, lambda found: found[:5] == in_edge[:5])
     sidebar(desktop).get_by_text("Exact search", exact=True).click()
-    expect(desktop.get_by_text(f"Exact search: all {count} images were compared (as requested).")).to_be_visible()
+    expect(desktop.get_by_text(f"Exact search of all {count} images (as requested).")).to_be_visible()
 
 
 def test_an_image_that_another_collection_lacks_is_no_failure(desktop: Page) -> None:
@@ -126,10 +124,10 @@ def test_an_image_that_another_collection_lacks_is_no_failure(desktop: Page) -> 
     expect(desktop.get_by_role("alert")).to_have_count(0)
 
 
-def test_nothing_jumps_while_results_come(desktop: Page) -> None:
+def test_the_layout_is_stable_while_results_arrive(desktop: Page) -> None:
     desktop.evaluate(
-        "() => { window.shift = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
-        " if (!one.hadRecentInput) window.shift += one.value; }).observe({ type: 'layout-shift' }); }"
+        "() => { window.shift = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
+        " if (!entry.hadRecentInput) window.shift += entry.value; }).observe({ type: 'layout-shift' }); }"
     )
     desktop.locator(".tile").first.click()
     settled(desktop)

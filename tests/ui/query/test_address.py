@@ -10,13 +10,14 @@ import streamlit
 from cbir.ui.query import address, state
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.browser import window
 from tests.support.examples import SampleImages
-from tests.support.visitor import DESKTOP, PHONE, K, headings, leave_sidebar, new_page, settled, tick, upload
+from tests.support.visitor import DESKTOP, PHONE, K, headings, leave_sidebar, settled, tick, upload
 
 ID, OTHER = "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51", "00000000-0000-5000-8000-000000000000"
 
 
-def test_a_link_and_a_step_back_are_adopted_but_not_the_page_s_own_address(session: dict[str, object]) -> None:
+def test_links_and_steps_back_are_adopted_but_not_the_address_of_the_page_itself(session: dict[str, object]) -> None:
     parameters = streamlit.query_params
     adopted: list[address.Parameters] = []
     read: Callable[[], None] = partial(address.read, adopted.append)
@@ -68,6 +69,7 @@ def test_parameters_of_old_links_get_their_present_names(session: dict[str, obje
     assert address.renamed() is None
     streamlit.query_params.update({"least": ["0.5"], "group": ["label"], "like": [ID, OTHER]})
     assert address.renamed() == {"min_score": ["0.5"], "group_by": ["label"], "like": [ID, OTHER]}
+    assert address.renamed() is None, "a step back to the old address stays there"
 
 
 @pytest.mark.pages
@@ -75,7 +77,7 @@ def test_a_link_of_an_earlier_version_leads_to_the_same_search(desktop: Page, si
     desktop.locator(".tile").first.click()
     settled(desktop)
     like = re.findall("like=([0-9a-f-]{36})", desktop.url)[0]
-    desktop.goto(f"{site.address}/search?like={like}&least=0.1&group=label")
+    desktop.goto(f"{site.address}/?like={like}&least=0.1&group=label")
     expect(desktop.get_by_label("Minimum score")).to_have_value("0.10")
     expect(desktop.get_by_role("combobox", name="Group by")).to_have_value("label")
     expect(desktop.locator(".gallery h3").first).to_be_visible()
@@ -88,7 +90,7 @@ def test_a_link_of_an_earlier_version_leads_to_the_same_search(desktop: Page, si
 
 
 @pytest.mark.pages
-def test_a_search_is_shared_by_its_address_and_gone_back_to(
+def test_a_search_can_be_shared_reloaded_and_gone_back_to(
     page: Page, browser: Browser, site: SimpleNamespace, sample_images: SampleImages
 ) -> None:
     upload(page, ("mine.png", sample_images[9][2]))
@@ -101,11 +103,11 @@ def test_a_search_is_shared_by_its_address_and_gone_back_to(
     expect(page.locator(".gallery")).to_contain_text("Objects")
     found, address = headings(page), page.url
     for width in (DESKTOP, PHONE):
-        other = new_page(browser, width, address)
-        expect(other.locator(".card")).to_have_count(len(found))
-        assert headings(other) == found
-        expect(other.locator(".example")).to_have_count(2)
-        other.context.close()
+        with window(browser, width) as other:
+            other.goto(address)
+            expect(other.locator(".card")).to_have_count(len(found))
+            assert headings(other) == found
+            expect(other.locator(".example")).to_have_count(2)
     page.reload()
     expect(page.locator(".card")).to_have_count(len(found))
     assert headings(page) == found
@@ -116,7 +118,6 @@ def test_a_search_is_shared_by_its_address_and_gone_back_to(
     expect(page.locator(".example")).to_have_count(1)
     page.go_back()
     expect(page.locator(".tile")).to_have_count(10)
-    dropped = new_page(browser, DESKTOP, f"{site.address}/?like=an-image-that-was-dropped")
-    expect(dropped.get_by_role("alert")).to_contain_text("is no longer kept")
-    expect(dropped.locator(".tile")).to_have_count(10)
-    dropped.context.close()
+    page.goto(f"{site.address}/?like=an-image-that-was-dropped")
+    expect(page.get_by_role("alert")).to_contain_text("is no longer kept")
+    expect(page.locator(".tile")).to_have_count(10)

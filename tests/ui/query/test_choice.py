@@ -40,7 +40,7 @@ def test_a_store_that_fails_does_not_break_the_page(
     expect(alert).to_have_count(0)
 
 
-def test_a_new_generation_is_served_without_a_restart_and_odd_names_literally(
+def test_a_new_generation_is_served_without_a_restart_and_names_are_shown_literally(
     desktop: Page, site: SimpleNamespace, sample_images: SampleImages
 ) -> None:
     choose(desktop, "Store", "Qdrant Edge · growing")
@@ -71,19 +71,19 @@ def searching(page: Page, fragile_site: SimpleNamespace, name: str) -> None:
     expect(page.locator(".tile")).to_have_count(10)
 
 
-def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, told: str, back: Callable[[], object]) -> None:
-    """What is asked now fails in a sentence; when the store is `back` the same page goes on."""
+def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, sentence: str, back: Callable[[], object]) -> None:
+    """Check that a search fails with a sentence, and that the same page continues after `back`."""
     page.evaluate("window.here = true")
     page.get_by_role("button", name="Shuffle").click()
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text(told)
+    expect(alert).to_contain_text(sentence)
     for secret in (str(fragile_site.folder), "Traceback"):
         assert secret not in page.content()
     # A browser may still have the address of an earlier query when a page fails; it must not bring that query back.
     page.evaluate("history.replaceState(null, '', '?like=00000000-0000-4000-8000-000000000000')")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    expect(alert).to_contain_text(told)
+    expect(alert).to_contain_text(sentence)
     back()
     give_up = time.monotonic() + 60  # a server takes a moment to listen
     while not page.locator(".tile").count() and time.monotonic() < give_up:
@@ -99,7 +99,7 @@ def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, told: str, b
     assert page.evaluate("window.here"), "the page was reloaded"
 
 
-def test_a_folder_that_goes_and_comes_back(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
+def test_the_page_survives_a_missing_folder(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
     folder, away = fragile_site.folder / "moving", fragile_site.folder / "away"
     searching(desktop_tab, fragile_site, "Qdrant Edge · moving")
     folder.rename(away)
@@ -114,10 +114,10 @@ def test_a_folder_that_goes_and_comes_back(desktop_tab: Page, fragile_site: Simp
     shutil.copytree(away, copied, ignore=shutil.ignore_patterns("views"))
     shutil.rmtree(away)
     fails_and_comes_back(desktop_tab, fragile_site, "has no collections any more", partial(copied.rename, folder))
-    assert len(list(folder.glob("*/views/*.lock"))) == 1, "the one that is gone is still open"
+    assert len(list(folder.glob("*/views/*.lock"))) == 1, "the missing one is still open"
 
 
-def test_a_server_that_goes_and_comes_back(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
+def test_the_page_survives_a_server_outage(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
     searching(desktop_tab, fragile_site, fragile_site.server.url)
     fragile_site.server.stop_listening(12)
     fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", lambda: None)

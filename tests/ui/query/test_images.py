@@ -23,7 +23,7 @@ def uploaded(name: str, size: int) -> UploadedImage:
     return UploadedImage(name, bytes(size))
 
 
-def test_the_upload_cache_keeps_what_was_used_last() -> None:
+def test_the_upload_cache_keeps_the_most_recently_used_images() -> None:
     cache = UploadCache(max_bytes=100)
     names = [cache.put(uploaded(f"{number}", 30)) for number in range(3)]
     assert cache.get(names[0]) == uploaded("0", 30)
@@ -43,7 +43,7 @@ def collection(index: Path) -> Iterator[Collection]:
         yield opened
 
 
-def test_images_that_cannot_be_used_are_named_and_the_others_searched(
+def test_unusable_images_are_named_and_the_others_searched(
     session: dict[str, object], sample_images: SampleImages, collection: Collection
 ) -> None:
     files = [

@@ -15,10 +15,10 @@ from cbir.images.decode import decode, thumbnail
 from cbir.models.embedder import Embedder
 from tests.support.examples import SampleImages
 from tests.support.golden_image import golden_image
-from tests.support.hostile import (
+from tests.support.hostile.encoders import (
     ORIENTATION,
     encoded,
-    picture,
+    gradient_image,
     rgb48_png,
     sixteen_bits,
     tiff_fields,
@@ -38,7 +38,7 @@ def difference(image: Image.Image, other: Image.Image) -> float:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "AVIF", "GIF"])
 def test_every_format_gives_the_picture(kind: str) -> None:
     options = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF") else {}
-    assert difference(decode(encoded(picture(), kind, **options)), picture()) < 6
+    assert difference(decode(encoded(gradient_image(), kind, **options)), gradient_image()) < 6
 
 
 ROTATIONS = {
@@ -56,11 +56,11 @@ ROTATIONS = {
 @pytest.mark.parametrize("orientation", ROTATIONS)
 @pytest.mark.parametrize("shortest", [None, 16])
 def test_the_camera_orientation_is_undone(orientation: int, shortest: int | None) -> None:
-    stored = picture()
+    stored = gradient_image()
     for step in ROTATIONS[orientation]:
         stored = stored.transpose(step)
     upright = decode(encoded(stored, "JPEG", quality=95, exif=exif_of(orientation)), shortest=shortest)
-    assert difference(upright.resize(SIZE), picture()) < 6
+    assert difference(upright.resize(SIZE), gradient_image()) < 6
 
 
 def exif_of(orientation: int) -> bytes:
@@ -71,18 +71,21 @@ def exif_of(orientation: int) -> bytes:
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])
 def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None:
-    assert difference(decode(encoded(picture(), "JPEG", quality=95, exif=exif_of(orientation))), picture()) < 6
+    assert (
+        difference(decode(encoded(gradient_image(), "JPEG", quality=95, exif=exif_of(orientation))), gradient_image())
+        < 6
+    )
 
 
 def test_a_broken_field_beside_the_orientation_does_not_cost_it() -> None:
     maker = (0x010F, 5, 1, 8)  # a fraction where text belongs, which Pillow reads and cannot write
     upright = decode(with_exif(tiff_fields([maker, (ORIENTATION, 3, 1, 6)])))
-    assert difference(upright.transpose(Image.Transpose.ROTATE_90), picture()) < 6
+    assert difference(upright.transpose(Image.Transpose.ROTATE_90), gradient_image()) < 6
 
 
 def test_a_broken_exif_block_is_ignored() -> None:
-    data = encoded(picture(), "JPEG", quality=95, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff\xff\xff")
-    assert difference(decode(data), picture()) < 6
+    data = encoded(gradient_image(), "JPEG", quality=95, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff\xff\xff")
+    assert difference(decode(data), gradient_image()) < 6
 
 
 def test_transparent_pixels_become_white() -> None:
@@ -110,14 +113,14 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "P", "1", "YCbCr"])
 def test_other_colour_modes_are_converted(mode: str) -> None:
-    stored = picture().convert(mode)
+    stored = gradient_image().convert(mode)
     kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
     assert difference(decode(encoded(stored, kind)), stored.convert("RGB")) < 8
 
 
 def test_a_colour_profile_does_no_harm() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert difference(decode(encoded(picture(), "PNG", icc_profile=profile)), picture()) < 1
+    assert difference(decode(encoded(gradient_image(), "PNG", icc_profile=profile)), gradient_image()) < 1
 
 
 def test_an_animation_gives_its_first_frame() -> None:
@@ -127,13 +130,13 @@ def test_an_animation_gives_its_first_frame() -> None:
 
 
 def test_a_large_jpeg_is_decoded_smaller_but_never_too_small() -> None:
-    data = encoded(picture().resize((1600, 1200)), "JPEG", quality=95)
+    data = encoded(gradient_image().resize((1600, 1200)), "JPEG", quality=95)
     image = decode(data, shortest=200)
     assert image.size == (400, 300)
-    assert difference(image.resize(SIZE), picture()) < 3
+    assert difference(image.resize(SIZE), gradient_image()) < 3
 
 
-GOOD_JPEG = encoded(picture(), "JPEG")
+GOOD_JPEG = encoded(gradient_image(), "JPEG")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ GOOD_JPEG = encoded(picture(), "JPEG")
         (b"just some text", "not an image of a known format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image of a known format"),
         (GOOD_JPEG[: len(GOOD_JPEG) // 2], "damaged image"),
-        (encoded(picture(), "PNG")[:200], "damaged image"),
+        (encoded(gradient_image(), "PNG")[:200], "damaged image"),
         (encoded(Image.new("1", (8000, 6000)), "PNG"), "too large: 8000 x 6000 is 48 megapixels, the limit is 40"),
         (encoded(Image.new("1", (30000, 30000)), "PNG"), "too large"),
     ],
@@ -157,7 +160,7 @@ def test_what_cannot_be_used_has_a_reason(data: bytes, reason: str) -> None:
 @given(st.data())
 def test_damaged_bytes_give_a_picture_or_a_reason_and_nothing_else(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"]))
-    good = bytearray(encoded(picture(), kind))
+    good = bytearray(encoded(gradient_image(), kind))
     for _ in range(data.draw(st.integers(1, 8))):
         good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -167,16 +170,16 @@ def test_damaged_bytes_give_a_picture_or_a_reason_and_nothing_else(data: st.Data
 
 
 def test_a_thumbnail_is_small_and_a_small_jpeg_is_kept() -> None:
-    large = picture().resize((1200, 800))
+    large = gradient_image().resize((1200, 800))
     small = Image.open(io.BytesIO(thumbnail(large, encoded(large, "PNG"))))
     assert small.size == (192, 128)
-    assert thumbnail(picture(), GOOD_JPEG) == GOOD_JPEG
+    assert thumbnail(gradient_image(), GOOD_JPEG) == GOOD_JPEG
 
 
 def test_a_thumbnail_never_carries_the_camera_data_of_its_picture() -> None:
-    rotated = encoded(picture(), "JPEG", exif=exif_of(6))
-    described = encoded(picture(), "JPEG", xmp=b"<x:xmpmeta tiff:Orientation='6'/>", comment=b"a comment")
-    for data in (rotated, described, encoded(picture().resize((300, 200)), "JPEG", comment=b"a comment" * 1000)):
+    rotated = encoded(gradient_image(), "JPEG", exif=exif_of(6))
+    described = encoded(gradient_image(), "JPEG", xmp=b"<x:xmpmeta tiff:Orientation='6'/>", comment=b"a comment")
+    for data in (rotated, described, encoded(gradient_image().resize((300, 200)), "JPEG", comment=b"a comment" * 1000)):
         small = thumbnail(decode(data), data)
         assert len(small) < 8192
         assert not any(word in small for word in (b"Exif", b"xmpmeta", b"a comment"))

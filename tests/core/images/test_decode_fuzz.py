@@ -1,6 +1,6 @@
-"""Mutation fuzz of the decoder, in processes of its own, so that a signal, a hang or a runaway is seen and survived.
+"""Mutation fuzzing of the decoder, in processes of its own, so that signals, hangs and excessive memory are detected.
 
-A mutant is made from a seed and its number alone. `FUZZ_SEED=7 pytest --soak tests/core/test_fuzz.py` tries others.
+A mutant depends only on the seed and its number. Other seeds: `FUZZ_SEED=7 pytest --soak` with the path of this file.
 """
 
 import multiprocessing
@@ -29,9 +29,13 @@ from cbir.images.decode import decode, thumbnail
 from cbir.images.preprocessing import InputRule
 from cbir.models.embedder import Embedder
 from cbir.models.runtime import cores
-from tests.support.hostile import ORIENTATION, STORED, Hostile, absurd, animated, encoded, exif, modes
+from tests.support.hostile.damaged import broken_exif
+from tests.support.hostile.encoders import ORIENTATION, encoded
+from tests.support.hostile.files import STORED, HostileFile
+from tests.support.hostile.sizes import extreme_dimensions
+from tests.support.hostile.valid import animated, colour_modes
 
-Make = Callable[[int], Hostile]
+Make = Callable[[int], HostileFile]
 Handle = Callable[[bytes], object]
 
 # Children of the fork server, unlike those of this process, begin with a peak memory of their own.
@@ -60,7 +64,7 @@ class Problem:
     what: str
 
 
-def mutant(seeds: Sequence[Hostile], seed: int, number: int) -> Hostile:
+def mutant(seeds: Sequence[HostileFile], seed: int, number: int) -> HostileFile:
     """Return one mutant: always the same one for the same arguments."""
     chance = random.Random(f"{seed}/{number}")
     origin = chance.choice(seeds)
@@ -85,7 +89,7 @@ def mutant(seeds: Sequence[Hostile], seed: int, number: int) -> Hostile:
                 data[at : at + length] = other[at : at + length]
     if data.startswith(b"\x89PNG") and chance.random() < 0.7:
         mend_checksums(data)
-    return Hostile(f"FUZZ_SEED {seed}, number {number}, of {origin.name}", bytes(data), "")
+    return HostileFile(f"FUZZ_SEED {seed}, number {number}, of {origin.name}", bytes(data), "")
 
 
 def mend_checksums(data: bytearray) -> None:
@@ -179,25 +183,25 @@ def wait(process: Any, at: Any, wall_seconds: float) -> bool:
 
 def require_none(problems: list[Problem], make: Make, folder: Path) -> None:
     """Fail naming the files that went wrong, written to `folder`."""
-    told = []
+    found = []
     for problem in problems:
         file = make(problem.number)
         path = folder / f"{problem.number}-{Path(file.name).name}"
         path.write_bytes(file.data)
-        told.append(f"{path} ({file.name}) {problem.what}")
-    if told:
-        pytest.fail("\n".join(told))
+        found.append(f"{path} ({file.name}) {problem.what}")
+    if found:
+        pytest.fail("\n".join(found))
 
 
 @pytest.fixture(scope="module")
-def seeds() -> list[Hostile]:
+def seeds() -> list[HostileFile]:
     """Good files of every kind, small enough for many mutants."""
-    good = [*modes(), *animated(), *exif(), *absurd()]
+    good = [*colour_modes(), *animated(), *broken_exif(), *extreme_dimensions()]
     return [one for one in good if one.outcome == STORED and len(one.data) < 30_000]
 
 
 def test_no_mutant_harms_the_process_that_decodes_it(
-    seeds: list[Hostile], embedder: Embedder, soak: bool, tmp_path: Path
+    seeds: list[HostileFile], embedder: Embedder, soak: bool, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("FUZZ_SEED", "0"))
     make = partial(mutant, seeds, seed)
@@ -205,14 +209,14 @@ def test_no_mutant_harms_the_process_that_decodes_it(
     require_none(problems, make, tmp_path)
 
 
-def test_a_mutant_is_made_of_its_number_alone(seeds: list[Hostile]) -> None:
+def test_a_mutant_is_made_of_its_number_alone(seeds: list[HostileFile]) -> None:
     once, again, others = ([mutant(seeds, seed, number).data for number in range(200)] for seed in (3, 3, 4))
     assert once == again
     assert len(set(once)) > 190
     assert sum(one == other for one, other in zip(once, others, strict=True)) < 10
 
 
-def large_pictures() -> list[Hostile]:
+def large_pictures() -> list[HostileFile]:
     """Return files of just under 40 megapixels of the kinds that take most copies on the way to RGB."""
     width, height = 6660, 6000
     turned = Image.Exif()
@@ -225,10 +229,10 @@ def large_pictures() -> list[Hostile]:
         "key.png": encoded(rgb, "PNG", compress_level=1, transparency=(1, 2, 3)),
         "float.tif": encoded(floats, "TIFF", compression="tiff_lzw"),
     }
-    return [Hostile(name, data, STORED) for name, data in files.items()]
+    return [HostileFile(name, data, STORED) for name, data in files.items()]
 
 
-def whole(files: Sequence[Hostile], number: int) -> Hostile:
+def whole(files: Sequence[HostileFile], number: int) -> HostileFile:
     """Return a file as it is."""
     return files[number]
 
@@ -274,7 +278,7 @@ def dying(data: bytes) -> None:
     ],
 )
 def test_the_harness_sees_every_kind_of_planted_bug(
-    handle: Handle, limits: Limits, what: str, seeds: list[Hostile], tmp_path: Path
+    handle: Handle, limits: Limits, what: str, seeds: list[HostileFile], tmp_path: Path
 ) -> None:
     make = partial(mutant, seeds, 0)
     problems = fuzz(make, 3, handle, limits)

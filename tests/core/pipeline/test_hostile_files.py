@@ -24,7 +24,9 @@ from cbir.sources.registry import open_source
 from cbir.stores.registry import open_store
 from tests.support.building import catalogs
 from tests.support.examples import SampleImages
-from tests.support.hostile import IGNORED, STORED, UNKNOWN, corpus, encoded, picture, write
+from tests.support.hostile.corpus import corpus, write
+from tests.support.hostile.encoders import encoded, gradient_image
+from tests.support.hostile.files import IGNORED, STORED, UNKNOWN
 
 NO_VECTOR = "the model returned no finite vector of length 1"
 
@@ -179,7 +181,7 @@ def test_a_picture_that_the_model_has_no_vector_for_is_skipped_alone(tmp_path: P
     blind.write_bytes(blinded(model_file.read_bytes(), "backbone.conv_stem.weight.fp16", stem))
     (tmp_path / "set").mkdir()
     for number in range(9):
-        image = picture().convert("L") if number % 3 else picture()
+        image = gradient_image().convert("L") if number % 3 else gradient_image()
         (tmp_path / "set" / f"{number}.png").write_bytes(encoded(image, "PNG"))
     (tmp_path / "set" / "text.png").write_bytes(b"text")
     given = (tmp_path / "set", "--store", f"faiss:{tmp_path}/index?index=Flat", "--model", blind, "--batch-size", 4)
@@ -198,7 +200,7 @@ def test_a_model_that_gives_nothing_but_nan_stores_nothing_and_says_why(tmp_path
         blinded(model_file.read_bytes(), "backbone.conv_stem.weight.fp16", np.full((32, 3, 3, 3), np.nan))
     )
     (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "a.png").write_bytes(encoded(picture(), "PNG"))
+    (tmp_path / "set" / "a.png").write_bytes(encoded(gradient_image(), "PNG"))
     done = command(tmp_path / "set", "--store", f"edge:{tmp_path}/index", "--model", blind, CBIR_PROVIDER="cpu")
     assert done.returncode == 1
     assert f"skipped 1: {NO_VECTOR}" in done.stdout
