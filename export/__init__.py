@@ -1,1 +1,1 @@
-"""Backbones to verified, self-describing ONNX files."""
+"""`cbir-export`: from backbones to verified, self-describing ONNX files."""

@@ -1,4 +1,4 @@
-"""A backbone in torch: its architecture, its weights, and the input rule frozen from its library's configuration."""
+"""A backbone in torch: architecture, weights, and the input rule of its library."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from cbir.images.decode import decode
 from cbir.images.preprocessing import CropMode, InputRule
 from cbir.records import Vector
 
-from .weights import RANDOM_SEED, State, Weights, find_weights, load_by_name, load_in_order
-from .zoo import Backbone, Figures, InputChoice
+from .weights import RANDOM_SEED, State, Weights, explain_mismatch, find_weights, load_in_order
+from .zoo import Backbone, InputChoice, Specs
 
 MAX_SIZE = 1024
 _BATCH = 16
@@ -29,7 +29,7 @@ _TIMM_CROPS = {ours: theirs for theirs, ours in _CROPS.items()}
 
 _CLASSIFIERS = ("head.weight", "head.fc.weight", "fc.weight", "classifier.weight")
 
-# What replaces the classifier in torchvision's models, which flatten the features after it.
+# torchvision's models: the name of the classifier and what replaces it.
 _TAILS: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
     "squeezenet1_1": ("classifier", lambda: torch.nn.AdaptiveAvgPool2d(1)),
     "shufflenet_v2_x1_0": ("fc", torch.nn.Identity),
@@ -38,7 +38,7 @@ _TAILS: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone in torch, with its weights, without its classifier; `config` is timm's data configuration of it."""
+    """A backbone in torch with its weights and without its classifier. `config` is its timm data configuration."""
 
     backbone: Backbone
     module: torch.nn.Module
@@ -48,7 +48,7 @@ class Loaded:
 
     @property
     def rule(self) -> InputRule:
-        """How images are resized and cropped for it."""
+        """How images are resized and cropped."""
         size, crop = int(self.config["input_size"][-1]), _CROPS[self.config["crop_mode"]]
         return InputRule(
             size=size,
@@ -63,25 +63,26 @@ def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputC
     """Return a backbone with its weights (see `find_weights`), without its classifier.
 
     Raises:
-        UsageError: There are no such weights, they do not fit, or it cannot take such an input.
-        CbirError: The weights cannot be fetched, or are not the ones that are known.
+        UsageError: The weights are not available or do not fit, or the input size is not possible.
+        CbirError: The weights cannot be fetched, or have another checksum than expected.
     """
     found = find_weights(backbone, weights)
     torch.manual_seed(RANDOM_SEED)
     choice = choice or InputChoice()
+    choice = replace(choice, size=choice.size or backbone.size)
     if backbone.library == "torchvision":
         module, config = _torchvision_module(backbone, found), _torchvision_config(backbone)
     else:
-        module = _timm_module(backbone, found, choice)
+        module = _timm_module(backbone, found, choice.size)
         config = resolve_model_data_config(module)
-    _pool_simply(module)
+    _use_mean_pooling(module)
     module.eval().requires_grad_(False)
-    config = _chosen(config, replace(choice, size=choice.size or backbone.size))
+    config = apply_choice(config, choice)
     return Loaded(backbone, module, config, found, _dimension(module, backbone.name, config["input_size"][-1]))
 
 
 def torch_vectors(loaded: Loaded, files: Sequence[bytes]) -> Vector:
-    """Return the (N, D) unit vectors that torch gives after timm's evaluation transform."""
+    """Return the (N, D) unit vectors from torch after timm's evaluation transform."""
     transform = create_transform(**loaded.config, is_training=False)
     batches = []
     with torch.inference_mode(), terminal.progress("torch", len(files)) as advance:
@@ -92,54 +93,47 @@ def torch_vectors(loaded: Loaded, files: Sequence[bytes]) -> Vector:
     return np.concatenate(batches)
 
 
-def figures_of(loaded: Loaded) -> Figures:
-    """Return the backbone's figures, measured on the module."""
+def measure_specs(loaded: Loaded) -> Specs:
+    """Return the backbone's size, measured on the module."""
     size = loaded.rule.size
     with FlopCounterMode(display=False) as counter:
         loaded.module(torch.zeros(1, 3, size, size))
     parameters = sum(parameter.numel() for parameter in loaded.module.parameters()) / 1e6
-    return Figures(loaded.dimension, size, round(parameters, 2), round(counter.get_total_flops() / 2e9, 3))
+    return Specs(loaded.dimension, size, round(parameters, 2), round(counter.get_total_flops() / 2e9, 3))
 
 
-def _timm_module(backbone: Backbone, weights: Weights, choice: InputChoice) -> torch.nn.Module:
+def _timm_module(backbone: Backbone, weights: Weights, size: int | None) -> torch.nn.Module:
     published = timm.models.get_pretrained_cfg(backbone.architecture)
-    size = choice.size or backbone.size
     options: dict[str, Any] = {"exportable": True}
     if size and published and published.fixed_input_size:
         options["img_size"] = size
-    if weights.state is not None and not weights.in_order:
-        classes = _classes_in(weights.state, published)
-        if classes != published.num_classes:  # the user's own; without the overlay timm would load leniently
-            options["num_classes"] = classes
-            options["pretrained_cfg_overlay"] = {"num_classes": classes}
-    made: list[torch.nn.Module] = []
-
-    def create(state: State | None) -> None:
-        given = dict(options)
-        if state is not None:
-            given["pretrained_cfg_overlay"] = {**options.get("pretrained_cfg_overlay", {}), "state_dict": state}
-        made.append(timm.create_model(backbone.architecture, pretrained=state is not None, **given))
-
     if weights.state is None or weights.in_order:
-        create(None)
+        module = timm.create_model(backbone.architecture, pretrained=False, **options)
         if weights.in_order:
-            load_in_order(made[0], weights)
+            load_in_order(module, weights)
     else:
-        load_by_name(create, weights, backbone.name)
+        overlay: dict[str, Any] = {"state_dict": weights.state}
+        classes = _count_classes(weights.state, published)
+        if classes != published.num_classes:  # the user's own classes; without the overlay timm would load leniently
+            options["num_classes"] = overlay["num_classes"] = classes
+        with explain_mismatch(weights, backbone.name):
+            module = timm.create_model(
+                backbone.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **options
+            )
     if not backbone.keep_head:
-        made[0].reset_classifier(0)
-    return made[0]
+        module.reset_classifier(0)
+    return module
 
 
-def _classes_in(state: State, published: Any) -> int:
-    """Return how many classes the classifier in a state dict has, 0 without one."""
+def _count_classes(state: State, published: Any) -> int:
+    """Return the number of classes of the classifier in a state dict, 0 without a classifier."""
     named = published.classifier
     name = named if isinstance(named, str) or not named else named[0]
     final = state.get(f"{name}.weight")
     if final is not None:
         return int(final.shape[0])
-    elsewhere = any(key.startswith(_CLASSIFIERS) for key in state)  # a foreign name, which timm's filters convert
-    return int(published.num_classes) if elsewhere else 0
+    renamed = any(key.startswith(_CLASSIFIERS) for key in state)  # another library's name, which timm converts
+    return int(published.num_classes) if renamed else 0
 
 
 def _torchvision_module(backbone: Backbone, weights: Weights) -> torch.nn.Module:
@@ -148,12 +142,13 @@ def _torchvision_module(backbone: Backbone, weights: Weights) -> torch.nn.Module
     setattr(module, tail, make())
     if weights.state is not None:
         state = {name: tensor for name, tensor in weights.state.items() if not name.startswith(f"{tail}.")}
-        load_by_name(module.load_state_dict, replace(weights, state=state), backbone.name)
+        with explain_mismatch(weights, backbone.name):
+            module.load_state_dict(state)
     return module
 
 
 def _torchvision_config(backbone: Backbone) -> dict[str, Any]:
-    """Return torchvision's evaluation transform in the terms of timm's data configuration."""
+    """Return torchvision's evaluation transform as a timm data configuration."""
     published = torchvision.models.get_model_weights(backbone.architecture).DEFAULT.transforms()
     size = published.crop_size[0]
     return {
@@ -171,16 +166,16 @@ class _MeanPool(torch.nn.Module):  # type: ignore[misc]
         return planes.mean((2, 3), keepdim=True)
 
 
-def _pool_simply(module: torch.nn.Module) -> None:
-    """Replace adaptive pooling to one value by a mean; it would be exported as a gather over shapes."""
+def _use_mean_pooling(module: torch.nn.Module) -> None:
+    """Replace adaptive pooling to one value by a mean, which exports to a simpler graph."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, torch.nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
                 setattr(parent, name, _MeanPool())
 
 
-def _chosen(config: dict[str, Any], choice: InputChoice) -> dict[str, Any]:
-    """Return the configuration with the user's choice in it; `pad` and `squash` keep the whole image."""
+def apply_choice(config: dict[str, Any], choice: InputChoice) -> dict[str, Any]:
+    """Return the data configuration with the user's size and crop; `pad` and `squash` keep the whole image."""
     changed = dict(config)
     if choice.size:
         changed["input_size"] = (3, choice.size, choice.size)
@@ -193,13 +188,13 @@ def _chosen(config: dict[str, Any], choice: InputChoice) -> dict[str, Any]:
 
 def _dimension(module: torch.nn.Module, name: str, size: int) -> int:
     if size > MAX_SIZE:
-        raise UsageError(f"an input of {size} pixels is more than {MAX_SIZE}")
+        raise UsageError(f"An input of {size} pixels is too large. The limit is {MAX_SIZE}")
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             vectors = module(torch.zeros(1, 3, size, size))
-    except Exception as error:  # each architecture refuses a size with its own error
-        raise UsageError(f"{name} cannot take an input of {size} pixels: {error}") from None
+    except Exception as error:  # each architecture raises its own error
+        raise UsageError(f"{name} does not accept an input of {size} pixels: {error}") from None
     if vectors.ndim != 2:
-        raise UsageError(f"{name} gives {tuple(vectors.shape)} for an image, not a vector")
+        raise UsageError(f"{name} returns {tuple(vectors.shape)} for an image instead of a vector")
     return int(vectors.shape[1])

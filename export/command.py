@@ -4,21 +4,32 @@ from cbir import terminal
 
 from .check.command import compare, table, verify
 from .convert.command import build
+from .options import needs_export
 from .train.command import finetune, head
 
-app = terminal.new_app("Turn backbones into verified, self-describing ONNX files, compare them, and train them.")
+app = terminal.new_app("Convert backbones to self-describing ONNX files, check and compare them, and train them.")
+
+_BUILD, _CHECK, _TRAIN = "Build a model file", "Check model files", "Train for your own classes"
+_COMMANDS = (
+    (build, _BUILD, "cbir-export build resnet18 --precision int8"),
+    (verify, _CHECK, "cbir-export verify resnet18.onnx"),
+    (compare, _CHECK, "cbir-export compare resnet18.onnx resnet18-int8.onnx --data ./photos"),
+    (table, _CHECK, "cbir-export table resnet18 efficientnet_lite0 --folder models"),
+    (head, _TRAIN, "cbir-export head resnet18.onnx ./photos -o mine.onnx"),
+    (finetune, _TRAIN, "cbir-export finetune efficientnet_lite0 ./photos -o mine.onnx --epochs 10"),
+)
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=_BUILD, epilog="Example: cbir-export list")
 def list_backbones() -> None:
-    """List the backbones: source, dimension, input, parameters, GFLOPs, licence, and whether their weights are here."""
+    """List the backbones with their source, size, licence, and where their weights are."""
     from .listing import show_backbones
 
     show_backbones()
 
 
-for command in (build, verify, compare, head, finetune, table):
-    app.command()(command)
+for command, panel, example in _COMMANDS:
+    app.command(rich_help_panel=panel, epilog=f"Example: {example}")(needs_export(command))
 
 
 def main() -> None:

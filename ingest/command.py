@@ -1,8 +1,5 @@
 """`cbir-ingest`: read images, embed them, store them; and check what is stored."""
 
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,13 +10,16 @@ from cbir.text import printable
 
 from .manage.collections_command import app as collections_app
 from .manage.edit_command import delete, update
-from .options import Collection, Stores
+from .options import AsJson, Collection, ModelFile, Stores, StoresToRead, named_catalogs, named_collection, named_stores
 
 if TYPE_CHECKING:
     from cbir.pipeline.report import IngestReport
 
+_FILL, _CHANGE, _CHECK = "Fill a collection", "Change a collection", "Inspect and check"
+_SOURCE, _STORING, _SKIPPING, _SPEED = "Source", "Storing", "Failures and duplicates", "Speed"
+
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
-app.add_typer(collections_app, name="collections")
+app.add_typer(collections_app, name="collections", rich_help_panel=_CHECK)
 
 
 def add(
@@ -32,79 +32,122 @@ def add(
         ),
     ],
     store: Stores = None,
-    model: Annotated[str, typer.Option(help="Packaged model or ONNX file made by cbir-export.")] = "efficientnet_lite0",
-    collection: Collection = None,
+    model: Annotated[
+        str, typer.Option(help="Packaged model, or ONNX file made by cbir-export.", rich_help_panel=_STORING)
+    ] = "efficientnet_lite0",
+    collection: Annotated[
+        str | None, typer.Option(help="Name of the collection. (default: DATASET-MODEL)", rich_help_panel=_STORING)
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Name of the data set (default: the source's). Two sources given one name hold one data set."
+            help="Name of the data set; sources of the same name are one data set. (default: the source's name)",
+            rich_help_panel=_STORING,
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
-    key: Annotated[str | None, typer.Option(help="Column with the unique key.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a data set that has splits (default: train)")] = None,
-    top_classes: Annotated[
-        int | None, typer.Option(min=1, help="Keep the rows of the N most frequent classes.")
+    label: Annotated[str | None, typer.Option(help="Column with the class.", rich_help_panel=_SOURCE)] = None,
+    key: Annotated[str | None, typer.Option(help="Column with the unique key.", rich_help_panel=_SOURCE)] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of a data set that has splits. (default: train)", rich_help_panel=_SOURCE),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N images.")] = None,
+    top_classes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep the images of the N most frequent classes.", rich_help_panel=_SOURCE),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N images.", rich_help_panel=_SOURCE)] = None,
     payload: Annotated[
         list[str] | None,
-        typer.Option(help="Column to keep beside the vector; may be given several times. (default: all)"),
+        typer.Option(
+            help="Column to store with the vector; may be given several times. (default: all)",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None,
     filter: Annotated[
         str | None,
-        typer.Option("--filter", metavar="CONDITIONS", help="Keep the rows that match 'year>2015 and color=red'."),
+        typer.Option(
+            "--filter",
+            metavar="CONDITIONS",
+            help="Keep the rows that match 'year>2015 and color=red'.",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None,
     where: Annotated[str | None, typer.Option(hidden=True)] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Keep the I-th of N shares, for N processes side by side.")
+        str | None,
+        typer.Option(metavar="I/N", help="Keep the I-th of N shares, for N processes.", rich_help_panel=_SPEED),
     ] = None,
     streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read a data set without downloading or converting it first.")
+        bool,
+        typer.Option(
+            "--streaming", help="Read a data set without downloading or converting it first.", rich_help_panel=_SOURCE
+        ),
     ] = False,
     allow_private_addresses: Annotated[
-        bool, typer.Option("--allow-private-addresses", help="Fetch URLs that lead into a private network, too.")
+        bool,
+        typer.Option(
+            "--allow-private-addresses",
+            help="Fetch URLs that lead into a private network too.",
+            rich_help_panel=_SOURCE,
+        ),
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Threads. (default: one a core)")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Worker threads. (default: one for each core)", rich_help_panel=_SPEED),
+    ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Threads of the model in each worker. (default: 1)")
+        int | None,
+        typer.Option(min=1, max=256, help="Threads of the model in each worker. (default: 1)", rich_help_panel=_SPEED),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", min=1, max=1024, help="Images in one model run. (default: 4)"),
+        typer.Option(
+            "--batch-size", "-b", min=1, max=1024, help="Images in one model run. (default: 4)", rich_help_panel=_SPEED
+        ),
     ] = None,
     max_image_megapixels: Annotated[
-        float | None, typer.Option(min=0.01, max=178, help="Skip larger images. (default: 40)")
+        float | None,
+        typer.Option(min=0.01, max=178, help="Skip larger images. (default: 40)", rich_help_panel=_SKIPPING),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before and has not changed.")
+        bool,
+        typer.Option(
+            "--retry-failed", help="Try images again that failed before and did not change.", rich_help_panel=_SKIPPING
+        ),
     ] = False,
     skip_duplicates: Annotated[
-        bool, typer.Option("--skip-duplicates", help="Leave out copies of images that are stored.")
+        bool,
+        typer.Option("--skip-duplicates", help="Do not store copies of stored images.", rich_help_panel=_SKIPPING),
     ] = False,
     near_duplicates: Annotated[
         int | None,
         typer.Option(
-            min=0, max=16, help="Images count as copies, too, if at most N of 64 bits of their perceptual hash differ."
+            min=0,
+            max=16,
+            help="An image is a copy too if at most N of the 64 bits of its perceptual hash differ.",
+            rich_help_panel=_SKIPPING,
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on: sync whenever something changes (sync only).")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="With sync: sync again whenever the folder changes.")] = False,
     runner: Annotated[
         Literal["local", "ray"],
-        typer.Option(help="ray takes the workers of a Ray cluster, and fills servers (extra ray)."),
+        typer.Option(help="ray: use the workers of a Ray cluster to fill servers.", rich_help_panel=_SPEED),
     ] = "local",
     ray_address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="The Ray cluster. (default: one that is started here for the run)"),
+        typer.Option(
+            metavar="HOST:PORT", help="The Ray cluster. (default: one on this machine)", rich_help_panel=_SPEED
+        ),
     ] = None,
-    strict: Annotated[bool, typer.Option(help="Exit with code 1 if any image was skipped.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Exit with code 1 if any image was skipped.", rich_help_panel=_SKIPPING)
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Embed the images of SOURCE and store them. A second run stores only what is new or changed."""
     from cbir.collection import Collection as OpenCollection
     from cbir.models.sealed import find_model
     from cbir.pipeline.run import Interrupted, Policy
-    from cbir.settings import Settings
     from cbir.sources.base import SourceOptions, parse_shard
     from cbir.sources.registry import open_source
     from cbir.stores.registry import connect_all
@@ -117,8 +160,9 @@ def add(
         "batch_size": batch_size,
         "max_image_megapixels": max_image_megapixels,
     }
-    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
-    catalogs = connect_all(list(store or settings.store_urls), settings)
+    urls, settings = named_stores(store)
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    catalogs = connect_all(urls, settings)
     model_file = find_model(model)
     options = SourceOptions(
         label,
@@ -135,11 +179,11 @@ def add(
     syncing = context.info_name == "sync"
     policy = Policy(syncing, retry_failed, skip_duplicates, near_duplicates, partial=shard is not None)
     if watch and not syncing:
-        raise UsageError("--watch goes with sync: cbir-ingest sync SOURCE --watch")
+        raise UsageError("--watch works with sync only: cbir-ingest sync SOURCE --watch")
     if ray_address and runner != "ray":
-        raise UsageError("--ray-address goes with --runner ray")
+        raise UsageError("--ray-address works with --runner ray only")
 
-    def once() -> "IngestReport":
+    def run_once() -> "IngestReport":
         if runner == "ray":
             from .ray_runner import ingest_on_ray
 
@@ -148,55 +192,58 @@ def add(
             )
         else:
             opened = open_source(source, options)
-            filled = OpenCollection(catalogs, collection, settings, model_file)
-            write = filled.sync if syncing else filled.add
+            target = OpenCollection(catalogs, collection, settings, model_file)
+            write = target.sync if syncing else target.add
             try:
                 report = write(opened, dataset=dataset, policy=policy, progress=terminal.progress)
             except Interrupted as stopped:
                 report = stopped.report
         if as_json:
-            sys.stdout.write(json.dumps(report.as_json()) + "\n")
-            sys.stdout.flush()
+            terminal.print_json(report.as_json())
         else:
-            show(report, opened.notes)
+            is_default = catalogs[0].names()[:1] == [report.collection]
+            show(report, opened.notes, report.stores if store else (), "" if is_default else report.collection)
         return report
 
     if watch:
         from .watch import keep_in_step
 
-        keep_in_step(source, once)
+        keep_in_step(source, run_once)
         terminal.leave(130)
-    report = once()
+    report = run_once()
     if report.interrupted:
         terminal.leave(130)
     if shard and any(catalog.shared for catalog in catalogs):
-        typer.echo("when all shares are stored, the same command without --shard completes the collection", err=True)
+        typer.echo("When all shares are stored, complete the collection with this command without --shard.", err=True)
     if report.read and not report.stored and not report.unchanged:
         raise CbirError("no image could be stored")
     if strict and report.skipped:
         raise typer.Exit(1)
 
 
-app.command("add")(add)
-app.command("sync", help="Embed what SOURCE has new or changed, and remove what it has no more.")(add)
+app.command(
+    "add", rich_help_panel=_FILL, epilog="Example: cbir-ingest add ./photos --store edge:./index --skip-duplicates"
+)(add)
+app.command(
+    "sync",
+    help="Store the new and changed images of SOURCE, and remove those that it no longer has.",
+    rich_help_panel=_FILL,
+    epilog="Example: cbir-ingest sync ./photos --watch",
+)(add)
+app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest delete --filter label=Drafts")(delete)
+app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest update label=Boots --filter label=Shoes")(update)
 
 
-app.command()(delete)
-app.command()(update)
-
-
-@app.command()
+@app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest reindex --store 'faiss:./index/small?index=PQ64'")
 def reindex(store: Stores = None, collection: Collection = None) -> None:
-    """Build the named indexes of a collection again from its vector log, without embedding anything."""
-    from cbir.settings import Settings
-
+    """Build the named indexes of a collection again from its stored vectors."""
     from .manage.reindex import reindex as build_again
 
-    settings = Settings()
-    build_again(list(store or settings.store_urls), collection, settings)
+    urls, settings = named_stores(store)
+    build_again(urls, collection, settings)
 
 
-@app.command()
+@app.command(rich_help_panel=_FILL, epilog="Example: cbir-ingest copy edge:./index http://localhost:6333")
 def copy(
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="Store to read: edge:PATH, faiss:PATH or http(s)://HOST:PORT.")
@@ -207,93 +254,72 @@ def copy(
         typer.Option(help="Collection to copy; may be given several times. (default: all that are complete)"),
     ] = None,
     rename: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="What to call the one collection there.")
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Name of the collection in TO, if it is a single one."),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="File of the model that made the vectors, if FROM is a server and it is not packaged."),
-    ] = None,
+    model: ModelFile = None,
     delete_extra: Annotated[
-        bool, typer.Option("--delete-extra", help="Remove from TO what FROM does not have (any more).")
+        bool, typer.Option("--delete-extra", help="Remove points from TO that FROM does not have.")
     ] = False,
 ) -> None:
-    """Copy collections into other stores, and check what is there. The same command goes on after an interruption."""
+    """Copy collections into other stores, and check the copies. After an interruption, run the same command again."""
     from cbir.settings import Settings
 
     from .manage.transfer import copy as copy_collections
 
-    for moved in copy_collections(source, to, collection or (), rename, Settings(), model, delete_extra):
+    for done in copy_collections(source, to, collection or (), rename, Settings(), model, delete_extra):
         typer.echo(
-            f"{moved.collection}: {moved.points:,} points, {moved.written:,} written, {moved.removed:,} removed,"
-            f" {moved.compared:,} compared whole"
+            f"{done.collection}: {done.points:,} points, {done.written:,} written, {done.removed:,} removed,"
+            f" {done.compared:,} compared completely"
         )
 
 
-@app.command()
-def failures(
-    store: Stores = None,
-    collection: Collection = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """Name the images that could not be stored, and why."""
+@app.command(rich_help_panel=_CHECK, epilog="Example: cbir-ingest failures --store edge:./index")
+def failures(store: StoresToRead = None, collection: Collection = None, as_json: AsJson = False) -> None:
+    """List the images that could not be stored, with the reasons."""
     from dataclasses import asdict
 
     from cbir.pipeline.journal import read_failures
-    from cbir.settings import Settings
-    from cbir.stores.registry import connect_all
 
-    settings = Settings()
-    found = {
-        failure.key: failure
-        for catalog in connect_all(list(store or settings.store_urls), settings)
-        for failure in read_failures(catalog.journal(collection))
-    }
+    journals = [catalog.journal(collection) for catalog in named_catalogs(store)]
+    found = {failure.key: failure for journal in journals for failure in read_failures(journal)}
     if as_json:
-        sys.stdout.write(json.dumps([asdict(failure) for failure in found.values()]) + "\n")
+        terminal.print_json([asdict(failure) for failure in found.values()])
         return
     for failure in found.values():
         typer.echo(f"{printable(failure.key)}: {printable(failure.reason)} ({failure.failed_at})")
     typer.echo(f"{len(found):,} failed", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=_CHECK, epilog="Example: cbir-ingest duplicates --near 4 --store edge:./index")
 def duplicates(
-    store: Stores = None,
+    store: StoresToRead = None,
     collection: Collection = None,
     near: Annotated[
         int | None,
-        typer.Option(min=0, max=16, help="Also what differs in at most N of 64 bits of its perceptual hash."),
+        typer.Option(min=0, max=16, help="Images are copies too if at most N of 64 bits of their hash differ."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Name the stored images that are copies of others: the same bytes or, with --near, the same look."""
-    import cbir
-    from cbir.settings import Settings
-
-    settings = Settings()
-    with cbir.open((store or settings.store_urls)[0], collection, settings=settings) as opened:
+    """List the stored images that are copies of others: the same bytes or, with --near, a similar perceptual hash."""
+    with named_collection(store, collection) as opened:
         found = opened.duplicates(near)
     if as_json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        terminal.print_json(found)
         return
     for group in found:
         typer.echo("  ".join(map(printable, group)))
     typer.echo(f"{len(found):,} groups, {sum(len(group) - 1 for group in found):,} copies", err=True)
 
 
-@app.command()
-def verify(store: Stores = None, collection: Collection = None) -> None:
-    """Check every file of the stored collections against its manifest, and name those that are damaged."""
-    from cbir.settings import Settings
-    from cbir.stores.registry import connect_all
-
-    settings = Settings()
-    catalogs = connect_all(list(store or settings.store_urls), settings)
-    damaged = [damage for catalog in catalogs for damage in catalog.verify(collection)]
+@app.command(rich_help_panel=_CHECK, epilog="Example: cbir-ingest verify --store edge:./index")
+def verify(store: StoresToRead = None, collection: Collection = None) -> None:
+    """Compare every file of the stored collections with its checksum, and list the damaged ones."""
+    damaged = [damage for catalog in named_catalogs(store) for damage in catalog.verify(collection)]
     for damage in damaged:
         typer.echo(str(damage))
     if damaged:
-        raise CbirError(f"{len(damaged)} damaged; a damaged index is not served")
+        raise CbirError(f"{len(damaged)} damaged. A damaged index is not served.")
 
 
 def main() -> None:

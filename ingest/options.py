@@ -1,11 +1,77 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the stores that they name."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cbir.errors import UsageError
+
+if TYPE_CHECKING:
+    from cbir.collection import Collection as OpenCollection
+    from cbir.settings import Settings
+    from cbir.stores.base import Catalog
+
+_DEFAULTS = "(default: $CBIR_STORES, or ./index)"
+
 Stores = Annotated[
-    list[str] | None,
-    typer.Option("--store", help="Where to store; may be given several times. (default: $CBIR_STORES, or ./index)"),
+    list[str] | None, typer.Option("--store", help=f"Store to write; may be given several times. {_DEFAULTS}")
 ]
-Collection = Annotated[str | None, typer.Option(help="Name of the collection. (default: DATASET-MODEL)")]
+StoresToRead = Annotated[
+    list[str] | None, typer.Option("--store", help=f"Store to read; may be given several times. {_DEFAULTS}")
+]
+StoreToRead = Annotated[
+    str | None, typer.Option("--store", help="Store to read. (default: the first of $CBIR_STORES, or ./index)")
+]
+StoreToChange = Annotated[
+    str | None, typer.Option("--store", help="Store to change. (default: the first of $CBIR_STORES, or ./index)")
+]
+Collection = Annotated[str | None, typer.Option(help="Name of the collection. (default: the one published last)")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def local_path(text: str) -> Path:
+    """Return the path that a text names.
+
+    Raises:
+        UsageError: It is a URL.
+    """
+    if "://" in text:
+        raise UsageError(f"{text} is a URL, but a local file is needed. Download it and give its path.")
+    return Path(text)
+
+
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        parser=local_path,
+        metavar="FILE",
+        help="File of the model that made the vectors, if the store keeps none and it is not packaged.",
+    ),
+]
+
+
+def named_stores(store: Sequence[str] | str | None) -> "tuple[list[str], Settings]":
+    """Return the URLs that `--store` names, or else those of the settings; and the settings."""
+    from cbir.settings import Settings
+
+    settings = Settings()
+    urls = [store] if isinstance(store, str) else store or settings.store_urls
+    return list(urls), settings
+
+
+def named_catalogs(store: Sequence[str] | str | None) -> "list[Catalog]":
+    """Return the catalogs of the stores that `--store` names."""
+    from cbir.stores.registry import connect_all
+
+    return connect_all(*named_stores(store))
+
+
+def named_collection(store: Sequence[str] | None, collection: str | None) -> "OpenCollection":
+    """Return the collection that `--store` and `--collection` name, open."""
+    import cbir
+
+    urls, settings = named_stores(store)
+    return cbir.open(urls, collection, settings=settings)

@@ -1,4 +1,4 @@
-"""`cbir-ingest sync --watch`: a collection kept in step with a folder."""
+"""`cbir-ingest sync --watch`: keep a collection in step with a folder."""
 
 import logging
 from collections.abc import Callable
@@ -14,23 +14,23 @@ _QUIET_MILLISECONDS = 1000
 
 
 def keep_in_step(folder: str, sync: Callable[[], IngestReport]) -> None:
-    """Call `sync` at once and then whenever something below `folder` has changed, until a signal ends it.
+    """Call `sync` at once, and again whenever something below `folder` changes, until a signal comes.
 
-    A sync that fails (a disk that is full, a server that is away) is told and tried again with the next change.
+    A sync that fails, for instance because a server is down, is logged and tried again after the next change.
 
     Raises:
-        UsageError: It is not a folder.
+        UsageError: `folder` is not a folder.
     """
     import watchfiles
 
     if not Path(folder).expanduser().is_dir():
-        raise UsageError(f"{folder} is not a folder; --watch is for folders")
-    log.info("watching %s; Ctrl-C ends it", folder)
+        raise UsageError(f"{folder} is not a folder. --watch works with folders only.")
+    log.info("watching %s (stop with Ctrl-C)", folder)
     try:
         with stop_signals():
             first = True
-            # An empty round comes when nothing happened for a second: the first one starts the first sync, which so
-            # misses nothing that changes while it looks.
+            # `watch` yields an empty set after a second without changes. The first one starts the first sync: by then
+            # the folder is watched, so that no change during the sync is missed.
             for changes in watchfiles.watch(
                 Path(folder).expanduser(),
                 debounce=10 * _QUIET_MILLISECONDS,
@@ -46,6 +46,6 @@ def keep_in_step(folder: str, sync: Callable[[], IngestReport]) -> None:
                     if sync().interrupted:
                         return
                 except CbirError as error:
-                    log.error("%s; tried again with the next change", error)
+                    log.error("%s (will try again after the next change)", error)
     except KeyboardInterrupt:
         return

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 import cbir
@@ -20,7 +21,10 @@ from tests.support.examples import SampleImages, make_example_folder
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-PICTURES = 300
+IMAGES = 300
+
+hypothesis.settings.register_profile("cbir", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.load_profile("cbir")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,7 +64,7 @@ def embedder(model_file: Path) -> Embedder:
 def sample_images() -> SampleImages:
     """(key, label, PNG bytes) of pictures of the sample, spread over its categories."""
     items = list(open_source("sample://openmoji", SourceOptions()).items)
-    return [(item.key, item.label, item.read()) for item in items[:: len(items) // PICTURES]]
+    return [(item.key, item.label, item.read()) for item in items[:: len(items) // IMAGES]]
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def open_labelled(text: str, options: SourceOptions) -> tuple[str, list[Item]]:
     source = open_source(text, options)
     items = [item for item in source.items if item.label is not None]
     if not items:
-        raise UsageError(f"{text} has no labels; name their column with --label")
+        raise UsageError(f"{text} has no labels. Name the column of the classes with the option `label`.")
     return source.name, items
 
 

@@ -8,8 +8,8 @@ from pydantic import AliasChoices, Field, TypeAdapter
 from cbir.images.preprocessing import InputRule
 
 Precision = Literal["fp32", "fp16", "int8"]
-ImageCount = Annotated[int, Field(validation_alias=AliasChoices("images", "pictures"))]
-"""Older model files call it `pictures`."""
+ImageCount = Annotated[int, Field(validation_alias=AliasChoices("images", "pictures"), serialization_alias="pictures")]
+"""The number of images, under the name that it has in model files of every release."""
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,9 @@ class _Checked(httpcore.NetworkBackend):
         if not self._private:
             for address in addresses:
                 if not is_public(address):
-                    raise ImageError(f"{host} leads to the private address {address}; see --allow-private-addresses")
+                    raise ImageError(
+                        f"{host} leads to the private address {address}, which needs allow_private_addresses"
+                    )
         return addresses
 
 

@@ -1,1 +1,1 @@
-"""Comparison of exported files with the backbone in torch."""
+"""Checks and comparisons of model files."""

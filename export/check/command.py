@@ -12,43 +12,47 @@ from cbir.errors import UsageError
 from .. import options
 
 if TYPE_CHECKING:
-    from .compare import Compared
+    from .compare import ComparedModel
 
 
 def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="File to verify.")],
     weights: options.Weights = None,
 ) -> None:
-    """Check a file's checksum, card and weights, and compare its vectors with torch's on 64 images of the sample."""
-    with options.needs_export():
-        from .verify import verify_model
+    """Check a file's checksum, card and weights, and compare its vectors with torch's on 64 images of the sample.
+
+    Exit code 1: the file is damaged, or differs from its card or from torch.
+    """
+    from .verify import verify_model
+
     card, agreement = verify_model(model, weights)
     typer.echo(
-        f"{model}: checksum, card and weights ({card.weights}) hold; over {agreement.images} images the cosine to"
-        f" torch is at least {agreement.cosine_min:.6f}, median {agreement.cosine_p50:.6f}"
+        f"{model} is valid: checksum, card and weights ({card.weights}) are right. Cosine to torch over"
+        f" {agreement.images} images: lowest {agreement.cosine_min:.6f}, median {agreement.cosine_p50:.6f}"
     )
 
 
 def compare(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="Files; the first is the reference.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Also measure how well each finds the classes of this data set.")
+        str | None,
+        typer.Option(metavar="DATA", help="Also measure how well each model finds the classes of this data."),
     ] = None,
     label: options.Label = None,
     top_classes: options.TopClasses = None,
     limit: options.Limit = None,
     seed: options.Seed = 42,
 ) -> None:
-    """Compare files: ms an image at batch 1 and 32, size, cosine to the first, neighbours that are the same."""
+    """Compare model files: speed, size, agreement with the first file, and accuracy on your data."""
     from cbir.evaluation.embeddings import embed_labelled, open_labelled
     from cbir.models.embedder import load_embedder
     from cbir.settings import Settings
     from cbir.sources.base import SourceOptions
 
-    with options.needs_export():
-        from ..convert.parity import sample_images
-        from ..listing import show_accuracy
-        from .compare import compare_models, protocol_accuracy
+    from ..convert.parity import sample_images
+    from ..listing import show_accuracy
+    from .compare import compare_models, protocol_accuracy
+
     if data is None and (label or top_classes or limit):
         raise UsageError("--label, --top-classes and --limit need --data")
     settings = Settings()
@@ -56,7 +60,7 @@ def compare(
     labelled = None
     if data is not None:
         labelled = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
-    _show_compared(compare_models(embedders, sample_images()))
+    _show_comparison(compare_models(embedders, sample_images()))
     if labelled is not None:
         name, items = labelled
         accuracies = []
@@ -70,42 +74,45 @@ def table(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Backbones.", show_default="all of `list`")
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Where the built files go.")] = Path("models"),
+    folder: Annotated[Path, typer.Option(help="Folder for the model files.")] = Path("models"),
 ) -> None:
-    """Build backbones in fp32 and int8, time them beside torch, and print the README's table of them as Markdown."""
-    with options.needs_export():
-        from ..zoo import BACKBONES, find_backbone
-        from .table import markdown
+    """Build backbones in fp32 and int8, time them and torch, and print the table of docs/measured.md as Markdown."""
+    from ..zoo import BACKBONES, find_backbone
+    from .table import table_lines
 
     folder.mkdir(parents=True, exist_ok=True)
-    for line in markdown([find_backbone(name) for name in names or BACKBONES], folder):
+    for line in table_lines([find_backbone(name) for name in names or BACKBONES], folder):
         typer.echo(line)
 
 
-def _show_compared(compared: list["Compared"]) -> None:
-    from ..listing import new_console, new_table
+def _show_comparison(compared: list["ComparedModel"]) -> None:
+    from ..listing import show_table
     from .compare import BATCHES
 
-    sizes = [f"ms at {size}" for size in BATCHES]
-    rows = new_table("model", "precision", "runs on", "D", "MB", *sizes, "cosine p1", "p50", "neighbours", "sample P@5")
+    times = [f"ms at {size}" for size in BATCHES]
+    columns = ["model", "precision", "runs on", "D", "MB", *times, "cosine p1", "p50", "neighbours", "sample P@5"]
+    rows = []
     for model in compared:
         agreement = model.to_first
-        rows.add_row(
-            model.card.name,
-            model.card.precision,
-            model.provider,
-            str(model.card.dimension),
-            f"{model.megabytes:.1f}",
-            *(f"{model.milliseconds[size]:.2f}" for size in BATCHES),
-            "-" if math.isnan(agreement.cosine_p1) else f"{agreement.cosine_p1:.5f}",
-            "-" if math.isnan(agreement.cosine_p50) else f"{agreement.cosine_p50:.5f}",
-            f"{agreement.neighbour_overlap:.3f}",
-            "-" if agreement.precision_at_5 is None else f"{agreement.precision_at_5:.4f}",
+        rows.append(
+            [
+                model.card.name,
+                model.card.precision,
+                model.provider,
+                f"{model.card.dimension}",
+                f"{model.megabytes:.1f}",
+                *(f"{model.milliseconds[size]:.2f}" for size in BATCHES),
+                *(
+                    "-" if math.isnan(value) else f"{value:.5f}"
+                    for value in (agreement.cosine_p1, agreement.cosine_p50)
+                ),
+                f"{agreement.neighbour_overlap:.3f}",
+                "-" if agreement.precision_at_5 is None else f"{agreement.precision_at_5:.4f}",
+            ]
         )
-    console = new_console()
-    console.print(rows)
-    console.print(
-        f"ms of one image at batch {BATCHES[0]} and {BATCHES[1]}, median, in turns; cosine to the first file and"
-        f" share of the ten neighbours that are the same, over {compared[0].to_first.images} images",
-        style="dim",
+    show_table(
+        columns,
+        rows,
+        f"median ms per image at batch {BATCHES[0]} and {BATCHES[1]}; cosine to the first file and share of the ten"
+        f" nearest neighbours in common, over {compared[0].to_first.images} images",
     )

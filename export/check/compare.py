@@ -1,4 +1,4 @@
-"""Compare model files: time, size, agreement with the first, and how well they find a data set's classes."""
+"""Compare model files: speed, size, agreement with the first file, and accuracy on a data set."""
 
 import logging
 import statistics
@@ -15,7 +15,7 @@ from cbir.images.decode import decode
 from cbir.models.card import Agreement, ModelCard, Training
 from cbir.models.embedder import Embedder
 
-from ..convert.parity import SampleImages, agree, file_vectors
+from ..convert.parity import SampleImages, compare_vectors, file_vectors
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +25,15 @@ _ROUNDS = (3, 40)
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One model file beside the others.
+class ComparedModel:
+    """One model file compared with others.
 
     Attributes:
-        card: Its model card.
-        provider: What ran it.
+        card: The model card.
+        provider: What ran the model.
         megabytes: Size of the file.
-        milliseconds: Median time of one image by batch size, model alone.
-        to_first: How its vectors agree with those of the first file. The cosines are NaN if their dimension differs.
+        milliseconds: Median time per image by batch size, model alone.
+        to_first: Agreement with the vectors of the first file. Cosines are NaN if the dimension differs.
     """
 
     card: ModelCard
@@ -43,29 +43,29 @@ class Compared:
     to_first: Agreement
 
 
-def compare_models(embedders: Sequence[Embedder], sample: SampleImages) -> list[Compared]:
-    """Return the models' figures. They are timed in turns, so that other load on the machine affects all alike."""
+def compare_models(embedders: Sequence[Embedder], sample: SampleImages) -> list[ComparedModel]:
+    """Return the comparison of the models with the first. They are timed in turns, so other load affects all alike."""
     vectors = [file_vectors(embedder, sample.files) for embedder in embedders]
     images = [decode(data) for data in sample.files[: max(BATCHES)]]
     inputs = [np.stack([embedder.pixels(image) for image in images]) for embedder in embedders]
     times = {}
     for size in BATCHES:
         runs = [partial(embedder.run, pixels[:size]) for embedder, pixels in zip(embedders, inputs, strict=True)]
-        times[size] = in_turns(runs)
+        times[size] = median_times(runs)
     return [
-        Compared(
+        ComparedModel(
             card=embedder.card,
             provider=embedder.provider,
             megabytes=embedder.path.stat().st_size / 1e6,
             milliseconds={size: spent[i] / size for size, spent in times.items()},
-            to_first=agree(vectors[0], vectors[i], sample.labels),
+            to_first=compare_vectors(vectors[0], vectors[i], sample.labels),
         )
         for i, embedder in enumerate(embedders)
     ]
 
 
-def in_turns(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Return the median milliseconds of each call, after a warm-up, the calls taking turns."""
+def median_times(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """Return the median milliseconds of each call. After a warm-up the calls take turns."""
     once = 0.0
     for call in calls:
         call()
@@ -83,16 +83,16 @@ def in_turns(calls: Sequence[Callable[[], object]]) -> list[float]:
 
 
 def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) -> Accuracy:
-    """Return the metrics of the protocol of `cbir.evaluation.retrieval`: training part indexed, test part as queries.
+    """Return the accuracy when the test part is searched in the training part (see `cbir.evaluation.retrieval`).
 
-    Warn if the model was trained on another split of the same data, and so on images that are now queries.
+    Warn if the model was trained on another split of the same data, because that split contains some of the queries.
     """
     parts = split(labelled.labels, seed)
-    here = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
+    expected = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
     trained = training and (training.split, training.images, training.classes)
-    if training and training.data == labelled.name and trained != here:
+    if training and training.data == labelled.name and trained != expected:
         log.warning(
-            "it was trained on %s images of %s (%s), so on some that are asked for: its figures are too good",
+            "The accuracy is too high: some queries are among the %s images of %s (%s) that the model was trained on",
             f"{training.images:,}",
             training.data,
             training.split,

@@ -1,4 +1,4 @@
-"""Verify a model file: its checksum, its card, its weights, and its vectors beside those of torch."""
+"""Verify a model file: checksum, card, weights, and its vectors against torch."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from cbir.models.embedder import Embedder
 
 from ..backbone import Loaded, load_backbone, torch_vectors
 from ..convert.head_graph import apply_head, read_head
-from ..convert.parity import LIMITS, agree, file_vectors, require, sample_images, shortfall
+from ..convert.parity import compare_vectors, file_vectors, require, sample_images, shortfall
 from ..zoo import BACKBONES, TIMM_PREFIX, InputChoice, find_backbone
 
 
 def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]:
-    """Return a model file's card and how its vectors agree with torch's, on 64 images of the sample.
+    """Return a model file's card and the agreement of its vectors with torch's, on 64 images of the sample.
 
     Args:
         path: The file.
-        weights: Where its weights are; None is the origin that its card names.
+        weights: Source of the weights; None is the origin in the card.
 
     Raises:
-        UsageError: It is not a model file, or its weights cannot be had.
-        CbirError: It is damaged, is not what its card says, or differs from torch.
+        UsageError: The file is not a model file, or its weights are not available.
+        CbirError: The file is damaged, or differs from its card or from torch.
     """
     embedder = Embedder(path, provider="cpu")
     card = embedder.card
@@ -33,31 +33,31 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
     head = read_head(onnx.load(path))
     if head is not None:
         expected = apply_head(head, expected)
-    agreement = agree(expected, file_vectors(embedder, images.files), images.labels)
-    forced = card.to_torch is not None and shortfall(card.to_torch, LIMITS[card.precision])
-    why = "its card says so, it was forced" if forced else f"{path} is not the {card.backbone} that it says it is"
-    require(agreement, card.precision, why)
+    agreement = compare_vectors(expected, file_vectors(embedder, images.files), images.labels)
+    forced = card.to_torch is not None and shortfall(card.to_torch, card.precision)
+    reason = "The card records that it was built with --force" if forced else f"{path} is not a {card.backbone}"
+    require(agreement, card.precision, reason)
     return card, agreement
 
 
 def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
-    """Return the backbone that a card names, after checking the card against it."""
+    """Return the backbone named in a card, after comparing the card with it."""
     name = card.backbone or card.name
     backbone = find_backbone(name if name in BACKBONES else TIMM_PREFIX + name.removeprefix(TIMM_PREFIX))
-    origin = card.weights.partition(":")[0]
-    kept = {"pypi": "pypi", "hub": "hub", "torchvision": "hub", "random": "random"}.get(origin)
-    if weights is None and kept is None:
+    kind = card.weights.partition(":")[0]
+    origin = {"pypi": "pypi", "hub": "hub", "torchvision": "hub", "random": "random"}.get(kind)
+    if weights is None and origin is None:
         raise UsageError(
-            f"{path}: its seal and its card hold; to compare it with torch, give --weights and the file that it was"
-            f" made of, {card.weights} (SHA-256 {card.weights_sha256})"
+            f"{path}: checksum and card are right. To compare it with torch, pass --weights with the file it was made"
+            f" from, {card.weights} (SHA-256 {card.weights_sha256})"
         )
-    loaded = load_backbone(backbone, weights or kept, InputChoice(None, card.input.size))
-    if loaded.rule != card.input:  # not as published
-        loaded = load_backbone(backbone, weights or kept, InputChoice(card.input.crop, card.input.size))
+    loaded = load_backbone(backbone, weights or origin, InputChoice(None, card.input.size))
+    if loaded.rule != card.input:  # the crop was chosen by the user
+        loaded = load_backbone(backbone, weights or origin, InputChoice(card.input.crop, card.input.size))
     if loaded.weights.sha256 != card.weights_sha256:
         raise CbirError(
-            f"{path} was made of weights with SHA-256 {card.weights_sha256 or 'none'}, those of"
-            f" {loaded.weights.origin} have {loaded.weights.sha256 or 'none'}"
+            f"{path} was made from weights with SHA-256 {card.weights_sha256 or 'none'}, but"
+            f" {loaded.weights.origin} has {loaded.weights.sha256 or 'none'}. Pass the right file with --weights"
         )
     claims = {
         "input rule": (card.input, loaded.rule),
@@ -66,5 +66,7 @@ def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
     }
     for name, (claimed, actual) in claims.items():
         if claimed != actual:
-            raise CbirError(f"{path}: its {name} is {claimed}, that of {backbone.name} is {actual}")
+            raise CbirError(
+                f"{path}: the {name} in its card is {claimed}, but {backbone.name} has {actual}. Build it again"
+            )
     return loaded

@@ -1,1 +1,1 @@
-"""From a backbone to a sealed ONNX file."""
+"""Conversion of a backbone to a sealed ONNX file."""

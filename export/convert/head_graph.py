@@ -1,4 +1,4 @@
-"""A trained head in an ONNX graph: linear layers after a model's vectors, and the L2 norm again."""
+"""A trained head in an ONNX graph: linear layers after a model's vectors, and another L2 norm."""
 
 from dataclasses import dataclass
 
@@ -18,25 +18,25 @@ _PREFIX = "cbir_head"
 
 @dataclass(frozen=True)
 class Head:
-    """Linear layers, (weight (in, out), bias (out,)) each, with ReLU between; the result is scaled to unit length."""
+    """Linear layers of (weight (in, out), bias (out,)) with ReLU between them. The result is scaled to unit length."""
 
     layers: list[tuple[Matrix, Matrix]]
 
     @property
     def dimension(self) -> int:
-        """Length of its vectors."""
+        """Length of the vectors."""
         return int(self.layers[-1][0].shape[1])
 
 
 def add_head(model: onnx.ModelProto, head: Head) -> None:
-    """Put a head after a model's vectors.
+    """Append a head to a model, in place.
 
     Raises:
-        UsageError: The model has one already.
+        UsageError: The model already has a head.
     """
     graph = model.graph
     if read_head(model) is not None:
-        raise UsageError("the model has a trained head already; train one on the model without it")
+        raise UsageError("The model already has a trained head. Use the model without it")
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -55,21 +55,12 @@ def add_head(model: onnx.ModelProto, head: Head) -> None:
         if number < len(head.layers) - 1:
             current = f"{after}.relu"
             graph.node.append(helper.make_node("Relu", [after], [current], name=current))
-    small = numpy_helper.from_array(np.array(1e-12, np.float32), f"{_PREFIX}.smallest")
-    axes = numpy_helper.from_array(np.array([1], np.int64), f"{_PREFIX}.axes")
-    graph.initializer.extend([small, axes])
-    graph.node.extend(
-        [
-            helper.make_node("ReduceL2", [current, axes.name], [f"{_PREFIX}.norm"], keepdims=1),
-            helper.make_node("Max", [f"{_PREFIX}.norm", small.name], [f"{_PREFIX}.length"]),
-            helper.make_node("Div", [current, f"{_PREFIX}.length"], ["embeddings"]),
-        ]
-    )
+    graph.node.append(helper.make_node("LpNormalization", [current], ["embeddings"], axis=1, p=2))
     graph.output[0].type.tensor_type.shape.dim[1].dim_value = head.dimension
 
 
 def read_head(model: onnx.ModelProto) -> Head | None:
-    """Return a model's trained head, None if it has none."""
+    """Return a model's trained head, or None."""
     initializers = [tensor for tensor in model.graph.initializer if tensor.name.startswith(_PREFIX)]
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
     numbers = sorted(int(name.split(".")[1]) for name in tensors if name.endswith(".weight"))
@@ -78,7 +69,7 @@ def read_head(model: onnx.ModelProto) -> Head | None:
 
 
 def apply_head(head: Head, vectors: Vector) -> Vector:
-    """Return the unit vectors (N, D') that a head makes of unit vectors (N, D)."""
+    """Return the head's unit vectors (N, D') for unit vectors (N, D)."""
     for number, (weight, bias) in enumerate(head.layers):
         vectors = vectors @ weight + bias
         if number < len(head.layers) - 1:

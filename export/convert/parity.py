@@ -1,7 +1,6 @@
-"""Compare a model file with torch: from image files on, its vectors against those behind timm's own transform.
+"""Compare the vectors of a model file with torch's, from image files on.
 
-The chain torch, ONNX fp32 and, where that is what is built, ONNX fp16 or int8 is measured link by link, and kept
-beside the model file.
+Each link of the chain torch, ONNX fp32 and, if built, ONNX fp16 or int8 is measured and recorded next to the file.
 """
 
 import logging
@@ -28,26 +27,20 @@ NEIGHBOURS = 10
 _BATCH = 16
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a file must reach to be written; None is not checked."""
-
-    cosine_min: float | None = None
-    cosine_p50: float | None = None
-    neighbour_overlap: float | None = None
-
-
-LIMITS: dict[Precision, Limits] = {
-    "fp32": Limits(cosine_min=0.9999),
-    "fp16": Limits(cosine_min=0.9999),
-    "int8": Limits(cosine_p50=0.9, neighbour_overlap=0.5),
+LIMITS: dict[Precision, dict[str, float]] = {
+    "fp32": {"cosine_min": 0.9999},
+    "fp16": {"cosine_min": 0.9999},
+    "int8": {"cosine_p50": 0.9, "neighbour_overlap": 0.5},
 }
-"""For int8 they separate the nets that rank as before from those that collapse."""
+"""The lowest agreement with torch of a file that is written.
+
+For int8 they separate models that rank as before from those whose ranking breaks down.
+"""
 
 
 @dataclass(frozen=True)
 class SampleImages:
-    """Image files with their classes."""
+    """Image files and their classes."""
 
     source: str
     files: list[bytes]
@@ -56,7 +49,7 @@ class SampleImages:
 
 @dataclass(frozen=True)
 class Link:
-    """One link of the chain: how the vectors after it agree with those before it."""
+    """One link of the chain: the agreement of the vectors after it with those before it."""
 
     before: str
     after: str
@@ -65,23 +58,23 @@ class Link:
 
 @dataclass(frozen=True)
 class Record:
-    """The parity record beside a model file.
+    """The parity record next to a model file.
 
     Attributes:
-        model: Its name.
-        sha256: Its checksum.
-        images: The source of the compared images; each agreement holds their number.
-        calibration: The source of other images, which int8 was calibrated on.
-        limits: What the last link had to reach.
-        forced: True if it did not, and was written all the same.
-        links: Each step, and last torch against the file itself.
+        model: Name of the model.
+        sha256: Checksum of the file.
+        images: Source of the images.
+        calibration: Source of the images that int8 was calibrated on.
+        limits: What the last link must reach.
+        forced: True if it was written although the last link is below the limits.
+        links: Each step, and finally torch against the file itself.
     """
 
     model: str
     sha256: str
     images: str
     calibration: str | None
-    limits: Limits
+    limits: dict[str, float]
     forced: bool
     links: list[Link]
 
@@ -90,15 +83,15 @@ RECORD = TypeAdapter(Record)
 
 
 def sample_images(count: int = 256, shift: float = 0.0, source: str = SAMPLE) -> SampleImages:
-    """Return image files of a source that can be decoded, spread evenly over it.
+    """Return image files spread evenly over a source. Those that cannot be decoded are left out.
 
     Args:
-        count: How many; all if there are fewer.
-        shift: Part of the way from each image to the next, so that another shift gives other images.
-        source: What `open_source` takes.
+        count: Number of images; all if the source has fewer.
+        shift: Fraction of a step; another shift selects other images.
+        source: Any source that `open_source` accepts.
 
     Raises:
-        UsageError: There is no such source, or none of these images can be decoded.
+        UsageError: The source does not exist, or none of these images can be decoded.
     """
     items: list[Item] = list(open_source(source, SourceOptions()).items)
     step = max(1.0, len(items) / count)
@@ -109,17 +102,17 @@ def sample_images(count: int = 256, shift: float = 0.0, source: str = SAMPLE) ->
             data = item.read()
             decode(data)
         except (ImageError, OSError) as error:
-            log.warning("%s is left out: %s", to_plain(item.key), error)
+            log.warning("skipped %s: %s", to_plain(item.key), error)
             continue
         files.append(data)
         labels.append(item.label)
     if not files:
-        raise UsageError(f"{source}: none of its images can be decoded")
+        raise UsageError(f"{source} has no image that can be decoded")
     return SampleImages(source, files, labels)
 
 
 def file_vectors(embedder: Embedder, files: Sequence[bytes]) -> Vector:
-    """Return the (N, D) unit vectors that a model file gives."""
+    """Return the (N, D) unit vectors of a model file."""
     batches = []
     for start in range(0, len(files), _BATCH):
         images = [embedder.decode(data, MAX_MEGAPIXELS) for data in files[start : start + _BATCH]]
@@ -127,14 +120,13 @@ def file_vectors(embedder: Embedder, files: Sequence[bytes]) -> Vector:
     return np.concatenate(batches)
 
 
-def agree(reference: Vector, vectors: Vector, labels: Sequence[str | None]) -> Agreement:
-    """Return how vectors agree with the reference's of the same images, all unit vectors (N, D)."""
+def compare_vectors(reference: Vector, vectors: Vector, labels: Sequence[str | None]) -> Agreement:
+    """Return the agreement of vectors with reference vectors of the same images, all unit vectors (N, D)."""
     cosine = (reference * vectors).sum(axis=1) if reference.shape == vectors.shape else np.array([np.nan])
     k = min(NEIGHBOURS, len(reference) - 1)
     ranked = [neighbours(points, points, k, exclude_self=True) for points in (reference, vectors)]
     shared = [len(np.intersect1d(a, b)) / k for a, b in zip(*ranked, strict=True)]
-    precision: float | None = None
-    change: float | None = None
+    precision, change = None, None
     if all(labels) and len(set(labels)) > 1:
         classes = np.asarray(labels)
         relevant = [classes[hits[:, :5]] == classes[:, None] for hits in ranked]
@@ -151,18 +143,18 @@ def agree(reference: Vector, vectors: Vector, labels: Sequence[str | None]) -> A
     )
 
 
-def shortfall(agreement: Agreement, limits: Limits) -> str | None:
-    """Return in words which limits an agreement misses, None if it reaches them all."""
-    missed = []
-    for name in ("cosine_min", "cosine_p50", "neighbour_overlap"):
-        limit, value = getattr(limits, name), getattr(agreement, name)
-        if limit is not None and not value >= limit:
-            missed.append(f"{name.replace('_', ' ')} {value:.5g}, needed {limit}")
+def shortfall(agreement: Agreement, precision: Precision) -> str | None:
+    """Return a description of the limits that an agreement misses, or None."""
+    missed = [
+        f"{name.replace('_', ' ')} {value:.5g}, expected at least {limit}"
+        for name, limit in LIMITS[precision].items()
+        if not (value := getattr(agreement, name)) >= limit
+    ]
     return "; ".join(missed) or None
 
 
 def require(agreement: Agreement, precision: Precision, remedy: str) -> None:
-    """Raise `CbirError` if a file falls below the limits of its precision."""
-    lack = shortfall(agreement, LIMITS[precision])
-    if lack:
-        raise CbirError(f"the {precision} file differs from torch: {lack}; {remedy}")
+    """Raise `CbirError` if a file is below the limits of its precision."""
+    missed = shortfall(agreement, precision)
+    if missed:
+        raise CbirError(f"The {precision} file differs from torch: {missed}. {remedy}")

@@ -1,9 +1,10 @@
-"""Quantize a graph to int8, weights and arithmetic, calibrated on real images.
+"""Quantize weights and arithmetic of a graph to int8, calibrated on real images.
 
-Static QDQ, per channel, unsigned activations and signed weights. The pixels are the first activation as they are.
-Processors without VNNI add pairs of products in 16 bits, which such weights overflow silently; `cbir.models.runtime`
-makes onnxruntime take an exact way there. (7 instead of 8 bits for weights would not overflow, but took the median
-cosine of EfficientNet-Lite0 from 0.99 to 0.93.)
+Static QDQ, per channel, with unsigned activations and signed weights. The uint8 pixels are the first activation.
+
+On processors without VNNI, onnxruntime's usual kernels overflow with such weights; `cbir.models.runtime` makes it use
+exact ones there. Weights of 7 bits would not overflow, but lowered the median cosine of EfficientNet-Lite0 from 0.99 to
+0.93.
 """
 
 import logging
@@ -30,18 +31,18 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]
         self._batches = iter([np.stack(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)])
 
     def get_next(self) -> dict[str, Pixels] | None:
-        """Return the next batch for calibration, None after the last."""
+        """Return the next batch, None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {"images": batch}
 
 
 def quantize(model: onnx.ModelProto, pixels: Sequence[Pixels]) -> onnx.ModelProto:
-    """Return an fp32 graph in int8, with ranges from these images' pixels, uint8 (H, W, 3) each."""
+    """Return the int8 graph of an fp32 graph, calibrated on these pixels, uint8 (H, W, 3) each."""
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
     centre = _fold_normalisation(folded.graph)
     overrides = {}
-    if centre is not None:  # pixels minus `centre` are integers, which these values quantize exactly
+    if centre is not None:  # pixels minus `centre` are integers, so this quantization is exact
         zero_point = np.array(centre, np.uint8)
         exact = {"scale": np.array(1, np.float32), "zero_point": zero_point, "quant_type": QuantType.QUInt8}
         overrides[_PIXELS] = [exact]
@@ -68,7 +69,7 @@ def quantize(model: onnx.ModelProto, pixels: Sequence[Pixels]) -> onnx.ModelProt
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the quantizer, which logs a line about every tensor to the root logger."""
+    """Silence the quantizer, which logs a line for every tensor to the root logger."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -77,11 +78,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _fold_normalisation(graph: onnx.GraphProto) -> int | None:
-    """Fold mean and deviation into the first convolution, and return the grey level subtracted from the pixels instead.
+    """Fold mean and deviation into the first convolution, and return the grey level that is subtracted instead.
 
-    It is the mean of the channels' means. The convolution now pads every channel with it; ImageNet's means lie within
-    10 of 255 levels of it. Return None, and leave the graph as it is, if it does not begin with a convolution of three
-    channels.
+    The grey level is the mean of the three channel means, and the convolution now pads all channels with it. ImageNet's
+    means are within 10 of 255 levels of it. Return None, and leave the graph unchanged, if it does not begin with a
+    convolution of three channels.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     users = {name: [node for node in graph.node if name in node.input] for node in graph.node for name in node.output}
@@ -116,7 +117,7 @@ def _fold_normalisation(graph: onnx.GraphProto) -> int | None:
 
 
 def _start_from_pixels(graph: onnx.GraphProto) -> None:
-    """Let the first convolution read the pixels as quantized already, without a cast to floats and back."""
+    """Use the pixels as quantized input of the first convolution, without a cast to floats and back."""
     made_by = {name: node for node in graph.node for name in node.output}
     quantizer = next(node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == _PIXELS)
     subtract = made_by[_PIXELS]

@@ -1,8 +1,9 @@
-"""Convert a backbone to one ONNX graph, uint8 pixels in and unit vectors out, and write it with its model card."""
+"""Convert a backbone to one ONNX graph from uint8 pixels to unit vectors, and write it with its model card."""
 
 import logging
 import warnings
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from ..backbone import Loaded
 
 OPSET = 18
 IR_VERSION = 10
-"""What every released onnxruntime that cbir allows can read; the exporter would write its newest."""
+"""The newest version that all supported releases of onnxruntime can read."""
 
 MAX_BYTES = 2**31 - 1
-"""The most that one ONNX file can hold."""
+"""Maximum size of one ONNX file."""
 
 
 class Embedding(torch.nn.Module):  # type: ignore[misc]
-    """The whole function: cast, normalisation, layout, backbone and L2 norm."""
+    """The whole model: cast, normalisation, layout, backbone and L2 norm."""
 
     def __init__(self, loaded: Loaded):
         super().__init__()
@@ -59,7 +60,7 @@ def export(loaded: Loaded) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+            warnings.simplefilter("ignore")  # the exporter warns about its own deprecated calls
             program = torch.onnx.export(
                 Embedding(loaded).eval(),
                 (pixels,),
@@ -73,10 +74,10 @@ def export(loaded: Loaded) -> onnx.ModelProto:
             )
     except Exception as error:  # the exporter's errors share no base class
         reason = f"{type(error).__name__}: {one_line(error)[:200]}"
-        raise CbirError(f"torch cannot export {loaded.backbone.name}: {reason}") from None
+        raise CbirError(f"torch cannot export {loaded.backbone.name} to ONNX: {reason}") from None
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
-    _forget_origin(model)
+    _remove_source_info(model)
     return model
 
 
@@ -99,17 +100,19 @@ def card_for(loaded: Loaded, name: str, precision: Precision) -> ModelCard:
     )
 
 
-def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
+def write_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
     """Write the model with its card and checksum atomically, and return the checksum.
 
     Raises:
-        CbirError: It is larger than one ONNX file can be, or not valid.
+        CbirError: The model is too large for one ONNX file.
     """
     model.producer_name, model.producer_version = "cbir", cbir.__version__
-    helper.set_model_props(model, {CARD_FIELD: CARD.dump_json(card).decode(), CHECKSUM_FIELD: BLANK_CHECKSUM})
-    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # ByteSize() fails above the limit itself
+    helper.set_model_props(
+        model, {CARD_FIELD: CARD.dump_json(card, by_alias=True).decode(), CHECKSUM_FIELD: BLANK_CHECKSUM}
+    )
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # ByteSize() fails above the limit
     if size > MAX_BYTES - 2**24:
-        raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}, more than one ONNX file can hold")
+        raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}. An ONNX file holds up to 2 GB")
     onnx.checker.check_model(model, full_check=True)
     draft = path.with_name(path.name + ".tmp")
     data = seal(model.SerializeToString(deterministic=True))
@@ -118,8 +121,8 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
     return checksum_of(data)
 
 
-def stored_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with weight matrices and filters in fp16, cast in the graph; onnxruntime folds the casts."""
+def with_fp16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with matrices and filters stored in fp16 and cast to fp32; onnxruntime folds the casts."""
     small = onnx.ModelProto()
     small.CopyFrom(model)
     casts = []
@@ -138,19 +141,11 @@ def stored_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return small
 
 
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Remove source paths and stack traces of this machine from the graph."""
+def _remove_source_info(model: onnx.ModelProto) -> None:
+    """Remove this machine's source paths and stack traces from the graph."""
     graph = model.graph
-    parts: Iterable[Any] = (
-        model,
-        graph,
-        *graph.node,
-        *graph.initializer,
-        *graph.input,
-        *graph.output,
-        *graph.value_info,
-    )
-    for part in parts:
+    named: tuple[Iterable[Any], ...] = (graph.node, graph.initializer, graph.input, graph.output, graph.value_info)
+    for part in (model, graph, *chain.from_iterable(named)):
         del part.metadata_props[:]
         part.doc_string = ""
     del graph.value_info[:]

@@ -1,6 +1,6 @@
-"""Train the last blocks of a backbone, and a head after it, for your own classes.
+"""Train the last blocks of a backbone and a head for your own classes.
 
-The loss and the choice of the epoch are those of `head`. In addition, images are flipped and cropped at random.
+The loss and the choice of the epoch are those of `head`. Images are flipped and cropped at random.
 """
 
 import copy
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy, normalize
 from torchvision.transforms import v2
 
 from cbir import terminal
@@ -28,13 +29,13 @@ from ..backbone import Loaded
 from ..convert.head_graph import Head
 from ..convert.to_onnx import Embedding
 from ..weights import Weights, sha256_of
-from .head import TEMPERATURE, Trained
+from .head import TEMPERATURE, TrainedHead
 
 log = logging.getLogger(__name__)
 
 _BLOCK = re.compile(r"(?:blocks|stages|layers|features|resblocks)\.\d+|(?:layer|stage)s?_?\d+")
 _INDEXED = 4096
-"""The most images of the training part that are indexed to check an epoch, so that the check is short."""
+"""Number of training images that are indexed to validate an epoch. It keeps the validation short."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ class FinetuneOptions:
     """How to finetune.
 
     Attributes:
-        blocks: How many of the backbone's last blocks are trained; the rest stays as it is.
+        blocks: Number of the backbone's last blocks to train. The others stay unchanged.
         dimension: Length of the vectors.
-        epochs: At most; the one with the best Precision@5 of the validation part is kept.
-        batch_size: Images at once.
-        learning_rate: Of AdamW for the blocks; the head learns ten times as fast.
-        seed: Of the split, the initial weights, the order and the random crops.
-        device: Torch's name of it; None is a GPU if there is one.
+        epochs: Number of epochs; the one with the best Precision@5 on the validation part is kept.
+        batch_size: Images per batch.
+        learning_rate: Learning rate of the blocks, with AdamW. The head's is ten times as high.
+        seed: Seed of the split, the initial weights, the order and the random crops.
+        device: Device, as torch names it; None is a GPU if available.
         workers: Processes that read and crop images.
-        max_megapixels: The most that an image may have.
+        max_megapixels: Maximum size of an image.
     """
 
     blocks: int = 2
@@ -64,16 +65,8 @@ class FinetuneOptions:
     max_megapixels: float = MAX_MEGAPIXELS
 
 
-@dataclass(frozen=True)
-class Finetuned:
-    """The trained head with its metrics, and the mean loss of each epoch."""
-
-    trained: Trained
-    losses: list[float]
-
-
 class _Images(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: ignore[misc]
-    """Images as uint8 planes (3, size, size) with their class numbers, flipped and cropped at random if `augment`."""
+    """Images as uint8 planes (3, size, size) and class numbers. `augment` flips and crops them at random."""
 
     def __init__(
         self, items: Sequence[Item], targets: Sequence[int], rule: InputRule, augment: bool, max_megapixels: float
@@ -92,8 +85,8 @@ class _Images(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):  # type: igno
         return (self._augment(planes) if self._augment else planes), self._targets[row]
 
 
-class _Net(Embedding):
-    """Backbone, L2 norm, head, L2 norm; in evaluation mode throughout, so that the batch norms stay as published."""
+class _HeadedBackbone(Embedding):
+    """Backbone, L2 norm, head, L2 norm. Always in evaluation mode, so the batch norms keep their published values."""
 
     def __init__(self, loaded: Loaded, dimension: int):
         super().__init__(loaded)
@@ -101,16 +94,15 @@ class _Net(Embedding):
         self.eval()
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return the head's unit vectors for uint8 (N, 3, H, W)."""
-        return torch.nn.functional.normalize(self.head(self.features(planes)), dim=1)
+        """Return unit vectors for uint8 planes (N, 3, H, W)."""
+        return normalize(self.head(self.features(planes)))
 
 
-def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) -> Finetuned:
-    """Train the last blocks of `loaded` in place, and return the head that goes after it.
+def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) -> TrainedHead:
+    """Train the last blocks of `loaded` in place, and return the head trained with them.
 
     Raises:
-        UsageError: The backbone has fewer blocks, there are too few images or classes, or there is no such device.
-        ImageError: An image cannot be decoded.
+        UsageError: Too few blocks, images or classes, or an unknown device.
     """
     items = _decodable(items, options.max_megapixels)
     labels = np.array([str(item.label) for item in items])
@@ -119,7 +111,7 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
     blocks = last_blocks(loaded.module, options.blocks)
     device = _device(options.device)
     torch.manual_seed(options.seed)
-    net = _Net(loaded, options.dimension).to(device)
+    net = _HeadedBackbone(loaded, options.dimension).to(device)
     proxies = torch.nn.Parameter(torch.randn(len(classes), options.dimension, device=device))
 
     def loader(rows: Rows, augment: bool) -> Any:
@@ -127,13 +119,13 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
         images = _Images(chosen, targets[rows].tolist(), loaded.rule, augment, options.max_megapixels)
         return torch.utils.data.DataLoader(images, options.batch_size, shuffle=augment, num_workers=options.workers)
 
-    def rate(embed: Callable[[torch.Tensor], torch.Tensor], indexed: Rows, queries: Rows) -> Accuracy:
+    def evaluate(embed: Callable[[torch.Tensor], torch.Tensor], indexed: Rows, queries: Rows) -> Accuracy:
         vectors = [_vectors(embed, loader(rows, False), device, len(rows)) for rows in (indexed, queries)]
         numbers = np.arange(len(indexed) + len(queries))
         both = labels[np.concatenate([indexed, queries])].tolist()
         return score(np.concatenate(vectors), both, numbers[: len(indexed)], numbers[len(indexed) :])
 
-    before = rate(net.features, parts.train, parts.test)
+    before = evaluate(net.features, parts.train, parts.test)
     optimizer = torch.optim.AdamW(
         [
             {"params": blocks, "lr": options.learning_rate},
@@ -146,31 +138,31 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
     best, best_score, best_epoch = copy.deepcopy(net.state_dict()), -1.0, 0
     losses: list[float] = []
     for epoch in range(1, options.epochs + 1):
-        spent = []
+        batch_losses = []
         with terminal.progress(f"epoch {epoch} of {options.epochs}", len(parts.train)) as advance:
-            for planes, wanted in loader(parts.train, True):
-                logits = net(planes.to(device)) @ torch.nn.functional.normalize(proxies, dim=1).T / TEMPERATURE
-                loss = torch.nn.functional.cross_entropy(logits, wanted.to(device))
+            for planes, classes_of_batch in loader(parts.train, True):
+                logits = net(planes.to(device)) @ normalize(proxies).T / TEMPERATURE
+                loss = cross_entropy(logits, classes_of_batch.to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                spent.append(loss.item())
+                batch_losses.append(loss.item())
                 advance(len(planes))
-        losses.append(float(np.mean(spent)))
-        precision = rate(net, parts.train[:_INDEXED], parts.validation).precision_at_k
-        log.info("epoch %s: mean loss %.4f, Precision@5 of the validation part %.4f", epoch, losses[-1], precision)
+        losses.append(float(np.mean(batch_losses)))
+        precision = evaluate(net, parts.train[:_INDEXED], parts.validation).precision_at_k
+        log.info("epoch %s: mean loss %.4f, validation Precision@5 %.4f", epoch, losses[-1], precision)
         if precision > best_score:
             best, best_score, best_epoch = copy.deepcopy(net.state_dict()), precision, epoch
     net.load_state_dict(best)
-    after = rate(net, parts.train, parts.test)
+    after = evaluate(net, parts.train, parts.test)
     net.to("cpu").requires_grad_(False)
     head = Head([(net.head.weight.numpy().T.copy(), net.head.bias.numpy().copy())])
-    return Finetuned(Trained(head, parts, best_epoch, before, after), losses)
+    return TrainedHead(head, parts, best_epoch, before, after, losses)
 
 
 def save_weights(loaded: Loaded, path: Path) -> Loaded:
-    """Write the backbone's tensors as `.safetensors`, and return it as loaded from there."""
+    """Write the backbone's tensors as `.safetensors`, and return the backbone as loaded from that file."""
     state = {name: tensor.contiguous() for name, tensor in loaded.module.state_dict().items()}
     draft = path.with_name(path.name + ".tmp")
     save_file(state, draft)
@@ -180,19 +172,19 @@ def save_weights(loaded: Loaded, path: Path) -> Loaded:
 
 
 def last_blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Parameter]:
-    """Return the parameters of the last `count` blocks, and make them alone trainable.
+    """Make only the last `count` blocks trainable, and return their parameters.
 
-    The parameters of a block share the start of their name up to its number (`blocks.6`, `layers.3`, `layer4`); what
-    comes after the last block belongs to it.
+    The names of a block's parameters begin with its number (`blocks.6`, `layers.3`, `layer4`). Layers after the last
+    block count as part of it.
 
     Raises:
-        UsageError: There are fewer.
+        UsageError: The backbone has fewer blocks.
     """
     parameters = dict(module.named_parameters())
     matches = map(_BLOCK.match, parameters)
     blocks = list(dict.fromkeys(match.group() for match in matches if match))
     if count > len(blocks):
-        raise UsageError(f"--blocks {count}: the backbone has {len(blocks)}: {', '.join(blocks)}")
+        raise UsageError(f"--blocks {count}: the backbone has only {len(blocks)} blocks: {', '.join(blocks)}")
     names = list(parameters)
     first = next(i for i, name in enumerate(names) if name.startswith(f"{blocks[-count]}."))
     module.requires_grad_(False)
@@ -203,7 +195,7 @@ def last_blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Parameter]
 
 
 def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
-    """Return the items that can be decoded; a damaged image should not stop the training after hours."""
+    """Return the items that can be decoded, so that a damaged image does not stop the training after hours."""
     kept = []
     with terminal.progress("checking", len(items)) as advance:
         for item in items:
@@ -211,10 +203,10 @@ def _decodable(items: Sequence[Item], max_megapixels: float) -> list[Item]:
                 decode(item.read(), 64, max_megapixels)
                 kept.append(item)
             except (ImageError, OSError) as error:
-                log.warning("%s is left out: %s", to_plain(item.key), error)
+                log.warning("skipped %s: %s", to_plain(item.key), error)
             advance(1)
     if not kept:
-        raise UsageError(f"none of the {len(items)} images can be used")
+        raise UsageError(f"None of the {len(items)} images can be decoded")
     return kept
 
 

@@ -1,8 +1,8 @@
 """Train a head for your own classes on a model's frozen vectors, and write model and head as one file.
 
 The loss is the normalised softmax (Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", 2019):
-cosines to one learned proxy a class, divided by a temperature; on mixed pairs of vectors (Zhang et al., "mixup", 2018).
-The head that is kept has the best Precision@5 when the validation part is searched for in the training part.
+cosines to one learned proxy per class, divided by a temperature, on mixed pairs of vectors (Zhang et al., "mixup",
+2018). The head with the best Precision@5 on the validation part is kept.
 """
 
 import copy
@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import torch
+from torch.nn.functional import cross_entropy, normalize
 
 from cbir import terminal
 from cbir.evaluation.embeddings import Labelled
@@ -26,7 +27,7 @@ from cbir.records import Vector
 
 from ..convert.build import graph_vectors, write_with_record
 from ..convert.head_graph import Head, add_head, apply_head
-from ..convert.parity import Link, agree, file_vectors, require, sample_images
+from ..convert.parity import Link, compare_vectors, file_vectors, require, sample_images
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ _BATCH = 512
 _MIXUP = 0.4
 _EPOCHS_PER_CHECK = 5
 _PATIENCE = 15
-"""Epochs without a better check after which the training stops."""
+"""Epochs without improvement after which the training stops."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class HeadOptions:
     """How to train a head.
 
     Attributes:
-        dimension: Length of its vectors.
-        hidden: Width of the hidden layer, with ReLU; 0 is none, a linear projection.
-        epochs: At most.
-        seed: Of the split, the initial weights, the order and the pairs.
+        dimension: Length of the vectors.
+        hidden: Width of the hidden layer, with ReLU; 0 is a linear projection without one.
+        epochs: Maximum number of epochs.
+        seed: Seed of the split, the initial weights, the order and the pairs.
     """
 
     dimension: int = 256
@@ -56,21 +57,22 @@ class HeadOptions:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A head, the split it was trained with, and the test part's metrics without and with it."""
+class TrainedHead:
+    """A head, its split and epoch, the accuracy on the test part before and after, and mean losses if recorded."""
 
     head: Head
     parts: Split
     epoch: int
     before: Accuracy
     after: Accuracy
+    losses: Sequence[float] = ()
 
 
-def train_head(labelled: Labelled, options: HeadOptions) -> Trained:
-    """Return a head trained on the training part; the test part is used once, at the end.
+def train_head(labelled: Labelled, options: HeadOptions) -> TrainedHead:
+    """Return a head trained on the training part. The test part is used only once, at the end.
 
     Raises:
-        UsageError: There are fewer than two classes, or too few images to split them.
+        UsageError: There are too few classes or images.
     """
     _, targets = np.unique(labelled.labels, return_inverse=True)
     parts = split(labelled.labels, options.seed)
@@ -83,30 +85,35 @@ def train_head(labelled: Labelled, options: HeadOptions) -> Trained:
         score(vectors, labelled.labels, parts.train, parts.test)
         for vectors in (labelled.vectors, apply_head(head, labelled.vectors))
     )
-    return Trained(head, parts, epoch, before, after)
+    return TrainedHead(head, parts, epoch, before, after)
 
 
 def write_with_head(embedder: Embedder, head: Head, training: Training, path: Path) -> None:
-    """Write a model file with a head after it and its training in its card, and the parity record beside it.
+    """Write a model file with a head, its training in the card, and the parity record next to it.
 
     Raises:
-        UsageError: The model has a head already.
-        CbirError: The file's vectors are not those of the head in torch.
+        UsageError: The model already has a head.
+        CbirError: The file's vectors differ from the head's in torch.
     """
     model = onnx.load(embedder.path)
     add_head(model, head)
     images = sample_images()
     expected = apply_head(head, file_vectors(Embedder(embedder.path, provider="cpu"), images.files))
     card = replace(embedder.card, name=path.stem, dimension=head.dimension, to_torch=None, training=training)
-    agreement = agree(expected, graph_vectors(model, card, images.files), images.labels)
-    require(agreement, "fp32", "please report it")
+    agreement = compare_vectors(expected, graph_vectors(model, card, images.files), images.labels)
+    require(agreement, "fp32", "Please report this")
     write_with_record(model, card, path, [Link(f"{embedder.card.name}, then the head", "onnx", agreement)], images)
 
 
-def training_of(
-    kind: Literal["head", "finetune"], data: str, label: str | None, labels: Sequence[str], trained: Trained, seed: int
+def describe_training(
+    kind: Literal["head", "finetune"],
+    data: str,
+    label: str | None,
+    labels: Sequence[str],
+    trained: TrainedHead,
+    seed: int,
 ) -> Training:
-    """Return the training that a model's card records."""
+    """Return the record of a training for the model's card."""
     after = trained.after
     return Training(
         kind=kind,
@@ -127,7 +134,7 @@ def training_of(
 def _train(
     features: torch.Tensor, targets: torch.Tensor, labelled: Labelled, parts: Split, options: HeadOptions
 ) -> tuple[list[torch.nn.Linear], int]:
-    """Return the linear layers that were best on the validation part, and their epoch."""
+    """Return the linear layers of the best epoch on the validation part, and that epoch."""
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     widths = [features.shape[1], *([options.hidden] if options.hidden else []), options.dimension]
@@ -138,7 +145,7 @@ def _train(
     module = torch.nn.Sequential(*steps[:-1])
     classes = int(targets.max()) + 1
     proxies = torch.nn.Parameter(torch.randn(classes, options.dimension))
-    wanted = torch.nn.functional.one_hot(targets, classes).float()
+    one_hot = torch.nn.functional.one_hot(targets, classes).float()
     train = torch.from_numpy(parts.train)
     optimizer = torch.optim.AdamW([*module.parameters(), proxies], lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * -(-len(train) // _BATCH))
@@ -148,9 +155,9 @@ def _train(
             module.train()
             for rows in train[torch.randperm(len(train))].split(_BATCH):
                 share, others = float(rng.beta(_MIXUP, _MIXUP)), rows[torch.randperm(len(rows))]
-                mixed, mixed_classes = (share * a[rows] + (1 - share) * a[others] for a in (features, wanted))
-                logits = _unit(module(mixed)) @ _unit(proxies).T / TEMPERATURE
-                loss = torch.nn.functional.cross_entropy(logits, mixed_classes)
+                mixed, mixed_classes = (share * a[rows] + (1 - share) * a[others] for a in (features, one_hot))
+                logits = normalize(module(mixed)) @ normalize(proxies).T / TEMPERATURE
+                loss = cross_entropy(logits, mixed_classes)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -158,10 +165,10 @@ def _train(
             advance(1)
             if epoch % _EPOCHS_PER_CHECK and epoch != options.epochs:
                 continue
-            found = _validate(module, features, labelled.labels, parts)
-            log.debug("epoch %s: Precision@5 of the validation part %.4f", epoch, found)
-            if found > best_score:
-                best, best_score, best_epoch = copy.deepcopy(layers), found, epoch
+            precision = _validate(module, features, labelled.labels, parts)
+            log.debug("epoch %s: validation Precision@5 %.4f", epoch, precision)
+            if precision > best_score:
+                best, best_score, best_epoch = copy.deepcopy(layers), precision, epoch
             elif epoch - best_epoch >= _PATIENCE:
                 break
     return best, best_epoch
@@ -170,16 +177,12 @@ def _train(
 def _validate(module: torch.nn.Module, features: torch.Tensor, labels: Sequence[str], parts: Split) -> float:
     module.eval()
     with torch.inference_mode():
-        vectors: Vector = _unit(module(features)).numpy()
+        vectors: Vector = normalize(module(features)).numpy()
     return score(vectors, labels, parts.train, parts.validation).precision_at_k
 
 
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors, dim=1)
-
-
 def _with_input_scale(layers: Sequence[torch.nn.Linear], mean: Vector, spread: float) -> Head:
-    """Return the layers as a head of the raw vectors: centring and scaling go into the first of them."""
+    """Return the layers as a head for raw vectors, with centring and scaling folded into the first layer."""
     matrices = [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in layers]
     weight, bias = matrices[0]
     matrices[0] = (weight / spread, bias - mean @ (weight / spread))

@@ -1,16 +1,14 @@
 """`cbir-ingest delete` and `cbir-ingest update`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cbir import terminal
+from cbir.errors import UsageError
 
-from ..options import Collection, Stores
-
-if TYPE_CHECKING:
-    from cbir.collection import Collection as OpenCollection
+from ..options import Collection, Stores, named_collection
 
 _WORDS = {"null": None, "true": True, "false": False}
 
@@ -24,8 +22,8 @@ Filter = Annotated[
 
 
 def delete(ids: Ids = None, filter: Filter = "", store: Stores = None, collection: Collection = None) -> None:
-    """Remove points from a collection; the next ingest of a source that still has them stores them again."""
-    with _opened(store, collection) as opened:
+    """Delete images from a collection. If their source still has them, the next ingest stores them again."""
+    with named_collection(store, collection) as opened:
         count = opened.delete(ids=ids or [], filter=filter, progress=terminal.progress)
     typer.echo(f"{count:,} points removed")
 
@@ -39,10 +37,9 @@ def update(
     store: Stores = None,
     collection: Collection = None,
 ) -> None:
-    """Set payload fields of points, their vectors stay; an ingest that finds the image unchanged leaves them so."""
-    wanted = parse_changes(changes)
-    with _opened(store, collection) as opened:
-        count = opened.update(wanted, ids=ids or [], filter=filter, progress=terminal.progress)
+    """Set payload fields of images. The next ingest keeps them, unless the image or its row has changed."""
+    with named_collection(store, collection) as opened:
+        count = opened.update(parse_changes(changes), ids=ids or [], filter=filter, progress=terminal.progress)
     typer.echo(f"{count:,} points changed")
 
 
@@ -52,22 +49,13 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: One of them is not NAME=VALUE.
     """
-    from cbir.errors import UsageError
     from cbir.filters.parser import as_number
 
     changes: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not name or not sign:
-            raise UsageError(f"{text!r} does not say what to set; give NAME=VALUE")
-        found = as_number(value)
-        changes[name] = _WORDS.get(value, value if found is None else found)
+            raise UsageError(f"Invalid change: {text!r}. Use NAME=VALUE, such as label=Boots.")
+        number = as_number(value)
+        changes[name] = _WORDS.get(value, value if number is None else number)
     return changes
-
-
-def _opened(stores: list[str] | None, collection: str | None) -> "OpenCollection":
-    import cbir
-    from cbir.settings import Settings
-
-    settings = Settings()
-    return cbir.open(stores or settings.store_urls, collection, settings=settings)

@@ -73,6 +73,8 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
         DamageError: The file is damaged; nothing was stored.
         CbirError: A store failed or refused points; nothing was published there.
     """
+    if not file.is_file():
+        raise UsageError(f"{file} does not exist, or is not a file")
     with report_full_disk(), _work_folder(file.resolve().parent) as folder:
         _extract(file, folder)
         generation = Generation(folder, load(folder / layout.MANIFEST, Manifest))

@@ -70,11 +70,11 @@ def test_images_are_changed_removed_and_dropped(filled: Filled, query_file: Path
 def test_what_is_added_goes_to_every_store(filled_stores: dict[str, Filled], tmp_path: Path, query_file: Path) -> None:
     urls = [f"edge:{tmp_path}/index", f"faiss:{tmp_path}/index/faiss", filled_stores["server"].url]
     with cbir.open(urls, "several", create=True) as photos:
-        photos.add([query_file], keys=["one"])
+        photos.add([query_file], keys=["first"])
         assert photos.verify() == []
     for url in urls:
         with cbir.open(url, "several") as photos:
-            assert [hit.key for hit in photos.search(query_file)] == ["one"]
+            assert [hit.key for hit in photos.search(query_file)] == ["first"]
     with cbir.open(urls[2], "several") as photos, pytest.raises(cbir.UsageError, match="verifies its own storage"):
         photos.verify()
     cbir.drop(filled_stores["server"].url, "several")
@@ -88,7 +88,7 @@ def test_a_second_folder_does_not_take_the_place_of_the_first() -> None:
             with pytest.raises(cbir.UsageError, match="was filled from"):
                 call(second)
         assert photos.add(first).unchanged == 3
-        photos.add([second / "c" / "0.png"], keys=["one more"])
+        photos.add([second / "c" / "0.png"], keys=["another"])
         assert photos.count() == 4
         report = photos.sync(first)
         assert (report.unchanged, report.removed) == (3, 1)

@@ -114,10 +114,10 @@ def test_the_api_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "typed.py").write_text(TYPED)
     (tmp_path / "wrong.py").write_text(WRONG)
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary", "typed.py", "wrong.py"]
-    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300).stdout
-    assert re.findall(r'typed\.py:\d+: note: Revealed type is "(.*)"', told) == TYPES
-    assert "typed.py" not in re.sub(r"typed\.py:\d+: note", "", told)
-    assert sorted(map(int, re.findall(r"wrong\.py:(\d+): error", told))) == [4, 5, 6, 7, 8, 9, 10]
+    output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300).stdout
+    assert re.findall(r'typed\.py:\d+: note: Revealed type is "(.*)"', output) == TYPES
+    assert "typed.py" not in re.sub(r"typed\.py:\d+: note", "", output)
+    assert sorted(map(int, re.findall(r"wrong\.py:(\d+): error", output))) == [4, 5, 6, 7, 8, 9, 10]
 
 
 USAGE: dict[str, tuple[Call, str]] = {

@@ -33,7 +33,7 @@ USAGE: dict[str, tuple[Call, str]] = {
     "open an unknown collection": (lambda _: cbir.open("./index", "pets"), "has no collection 'pets'; it has: photos"),
     "open an impossible name": (lambda _: cbir.open("./index", "../x"), "invalid collection name: '../x'"),
     "open an unknown scheme": (lambda _: cbir.open("ftp:./index"), "unknown store 'ftp:./index'; a store is edge:PATH"),
-    "open an index that is not there": (lambda _: cbir.open("faiss:./index/faiss"), "has no faiss index 'faiss'"),
+    "open a missing index": (lambda _: cbir.open("faiss:./index/faiss"), "has no faiss index 'faiss'"),
     "open no store": (lambda _: cbir.open([]), "name a store"),
     "open with an unknown model": (lambda _: cbir.open("./new", create=True, model="resnet"), "no model 'resnet'"),
     "open with another model": (
@@ -52,7 +52,7 @@ def test_a_wrong_call_is_one_clear_line(name: str, example_photos: Collection) -
     assert_refused(lambda: call(example_photos), cbir.UsageError, message)
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
+def test_a_server_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(cbir.CbirError, match="the Qdrant server http://127.0.0.1:9 cannot be reached"):
         cbir.open("http://127.0.0.1:9")
 

@@ -133,7 +133,7 @@ def test_filters_scores_groups_and_pages(photos: cbir.Collection, query_file: Pa
     assert set(diverse.milliseconds) >= {"decode", "model", "store"}
 
 
-def test_what_is_stored_can_be_asked_for(photos: cbir.Collection, emoji_folder: Path) -> None:
+def test_stored_images_are_read_counted_and_listed(photos: cbir.Collection, emoji_folder: Path) -> None:
     stored = photos.get("new/bytes")
     assert stored is not None
     assert (stored.key, stored.label, stored.payload["year"], stored.payload["tags"]) == (
@@ -185,7 +185,7 @@ def vector_with(value: float) -> Any:
 
 USAGE: dict[str, tuple[Call, str]] = {
     "search a wrong path": (lambda photos: photos.search("missing.jpg"), "'missing.jpg' is not a file, and collection"),
-    "search a Path that is not there": (
+    "search a missing Path": (
         lambda photos: photos.search(Path("no.jpg")),
         "cannot read the image no.jpg: No",
     ),
@@ -322,7 +322,7 @@ def test_an_empty_collection_counts_nothing_and_has_nothing_to_search(example_ph
 
 
 @pytest.mark.parametrize("text", ["x" * 300, "~nobody-here/x.png", "a\0b"])
-def test_a_text_that_can_be_no_path_is_a_wrong_query(text: str) -> None:
+def test_an_impossible_path_is_a_wrong_query(text: str) -> None:
     photos = cbir.open(FLAT, create=True)
     photos.add(write_images("photos", 1, 10))
     with pytest.raises(cbir.UsageError, match="is not a file"):

@@ -23,5 +23,5 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     settings = Settings()
     assert (settings.insecure, settings.server_timeout_seconds, settings.server_ca) == (True, 7, tmp_path / "ca.pem")
     monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "0")
-    with pytest.raises(UsageError, match="CBIR_SERVER_TIMEOUT_SECONDS: Input should be greater"):
+    with pytest.raises(UsageError, match="CBIR_SERVER_TIMEOUT_SECONDS in the environment: Input should be greater"):
         Settings()

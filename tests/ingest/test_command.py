@@ -3,19 +3,26 @@
 import io
 import json
 import os
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pytest
+from cbir.ingest import command
+from cbir.ui.search_command import main as search_main
 from PIL import Image
+from typer.main import get_command
 
 from cbir.models.embedder import Embedder
 from cbir.models.sealed import seal
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.ingesting import run, some_images, stored, stores
+from tests.support.running import run_here
 
 
 @pytest.fixture
@@ -239,4 +246,69 @@ def test_the_model_of_a_collection_does_not_change_with_the_users_file(
 
 def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
     assert "`sync` needs the whole source" in run("sync", photos, "--limit", 3, code=2).stderr
-    assert "--watch goes with sync" in run(photos, "--watch", code=2).stderr
+    assert "--watch works with sync only" in run(photos, "--watch", code=2).stderr
+
+
+def commands(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the words and the click command of every command at or below a group."""
+    for name, inner in group.commands.items():
+        if hasattr(inner, "commands"):
+            yield from commands(inner, *words, name)
+        else:
+            yield (*words, name), inner
+
+
+COMMANDS = dict(commands(get_command(command.app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_help_has_an_example_that_is_accepted(words: tuple[str, ...]) -> None:
+    shown = run(*words, "--help").stdout
+    example = COMMANDS[words].epilog
+    assert example.startswith("Example: cbir-ingest ")
+    assert "Example: cbir-ingest" in shown
+    given = shlex.split(example.removeprefix("Example: cbir-ingest "))
+    group = get_command(command.app)
+    context = group.make_context("cbir-ingest", given, resilient_parsing=True)
+    name, inner, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+    while hasattr(inner, "commands"):
+        context = inner.make_context(name, rest, parent=context, resilient_parsing=True)
+        name, inner, rest = inner.resolve_command(context, [*context._protected_args, *context.args])
+    inner.make_context(name, rest, parent=context).close()
+    assert inner is COMMANDS[words] or inner.name == COMMANDS[words].name
+
+
+def test_the_options_are_in_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = run("--help").stdout
+    for panel in ("Fill a collection", "Change a collection", "Inspect and check", "Source", "Speed", "Storing"):
+        assert f"\u2500 {panel} \u2500" in shown
+    assert "--where" not in shown, "an old name is hidden"
+
+
+@pytest.mark.parametrize("words", [["failures"], ["duplicates"], ["verify"], ["collections", "list"]])
+def test_commands_that_read_say_so(words: list[str]) -> None:
+    assert "Store to read" in run(*words, "--help").stdout
+    assert "Store to write" in run("add", "--help").stdout
+
+
+def test_collections_are_listed_without_a_word_more(index: Path) -> None:
+    assert run("collections").stdout.startswith("No collections yet. Create one with: cbir-ingest")
+    line = run("collections", "--store", f"edge:{index}").stdout.splitlines()[1]
+    assert line.split()[:4] == ["photos-efficientnet_lite0", "photos", "efficientnet_lite0", "317"]
+
+
+def test_the_old_name_of_the_filter_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(next_png())
+    (tmp_path / "rows.csv").write_text("path,year\na.png,2015\na.png,2016\n")
+    for name in ("--where", "--filter"):
+        report = json.loads(run("rows.csv", name, "year>2015", *stores(tmp_path / name), "--json").stdout)
+        assert (report["read"], report["stored"]) == (1, 1)
+
+
+def test_the_summary_ends_with_a_search_that_works(photos: Path, tmp_path: Path) -> None:
+    *_, search, page = run(photos, *stores(tmp_path / "index")).stdout.splitlines()
+    words = shlex.split(search)
+    assert words[:2] == ["cbir-search", "--like"]
+    assert page.split() == ["cbir-ui", *stores(tmp_path / "index")]
+    assert run_here(search_main, *words).stdout.splitlines()[1].startswith("1 ")

@@ -35,7 +35,7 @@ fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthChe
 
 
 def made_points() -> list[Point]:
-    """Return points with a payload of every kind that there is."""
+    """Return points with a payload of every kind."""
     chance = np.random.default_rng(3)
     points = []
     for number, point in enumerate(points_of(VECTORS)):
@@ -44,7 +44,7 @@ def made_points() -> list[Point]:
             "label": ("Shoes", "Bags", "Watches", None)[min(3, int(chance.exponential(1)))],
             "year": 2010 + number % 5 if number % 7 else None,
             "price": float(number % 11) if number % 2 else round(chance.uniform(0, 10), 2),
-            "tags": [("red", "blue", "long, wide", "red")[one] for one in chance.integers(0, 4, number % 4)],
+            "tags": [("red", "blue", "long, wide", "red")[i] for i in chance.integers(0, 4, number % 4)],
             "new": bool(number % 3),
             "mixed": (1, 1.0, "1", True, None, [], ["1", 1], {"a": 1})[number % 8],
             "two words": f"a {number % 3}",

@@ -113,11 +113,11 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_zero_hits_cannot_be_asked_for(run: Program, image_file: Path) -> None:
+def test_a_limit_of_zero_is_refused(run: Program, image_file: Path) -> None:
     assert run(image_file, "-k", 0)[0] == 2
 
 
-def test_random_weights_are_warned_of(
+def test_random_weights_give_a_warning(
     run: Program, sample_images: SampleImages, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim_another_model(monkeypatch)
@@ -228,7 +228,7 @@ def test_an_image_is_fetched_from_a_url(found: Found, image_file: Path, monkeypa
         assert ids(found(f"{site.url}/a.png")) == ids(found(image_file))
 
 
-def test_no_hits_are_said_so(run: Program, image_file: Path, index: Path) -> None:
+def test_a_search_without_hits_says_so(run: Program, image_file: Path, index: Path) -> None:
     code, out, err = run(image_file, "--store", f"edge:{index}", "--min-score", 1, "--offset", 300)
     assert (code, out.splitlines()[0], err) == (0, "No hits.", "")
 

@@ -2,17 +2,17 @@
 
 import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
 from cbir.index.files import files_below
 from cbir.index.generation import Damage, Plan, Pointer, collections, load, open_generation, save
-from cbir.index.names import MARKER, alias_of, check_collection
+from cbir.index.names import MARKER, check_collection
 from cbir.progress import Advance
 from cbir.settings import Settings
 from cbir.stores.base import Contents
@@ -23,13 +23,18 @@ from cbir.stores.listing import CollectionInfo, Run
 from cbir.stores.url import Location, StoreURL, locate
 
 log = logging.getLogger(__name__)
+_WAITING = {
+    "": "",
+    "running": ", and an ingest is filling it",
+    "interrupted": ", and an unfinished run, which the next ingest continues",
+}
 
 
 def connect(urls: Sequence[StoreURL], settings: Settings) -> "list[EmbeddedCatalog]":
-    """Return a catalog for each index folder that the URLs lead to.
+    """Return a catalog for each index folder of the URLs.
 
     Raises:
-        UsageError: Two of them are the same index, or a path cannot be one.
+        UsageError: Two of them are the same index, or a path cannot be an index.
     """
     by_root: dict[Path, list[Location]] = {}
     for location in locate(urls):
@@ -51,25 +56,21 @@ class EmbeddedCatalog:
         self.urls = tuple(location.url.text for location in locations)
 
     def names(self) -> list[str]:
-        """See `Catalog.names`."""
         return collections(self.root)
 
     def listing(self) -> Iterator[CollectionInfo]:
-        """See `Catalog.listing`. A file that is missing or has another size is noticed; `verify` finds the rest."""
-        aliased = set[str]()
+        """Missing files and files of another size count as damage. Only `verify` reads every byte."""
+        aliases = set[str]()
         published = self.names()
-        unfinished = sorted(
-            path.parent.name for path in self.root.glob(f"*/{layout.BUILDING}") if path.parent.name not in published
-        )
         for name in published:
-            found = _published(self.root, name, aliased)
-            aliased.add(found.alias)
-            yield found
-        for name in unfinished:
+            info = _published(self.root, name)
+            yield replace(info, alias="") if info.alias in aliases else info
+            aliases.add(info.alias)
+        unfinished = {path.parent.name for path in self.root.glob(f"*/{layout.BUILDING}")}
+        for name in sorted(unfinished.difference(published)):
             yield _unpublished(self.root, name)
 
     def resolve(self, name: str) -> str:
-        """See `Catalog.resolve`."""
         names = self.names()
         if name in names:
             return name
@@ -81,17 +82,13 @@ class EmbeddedCatalog:
         return name
 
     def plan(self, name: str) -> Plan | None:
-        """See `Catalog.plan`."""
-        if not (self.root / name / layout.POINTER).is_file():
-            return None
-        return open_generation(self.root, name).plan
+        published = (self.root / name / layout.POINTER).is_file()
+        return open_generation(self.root, name).plan if published else None
 
     def open(self, name: str | None = None) -> EmbeddedStore:
-        """See `Catalog.open`."""
         return EmbeddedStore(self.locations[0], open_name(self, name))
 
     def version(self, name: str) -> Hashable:
-        """See `Catalog.version`."""
         try:
             status = (self.root / name / layout.POINTER).stat()
         except OSError:
@@ -99,23 +96,20 @@ class EmbeddedCatalog:
         return status.st_ino, status.st_mtime_ns
 
     def contents(self, name: str) -> Contents:
-        """See `Catalog.contents`. Its log is read, whatever indexes it has."""
         generation = open_generation(self.root, name)
         model, count = generation.folder / layout.MODEL, generation.manifest.count
         return Contents(generation.plan, model, count, lambda: generation.log().points())
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
-        """See `Catalog.writer`."""
         return LocalWriter(self.locations, plan, model_file, same_source, rebuild)
 
     def journal(self, name: str | None) -> Path:
-        """See `Catalog.journal`. A collection that was never published has one, too."""
+        """A collection that was never published has a journal, too."""
         if name is not None and (self.root / name / layout.JOURNAL).is_file():
             return self.root / name / layout.JOURNAL
         return self.root / open_name(self, name) / layout.JOURNAL
 
     def drop(self, name: str) -> None:
-        """See `Catalog.drop`."""
         check_collection(name)
         folder = self.root / name
         if not (folder / layout.LOCK).is_file():
@@ -125,28 +119,26 @@ class EmbeddedCatalog:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise CbirError(f"an ingest is filling {folder}; stop it first") from None
-            (folder / layout.POINTER).unlink(missing_ok=True)  # first: from here on nobody opens it
+            (folder / layout.POINTER).unlink(missing_ok=True)  # first, so that nobody opens it from now on
             shutil.rmtree(folder)
 
     def use(self, name: str) -> None:
-        """See `Catalog.use`."""
+        """The collection whose pointer was written last is the current one."""
         open_generation(self.root, name).require_intact(layout.LOG)
-        save(
-            self.root / name / layout.POINTER, load(self.root / name / layout.POINTER, Pointer)
-        )  # the newest pointer counts
+        pointer = self.root / name / layout.POINTER
+        save(pointer, load(pointer, Pointer))
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
-        """See `Catalog.verify`."""
         published = set(self.names())
         names = sorted({path.parent.parent.name for path in self.root.glob(f"*/*/{layout.MANIFEST}")} | published)
         if not names or (name is not None and name not in names):
             raise UsageError(f"{self.root} has no collection {name or 'yet'}; it has: {', '.join(names) or 'none'}")
-        found = [] if (self.root / MARKER).is_file() else [Damage(self.root / MARKER, "missing")]
+        damage = [] if (self.root / MARKER).is_file() else [Damage(self.root / MARKER, "missing")]
         for collection in [name] if name else names:
-            damage = _damage(self.root, collection, on_bytes)
-            found += damage
-            log.info("%s: %s", self.root / collection, f"{len(damage)} damaged" if damage else "whole")
-        return found
+            damaged = _damage(self.root, collection, on_bytes)
+            damage += damaged
+            log.info("%s: %s", self.root / collection, f"{len(damaged)} damaged" if damaged else "whole")
+        return damage
 
 
 def _damage(root: Path, name: str, on_bytes: Advance | None) -> list[Damage]:
@@ -163,34 +155,22 @@ def _damage(root: Path, name: str, on_bytes: Advance | None) -> list[Damage]:
     return damage
 
 
-def _published(root: Path, name: str, aliased: set[str]) -> CollectionInfo:
-    folder, size, run = root / name, _megabytes(root / name), _run(root / name)
+def _published(root: Path, name: str) -> CollectionInfo:
+    info = CollectionInfo(name, str(root), megabytes=_megabytes(root / name), run=_run(root / name))
     try:
         generation = open_generation(root, name)
-    except CbirError as error:  # a pointer that is gone since it was listed, too
-        return CollectionInfo(name, str(root), megabytes=size, state=f"damaged: {error}", condition="damaged", run=run)
-    manifest, plan = generation.manifest, _plan(folder) if run else None
+    except CbirError as error:  # damage, or a collection that was dropped since it was listed
+        return replace(info, state=f"damaged: {error}", condition="damaged")
+    manifest, unfinished = generation.manifest, _plan(root / name) if info.run else None
     damage = generation.damage(hashed=False)
-    waits = {
-        "": "",
-        "running": ", and an ingest is filling it",
-        "interrupted": ", and an unfinished run that its ingest goes on with",
-    }
-    alias = alias_of(manifest.dataset, name)
-    return CollectionInfo(
-        collection=name,
-        store=str(root),
-        alias=alias if alias not in aliased else "",
-        model=manifest.model.name,
+    return replace(
+        _planned(info, generation.plan),
+        alias=generation.plan.alias,
         points=manifest.count,
         indexes=tuple(manifest.engines),
-        megabytes=size,
-        state=f"damaged: {damage[0]}" if damage else f"ready{waits[run]}",
+        state=f"damaged: {damage[0]}" if damage else f"ready{_WAITING[info.run]}",
         condition="damaged" if damage else "ready",
-        run=run,
-        made_by=manifest.model,
-        dataset=manifest.dataset,
-        source=plan.source if plan else manifest.source,
+        source=unfinished.source if unfinished else manifest.source,
         generation=generation.folder.name,
         created=manifest.created,
         kinds=tuple(engine.kind for engine in manifest.engines.values()),
@@ -200,31 +180,23 @@ def _published(root: Path, name: str, aliased: set[str]) -> CollectionInfo:
 def _unpublished(root: Path, name: str) -> CollectionInfo:
     plan, run = _plan(root / name), _run(root / name)
     state = "unfinished: its ingest is running" if run == "running" else "unfinished: run its ingest again"
-    return CollectionInfo(
-        collection=name,
-        store=str(root),
-        megabytes=_megabytes(root / name),
-        state=state,
-        condition="unfinished",
-        run=run,
-        made_by=plan.model if plan else None,
-        model=plan.model.name if plan else "",
-        dataset=plan.dataset if plan else "",
-        source=plan.source if plan else "",
-    )
+    megabytes = _megabytes(root / name)
+    info = CollectionInfo(name, str(root), megabytes=megabytes, state=state, condition="unfinished", run=run)
+    return _planned(info, plan) if plan else info
+
+
+def _planned(info: CollectionInfo, plan: Plan) -> CollectionInfo:
+    return replace(info, made_by=plan.model, model=plan.model.name, dataset=plan.dataset, source=plan.source)
 
 
 def _megabytes(folder: Path) -> int:
-    # Generations share files, which count once.
-    return sum(blocks for _, blocks in {(one.st_ino, one.st_blocks) for one in _stats(folder)}) * 512 // 10**6
-
-
-def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Return the space on the disk. Generations share files, which count once."""
+    blocks = dict[int, int]()
     for path in files_below(folder):
-        try:
-            yield path.stat()
-        except FileNotFoundError:  # an ingest is at work
-            continue
+        with suppress(FileNotFoundError):  # an ingest is at work
+            status = path.stat()
+            blocks[status.st_ino] = status.st_blocks
+    return sum(blocks.values()) * 512 // 10**6
 
 
 def _plan(folder: Path) -> Plan | None:
@@ -237,11 +209,9 @@ def _plan(folder: Path) -> Plan | None:
 def _run(folder: Path) -> Run:
     if not (folder / layout.BUILDING).is_dir():
         return ""
-    try:
-        with (folder / layout.LOCK).open("rb") as lock:
+    with suppress(FileNotFoundError), (folder / layout.LOCK).open("rb") as lock:
+        try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return "running"
-    except OSError:
-        pass
+        except BlockingIOError:
+            return "running"
     return "interrupted"

@@ -170,7 +170,6 @@ class EdgeIndex:
         return [[Hit(str(point.id), point.payload or {}, point.score) for point in answer] for answer in answers]
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
-        """See `EngineIndex.raw`."""
         shard, walk = self._shard, self._walk(SearchParams(ef))
         return lambda: shard.query(
             QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=walk)

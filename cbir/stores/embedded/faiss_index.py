@@ -120,7 +120,6 @@ class FaissIndex:
         ]
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
-        """See `EngineIndex.raw`."""
         index, query = self._index, np.ascontiguousarray(vector[None], np.float32)
         native = self._native(index, ef) if ef else None
         return lambda: index.search(query, k, params=native)

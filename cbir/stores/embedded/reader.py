@@ -58,7 +58,6 @@ class EmbeddedStore:
         min_score: float | None = None,
         offset: int = 0,
     ) -> list[list[Hit]]:
-        """See `Store.search`."""
         check_query(vectors, k, self.info.model.dimension, offset)
         wanted = min(k + offset, self.info.count)
         if wanted <= offset:
@@ -67,24 +66,19 @@ class EmbeddedStore:
         return [page(hits, k, min_score, offset) for hits in found]
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
-        """See `Store.vectors`."""
         positions = map(self.log.position, point_ids)
         return [None if position is None else self.log.vector(position) for position in positions]
 
     def count(self, filter: Filter = ()) -> int:
-        """See `Store.count`."""
         return int(self.log.table.mask(filter).sum()) if filter else self.info.count
 
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
-        """See `Store.facet`."""
         return self.log.table.facet(field, filter)[:limit]
 
     def fields(self) -> dict[str, FieldKind]:
-        """See `Store.fields`."""
         return filterable_fields(self.log.table.kinds())
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
-        """See `Store.scroll`."""
         check_id(after)
         log = self.log
         start = 0 if after is None else log.rank(after) + (log.position(after) is not None)
@@ -94,34 +88,27 @@ class EmbeddedStore:
         return [Entry(log.id(position), log.payload(position)) for position in positions[:limit].tolist()]
 
     def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
-        """See `Store.payloads`."""
         positions = map(self.log.position, point_ids)
         return [None if position is None else self.log.payload(position) for position in positions]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
-        """See `Store.thumbnails`."""
         positions = map(self.log.position, point_ids)
         return [None if position is None else self.log.thumbnail(position) for position in positions]
 
     def sample(self, count: int, seed: int) -> list[str]:
-        """See `Store.sample`."""
         chosen = np.random.default_rng(seed).permutation(len(self.log))[:count]
         return [self.log.id(int(position)) for position in chosen]
 
     def matrix(self) -> tuple[list[str], Vector]:
-        """See `Store.matrix`."""
         return [self.log.id(position) for position in range(len(self.log))], self.log.vectors()
 
     def points(self) -> Iterator[Point]:
-        """See `Store.points`."""
         return self.log.points()
 
     def model(self) -> Path | None:
-        """See `Store.model`."""
         return self._model
 
     def close(self) -> None:
-        """See `Store.close`."""
         self.index.close()
 
 

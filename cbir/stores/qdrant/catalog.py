@@ -54,14 +54,13 @@ class QdrantCatalog:
         return Server(self._url, self._settings)
 
     def names(self) -> list[str]:
-        """See `Catalog.names`. Those that an alias points to come first, and among these the newest."""
+        """Those that an alias points to come first, and among these the newest."""
         aliased = set(aliases_of(self._server).values())
         records = self._records()
         names = [name for name, record in records.items() if not record.building or name in aliased]
         return sorted(names, key=lambda name: (name in aliased, records[name].created), reverse=True)
 
     def listing(self) -> Iterator[CollectionInfo]:
-        """See `Catalog.listing`."""
         server, records = self._server, self._records()
         aliases = {collection: alias for alias, collection in aliases_of(server).items()}
         for name in sorted(records, key=lambda name: (name in aliases, records[name].created), reverse=True):
@@ -70,31 +69,27 @@ class QdrantCatalog:
             yield server_listed(name, redacted(self._url.text), records[name], info, count, aliases.get(name, ""))
 
     def resolve(self, name: str) -> str:
-        """See `Catalog.resolve`."""
         return aliases_of(self._server).get(name, name)
 
     def plan(self, name: str) -> Plan | None:
-        """See `Catalog.plan`."""
         record = read_record(self._server, name)
         return Plan(name, record.dataset, record.source, record.model, None) if record else None
 
     def open(self, name: str | None = None) -> QdrantStore:
-        """See `Catalog.open`. What fails and may pass is tried again for two seconds: somebody waits for the answer."""
+        """What fails and may pass is tried again for two seconds: somebody waits for the answer."""
         return self._opened(name, READ_RETRY_SECONDS)
 
     def version(self, name: str) -> Hashable:
-        """See `Catalog.version`. A server switches by itself."""
+        """A server switches by itself."""
         return ""
 
     def contents(self, name: str) -> Contents:
-        """See `Catalog.contents`."""
         store = self._opened(name, self._settings.server_retry_seconds)
         info = store.info
         plan = Plan(name, info.dataset, info.source, info.model, None)
         return Contents(plan, None, info.count, store.points)
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> QdrantWriter:
-        """See `Catalog.writer`."""
         if rebuild:
             raise UsageError(f"{self.address} builds its index itself; reindex is for stores in a folder")
         return QdrantWriter(self._url, plan, self.journal(plan.collection), self._settings, same_source)
@@ -106,7 +101,7 @@ class QdrantCatalog:
         return self._settings.cache / "journals" / f"{digest}-{layout.JOURNAL}"
 
     def drop(self, name: str) -> None:
-        """See `Catalog.drop`. The aliases that point to the collection go with it."""
+        """The aliases that point to the collection go with it."""
         server = self._server
         target = aliases_of(server).get(name)
         if target is not None:
@@ -116,7 +111,6 @@ class QdrantCatalog:
         server.ask(lambda client: client.delete_collection(name))
 
     def use(self, name: str) -> None:
-        """See `Catalog.use`."""
         server = self._server
         record = read_record(server, name)
         if record is None or record.building:
@@ -128,7 +122,6 @@ class QdrantCatalog:
         move_alias(server, alias, name)
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
-        """See `Catalog.verify`."""
         raise UsageError(
             f"`verify` works on embedded indexes only. {self.address} is a Qdrant server, which verifies its own"
             " storage."
@@ -165,7 +158,7 @@ def server_listed(
     elif run and not alias:
         condition, state = "unfinished", "unfinished: run its ingest again"
     elif run:
-        state = "ready, and an unfinished run that its ingest goes on with"
+        state = "ready, and an unfinished run, which the next ingest continues"
     elif info.status is models.CollectionStatus.YELLOW:
         condition, state = "indexing", "ready, and the server is indexing it"
     elif info.status is models.CollectionStatus.GREY:

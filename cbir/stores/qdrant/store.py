@@ -66,7 +66,6 @@ class QdrantStore:
         min_score: float | None = None,
         offset: int = 0,
     ) -> list[list[Hit]]:
-        """See `Store.search`."""
         check_query(vectors, k, self._record.model.dimension, offset)
         options = self._server.options
         ef, exact = params.ef or options.ef, params.exact
@@ -97,19 +96,17 @@ class QdrantStore:
         return [page(hits, k, min_score, offset) for hits in found]
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
-        """See `Store.vectors`."""
         found = {
             str(point.id): np.asarray(point.vector, np.float32) for point in self._retrieve(point_ids, vectors=True)
         }
         return [found.get(point_id) for point_id in point_ids]
 
     def count(self, filter: Filter = ()) -> int:
-        """See `Store.count`."""
         chosen = qdrant_filter(filter, _DIALECT)
         return self._server.ask(lambda client: client.count(self._collection, chosen, exact=True)).count
 
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
-        """See `Store.facet`. The server counts a field that it has an index for; others are read whole."""
+        """The server counts a field that it has an index for; others are read whole."""
         chosen = qdrant_filter(filter, _DIALECT)
         schema, path = self._schema(), field_path(field)
         if path in schema and schema[path].data_type in _COUNTED:
@@ -121,12 +118,11 @@ class QdrantStore:
         return PayloadTable(one.payload or {} for one in found).facet(field, ())[:limit]
 
     def fields(self) -> dict[str, FieldKind]:
-        """See `Store.fields`. A field is indexed, and so has the kind, of the first value that came."""
+        """A field is indexed, and so has the kind, of the first value that came."""
         kinds = {path.strip('"'): _FIELD_KINDS.get(index.data_type) for path, index in self._schema().items()}
         return filterable_fields({field: kind for field, kind in kinds.items() if kind is not None})
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
-        """See `Store.scroll`."""
         check_id(after)
         chosen = qdrant_filter(filter, _DIALECT)
         wanted = limit if after is None else limit + 1  # an offset is the first point that is wanted
@@ -138,29 +134,24 @@ class QdrantStore:
         return [Entry(str(one.id), one.payload or {}) for one in points if str(one.id) != after][:limit]
 
     def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
-        """See `Store.payloads`."""
         found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=_USER_PAYLOAD)}
         return [found.get(point_id) for point_id in point_ids]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
-        """See `Store.thumbnails`."""
         points = self._retrieve(point_ids, payload=[THUMBNAIL])
         found = {str(point.id): base64.b64decode((point.payload or {}).get(THUMBNAIL, "")) for point in points}
         return [found.get(point_id) for point_id in point_ids]
 
     def sample(self, count: int, seed: int) -> list[str]:
-        """See `Store.sample`."""
         ids = sorted(str(point.id) for point in scroll(self._server, self._collection))
         return [ids[at] for at in np.random.default_rng(seed).permutation(len(ids))[:count]]
 
     def matrix(self) -> tuple[list[str], Vector]:
-        """See `Store.matrix`."""
         points = list(scroll(self._server, self._collection, vectors=True))
         rows = np.array([point.vector for point in points], np.float32)
         return [str(point.id) for point in points], rows.reshape(len(points), self._record.model.dimension)
 
     def points(self) -> Iterator[Point]:
-        """See `Store.points`."""
         return map(to_point, scroll(self._server, self._collection, payload=True, vectors=True))
 
     def model(self) -> Path | None:

@@ -20,7 +20,7 @@ from tests.support.building import both, builder_for, points_of, unit_vectors
 
 VECTORS = np.repeat(unit_vectors(150, 5), 2, axis=0)
 VECTORS[1::2] = unit_vectors(150, 6)
-VECTORS[1:60:2] = VECTORS[0:60:2]  # thirty images are there twice
+VECTORS[1:60:2] = VECTORS[0:60:2]  # thirty images are stored twice
 
 
 def made_points() -> list[Point]:
@@ -59,14 +59,16 @@ def neighbours(query: Point, k: int) -> list[Point]:
     return sorted(others, key=lambda point: (-float(point.vector @ query.vector), point.id))[:k]
 
 
-def test_every_class_is_what_brute_force_says(store: Store) -> None:
+def test_every_class_has_the_result_of_brute_force(store: Store) -> None:
     report = class_report(store, k=5)
     counts = Counter(point.payload["label"] for point in POINTS if point.payload["label"])
-    assert [(one.value, one.points) for one in report.classes] == sorted(
-        counts.items(), key=lambda one: (-one[1], one[0])
+    assert [(result.value, result.points) for result in report.classes] == sorted(
+        counts.items(), key=lambda item: (-item[1], item[0])
     )
     for result in report.classes:
-        queries = sorted((point for point in POINTS if point.payload["label"] == result.value), key=lambda one: one.id)
+        queries = sorted(
+            (point for point in POINTS if point.payload["label"] == result.value), key=lambda point: point.id
+        )
         queries = queries[:100]
         assert result.queries == len(queries)
         found = [[point.payload["label"] for point in neighbours(query, 5)] for query in queries]
@@ -76,15 +78,17 @@ def test_every_class_is_what_brute_force_says(store: Store) -> None:
         assert result.hit_rate == pytest.approx(right.any(axis=1).mean())
         assert result.mrr == pytest.approx(first.mean())
         labels = Counter(label for some in found for label in some)
-        assert dict(result.retrieved) == pytest.approx({one: n / labels.total() for one, n in labels.items()})
+        assert dict(result.retrieved) == pytest.approx({label: n / labels.total() for label, n in labels.items()})
         assert list(result.retrieved.values()) == sorted(result.retrieved.values(), reverse=True)
-        failing = [one for one, good in zip(queries, right, strict=True) if not good.all()]
-        assert {one.id for one in result.failing} <= {one.id for one in failing}
+        failing = [query for query, good in zip(queries, right, strict=True) if not good.all()]
+        assert {query.id for query in result.failing} <= {query.id for query in failing}
         assert len(result.failing) == min(len(failing), module.FAILING)
-        assert [one.precision for one in result.failing] == sorted(one.precision for one in result.failing)
+        assert [query.precision for query in result.failing] == sorted(query.precision for query in result.failing)
         taken_for = {query.id: tuple(labels) for query, labels in zip(queries, found, strict=True)}
-        assert all(one.taken_for == taken_for[one.id] for one in result.failing)
-    weighted = sum(one.precision * one.points for one in report.classes) / sum(one.points for one in report.classes)
+        assert all(query.taken_for == taken_for[query.id] for query in result.failing)
+    weighted = sum(result.precision * result.points for result in report.classes) / sum(
+        result.points for result in report.classes
+    )
     assert report.precision == pytest.approx(weighted)
 
 
@@ -96,18 +100,18 @@ def test_a_class_of_one_image_is_never_found(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("most", "classes", "queries"), [(60, 4, 15), (4, 4, 1), (2, 2, 1)])
-def test_the_work_is_bounded_and_told(store: Store, most: int, classes: int, queries: int) -> None:
-    told: list[float] = []
-    report = class_report(store, max_queries=most, on_progress=told.append)
+def test_the_work_is_bounded_and_reported(store: Store, most: int, classes: int, queries: int) -> None:
+    progress: list[float] = []
+    report = class_report(store, max_queries=most, on_progress=progress.append)
     assert len(report.classes) == classes
-    assert max(one.queries for one in report.classes) == queries
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1)
+    assert max(result.queries for result in report.classes) == queries
+    assert progress == sorted(progress)
+    assert progress[-1] == pytest.approx(1)
 
 
-def test_a_image_with_several_values_is_right_with_any_of_them(store: Store) -> None:
+def test_an_image_with_several_values_is_right_with_any_of_them(store: Store) -> None:
     report = class_report(store, "tags", k=3)
-    assert {one.value for one in report.classes} == {"red", "blue"}
+    assert {result.value for result in report.classes} == {"red", "blue"}
     by_id = {point.id: point for point in POINTS}
     for result in report.classes:
         for judged in result.failing:
@@ -115,11 +119,11 @@ def test_a_image_with_several_values_is_right_with_any_of_them(store: Store) -> 
             assert judged.precision == pytest.approx(sum(result.value in some for some in tags) / 3)
 
 
-def test_more_is_asked_for_where_copies_take_the_places(tmp_path: Path) -> None:
+def test_the_search_is_wider_where_copies_fill_the_hits(tmp_path: Path) -> None:
     vectors: Vector = np.concatenate([np.repeat(unit_vectors(1), 40, axis=0), unit_vectors(20, 9)])
     points = []
     for number, point in enumerate(points_of(vectors)):
-        payload = {**point.payload, "label": "one", "sha256": "copy" if number < 40 else str(number)}
+        payload = {**point.payload, "label": "only", "sha256": "copy" if number < 40 else str(number)}
         points.append(replace(point, payload=payload, digest=digest(payload)))
     url = f"faiss:{tmp_path}?index=Flat"
     builder = builder_for([url], vectors)

@@ -41,7 +41,7 @@ def test_the_metrics_of_a_worked_example() -> None:
     assert found.mrr_at_k == pytest.approx((1 + 1 / 3 + 0) / 3)
 
 
-def test_scoring_asks_for_some_rows_in_others() -> None:
+def test_some_rows_are_searched_with_others() -> None:
     vectors = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
     labels = ["a"] * 10 + ["b"] * 10 + ["c"] * 10
     indexed, queries = np.arange(0, 30, 2), np.arange(1, 30, 2)

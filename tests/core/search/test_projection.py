@@ -35,30 +35,30 @@ def test_components_are_those_of_the_whole_decomposition(count: int, dimension: 
     assert (found.shape, found.dtype) == ((count, wanted), np.float32)
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     _, lengths, right = np.linalg.svd(centred, full_matrices=False)
-    for at in range(min(wanted, len(lengths))):
-        apart = lengths[at] - (lengths[at + 1] if at + 1 < len(lengths) else 0)
-        if apart > 0.05 * lengths[0] and (not at or lengths[at - 1] - lengths[at] > 0.05 * lengths[0]):
-            assert np.allclose(np.abs(found[:, at]), np.abs(centred @ right[at]), atol=2e-3 * lengths[0])
+    for i in range(min(wanted, len(lengths))):
+        apart = lengths[i] - (lengths[i + 1] if i + 1 < len(lengths) else 0)
+        if apart > 0.05 * lengths[0] and (not i or lengths[i - 1] - lengths[i] > 0.05 * lengths[0]):
+            assert np.allclose(np.abs(found[:, i]), np.abs(centred @ right[i]), atol=2e-3 * lengths[0])
 
 
-def test_axes_do_not_turn_around_when_points_are_added() -> None:
+def test_axes_keep_their_direction_when_points_are_added() -> None:
     vectors = spread(400, 12, 3)
-    one, other = pca(vectors[:300]), pca(vectors)[:300]
-    assert all(np.corrcoef(one[:, at], other[:, at])[0, 1] > 0.99 for at in range(2))
+    before, after = pca(vectors[:300]), pca(vectors)[:300]
+    assert all(np.corrcoef(before[:, i], after[:, i])[0, 1] > 0.99 for i in range(2))
     assert np.array_equal(pca(vectors), pca(vectors))
 
 
-def test_a_sample_tells_the_components_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_gives_the_components_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = spread(3000, 20, 4)
     whole = pca(vectors)
     monkeypatch.setattr(projection, "FITTED", 500)
     some = pca(vectors)
     assert some.shape == whole.shape
-    assert all(np.corrcoef(one, other)[0, 1] > 0.98 for one, other in zip(some.T, whole.T, strict=True))
+    assert all(np.corrcoef(sampled, full)[0, 1] > 0.98 for sampled, full in zip(some.T, whole.T, strict=True))
 
 
 @pytest.mark.parametrize("vectors", [np.empty((0, 4)), np.ones((1, 4)), np.ones((5, 4)), np.ones((5, 1))])
-def test_what_has_no_components_lies_in_one_place(vectors: Vector) -> None:
+def test_vectors_without_components_have_one_position(vectors: Vector) -> None:
     found = pca(vectors.astype(np.float32))
     assert found.shape == (len(vectors), 2)
     assert np.abs(found).max(initial=0) < 1e-5
@@ -82,7 +82,7 @@ def test_a_map_is_made_in_a_process_of_its_own_and_once(tmp_path: Path) -> None:
     path, vectors = tmp_path / "maps" / "a.npy", unit_vectors(12)
     made = umap_map(path, 12, lambda: vectors)
     assert (made.shape, made.dtype) == ((12, 2), np.float32)
-    assert [one.name for one in path.parent.iterdir()] == ["a.npy"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.npy"]
 
     def read() -> Vector:
         raise AssertionError("the vectors are read again")
@@ -91,7 +91,7 @@ def test_a_map_is_made_in_a_process_of_its_own_and_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"junk", "pickle", "short", "nan", "double"])
-def test_a_file_that_is_no_such_map_is_made_anew(damage: bytes | str, tmp_path: Path) -> None:
+def test_an_invalid_file_is_not_used(damage: bytes | str, tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     others = {
         "pickle": np.array([{}] * 12, object),
@@ -106,15 +106,15 @@ def test_a_file_that_is_no_such_map_is_made_anew(damage: bytes | str, tmp_path: 
     assert kept_map(path, 12) is None
 
 
-def test_a_map_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_map_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "maps").write_text("a file where the folder should be")
     with pytest.raises(CbirError, match="the UMAP of 12 points could not be made"):
         umap_map(tmp_path / "maps" / "a.npy", 12, lambda: unit_vectors(12))
 
 
-def test_a_process_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
+def test_a_failed_process_is_reported_with_its_last_line(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     path.mkdir()  # nothing can be put in its place
     with pytest.raises(CbirError, match="could not be made: .*Is a directory"):
         umap_map(path, 12, lambda: unit_vectors(12))
-    assert [one.name for one in tmp_path.iterdir()] == ["a.npy"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]

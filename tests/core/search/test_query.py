@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, contract_stores: dict[str, Store]) -> 
 @fast
 @given(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=4), st.lists(st.integers(0, COUNT - 1), max_size=3))
 def test_a_query_of_examples_is_a_search_from_their_mean(store: Store, good: list[int], bad: list[int]) -> None:
-    positives, negatives = [POINTS[one].id for one in good], [POINTS[one].id for one in bad]
+    positives, negatives = [POINTS[i].id for i in good], [POINTS[i].id for i in bad]
     query = VECTORS[good].mean(axis=0)
     if bad:
         query = 2 * query - VECTORS[bad].mean(axis=0)
@@ -35,17 +35,17 @@ def test_a_query_of_examples_is_a_search_from_their_mean(store: Store, good: lis
         return
     query = query / np.linalg.norm(query)
     found = search(store, Query(positives, negatives, 10, params=EXACT))
-    expected = [one for one in scan(query, ()) if one[1] not in {*positives, *negatives}][:10]
+    expected = [pair for pair in scan(query, ()) if pair[1] not in {*positives, *negatives}][:10]
     assert np.allclose([hit.score for hit in found], [-score for score, _ in expected], atol=1e-4)
     assert not {hit.id for hit in found} & {*positives, *negatives}
     paged = search(store, Query(positives, negatives, 4, offset=3, params=EXACT))
     assert np.allclose([hit.score for hit in paged], [-score for score, _ in expected[3:7]], atol=1e-4)
 
 
-def test_examples_may_be_vectors_and_must_be_there(store: Store) -> None:
+def test_examples_may_be_vectors_and_must_exist(store: Store) -> None:
     mixed = search(store, Query([POINTS[0].id, VECTORS[1]], limit=5, params=EXACT))
     query = example_query(store, [VECTORS[0], VECTORS[1]], [])
-    assert [hit.id for hit in mixed] == [one for _, one in scan(query, ()) if one != POINTS[0].id][:5]
+    assert [hit.id for hit in mixed] == [point_id for _, point_id in scan(query, ()) if point_id != POINTS[0].id][:5]
     with pytest.raises(UsageError, match="no point with the id"):
         search(store, Query([NOBODY], limit=5))
     with pytest.raises(UsageError, match="at least one example"):
@@ -63,7 +63,7 @@ def test_diversity_spreads_the_hits(store: Store) -> None:
     assert len({hit.id for hit in spread}) == 10
 
     def likeness(ids: Sequence[str]) -> float:
-        vectors = np.stack([BY_ID[one].vector for one in ids])
+        vectors = np.stack([BY_ID[point_id].vector for point_id in ids])
         return float((vectors @ vectors.T)[np.triu_indices(len(ids), 1)].mean())
 
     assert likeness([hit.id for hit in spread]) < likeness(plain)
@@ -74,26 +74,26 @@ def test_diversity_spreads_the_hits(store: Store) -> None:
         search(store, Query([query], limit=5, diversity=1.5))
 
 
-def test_the_second_choice_is_the_one_of_the_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_choice_follows_the_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbir.search.query.CANDIDATES", 50)
     query, diversity = VECTORS[3], 0.4
     first, second = search(store, Query([query], limit=2, diversity=diversity, params=EXACT))
-    candidates = [BY_ID[one] for _, one in scan(query, ())[:50]]
+    candidates = [BY_ID[point_id] for _, point_id in scan(query, ())[:50]]
     worth = {
         point.id: (1 - diversity) * float(point.vector @ query)
         - diversity * float(point.vector @ BY_ID[first.id].vector)
         for point in candidates
         if point.id != first.id
     }
-    assert second.id == max(worth, key=lambda one: worth[one])
+    assert second.id == max(worth, key=lambda point_id: worth[point_id])
 
 
 @pytest.mark.parametrize("field", ["label", "tags", "year", "absent"])
 def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
     query = unit_vectors(1, 77)[0]
     expected: dict[Any, list[float]] = {}
-    for score, one in scan(query, ()):
-        for value in dict.fromkeys(values_of(BY_ID[one].payload, field)):
+    for score, point_id in scan(query, ()):
+        for value in dict.fromkeys(values_of(BY_ID[point_id].payload, field)):
             expected.setdefault(value, []).append(-score)
     found = search_groups(store, Query([query], limit=3, group_by=field, group_size=4, params=EXACT))
     assert [value for value, _ in found] == list(expected)[:3]
@@ -103,7 +103,7 @@ def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
 
 @pytest.mark.parametrize("few", [2, 32])
 @pytest.mark.parametrize("field", ["label", "year"])
-def test_groups_come_by_their_best_hit_that_is_no_example(
+def test_groups_are_ordered_by_their_best_hit_without_the_examples(
     store: Store, field: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cbir.search.query.FEW_GROUPS", few)
@@ -124,7 +124,7 @@ def test_groups_come_by_their_best_hit_that_is_no_example(
 
 @fast
 @given(seed=st.integers(0, 10_000), min_cosine=st.floats(0.5, 1.1), k=st.integers(0, 40))
-def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, min_cosine: float, k: int) -> None:
+def test_a_hit_is_folded_into_the_better_hit_it_resembles(store: Store, seed: int, min_cosine: float, k: int) -> None:
     hits = store.search(unit_vectors(1, seed), k, params=EXACT)[0] if k else []
     found = folded(store, hits, min_cosine)
     first = [hit for hit, _ in found]
@@ -139,6 +139,6 @@ def test_folding_hides_what_is_like_a_better_hit(store: Store, seed: int, min_co
             assert likeness[i] >= max(min_cosine, *likeness) - 1e-5
 
 
-def test_a_hit_that_was_deleted_meanwhile_is_shown_by_itself(store: Store) -> None:
+def test_a_deleted_hit_is_not_folded(store: Store) -> None:
     missing = Hit(NOBODY, {}, 0.5)
     assert folded(store, [missing, missing]) == [(missing, []), (missing, [])]

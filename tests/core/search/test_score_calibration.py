@@ -19,7 +19,7 @@ from tests.support.building import builder_for, points_of, unit_vectors
 
 fast = settings(max_examples=30, deadline=None)
 scores = st.lists(
-    st.floats(-1.001, 1.001).map(lambda one: float(np.float32(one))) | st.sampled_from([-1.0, 0.0, 0.5, 1.0]),
+    st.floats(-1.001, 1.001).map(lambda score: float(np.float32(score))) | st.sampled_from([-1.0, 0.0, 0.5, 1.0]),
     max_size=300,
 )
 seeds = st.integers(0, 10_000)
@@ -34,18 +34,18 @@ def made(scores: Sequence[float], seed: int = 0) -> ScoreCalibration:
 @fast
 @given(scores, st.lists(st.floats(-1, 1), min_size=2, max_size=10, unique=True), seeds)
 def test_both_measures_rise_with_the_score_within_their_bounds(
-    scores: list[float], asked: list[float], seed: int
+    scores: list[float], chosen: list[float], seed: int
 ) -> None:
     found = made(scores, seed)
-    percentiles = [found.percentile(score) for score in sorted(asked)]
+    percentiles = [found.percentile(score) for score in sorted(chosen)]
     assert all(later >= earlier - 1e-12 for earlier, later in pairwise(percentiles))
     assert 0 <= percentiles[0] <= percentiles[-1] <= 1
     assert (found.percentile(-1), found.percentile(1)) == (0, 1)
-    shares = [found.same_class(score) for score in sorted(asked)]
-    known = [share for share in shares if share is not None]
-    assert known in ([], shares)
-    assert all(later >= earlier - 1e-12 for earlier, later in pairwise(known))
-    assert all(0 <= share <= 1 for share in known)
+    shares = [found.same_class(score) for score in sorted(chosen)]
+    given = [share for share in shares if share is not None]
+    assert given in ([], shares)
+    assert all(later >= earlier - 1e-12 for earlier, later in pairwise(given))
+    assert all(0 <= share <= 1 for share in given)
 
 
 @fast
@@ -73,20 +73,20 @@ def test_the_share_of_one_class_is_that_of_the_pairs_around_a_score() -> None:
         assert found.same_class(score) == pytest.approx(score**2, abs=0.05)
 
 
-def test_one_class_grows_likelier_though_a_sample_says_otherwise() -> None:
+def test_the_share_of_one_class_never_falls() -> None:
     low, high = np.full(100, 0.2, np.float32), np.full(100, 0.8, np.float32)
     same = np.repeat([1, 0], 100).astype(np.int8)
     found = of_pairs(np.concatenate([low, high]), same)
     assert [found.same_class(score) for score in (0.0, 0.2, 0.8, 1.0)] == [0.5] * 4
 
 
-def test_few_pairs_say_nothing_of_classes() -> None:
+def test_few_pairs_give_no_share_of_classes() -> None:
     scores = np.linspace(0, 0.5, 100, dtype=np.float32)
     assert of_pairs(scores, np.ones(100, np.int8)).same_class(0.5) == 1
     assert of_pairs(scores[1:], np.ones(99, np.int8)).same_class(0.5) is None
 
 
-def test_a_collection_without_labels_has_percentiles_alone(tmp_path: Path) -> None:
+def test_a_collection_without_labels_has_only_percentiles(tmp_path: Path) -> None:
     found = stored(tmp_path, unit_vectors(30), [None] * 30)
     assert found.same_class(0.5) is None
     assert 0.9 < found.percentile(0.8) < 1
@@ -94,14 +94,14 @@ def test_a_collection_without_labels_has_percentiles_alone(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_collection_of_one_or_two_points_has_an_answer(count: int, tmp_path: Path) -> None:
-    found = stored(tmp_path, unit_vectors(count), ["one"] * count)
+    found = stored(tmp_path, unit_vectors(count), ["first"] * count)
     assert 0 <= found.percentile(0.3) <= found.percentile(0.9) <= 1
     assert found.score_at(found.percentile(0.3)) == pytest.approx(0.3)
     assert found.same_class(0.3) is None
 
 
 def test_equal_vectors_have_an_answer(tmp_path: Path) -> None:
-    found = stored(tmp_path, np.repeat(unit_vectors(1), 30, axis=0), ["one", "other"] * 15)
+    found = stored(tmp_path, np.repeat(unit_vectors(1), 30, axis=0), ["first", "second"] * 15)
     assert found.percentile(1) == 1
     assert found.score_at(1) == pytest.approx(1)
     assert found.same_class(1) == pytest.approx(14 / 29, abs=0.02)
@@ -109,7 +109,7 @@ def test_equal_vectors_have_an_answer(tmp_path: Path) -> None:
 
 def test_pairs_of_a_whole_collection(tmp_path: Path) -> None:
     vectors = unit_vectors(80)
-    labels = [("one", "other", None)[number % 3] for number in range(80)]
+    labels = [("first", "second", None)[number % 3] for number in range(80)]
     found = stored(tmp_path, vectors, labels)
     pairs = (vectors @ vectors.T)[np.triu_indices(80, 1)]
     for score in (-0.5, 0.0, 0.3, 0.6):

@@ -116,7 +116,7 @@ def test_what_is_no_url(url: str, reason: str) -> None:
 )
 def test_a_private_address_is_refused_however_it_is_written(site: Site, host: str) -> None:
     started = time.monotonic()
-    with pytest.raises(ImageError, match="leads to the private address .*--allow-private-addresses"):
+    with pytest.raises(ImageError, match="leads to the private address .*, which needs allow_private_addresses"):
         fetch(f"http://{host}:{site.port}/", Limits(seconds=10))
     assert time.monotonic() - started < 2
     assert not site.asked

@@ -37,7 +37,7 @@ def test_a_collection_is_dropped_chosen_and_listed(root: Path) -> None:
         for one in json.loads(run("collections", "--store", f"edge:{root}", "--json").stdout)
     }
     assert "an unfinished run" in states["newer"]
-    assert "say --yes" in run("collections", "drop", "newer", "--store", f"edge:{root}", code=2).stderr
+    assert "Confirm with --yes" in run("collections", "drop", "newer", "--store", f"edge:{root}", code=2).stderr
     catalog.drop("newer")
     assert [one.collection for one in listed(root)] == ["made"]
     with pytest.raises(UsageError, match="has no collection 'newer'"):

@@ -26,5 +26,5 @@ def test_two_collections_are_compared_by_their_pictures(root: Path) -> None:
     one.close()
     two.close()
     told = run("collections", "compare", "made", "other", "--store", f"edge:{root}").stdout
-    assert "100 pictures are in both and the same" in told
+    assert "100 images are in both and the same" in told
     assert "only in made: 190" in told

@@ -187,7 +187,7 @@ def test_a_folder_goes_to_a_folder_by_the_log_alone(tmp_path: Path) -> None:
     for path in (tmp_path / "index/made/000001/edge").rglob("*.*"):
         path.unlink()  # no index is read
     done = run("copy", f"edge:{tmp_path}/index", f"faiss:{tmp_path}/other?index=HNSW8", "--as", "second")
-    assert done.stdout == "second: 50 points, 50 written, 0 removed, 50 compared whole\n"
+    assert done.stdout == "second: 50 points, 50 written, 0 removed, 50 compared completely\n"
     require(f"faiss:{tmp_path}/other", FEW, "second")
     found = open_store(f"faiss:{tmp_path}/other", "set", Settings())
     assert (found.info.collection, found.info.options["index"]) == ("second", "HNSW8")
