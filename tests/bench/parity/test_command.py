@@ -1,8 +1,6 @@
 """`cbir-bench parity` as a command line."""
 
 import json
-import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -61,30 +59,6 @@ def test_thumbnails_that_are_no_images_are_left_out(
     result = json.loads((tmp_path / "p.json").read_text())
     assert result["images"] == {}
     assert result["against_truth"][0]["worst"][0]["hits"][1][0]["rank"] == 1
-
-
-def test_a_target_that_cannot_be_written_is_refused_first(made: Path, tmp_path: Path, run: Program) -> None:
-    for target in (tmp_path, tmp_path / "missing" / "parity.json"):
-        code, out, err = run("parity", "--store", both(made)[0], "--json", target)
-        assert (code, out, "standard output" in err) == (2, "", True)
-
-
-def test_only_a_file_is_replaced_and_a_link_to_one_stays(made: Path, tmp_path: Path, run: Program) -> None:
-    words = "parity", "--store", both(made)[0], "--queries", 5, "--json"
-    pipe, link, dangling, loop = (tmp_path / name for name in ("pipe", "link", "dangling", "loop"))
-    os.mkfifo(pipe)
-    link.symlink_to(pipe)
-    loop.symlink_to(loop)
-    for target in (pipe, link, loop, tmp_path / ("n" * 300)):
-        code, out, err = run(*words, target)
-        assert (code, out, err.count("\n")) == (2, "", 1), target
-    assert "link is not a file" in run(*words, link)[2]
-    assert stat.S_ISFIFO(pipe.stat().st_mode)
-    dangling.symlink_to(tmp_path / "real.json")
-    for _ in range(2):
-        assert run(*words, dangling)[0] == 0
-        assert dangling.is_symlink()
-        assert json.loads((tmp_path / "real.json").read_text())["benchmark"] == "parity"
 
 
 def test_the_help_names_the_defaults(run: Program) -> None:
