@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 ThumbnailLoader = Callable[[Sequence[str]], list[bytes | None]]
 
 
-def _no_thumbnails(ids: Sequence[str]) -> list[bytes | None]:
-    return [None] * len(ids)
-
-
 @dataclass(frozen=True)
 class StoredImage(Entry):
     """One image of a collection.
@@ -38,7 +34,7 @@ class StoredImage(Entry):
         payload: Its key, label, SHA-256 and the fields of the source.
     """
 
-    _load: ThumbnailLoader = field(default=_no_thumbnails, repr=False, compare=False, kw_only=True)
+    _load: ThumbnailLoader | None = field(default=None, repr=False, compare=False, kw_only=True)
     _source: str = field(default="", repr=False, compare=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -65,7 +61,7 @@ class StoredImage(Entry):
         """
         from PIL import Image
 
-        (data,) = self._load([self.id])
+        data = self._load([self.id])[0] if self._load else None
         if not data:
             raise UsageError(f"{self.key} has no stored thumbnail")
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
@@ -168,16 +164,18 @@ class Hits(Sequence[Hit]):
             import pandas as pd
         except ImportError:
             raise UsageError("to_pandas needs pandas: pip install pandas") from None
-        rows = []
-        for hit in self._hits:
-            own = {"id": hit.id, "key": hit.key, "score": hit.score}
-            rest = {f"{name}_" if name in ("id", "score") else name: value for name, value in hit.payload.items()}
-            rows.append({**own, **rest})
+        columns = {"id": "id_", "score": "score_"}
+        rows = [
+            {"id": hit.id, "key": hit.key, "score": hit.score}
+            | {columns.get(name, name): value for name, value in hit.payload.items()}
+            for hit in self._hits
+        ]
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["id", "key", "score"])
 
     def _repr_html_(self) -> str:
         """Return the gallery that Jupyter and VS Code show."""
-        thumbnails = self._hits[0]._load([hit.id for hit in self._hits]) if self._hits else []
+        load = self._hits[0]._load if self._hits else None
+        thumbnails = load([hit.id for hit in self._hits]) if load else [None] * len(self)
         cards = "".join(_card(hit, thumbnail) for hit, thumbnail in zip(self._hits, thumbnails, strict=True))
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards or "no hits"}</div>'
 

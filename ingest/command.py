@@ -1,5 +1,6 @@
 """`cbir-ingest`: read images, embed them, store them; and check what is stored."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from cbir.pipeline.report import IngestReport
 
 _FILL, _CHANGE, _CHECK = "Fill a collection", "Change a collection", "Inspect and check"
-_SOURCE, _STORING, _SKIPPING, _SPEED = "Source", "Storing", "Failures and duplicates", "Speed"
+_source = partial(typer.Option, rich_help_panel="Source")
+_storing = partial(typer.Option, rich_help_panel="Storing")
+_skipping = partial(typer.Option, rich_help_panel="Failures and duplicates")
+_speed = partial(typer.Option, rich_help_panel="Speed")
 
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
 app.add_typer(collections_app, name="collections", rich_help_panel=_CHECK)
@@ -32,116 +36,62 @@ def add(
         ),
     ],
     store: Stores = None,
-    model: Annotated[
-        str, typer.Option(help="Packaged model, or ONNX file made by cbir-export.", rich_help_panel=_STORING)
-    ] = "efficientnet_lite0",
-    collection: Annotated[
-        str | None, typer.Option(help="Name of the collection. (default: DATASET-MODEL)", rich_help_panel=_STORING)
-    ] = None,
+    model: Annotated[str, _storing(help="Packaged model, or ONNX file made by cbir-export.")] = "efficientnet_lite0",
+    collection: Annotated[str | None, _storing(help="Name of the collection. (default: DATASET-MODEL)")] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(
-            help="Name of the data set; sources of the same name are one data set. (default: the source's name)",
-            rich_help_panel=_STORING,
-        ),
+        _storing(help="Name of the data set; sources of the same name are one data set. (default: the source's name)"),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the class.", rich_help_panel=_SOURCE)] = None,
-    key: Annotated[str | None, typer.Option(help="Column with the unique key.", rich_help_panel=_SOURCE)] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split of a data set that has splits. (default: train)", rich_help_panel=_SOURCE),
-    ] = None,
-    top_classes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Keep the images of the N most frequent classes.", rich_help_panel=_SOURCE),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N images.", rich_help_panel=_SOURCE)] = None,
+    label: Annotated[str | None, _source(help="Column with the class.")] = None,
+    key: Annotated[str | None, _source(help="Column with the unique key.")] = None,
+    split: Annotated[str | None, _source(help="Split of a data set that has splits. (default: train)")] = None,
+    top_classes: Annotated[int | None, _source(min=1, help="Keep the images of the N most frequent classes.")] = None,
+    limit: Annotated[int | None, _source(min=1, help="Keep the first N images.")] = None,
     payload: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Column to store with the vector; may be given several times. (default: all)",
-            rich_help_panel=_SOURCE,
-        ),
+        list[str] | None, _source(help="Column to store with the vector; may be given several times. (default: all)")
     ] = None,
     filter: Annotated[
         str | None,
-        typer.Option(
-            "--filter",
-            metavar="CONDITIONS",
-            help="Keep the rows that match 'year>2015 and color=red'.",
-            rich_help_panel=_SOURCE,
-        ),
+        _source("--filter", metavar="CONDITIONS", help="Keep the rows that match 'year>2015 and color=red'."),
     ] = None,
     where: Annotated[str | None, typer.Option(hidden=True)] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Keep the I-th of N shares, for N processes.", rich_help_panel=_SPEED),
-    ] = None,
+    shard: Annotated[str | None, _speed(metavar="I/N", help="Keep the I-th of N shares, for N processes.")] = None,
     streaming: Annotated[
-        bool,
-        typer.Option(
-            "--streaming", help="Read a data set without downloading or converting it first.", rich_help_panel=_SOURCE
-        ),
+        bool, _source("--streaming", help="Read a data set without downloading or converting it first.")
     ] = False,
     allow_private_addresses: Annotated[
-        bool,
-        typer.Option(
-            "--allow-private-addresses",
-            help="Fetch URLs that lead into a private network too.",
-            rich_help_panel=_SOURCE,
-        ),
+        bool, _source("--allow-private-addresses", help="Fetch URLs that lead into a private network too.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Worker threads. (default: one for each core)", rich_help_panel=_SPEED),
-    ] = None,
+    workers: Annotated[int | None, _speed(min=1, max=256, help="Worker threads. (default: one for each core)")] = None,
     threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Threads of the model in each worker. (default: 1)", rich_help_panel=_SPEED),
+        int | None, _speed(min=1, max=256, help="Threads of the model in each worker. (default: 1)")
     ] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", "-b", min=1, max=1024, help="Images in one model run. (default: 4)", rich_help_panel=_SPEED
-        ),
+        int | None, _speed("--batch-size", "-b", min=1, max=1024, help="Images in one model run. (default: 4)")
     ] = None,
     max_image_megapixels: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=178, help="Skip larger images. (default: 40)", rich_help_panel=_SKIPPING),
+        float | None, _skipping(min=0.01, max=178, help="Skip larger images. (default: 40)")
     ] = None,
     retry_failed: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failed", help="Try images again that failed before and did not change.", rich_help_panel=_SKIPPING
-        ),
+        bool, _skipping("--retry-failed", help="Try images again that failed before and did not change.")
     ] = False,
     skip_duplicates: Annotated[
-        bool,
-        typer.Option("--skip-duplicates", help="Do not store copies of stored images.", rich_help_panel=_SKIPPING),
+        bool, _skipping("--skip-duplicates", help="Do not store copies of stored images.")
     ] = False,
     near_duplicates: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            max=16,
-            help="An image is a copy too if at most N of the 64 bits of its perceptual hash differ.",
-            rich_help_panel=_SKIPPING,
+        _skipping(
+            min=0, max=16, help="An image is a copy too if at most N of the 64 bits of its perceptual hash differ."
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="With sync: sync again whenever the folder changes.")] = False,
     runner: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="ray: use the workers of a Ray cluster to fill servers.", rich_help_panel=_SPEED),
+        Literal["local", "ray"], _speed(help="ray: use the workers of a Ray cluster to fill servers.")
     ] = "local",
     ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="The Ray cluster. (default: one on this machine)", rich_help_panel=_SPEED
-        ),
+        str | None, _speed(metavar="HOST:PORT", help="The Ray cluster. (default: one on this machine)")
     ] = None,
-    strict: Annotated[
-        bool, typer.Option(help="Exit with code 1 if any image was skipped.", rich_help_panel=_SKIPPING)
-    ] = False,
+    strict: Annotated[bool, _skipping(help="Exit with code 1 if any image was skipped.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Embed the images of SOURCE and store them. A second run stores only what is new or changed."""

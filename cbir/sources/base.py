@@ -1,7 +1,7 @@
-"""What every source is made of: its options, its items, and what the functions that open sources share.
+"""The parts of every source: its options, its items, and the functions that all sources share.
 
-Items are made one by one, in the same order each time. A folder tree is listed once, when it is opened, and its images'
-names are kept; a table, a data set or a shard is read again each time.
+Items are made one by one, in the same order each time. A folder tree is listed once, when it is opened. A table, a data
+set or a shard is read again each time.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ class SourceOptions:
         3
 
     Attributes:
-        label: Column that holds the class (data sets and tables).
-        key: Column that holds the unique key (data sets and tables); found by itself where there is a usual one.
-        split: Split of a data set that has splits; "train" if None.
-        top_classes: Keep only the rows of this many most frequent classes.
-        limit: Keep only the first so many.
-        payload: Keep only these columns beside the vectors; None keeps all.
+        label: The column with the class (data sets and tables).
+        key: The column with the unique key (data sets and tables). By default a column with a usual name.
+        split: The split of a data set that has splits; None is "train".
+        top_classes: Keep only the images of this many most frequent classes.
+        limit: Keep only this many images, the first ones.
+        payload: The columns to store with the vectors; None stores all.
         filter: Keep only the rows that meet these conditions, see `cbir.filters.parser`.
-        shard: (i, n), 1 <= i <= n: keep the i-th of n shares of what the options above leave.
+        shard: (i, n) with 1 <= i <= n: keep the i-th of n shares of what the options above leave.
         allow_private_addresses: Fetch URLs that lead to private addresses too (tables).
         streaming: Read a data set without downloading or converting it first.
     """
@@ -60,11 +60,11 @@ class Source:
     """Images to ingest.
 
     Attributes:
-        name: The data set's name.
-        origin: Where it lies; a collection takes its images from one origin.
-        items: The images; can be gone through any number of times.
-        total: How many, if known.
-        notes: What to tell the user, licences for instance.
+        name: The name of the data set.
+        origin: The address of the images; a collection takes its images from one origin.
+        items: The images; they can be iterated any number of times.
+        total: The number of images, None if unknown.
+        notes: Texts for the user, such as licences.
         complete: True if the items are all that the origin has, so that a stored key not among them is missing there.
         unique_keys: True if no two items can have the same key.
         other_files: The number of files in a folder tree that are no images by their suffix.
@@ -81,7 +81,7 @@ class Source:
 
 
 class Items:
-    """Items that are made anew, one by one, each time they are gone through."""
+    """Items that are made one by one, again in each iteration."""
 
     def __init__(self, start: Callable[[], Iterator[Item]]):
         self._start = start
@@ -92,24 +92,28 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class FileBytes:
-    """Reads one file, as an item's `read`."""
+    """Reads one file; the `read` of an item."""
 
     path: str
 
     def __call__(self) -> bytes:
-        """Return its bytes; see `read_file`."""
+        """Return the file's bytes; see `read_file`."""
         return read_file(self.path)
+
+    def token(self) -> str:
+        """Return a text that changes with the file; see `file_token`."""
+        return file_token(self.path)
 
 
 def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
-    """Raise `UsageError` if an option is given that this kind of source has no use for."""
+    """Raise `UsageError` if an option is given that this kind of source does not have."""
     for name in names:
         if getattr(options, name) not in (None, False):
-            raise UsageError(f"--{name.replace('_', '-')} means nothing for {what}")
+            raise UsageError(f"--{name.replace('_', '-')} does not work with {what}")
 
 
 def check_columns(options: SourceOptions, columns: Collection[str], text: str) -> None:
-    """Raise `UsageError` if an option names a column that the source has not."""
+    """Raise `UsageError` if an option names a column that the source does not have."""
     wanted = {
         "label": [options.label] if options.label is not None else [],
         "key": [options.key] if options.key is not None else [],
@@ -120,12 +124,12 @@ def check_columns(options: SourceOptions, columns: Collection[str], text: str) -
         for column in named:
             if column not in columns:
                 raise UsageError(
-                    f"{text} has no column {column!r} for --{name}; its columns are {', '.join(map(str, columns))}"
+                    f"{text} has no column {column!r} for --{name}. Its columns are {', '.join(map(str, columns))}."
                 )
 
 
 def row_conditions(options: SourceOptions) -> tuple[Condition, ...]:
-    """Return the conditions that a row has to meet to be kept."""
+    """Return the conditions of the rows to keep."""
     return parse_conditions(options.filter) if options.filter is not None else ()
 
 
@@ -133,31 +137,27 @@ def parse_shard(text: str) -> tuple[int, int]:
     """Return (i, n) for `i/n`.
 
     Raises:
-        UsageError: It is something else, or not 1 <= i <= n.
+        UsageError: The text is something else, or 1 <= i <= n does not hold.
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise UsageError(f"--shard {text} is not I/N with 1 <= I <= N, such as 3/16")
+        raise UsageError(f"Invalid shard: {text!r}. Use I/N with 1 <= I <= N, such as 3/16.")
     return int(number), int(count)
 
 
 def is_complete(options: SourceOptions) -> bool:
-    """Return True if these options leave every image of a source."""
+    """Return True if the options choose every image of a source."""
     return all(getattr(options, name) is None for name in ("top_classes", "limit", "filter", "shard"))
 
 
 def selection(items: Iterable[Item], options: SourceOptions) -> Callable[[Iterable[Item]], Iterator[Item]]:
-    """Return a function that leaves of items what `top_classes`, `limit` and `shard` choose, in that order, lazily.
+    """Return a function that lazily keeps what `top_classes`, `limit` and `shard` choose, in that order.
 
-    Every shard chooses the same classes and the same first items, so that the shards together are what one process
-    would take.
-
-    Args:
-        items: What the classes are counted of, once and now, if `top_classes` is given.
-        options: As given.
+    The most frequent classes are those of `items`. Every shard has the same classes and the same first items, so that
+    all shards together are what a single process would take.
 
     Raises:
-        UsageError: `top_classes` is asked of items without labels.
+        UsageError: `top_classes` needs labels, and the items have none.
     """
     count, limit, shard = options.top_classes, options.limit, options.shard
     classes = top_labels((item.label for item in items), count) if count is not None else None
@@ -169,40 +169,49 @@ def selection(items: Iterable[Item], options: SourceOptions) -> Callable[[Iterab
     return keep
 
 
-def select(items: Iterable[Item], options: SourceOptions) -> Iterable[Item]:
-    """Return what `selection` leaves of the items."""
-    keep = selection(items, options)
-    return Items(lambda: keep(items))
+def choose(source: Source, options: SourceOptions, countable: Iterable[Item] | None) -> Source:
+    """Return a source with the items that the options choose, each with its version.
 
+    Args:
+        source: The source with all its items.
+        options: The options.
+        countable: The same items, to be counted. None leaves the number of chosen items unknown.
 
-def count_items(items: Iterable[Item]) -> int:
-    """Return how many there are, keeping none."""
-    return sum(1 for _ in items)
+    Raises:
+        UsageError: `top_classes` needs labels, and the items have none.
+    """
+    keep = selection(source.items if countable is None else countable, options)
+    every = is_complete(options)
+    total = source.total if every else None
+    if total is None and countable is not None:
+        total = sum(1 for _ in keep(countable))
+    items = Items(lambda: map(with_version, keep(source.items)))
+    return replace(source, items=items, total=total, complete=source.complete and every)
 
 
 def in_shard(key: str, shard: tuple[int, int]) -> bool:
-    """Return True if the key's share, (i, n) with 1 <= i <= n, is this one; the same on every machine."""
+    """Return True if a key belongs to the share (i, n) with 1 <= i <= n. The answer is the same on every machine."""
     number, count = shard
     hashed = hashlib.blake2b(to_plain(key).encode(), digest_size=8).digest()
     return int.from_bytes(hashed, "big") % count == number - 1
 
 
 def top_labels(labels: Iterable[str | None], count: int) -> set[str]:
-    """Return the `count` most frequent labels; of equally frequent ones the first in the alphabet."""
+    """Return the `count` most frequent labels; equally frequent ones are taken in alphabetical order."""
     found = Counter(label for label in labels if label is not None)
     if not found:
-        raise UsageError("--top-classes needs labels, and this source has none; name their column with --label")
+        raise UsageError("--top-classes needs labels, and this source has none. Name their column with --label.")
     return set(sorted(found, key=lambda label: (-found[label], label))[:count])
 
 
 def with_version(item: Item, token: str | None = None) -> Item:
-    """Return the item with `token` as its version, or else its file's size and time of change.
+    """Return the item with a version, made of `token` or else of what `item.read.token` returns.
 
-    An item that takes its payload and label from elsewhere than its file gets their digest as well, so that a new label
+    If label and payload do not come from the file itself, their digest is part of the version too, so that a new label
     of an old file counts as a change.
     """
-    if token is None and isinstance(item.read, FileBytes):
-        token = file_token(item.read.path)
+    if token is None and hasattr(item.read, "token"):
+        token = item.read.token()
     if token and item.payload is not None:
         row = to_json({"label": to_plain(item.label), "payload": to_plain(item.payload)})
         token = f"{token}:{hashlib.blake2b(row.encode(), digest_size=8).hexdigest()}"
@@ -210,14 +219,14 @@ def with_version(item: Item, token: str | None = None) -> Item:
 
 
 def unusable(reason: str) -> bytes:
-    """Raise `ImageError` with the reason: bound to it, what an item's `read` is where there is nothing to read."""
+    """Raise `ImageError` with the reason. With a bound reason, it is the `read` of an item that cannot be read."""
     raise ImageError(reason)
 
 
 def file_token(path: str) -> str:
-    """Return a regular file's size and time of change as one token, "" if there is no such file."""
+    """Return the size and the modification time of a regular file as one text, "" if there is no such file."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a Path for each of ten million files takes longer than this
-    except (OSError, ValueError):  # a link to nothing, say; reading it will say so
+        status = os.stat(path)  # noqa: PTH116 - ten million Path objects take too long
+    except (OSError, ValueError):  # such as a broken link; reading it will fail with the reason
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""

@@ -1,4 +1,4 @@
-"""Buckets and whatever else fsspec reaches: folder trees, and the files that other sources name by such a URL."""
+"""Buckets and other file systems of fsspec: folder trees, and files that other sources name by a URL."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -12,15 +12,15 @@ from cbir.text import without_login
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _TOKENS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
-"""What file systems call the thing that changes with a file's content, the best first."""
+"""The fields by which file systems tell that a file has changed, the most reliable ones first."""
 
 
 def open_bucket(url: str, options: SourceOptions) -> Source:
-    """Return the source for a folder tree behind a URL that fsspec understands: `s3://`, `gs://`, ...
+    """Return the source for a folder tree at a URL of fsspec, such as `s3://` or `gs://`.
 
     Raises:
-        UsageError: fsspec or the package behind it does not know the URL, or there is no image in it.
-        CbirError: It cannot be listed.
+        UsageError: fsspec does not support the URL, a package is missing, or the tree has no images.
+        CbirError: The tree cannot be listed.
     """
     text = without_login(url)
     refuse_columns(options, f"a folder tree ({text})")
@@ -33,7 +33,7 @@ def read_remote(files: Any, path: str) -> bytes:
     """Return the bytes of a file of an fsspec file system.
 
     Raises:
-        ImageError: It cannot be read or is larger than 256 MB.
+        ImageError: The file cannot be read, or is larger than 256 MB.
     """
     try:
         data = bytes(files.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
@@ -45,7 +45,7 @@ def read_remote(files: Any, path: str) -> bytes:
 
 
 def remote_token(info: Mapping[str, Any]) -> str:
-    """Return a token that changes with a file's content, from what fsspec says of it; "" if it says nothing of use."""
+    """Return a text that changes with the content of a file, "" if fsspec reports nothing of that kind."""
     token = next((str(info[name]) for name in _TOKENS if info.get(name) is not None), "")
     return f"{info.get('size')}:{token}" if token else ""
 
@@ -55,18 +55,19 @@ def open_files(url: str, text: str) -> tuple[Any, str]:
 
     Args:
         url: The URL.
-        text: How messages name it.
+        text: Its name in messages.
 
     Raises:
-        UsageError: fsspec or the package behind it does not know such a URL.
-        CbirError: It cannot be reached.
+        UsageError: fsspec does not support the URL, or a package is missing.
+        CbirError: The file system cannot be reached.
     """
     import fsspec
 
     scheme = url.partition(":")[0]
     if scheme in ("http", "https", "file", "local"):
         raise UsageError(
-            f"{text} is no folder tree: give a local folder as a path, and web addresses in a table or on -"
+            f"{text} cannot be listed as a folder. Give a local folder as a path, and web addresses in a table or on"
+            " standard input (-)."
         )
     try:
         files, root = fsspec.core.url_to_fs(url)
@@ -74,28 +75,28 @@ def open_files(url: str, text: str) -> tuple[Any, str]:
         hint = f"pip install 'cbir[{_EXTRAS[scheme]}]'" if scheme in _EXTRAS else str(error)
         raise UsageError(f"{text} needs a package that is not installed: {hint}") from None
     except ValueError as error:
-        raise UsageError(f"{text} is no address of a folder tree: {error}") from None
+        raise UsageError(f"{text} is not the address of a folder tree: {error}") from None
     except Exception as error:
         raise CbirError(f"{text} cannot be reached: {error_text(error)}") from None
     return files, root.rstrip("/")
 
 
 def _list_bucket(files: Any, root: str, folder: str) -> Iterator[Entry]:
-    """Yield a folder's names in a bucket.
+    """Yield the names in a folder of a bucket.
 
     Raises:
-        OSError: It cannot be listed.
+        OSError: The folder cannot be listed.
     """
     path = f"{root}/{folder}".rstrip("/")
     try:
         found = files.ls(path, detail=True)
-        files.invalidate_cache(path)  # or it would keep what it has listed, up to ten million names
+        files.invalidate_cache(path)  # or fsspec would keep up to ten million names in memory
     except OSError:
         raise
     except Exception as error:  # every file system has errors of its own
         raise OSError(0, error_text(error)) from None
     for info in found:
-        place = info["name"].rstrip("/")
-        if place.strip("/") != path.strip("/"):  # a folder's own marker
-            name = place.rpartition("/")[2].replace("\0", "?")  # which S3 allows, and no tree can hold
+        full_name = info["name"].rstrip("/")
+        if full_name.strip("/") != path.strip("/"):  # the marker of the folder itself
+            name = full_name.rpartition("/")[2].replace("\0", "?")  # S3 allows a zero, a `Tree` does not
             yield Entry(name, info["type"] == "directory", remote_token(info))

@@ -14,8 +14,8 @@ def open_folder(text: str, options: SourceOptions) -> Source:
     """Return the source for a folder of this machine.
 
     Raises:
-        UsageError: There is no image in it.
-        CbirError: It cannot be listed.
+        UsageError: The folder has no images.
+        CbirError: The folder cannot be listed.
     """
     refuse_columns(options, f"a folder ({text})")
     root = Path(text).expanduser().resolve()
@@ -24,7 +24,7 @@ def open_folder(text: str, options: SourceOptions) -> Source:
 
 
 def _list_folder(root: Path, folder: str) -> Iterator[Entry]:
-    """Yield a folder's names; a link to a file is a file, one to a folder is not followed, so nothing goes round."""
+    """Yield the names in a folder. A link to a file counts as a file; a link to a folder is not followed."""
     with os.scandir(f"{root}/{folder}".rstrip("/") or "/") as entries:
         for entry in entries:
             yield Entry(entry.name, entry.is_dir(follow_symlinks=False))

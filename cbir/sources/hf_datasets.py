@@ -1,7 +1,7 @@
 """Sources that Hugging Face `datasets` reads: Parquet, Arrow, image folders and the hub.
 
-Images are read undecoded, so that the same JPEG gives the same vector from a folder, from Parquet and from the hub.
-Rows are gone through as Arrow tables: an image is copied out of its table when it is read, by the thread that reads it.
+Images are read undecoded, so that a JPEG gives the same vector from a folder, from Parquet and from the hub. Rows are
+read as Arrow tables; the thread that reads an image copies it out of its table.
 """
 
 from collections.abc import Iterator
@@ -14,17 +14,13 @@ from cbir.filters.parser import Condition
 from cbir.images.files import read_file
 from cbir.records import Item
 from cbir.sources.base import (
-    Items,
     Source,
     SourceOptions,
     check_columns,
-    count_items,
+    choose,
     file_token,
-    is_complete,
     refuse,
     row_conditions,
-    selection,
-    with_version,
 )
 from cbir.sources.bucket import open_files, read_remote
 from cbir.sources.hf_loading import ROWS_AT_ONCE, Loaded, Place, load_split, readable_errors
@@ -44,34 +40,29 @@ def open_dataset(text: str, options: SourceOptions) -> Source:
     with readable_errors(text):
         loaded = load_split(text, options)
         rows = _rows(text, loaded, options)
-        bare = replace(rows, payload=())  # the same items, without what takes time
-        keep = selection(bare, options)
-        total = loaded.count
-        if not is_complete(options):
-            total = None if options.streaming else count_items(keep(bare))
-    items = Items(lambda: map(_with_version, keep(rows)))
-    return Source(loaded.name, loaded.origin, items, total, complete=is_complete(options))
+        countable = None if options.streaming else replace(rows, payload=())  # the same items, faster
+        return choose(Source(loaded.name, loaded.origin, rows, loaded.count, complete=True), options, countable)
 
 
 @dataclass(frozen=True)
 class _ImageReader:
-    """Reads the image of a row, a `pyarrow.StructScalar` of bytes and path that still lies in its table."""
+    """Reads the image of a row, a `pyarrow.StructScalar` of bytes and path in its table."""
 
     value: Any
     place: Place
 
     @property
     def path(self) -> str | None:
-        """The image's path, which is only its name where the row has the bytes as well."""
+        """The path of the image; only its file name if the row has its bytes."""
         path: str | None = self.value["path"].as_py() if self.value.is_valid else None
         return path
 
     def token(self) -> str:
-        """Return what changes with the file; "" for bytes in the row, whose hash tells as quickly."""
+        """Return a text that changes with the file, "" if the row has the bytes: they are hashed as quickly."""
         in_row = not self.value.is_valid or self.value["bytes"].is_valid
         if in_row or not self.path:
             return ""
-        return self.path if self.place.remote else file_token(self.path)  # the hub's paths name the revision
+        return self.path if self.place.remote else file_token(self.path)  # the paths of the hub contain the revision
 
     def __call__(self) -> bytes:
         found = self.value.as_py() or {}
@@ -91,7 +82,7 @@ class _ImageReader:
         try:
             real = Path(path).resolve()
         except ValueError:
-            raise ImageError("no file can have such a name") from None
+            raise ImageError("its path is not a valid file name") from None
         if not any(real.is_relative_to(folder) for folder in self.place.folders):
             raise ImageError("its path leads out of the data set's folder")
         return read_file(real)
@@ -99,16 +90,16 @@ class _ImageReader:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of a data set as items, each time anew.
+    """The rows of a data set as items, made again in each iteration.
 
     Attributes:
         data: The data set, formatted as Arrow tables.
         image: The column with the images.
-        key: The column with the keys, None if the images' names are the keys.
-        label: The column with the classes, if there is one.
-        payload: The columns to keep.
-        conditions: What rows have to meet.
-        place: Where their images are.
+        key: The column with the keys, None if the names of the images are the keys.
+        label: The column with the classes, None if there is none.
+        payload: The columns to store.
+        conditions: The conditions of the rows to keep.
+        place: Where the images may be.
     """
 
     data: Any
@@ -122,7 +113,7 @@ class _Rows:
     def __iter__(self) -> Iterator[Item]:
         tested = [condition.column for condition in self.conditions]
         columns = list(dict.fromkeys(name for name in (self.key, self.label, *tested, *self.payload) if name))
-        kinds = self.data.features  # a deep copy, each time
+        kinds = self.data.features  # the property makes a deep copy
         number = -1
         for table in self.data.iter(ROWS_AT_ONCE):
             for value, row in zip(table[self.image], table.select(columns).to_pylist(), strict=True):
@@ -138,21 +129,17 @@ class _Rows:
 
 
 def _shown(kind: Any, value: Any) -> Any:
-    """Return a value as the user knows it: the name of a class instead of its number."""
+    """Return a value, or the name of a class instead of its number."""
     if not hasattr(kind, "int2str"):
         return value
     return None if value is None or value < 0 else kind.int2str(value)
 
 
-def _with_version(item: Item) -> Item:
-    return with_version(item, item.read.token()) if isinstance(item.read, _ImageReader) else item
-
-
 def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
-    """Return the data set's rows, with the columns that were named or found.
+    """Return the rows of the data set with their columns, which are named in the options or found.
 
     Raises:
-        UsageError: There is no image column, or not a named one.
+        UsageError: There is no image column, or not a column that the options name.
     """
     import datasets
 
@@ -160,13 +147,13 @@ def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
     features = data.features
     images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     if not images:
-        raise UsageError(f"{text} has no image column; its columns are {', '.join(features)}")
+        raise UsageError(f"{text} has no image column. Its columns are {', '.join(features)}.")
     check_columns(options, features, text)
     conditions = row_conditions(options)
     readable = [name for name, kind in features.items() if not _is_bytes(kind)]
     for name in (options.label, options.key, *(options.payload or ()), *(condition.column for condition in conditions)):
         if name is not None and name not in readable:
-            raise UsageError(f"{text}: the column {name!r} holds bytes; those with values are {', '.join(readable)}")
+            raise UsageError(f"{text}: {name!r} holds bytes. Columns with values are {', '.join(readable)}.")
     data = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
     classes = (name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel))
     payload = tuple(name for name in readable if name != options.label) if options.payload is None else options.payload
@@ -180,7 +167,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _key_column(data: Any, image: str) -> str | None:
-    """Return the column with the keys, or None if the images' own file names are the keys (or there is neither)."""
+    """Return the column with the keys, None if the images have file names or there is no such column."""
     table = next(iter(data.iter(_LOOKED_AT)), None)
     first = next((value for value in table[image] if value.is_valid), None) if table is not None else None
     if first is not None and first["path"].as_py():
@@ -189,7 +176,7 @@ def _key_column(data: Any, image: str) -> str | None:
 
 
 def _file_key(path: str | None, place: Place) -> str | None:
-    """Return an image's file name as its key, with the folders that tell it from others; None if it has no name."""
+    """Return the file name of an image with its folders in the data set, None if it has no name."""
     if not path:
         return None
     inner, _, outer = path.rpartition("::")  # zip://NAME::ARCHIVE
@@ -201,6 +188,6 @@ def _file_key(path: str | None, place: Place) -> str | None:
     if below is None:
         return file.name if file.is_absolute() else file.as_posix()
     parts = below.parts
-    if "snapshots" in parts:  # of a hub repository, below the name of its revision
+    if "snapshots" in parts:  # of a hub repository, followed by the revision
         parts = parts[parts.index("snapshots") + 2 :]
     return "/".join(parts)

@@ -1,4 +1,4 @@
-"""Data sets that Hugging Face `datasets` finds: in a file, a folder or the hub, loaded or as a stream."""
+"""Loading of data sets with Hugging Face `datasets`: from a file, a folder or the hub, also as a stream."""
 
 import glob
 import logging
@@ -18,7 +18,7 @@ _BUFFER_BYTES = 8 * 2**20
 
 @dataclass(frozen=True)
 class Place:
-    """Where the paths in a data set's rows may lead: into these folders, or to URLs that begin so."""
+    """Where the paths in the rows of a data set may lead: into these folders, or to URLs with this beginning."""
 
     folders: tuple[Path, ...] = ()
     remote: str = ""
@@ -26,7 +26,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A data set: its name, its origin, where its images are, its rows, and how many these are if that is known."""
+    """A data set: its name, origin and place of images, its rows, and their number if that is known."""
 
     name: str
     origin: str
@@ -37,7 +37,7 @@ class Loaded:
 
 @contextmanager
 def readable_errors(text: str) -> Iterator[None]:
-    """Turn whatever `datasets` raises into one line.
+    """Turn any error of `datasets` into one line.
 
     Raises:
         UsageError: There is no such data set, or it cannot be read.
@@ -48,29 +48,29 @@ def readable_errors(text: str) -> Iterator[None]:
     except CbirError:
         raise
     except ConnectionError as error:
-        hint = "download the data set where there is a network and give the folder or the .parquet file"
-        raise CbirError(f"{text}: the hub cannot be reached: {error}; {hint}") from None
-    except Exception as error:  # a missing set, a wrong split and a broken file share no base class
+        hint = "Download the data set on a machine with a network, and give its folder or .parquet file."
+        raise CbirError(f"{text}: the hub cannot be reached: {error}. {hint}") from None
+    except Exception as error:  # its errors have no common base class
         raise UsageError(
             f"cannot read {text}: {type(error).__name__}: {one_line(error.__cause__ or error)[:300]}"
         ) from None
 
 
 def load_split(text: str, options: SourceOptions) -> Loaded:
-    """Return the data set that the user named: rows of one split, on this machine or as a stream.
+    """Return one split of the data set that the user named, loaded or as a stream.
 
     Raises:
         UsageError: There is no such file, folder or split.
-        Exception: Whatever `datasets` raises; see `readable_errors`.
+        Exception: Any error of `datasets`; see `readable_errors`.
     """
     import datasets
 
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be ten lines before our one
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # or it would log every retry
     scheme, _, rest = text.partition(":")
     split, streaming = options.split or "train", options.streaming
     load = _stream if streaming else datasets.load_dataset
-    suffix = f"?split={split}" if split != "train" else ""  # rows of two splits are not the same rows
+    suffix = f"?split={split}" if split != "train" else ""  # two splits have different rows
     if scheme == "hf":
         repository = rest.removeprefix("//").removeprefix("datasets/")
         data = load(repository, split=split)
@@ -84,13 +84,13 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
         return Loaded(path.name, f"{path}{suffix}", Place((path,)), data, _count(data, split))
     path = Path(text).expanduser().resolve()
     if path.is_dir():
-        refuse(options, ("streaming",), f"{text}, which is read from where it is anyway")
+        refuse(options, ("streaming",), f"{text}: it is never downloaded or converted")
         saved = datasets.load_from_disk(str(path))
         if not isinstance(saved, datasets.DatasetDict):
             refuse(options, ("split",), f"{text}, which has no splits")
             return Loaded(path.name, str(path), Place((path,)), saved, len(saved))
         if split not in saved:
-            raise UsageError(f"{text} has no split {split!r}; it has {', '.join(saved)}")
+            raise UsageError(f"{text} has no split {split!r}. It has {', '.join(saved)}.")
         return Loaded(path.name, f"{path}{suffix}", Place((path,)), saved[split], len(saved[split]))
     refuse(options, ("split",), f"{text}, which has no splits")
     pattern = glob.escape(str(path)) if path.is_file() else str(path)
@@ -104,17 +104,17 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
     if count is None and kind == "parquet":
         import pyarrow.dataset
 
-        count = pyarrow.dataset.dataset(files).count_rows()  # which the files' ends tell
+        count = pyarrow.dataset.dataset(files).count_rows()  # from the footers of the files
     return Loaded(name, str(path), Place((path.parent,)), data, count)
 
 
-def _stream(name: str, split: str, **where: str) -> Any:
-    """Return a data set that is read as it is gone through, from where it is."""
+def _stream(name: str, split: str, **files: str) -> Any:
+    """Return a data set that is read while it is iterated, without downloading it."""
     import datasets
     import pyarrow.dataset
 
-    builder = datasets.load_dataset_builder(name, **where)
-    if hasattr(builder.config, "fragment_scan_options"):  # Parquet: pyarrow would keep all that it has read of a file
+    builder = datasets.load_dataset_builder(name, **files)
+    if hasattr(builder.config, "fragment_scan_options"):  # for Parquet, or pyarrow would keep all that it reads
         reading = {"pre_buffer": False, "use_buffered_stream": True, "buffer_size": _BUFFER_BYTES}
         builder.config.fragment_scan_options = pyarrow.dataset.ParquetFragmentScanOptions(**reading)
         builder.config.batch_size = ROWS_AT_ONCE
@@ -122,15 +122,15 @@ def _stream(name: str, split: str, **where: str) -> Any:
 
 
 def _count(data: Any, split: str) -> int | None:
-    """Return a data set's number of rows, None if a stream does not know it."""
+    """Return the number of rows of a data set, None if it is a stream that does not know it."""
     if hasattr(data, "num_rows"):
         return int(data.num_rows)
-    known = (data.info.splits or {}).get(split)
-    return (known.num_examples or None) if known else None
+    info = (data.info.splits or {}).get(split)
+    return (info.num_examples or None) if info else None
 
 
 def _hub_caches() -> tuple[Path, ...]:
-    """Return the folders into which the hub's libraries download."""
+    """Return the folders of downloads from the hub."""
     import datasets
     import huggingface_hub.constants
 

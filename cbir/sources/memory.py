@@ -1,4 +1,4 @@
-"""Images that a Python program has already: paths, bytes, PIL images and arrays."""
+"""Images that a Python program passes: paths, bytes, PIL images and arrays."""
 
 import hashlib
 import os
@@ -17,21 +17,21 @@ ORIGIN = "python"
 def open_images(
     images: Sequence[ImageInput], keys: Sequence[str] | None, payloads: Sequence[Payload] | None, name: str
 ) -> Source:
-    """Return a source of images in memory or files.
+    """Return the source for a list of images.
 
     Args:
         images: The images.
         keys: A unique name for each; by default the path as given, or the SHA-256 of the bytes.
         payloads: Fields to store with each; `label` is its class.
-        name: Name of the data set.
+        name: The name of the data set.
 
     Raises:
-        UsageError: The lists have different lengths, or an image is of a type that cannot be one.
+        UsageError: The lists have different lengths, or an object is not an image.
     """
     require_list(images)
     for what, values in (("keys", keys), ("payloads", payloads)):
         if values is not None and len(values) != len(images):
-            raise UsageError(f"{len(images)} images and {len(values)} {what}: give one for each image")
+            raise UsageError(f"There are {len(images)} images and {len(values)} {what}. Give one for each image.")
     if not len(images):
         raise UsageError("no images were given")
     items = [
@@ -46,7 +46,7 @@ def _item(image: ImageInput, key: str | None, payload: Payload | None) -> Item:
     label = rest.pop("label", None)
     label = label if label is None else str(label)
     if key is not None and not isinstance(key, str):
-        raise UsageError(f"the key {key!r} is not a text")
+        raise UsageError(f"The key {key!r} is not a string.")
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
         return with_version(Item(key or path, partial(read_file, path), label, rest))

@@ -1,13 +1,13 @@
-"""`open_source` turns what the user typed into a source.
+"""`open_source` returns the source that the user named.
 
-./photos                     a folder tree; an image's class is its parent folder
-s3://bucket/photos, gs://... the same in a bucket, or anywhere else that fsspec reaches
+./photos                     a folder tree; the class of an image is its parent folder
+s3://bucket/photos, gs://... the same in a bucket, or in another file system of fsspec
 data.parquet, 'data/*.parquet', data.arrow, a folder written by `save_to_disk`
 imagefolder:./folder         the image folder of Hugging Face `datasets`, with its metadata file
 hf://owner/name              a data set of the Hugging Face hub
 'webdataset:./shards/*.tar'  WebDataset shards
 list.csv, list.tsv, list.jsonl   paths or URLs with payload columns
--                            the same from standard input: a path or URL a line, or JSON rows
+-                            the same from standard input: one path or URL on each line, or JSON rows
 sample://openmoji            the packaged sample
 
 To add a source, write a module with a function that takes the text and the options, and name it in `OPENERS`.
@@ -38,18 +38,18 @@ OPENERS = {
     "gs://BUCKET/PATH": "bucket.open_bucket",
     "sample://openmoji": "sample.open_sample",
 }
-"""The function that opens each source: by a file's suffix, by a scheme (what stands before the colon), or by "-"."""
+"""The function that opens each source, by the suffix of a file, the scheme before the colon, or "-"."""
 
 _SAVED = ("dataset_info.json", "dataset_dict.json")
-"""Files that are in every folder that `datasets` saved."""
+"""One of these files is in every folder that `datasets` saved."""
 
 
 def open_source(text: str, options: SourceOptions) -> Source:
     """Return the source that `text` names.
 
     Raises:
-        UsageError: There is no such source, or it has not what the options name.
-        CbirError: It cannot be reached.
+        UsageError: There is no such source, or it does not have what the options name.
+        CbirError: The source cannot be reached.
     """
     return _opener(text)(text, options)
 
@@ -71,8 +71,9 @@ def _opener(text: str) -> Opener:
     if path.suffix.lower() in OPENERS:
         return _imported(OPENERS[path.suffix.lower()])
     kind = "is not a folder" if path.exists() else "does not exist"
-    forms = [form if ":" in form else f"a {form} file" for form in OPENERS if form != "-"]
-    raise UsageError(f"{text} {kind}; a source is a folder, {', '.join(forms)}, or - for standard input")
+    suffixes = " ".join(form for form in OPENERS if form.startswith("."))
+    schemes = ", ".join(form for form in OPENERS if ":" in form)
+    raise UsageError(f"{text} {kind}. A source is a folder, a file ( {suffixes} ), {schemes}, or - for standard input.")
 
 
 def _imported(name: str) -> Opener:

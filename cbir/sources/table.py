@@ -1,6 +1,6 @@
-"""Tables whose rows name images: CSV, TSV or JSON lines of paths or URLs, from a file or from standard input.
+"""Tables whose rows name images: paths or URLs in CSV, TSV or JSON Lines, from a file or from standard input.
 
-The column with the path or URL is found by its name; the others are payload. CSV has text only, JSON has numbers.
+The column with the path or URL is found by its name; the other columns are payload. Values of CSV are always text.
 """
 
 import io
@@ -26,19 +26,16 @@ from cbir.sources.base import (
     Source,
     SourceOptions,
     check_columns,
-    count_items,
-    is_complete,
+    choose,
     refuse,
     row_conditions,
-    selection,
     unusable,
-    with_version,
 )
 from cbir.sources.table_rows import Row, csv_rows, json_rows, lines_of, path_rows
 from cbir.text import without_login
 
 IMAGE_COLUMNS = ("image", "image_path", "file_name", "filename", "filepath", "file", "path", "image_url", "url", "uri")
-"""Names of the column with the path or URL, in any case; the first that a table has is taken."""
+"""Names of the column with the path or URL, in upper or lower case. The first one that a table has is used."""
 
 _LOOKED_AT = 100
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -50,9 +47,9 @@ class RowReader:
 
     Attributes:
         image: The column with the path or URL.
-        folder: What relative paths start from.
+        folder: The folder of relative paths.
         anywhere: True if paths may lead out of the folder.
-        options: As given; `label`, `key`, `payload` and `allow_private_addresses` matter here.
+        options: The options `label`, `key`, `payload` and `allow_private_addresses` are used.
     """
 
     image: str
@@ -61,14 +58,14 @@ class RowReader:
     options: SourceOptions
 
     def item(self, row: Row) -> Item:
-        """Return the item of a row; one that cannot be read says why."""
+        """Return the item of a row. Reading the item of a malformed row raises an error with the reason."""
         options, values = self.options, row.values
         place, key = values.get(self.image), values.get(options.key) if options.key else None
         number = f"row {row.number}"
         if row.error:
             return Item(number, partial(unusable, row.error))
         if options.key and key in (None, ""):
-            return Item(number, partial(unusable, f"the row has no {options.key}, which is to be its key"))
+            return Item(number, partial(unusable, f"the row has no {options.key}, which is its key"))
         if not isinstance(place, str) or not place.strip():
             reason = f"the row has no path or URL in {self.image}"
             return Item(number if key is None else str(key), partial(unusable, reason))
@@ -81,7 +78,7 @@ class RowReader:
         return Item(str(key if options.key else found), read, None if label in (None, "") else str(label), payload)
 
     def _place(self, place: str) -> tuple[str, Callable[[], bytes]]:
-        """Return the key that a path or URL gives, and what reads it."""
+        """Return the key of a path or URL, and the function that reads it."""
         if _URL.match(place):
             from cbir.sources.remote import Limits, fetch
 
@@ -95,7 +92,7 @@ class RowReader:
 
 
 def image_column(columns: Iterable[str]) -> str | None:
-    """Return the column that names the images, None if no name is a usual one."""
+    """Return the column that names the images, None if no column has a usual name."""
     by_name = {str(column).lower(): column for column in reversed(list(columns))}
     return next((by_name[name] for name in IMAGE_COLUMNS if name in by_name), None)
 
@@ -103,11 +100,11 @@ def image_column(columns: Iterable[str]) -> str | None:
 def open_table(text: str, options: SourceOptions) -> Source:
     """Return the source for a .csv, .tsv, .jsonl or .ndjson file.
 
-    Relative paths start from the table's folder. No path may lead out of it, since a table may come from someone else.
+    Paths are relative to the table's folder and may not lead out of it, since a table may come from someone else.
 
     Raises:
         UsageError: There is no such file, or no column that names images.
-        CbirError: It breaks off before its first row.
+        CbirError: The file cannot be read up to its first row.
     """
     path = Path(text).expanduser().resolve()
     if not path.is_file():
@@ -128,17 +125,17 @@ def open_table(text: str, options: SourceOptions) -> Source:
 
 
 def open_stdin(_: str, options: SourceOptions) -> Source:
-    """Return the source for what comes in on standard input: a path or URL a line, or JSON lines.
+    """Return the source for standard input: one path or URL on each line, or JSON Lines.
 
-    It is copied to a temporary file first. Paths may be absolute or start from the current folder, and lead anywhere,
-    since whoever starts the command makes the list.
+    It is copied to a temporary file first. Paths are absolute or relative to the current folder and may lead anywhere,
+    since the user of the command made the list.
 
     Raises:
-        UsageError: Nothing comes in, or no column names images.
+        UsageError: Standard input is empty, or no column names images.
     """
     name = "standard input"
     handle, path = tempfile.mkstemp()
-    Path(path).unlink()  # so that nothing is left of it, however this process ends
+    Path(path).unlink()  # the file disappears when this process ends
 
     def start() -> Generator[Row, None, None]:
         with closing(lines_of(again, name)) as lines:
@@ -174,8 +171,8 @@ def _open_rows(
     image = image_column(columns)
     if image is None:
         raise UsageError(
-            f"{text} has no column that names images: call it one of {', '.join(IMAGE_COLUMNS)}; its columns are"
-            f" {', '.join(columns)}"
+            f"{text} has no column that names images. Name it one of {', '.join(IMAGE_COLUMNS)}. Its columns are"
+            f" {', '.join(columns)}."
         )
     check_columns(options, columns, text)
     conditions = row_conditions(options)
@@ -186,24 +183,22 @@ def _open_rows(
             if row.error or all(condition.holds(row.values) for condition in conditions):
                 yield reader.item(row)
 
-    found = Items(items)
-    keep = selection(found, options)
-    complete = from_file and is_complete(options)
-    return Source(name, origin, Items(lambda: map(with_version, keep(found))), count_items(keep(found)), [], complete)
+    every = Items(items)
+    return choose(Source(name, origin, every, complete=from_file), options, every)
 
 
 class _FromStart(io.RawIOBase):
-    """Reads an open file from its beginning, wherever others are in it."""
+    """Reads an open file from its beginning, with a position of its own."""
 
     def __init__(self, handle: int):
         self._handle = handle
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = os.pread(self._handle, len(buffer), self._at)
+        data = os.pread(self._handle, len(buffer), self._position)
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)

@@ -1,4 +1,4 @@
-"""Rows out of text: CSV with a header, JSON lines, or a path or URL a line. A bad row is a row that says so."""
+"""Rows of CSV, JSON Lines, or lists of paths and URLs. A malformed row has an error with the reason."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ _MAX_DEPTH = 50
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its number (from 1), its values, and what is wrong with it if something is."""
+    """One row: its number (from 1), its values, and the reason if it is malformed."""
 
     number: int
     values: Mapping[str, Any]
@@ -27,10 +27,10 @@ class Row:
 
 
 def csv_rows(opener: Opener, text: str, separator: str) -> Generator[Row, None, None]:
-    """Yield the rows of a CSV file with a header; every value is text.
+    """Yield the rows of a CSV file with a header. Every value is text.
 
     Raises:
-        CbirError: It cannot be read on; `text` is how the message names it.
+        CbirError: The file cannot be read further. `text` is its name in the message.
     """
     with closing(lines_of(opener, text)) as lines:
         table = csv.DictReader(lines, delimiter=separator)
@@ -47,7 +47,7 @@ def json_rows(opener: Opener, text: str) -> Generator[Row, None, None]:
     """Yield a row for each line, which should be a JSON object.
 
     Raises:
-        CbirError: It cannot be read on; `text` is how the message names it.
+        CbirError: The file cannot be read further. `text` is its name in the message.
     """
     with closing(lines_of(opener, text)) as lines:
         for number, line in enumerate(lines, 1):
@@ -56,16 +56,16 @@ def json_rows(opener: Opener, text: str) -> Generator[Row, None, None]:
             try:
                 values = parse_json(line)
             except ValueError as error:
-                yield Row(number, {}, f"the row is no JSON: {error}")
+                yield Row(number, {}, f"the row is not JSON: {error}")
                 continue
-            yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "the row is no JSON object")
+            yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "the row is not a JSON object")
 
 
 def path_rows(opener: Opener, text: str) -> Generator[Row, None, None]:
     """Yield a row with the one column `path` for each line that is not empty.
 
     Raises:
-        CbirError: It cannot be read on; `text` is how the message names it.
+        CbirError: The file cannot be read further. `text` is its name in the message.
     """
     with closing(lines_of(opener, text)) as lines:
         for number, line in enumerate(lines, 1):
@@ -75,10 +75,10 @@ def path_rows(opener: Opener, text: str) -> Generator[Row, None, None]:
 
 
 def lines_of(opener: Opener, text: str) -> Generator[str, None, None]:
-    """Yield a file's lines; bytes that are no UTF-8 become what they are in file names.
+    """Yield the lines of a file. Bytes that are not UTF-8 are decoded as in file names.
 
     Raises:
-        CbirError: A line is too long to be one.
+        CbirError: A line is too long.
     """
     with io.TextIOWrapper(opener(), encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
         for number, line in enumerate(iter(partial(file.readline, _MAX_LINE), ""), 1):
@@ -88,10 +88,10 @@ def lines_of(opener: Opener, text: str) -> Generator[str, None, None]:
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of a JSON text that is not nested too deeply to be stored.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not JSON, or is nested too deeply to be stored.
     """
     try:
         value = json.loads(text)
@@ -105,7 +105,7 @@ def parse_json(text: str) -> Any:
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    """Return True if a JSON value is nested deeper than so many levels."""
+    """Return True if a JSON value is nested deeper than this number of levels."""
     if not isinstance(value, dict | list):
         return False
     return levels == 0 or any(

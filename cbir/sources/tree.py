@@ -1,4 +1,4 @@
-"""Folder trees, here or in a bucket: each folder is listed once, and an image's class is its parent folder."""
+"""Folder trees, local or in a bucket. Each folder is listed once, and the class of an image is its parent folder."""
 
 import os
 import re
@@ -9,26 +9,16 @@ from functools import partial
 from cbir.errors import CbirError, UsageError
 from cbir.images.decode import EXTENSIONS
 from cbir.records import Item, to_plain
-from cbir.sources.base import (
-    Items,
-    Source,
-    SourceOptions,
-    count_items,
-    is_complete,
-    refuse,
-    selection,
-    unusable,
-    with_version,
-)
+from cbir.sources.base import Source, SourceOptions, choose, refuse, unusable
 from cbir.text import one_line, redacted
 
 _IMAGE = re.compile("\0([^\0]*)\0([^\0]*)")
-"""A name and a version in a folder's text, in which no name can have a zero."""
+"""A name and a version in the text of a folder. No name can contain a zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder; `version` as in `Item`."""
+    """One name in a folder, with the version of its file as in `Item`."""
 
     name: str
     is_folder: bool
@@ -36,29 +26,29 @@ class Entry:
 
 
 class Tree:
-    """The image files of a tree as items: a folder's files, then its folders, both sorted, without hidden names.
+    """The image files of a tree as items: the files of a folder, then its folders, sorted and without hidden names.
 
-    Every folder is listed once, when this is made. What stays is one text for each folder with images: its path, then
-    each image's name and version, a few tens of bytes an image.
+    Every folder is listed once, when the tree is made. It keeps a text for each folder with images: the folder's path,
+    then name and version of each image, which takes a few tens of bytes for each.
 
-    A folder that cannot be listed is an item that says so, since its images are not gone.
+    A folder that cannot be listed becomes an item that cannot be read, since its images may still exist.
     """
 
     def __init__(
-        self, where: str, listing: Callable[[str], Iterable[Entry]], reader: Callable[[str], Callable[[], bytes]]
+        self, address: str, listing: Callable[[str], Iterable[Entry]], reader: Callable[[str], Callable[[], bytes]]
     ):
         """List the tree.
 
         Args:
-            where: What messages and the source's origin call it.
-            listing: Returns what is in a folder, "" or a path that ends in a slash.
-            reader: Returns what reads the image of a key.
+            address: The address of the tree.
+            listing: Returns the names in a folder, which is "" or a path that ends in a slash.
+            reader: Returns the `read` function of the item with a key.
 
         Raises:
-            UsageError: There is no such tree, or no image in it.
-            CbirError: The tree itself cannot be listed.
+            UsageError: There is no such tree, or it has no images.
+            CbirError: The tree cannot be listed.
         """
-        self._where, self._listing, self._reader = where, listing, reader
+        self._address, self._listing, self._reader = address, listing, reader
         self._folders: list[str] = []
         self._unlisted: dict[str, str] = {}
         self._count = self._other_files = 0
@@ -67,7 +57,7 @@ class Tree:
             folder = waiting.pop()
             waiting += [f"{folder}{name}/" for name in sorted(self._list(folder), reverse=True)]
         if not self._count:
-            raise UsageError(f"{where} has no image file ({', '.join(sorted(EXTENSIONS))}) in it or below it")
+            raise UsageError(f"{address} has no image files ({', '.join(sorted(EXTENSIONS))})")
 
     def __len__(self) -> int:
         return self._count
@@ -83,22 +73,20 @@ class Tree:
                 yield Item(key, self._reader(key), label, None, image[2])
 
     def source(self, name: str, options: SourceOptions) -> Source:
-        """Return what the options choose of the tree, as a source."""
-        keep, complete = selection(self, options), is_complete(options)
-        items = Items(lambda: map(with_version, keep(self)))
-        total = len(self) if complete else count_items(keep(self))
-        return Source(
+        """Return a source with the images that the options choose."""
+        every = Source(
             to_plain(name) or "root",
-            to_plain(self._where),
-            items,
-            total,
-            complete=complete,
+            to_plain(self._address),
+            self,
+            len(self),
+            complete=True,
             unique_keys=True,
             other_files=self._other_files,
         )
+        return choose(every, options, self)
 
     def _list(self, folder: str) -> list[str]:
-        """Keep the images of a folder, and return the names of the folders in it."""
+        """Keep the images of a folder, and return the names of its folders."""
         folders: list[str] = []
         images: list[str] = []
         try:
@@ -115,7 +103,7 @@ class Tree:
             reason = f"cannot list this folder: {error.strerror or error_text(error)}"
             if not folder:
                 kind = UsageError if isinstance(error, FileNotFoundError) else CbirError
-                raise kind(f"{self._where}: {reason}") from None
+                raise kind(f"{self._address}: {reason}") from None
             self._unlisted[folder] = reason
         if images or folder in self._unlisted:
             self._folders.append("\0".join([folder, *sorted(images), ""]))
@@ -124,11 +112,11 @@ class Tree:
 
 
 def refuse_columns(options: SourceOptions, what: str) -> None:
-    """Raise `UsageError` if an option is given that only a source with columns, splits or URLs has a use for."""
+    """Raise `UsageError` if an option is given that needs columns, splits or URLs."""
     names = ("label", "key", "split", "payload", "filter", "allow_private_addresses", "streaming")
-    refuse(options, names, f"{what}, where an image's class is its parent folder")
+    refuse(options, names, f"{what}. The class of an image is its parent folder.")
 
 
 def error_text(error: Exception) -> str:
-    """Return an error's type and text without passwords, for a message."""
+    """Return the type and text of an error for a message, without passwords."""
     return redacted(one_line(f"{type(error).__name__}: {error}"))[:300]

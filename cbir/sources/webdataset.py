@@ -1,8 +1,8 @@
-"""WebDataset shards: tar files in which the files of a sample follow one another and share their name up to a dot.
+"""WebDataset shards: tar files in which the files of a sample are adjacent and share their name up to a dot.
 
-`datasets` reads such shards too, but with one schema guessed from the first five samples: a .png among .jpg, a new
-field in a .json or one broken .json ends its run. Here every sample stands for itself. A local tar is not unpacked or
-copied: an item knows where its image lies in it, and reads no more than that.
+`datasets` reads such shards too, but guesses one schema from the first five samples, and fails on a .png among .jpg, on
+a new field or on one broken .json. Here every sample is read by itself. A local tar is not unpacked: an item knows the
+position of its image and reads only that part.
 """
 
 import glob
@@ -24,11 +24,10 @@ from cbir.sources.base import (
     Source,
     SourceOptions,
     check_columns,
+    choose,
     file_token,
-    is_complete,
     refuse,
     row_conditions,
-    select,
     unusable,
     with_version,
 )
@@ -46,9 +45,9 @@ class Shard:
     """One tar file.
 
     Attributes:
-        path: Where it is.
-        token: What changes with its content, "" if nothing does.
-        files: The fsspec file system that it is in, None for this machine's.
+        path: Its path.
+        token: A text that changes with its content, "" if there is none.
+        files: Its fsspec file system, None for a local file.
     """
 
     path: str
@@ -63,14 +62,14 @@ class Shard:
 
 @dataclass
 class Sample:
-    """The files of one name: the fields of its .json, its .txt and .cls, and where its image is.
+    """The files of one name: fields from .json, .txt and .cls, and an image.
 
     Attributes:
-        name: What the files share.
-        values: Its fields.
-        error: Why its fields cannot be read, if they cannot.
-        image: The image's name in the tar, "" if there is none.
-        read: Returns the image's bytes.
+        name: The name that the files share.
+        values: The fields.
+        error: The reason if the fields cannot be read.
+        image: The name of the image in the tar, "" if there is none.
+        read: Returns the bytes of the image.
         version: As in `Item`, without the fields.
     """
 
@@ -83,7 +82,7 @@ class Sample:
 
 
 def open_webdataset(text: str, options: SourceOptions) -> Source:
-    """Return the source for the shards that `webdataset:PATTERN` or a .tar path names; their total is unknown.
+    """Return the source for the shards of `webdataset:PATTERN` or a .tar path. Their total is unknown.
 
     Raises:
         UsageError: There is no such file, no image in its first samples, or no column that the options name.
@@ -107,11 +106,11 @@ def open_webdataset(text: str, options: SourceOptions) -> Source:
     parent, _, last = (pattern if "://" in pattern else str(Path(pattern).expanduser().resolve())).rpartition("/")
     name = parent.rpartition("/")[2] if glob.has_magic(last) else last.removesuffix(".tar")
     origin = to_plain(without_login(f"{parent}/{last}"))
-    return Source(to_plain(name) or "shards", origin, select(Items(items), options), complete=is_complete(options))
+    return choose(Source(to_plain(name) or "shards", origin, Items(items), complete=True), options, None)
 
 
 def _first(shards: Sequence[Shard]) -> list[Sample]:
-    """Return the first samples, up to where a shard is damaged."""
+    """Return the first samples, or those before the damage in a shard."""
     first: list[Sample] = []
     with closing(_samples(shards)) as samples:
         try:
@@ -142,7 +141,7 @@ def _item(sample: Sample, options: SourceOptions) -> Item:
     key = values.get(options.key) if options.key else sample.image
     error = sample.error or ("" if sample.image else "the sample has no image")
     if not error and key in (None, ""):
-        error = f"the sample has no {options.key}, which is to be its key"
+        error = f"the sample has no {options.key}, which is its key"
     if error or sample.read is None:
         return Item(str(key or sample.name), partial(unusable, error))
     names = options.payload if options.payload is not None else [name for name in values if name != label]
@@ -156,7 +155,7 @@ def _samples(shards: Sequence[Shard]) -> Generator[Sample, None, None]:
     """Yield the samples of all shards.
 
     Raises:
-        CbirError: A shard is damaged; its samples up to there have been yielded.
+        CbirError: A shard is damaged. Its samples before that have been yielded.
     """
     for shard in shards:
         sample: Sample | None = None
@@ -174,26 +173,26 @@ def _samples(shards: Sequence[Shard]) -> Generator[Sample, None, None]:
 
 
 def _members(shard: Shard) -> Iterator[tuple[str, str, str, tarfile.TarInfo, tarfile.TarFile]]:
-    """Yield a shard's files: the sample's name, what follows its dot, the whole name, and how to read it."""
+    """Yield the files of a shard: the sample's name, the suffix, the full name, and the member of the tar."""
     with shard.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
         before = -1
         while (member := tar.next()) is not None:
             if tar.offset <= before:
-                raise tarfile.ReadError("it goes in circles")
+                raise tarfile.ReadError("it has a loop")
             before = tar.offset
-            cast(Any, tar).members.clear()  # or it would remember them all
+            cast(Any, tar).members.clear()  # or tarfile would keep all of them in memory
             place = member.name.removeprefix("./")
             folder, slash, base = place.rpartition("/")
             stem, dot, suffix = base.partition(".")
             if member.isreg() and not member.issparse() and stem and dot:
                 yield f"{folder}{slash}{stem}", suffix.lower(), place, member, tar
         file.seek(tar.offset)
-        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile takes a broken header for the end
+        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile ends silently at a broken header
             raise tarfile.ReadError(f"no header at byte {tar.offset:,}")
 
 
 def _add(sample: Sample, suffix: str, place: str, member: tarfile.TarInfo, tar: tarfile.TarFile, shard: Shard) -> None:
-    """Take one file of a sample into it."""
+    """Add a file to its sample."""
     if f".{suffix.rpartition('.')[2]}" in EXTENSIONS:
         if not sample.image:
             sample.image = place
@@ -214,11 +213,11 @@ def _add(sample: Sample, suffix: str, place: str, member: tarfile.TarInfo, tar: 
         values = parse_json(text)
         sample.values |= values if isinstance(values, dict) else {"json": values}
     except ValueError as error:
-        sample.error = f"its .json is no JSON: {error}"
+        sample.error = f"its .json is not JSON: {error}"
 
 
 def _reader(member: tarfile.TarInfo, tar: tarfile.TarFile, shard: Shard) -> Callable[[], bytes]:
-    """Return what reads an image: later and from the file if that is here, now if it comes over the network."""
+    """Return the function that reads an image: from the local file when it is called, or else from memory."""
     if member.size > MAX_FILE_BYTES:
         return partial(unusable, f"too large: {member.size / 2**20:,.0f} MiB, the limit is {MAX_FILE_BYTES >> 20}")
     if shard.files is None:

@@ -180,7 +180,7 @@ def _food() -> list[str]:
 
 
 USAGE: dict[str, tuple[Call, str]] = {
-    "add a wrong path": (lambda photos: photos.add("./missing"), "missing does not exist; a source is a folder"),
+    "add a wrong path": (lambda photos: photos.add("./missing"), "missing does not exist. A source is a folder"),
     "add an empty folder": (lambda photos: photos.add("./empty"), "empty has no image file"),
     "add nothing": (lambda photos: photos.add([]), "no images were given"),
     "add one image": (

@@ -109,7 +109,7 @@ def test_a_folder_of_nothing_but_bad_files_fails(tmp_path: Path) -> None:
         (["photos", "--store", "redis:x"], "unknown store 'redis:x'"),
         (["photos", "--store", "faiss:./x?index=Nonsense"], "FAISS knows no index 'Nonsense'"),
         (["photos", "--model", "nothing"], "no model 'nothing'"),
-        (["photos", "--label", "colour"], "--label means nothing for a folder"),
+        (["photos", "--label", "colour"], "--label does not work with a folder"),
         (["photos", "--limit", "0"], "limit"),
         (["photos", "--model", "photos/text.onnx"], "is not a model file of cbir"),
         (["photos", "--collection", "../evil"], "invalid collection name"),

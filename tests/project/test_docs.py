@@ -11,7 +11,7 @@ import pytest
 
 import cbir
 from cbir.terminal import EXIT_CODES
-from tests.support.documentation import PAGES, ROOT, Command, blocks, commands, make_workspace, parse
+from tests.support.documentation import PAGES, ROOT, Command, blocks, commands, make_workspace, old_names, parse
 from tests.support.examples import SampleImages
 from tests.support.running import PROGRAMS, run_here
 
@@ -112,3 +112,15 @@ def test_the_exit_codes_are_documented() -> None:
     text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     table = text.partition("## Exit codes")[2].partition("\n## ")[0]
     assert re.findall(r"^\| (\d+) \|", table, re.MULTILINE) == re.findall(r"\b\d+\b", EXIT_CODES)
+
+
+def test_the_old_names_are_documented() -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8").partition("## Old names")[2]
+    for program in PROGRAMS:
+        (item,) = re.findall(rf"^- `{program}`: (.*?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL) or [""]
+        assert old_names(program) <= set(re.findall(r"[\w-]+", item)), program
+
+
+def test_old_names_are_found() -> None:
+    assert "--threshold" in old_names("cbir-search")
+    assert parse(("cbir-search", "query.jpg", "--threshold", "0.5")) == {"--threshold"}

@@ -62,14 +62,16 @@ def commands(page: Path) -> Iterator[Command]:
 
 
 def parse(words: tuple[str, ...]) -> set[str]:
-    """Parse a command line of the project as the program does, and return the hidden options that it uses.
+    """Parse a command line of the project as the program does, and return the old names that it uses.
 
     Raises:
         Exception: Typer's or cbir's error for a wrong call.
     """
     program, *arguments = words
-    command: Any = get_command(import_module(PROGRAMS[program].partition(":")[0]).app)
-    hidden: set[str] = set()
+    names = {word.partition("=")[0] for word in arguments}  # Typer empties the list
+    module = import_module(PROGRAMS[program].partition(":")[0])
+    command: Any = get_command(module.app)
+    hidden = set(getattr(module, "RENAMED", ())) & names
     context = command.make_context(program, arguments)
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
@@ -78,8 +80,21 @@ def parse(words: tuple[str, ...]) -> set[str]:
         context = command.make_context(name, rest, parent=context)
     for parameter in command.params:
         if getattr(parameter, "hidden", False):
-            hidden |= {*parameter.opts, *parameter.secondary_opts} & {word.partition("=")[0] for word in arguments}
+            hidden |= {*parameter.opts, *parameter.secondary_opts} & names
     return hidden
+
+
+def old_names(program: str) -> set[str]:
+    """Return the names that a program accepts and does not show: hidden commands and options, and renamed ones."""
+
+    def hidden(command: Any) -> Iterator[str]:
+        for inner in getattr(command, "commands", {}).values():
+            yield from [inner.name] if inner.hidden else hidden(inner)
+        for parameter in command.params:
+            yield from parameter.opts if getattr(parameter, "hidden", False) else ()
+
+    module = import_module(PROGRAMS[program].partition(":")[0])
+    return {*hidden(get_command(module.app)), *getattr(module, "RENAMED", ())}
 
 
 def make_workspace(folder: Path, sample_images: SampleImages) -> None:

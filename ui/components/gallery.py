@@ -26,19 +26,8 @@ _NAMES = ("name", "title", "caption", "productDisplayName")
 class Card:
     """A stored image as a card of the gallery, or as a tile, which uses only the first five attributes.
 
-    Attributes:
-        id: Its point's id.
-        payload: Its payload.
-        image: Its thumbnail.
-        caption: The text below a tile.
-        alt: The alternative text of a tile; its heading if "".
-        score: Its score as a hit.
-        rank: From 1.
-        percentile: The rank of its score among all pairs of the collection, in short.
-        meaning: The same in a sentence.
-        badges: Labels on the image.
-        copies: Near-duplicates that are folded into it.
-        mark: "both", "moved" or "alone", where the hits of two collections are compared.
+    `percentile` and `meaning` compare the score with all pairs of the collection. `copies` are near-duplicates that
+    are folded into the card. `mark` is "both", "moved" or "alone" where the hits of two collections are compared.
     """
 
     id: str
@@ -78,15 +67,9 @@ def subheading(payload: Payload) -> str:
 def sections(
     store: Store, hits: Hits, calibration: ScoreCalibration, limit: int, fold: bool, copied: set[str]
 ) -> list[Section]:
-    """Return hits as cards: a section for each group, or a single one.
+    """Return hits as cards, at most `limit` in a section: a section for each group, or a single one.
 
-    Args:
-        store: The store of the hits.
-        hits: The hits of a search.
-        calibration: The meaning of a score in the collection.
-        limit: Maximum number of cards in a section.
-        fold: Whether near-duplicates are folded into the best of them.
-        copied: SHA-256 of the query's images.
+    With `fold`, near-duplicates are folded into the best of them. `copied` holds the SHA-256 of the query's images.
     """
     groups: list[tuple[str, Sequence[Hit]]] = [(str(group.value), group.hits) for group in hits.groups] or [("", hits)]
     return [(title, _cards(store, group, calibration, limit, fold, copied)) for title, group in groups]

@@ -14,14 +14,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_record(hits: Hits, info: StoreInfo, access: str, first: int = 1) -> dict[str, Any]:
-    """Return everything about the result of a search as plain values. In groups, the rank counts within its group.
-
-    Args:
-        hits: The result.
-        info: The store that was searched.
-        access: How it was searched.
-        first: The rank of the first hit.
-    """
+    """Return the result of a search as plain values. `first` is the rank of the first hit; groups have own ranks."""
     found: list[dict[str, Any]] = [
         {"rank": rank, "score": round(hit.score, 6), "id": hit.id, "key": hit.key, "label": hit.label}
         | {"payload": hit.payload}

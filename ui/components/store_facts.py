@@ -100,10 +100,7 @@ def model(listed: CollectionInfo, card: ModelCard | None) -> Rows:
 def warnings(listed: CollectionInfo, url: str, verifies: bool) -> list[str]:
     """Return the problems of a collection and what to do about them, in Markdown.
 
-    Args:
-        listed: The collection.
-        url: The URL of its store.
-        verifies: Whether `cbir-ingest verify` can check its files.
+    `url` is that of its store, and `verifies` whether `cbir-ingest verify` can check its files.
     """
     where = _code(shortened(store_option(url)))
     ingest = f"`cbir-ingest {_code(shortened(listed.source)) or 'SOURCE'}{where}`"

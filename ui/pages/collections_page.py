@@ -56,7 +56,7 @@ class Listed:
 
 def draw(settings: Settings) -> None:
     """Draw every collection of every store."""
-    st.button("Refresh", icon=":material/refresh:", on_click=_open_once.clear)
+    st.button("Refresh", icon=":material/refresh:", on_click=_open.clear)
     names = display_names(settings.store_urls)
     places: dict[str, list[Catalog]] = {}
     for url in settings.store_urls:
@@ -147,7 +147,8 @@ def _search_in(url: str, collection: str) -> None:
 
 def _details(listed: Listed, names: dict[str, str], settings: Settings) -> None:
     """Draw how a collection is searched and its model's card, or why it cannot be opened."""
-    opened = {names[catalog.urls[0]]: _opened(catalog, listed.info, settings) for catalog in listed.served}
+    urls = {catalog.urls[0]: catalog for catalog in listed.served}
+    opened = {names[url]: _open(url, listed.info, catalog, settings) for url, catalog in urls.items()}
     for name, found in opened.items():
         if found.problem:
             store = f"{literal(name)}: " if len(opened) > 1 else ""
@@ -164,23 +165,11 @@ def _key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _opened(catalog: Catalog, info: CollectionInfo, settings: Settings) -> Opened:
-    """Open a collection, once for each generation, because opening reads all of its bytes."""
-    if not info.generation:
-        return _open(catalog, info.collection, settings)
-    return _open_once(catalog.urls[0], info.collection, info.generation, info.created, info.state, catalog, settings)
-
-
+# Cached while its listing stays the same, because opening an index reads all of its bytes.
 @st.cache_data(max_entries=256, show_spinner="Opening the collections…")
-def _open_once(
-    url: str, collection: str, generation: str, created: str, state: str, _catalog: Catalog, _settings: Settings
-) -> Opened:
-    return _open(_catalog, collection, _settings)
-
-
-def _open(catalog: Catalog, name: str, settings: Settings) -> Opened:
+def _open(url: str, info: CollectionInfo, _catalog: Catalog, _settings: Settings) -> Opened:
     try:
-        with Collection([catalog], name, settings) as collection:
+        with Collection([_catalog], info.collection, _settings) as collection:
             return Opened(collection.info, collection.embedder.card)
     except CbirError as error:
         return Opened(problem=literal(problems.sentence(error)))

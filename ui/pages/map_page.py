@@ -35,14 +35,7 @@ _GREY = "#8f9794"
 
 @dataclass(frozen=True)
 class Cloud:
-    """The points of the map.
-
-    Attributes:
-        ids: Their ids.
-        positions: Their positions by PCA, (n, 2).
-        names: Their names.
-        fields: The values of each field as text, None for a point without one.
-    """
+    """The points of the map, their positions by PCA, (n, 2), and the values of each field as text."""
 
     ids: list[str]
     positions: Vector

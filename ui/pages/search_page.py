@@ -39,7 +39,6 @@ class SearchOptions:
     """The options of the sidebar."""
 
     filter: Filter
-    similarity: float
     min_score: float | None
     diversity: float
     group_by: str
@@ -50,14 +49,11 @@ class SearchOptions:
 def draw(settings: Settings) -> None:
     """Draw the page for the session's state."""
     address.read(_adopt)
-    with st.sidebar:
-        chosen = choice.choose(settings)
-        if chosen is not None:
-            options = _options(chosen)
-            store_facts.facts(chosen.info)
+    chosen = choice.in_sidebar(settings)
     if chosen is None:
-        store_facts.how_to_fill(st.session_state["store"])
         return
+    with st.sidebar:
+        options = _options(chosen)
     examples, unusable = images.make_ready(state.current(), chosen)
     if unusable:
         st.session_state["query"] = tuple(ready.example for ready in examples)
@@ -115,14 +111,17 @@ def _options(chosen: Chosen) -> SearchOptions:
     with st.expander("Filters", icon=":material/filter_alt:", expanded=True):
         filter = filter_panel.draw(chosen)
     diversity = 0.0 if group_by else diversity
-    return SearchOptions(filter, SIMILARITIES[similarity], min_score, diversity, group_by, fold, exact)
+    if SIMILARITIES[similarity]:
+        required = cached.score_calibration(chosen).score_at(SIMILARITIES[similarity])
+        min_score = required if min_score is None else max(required, min_score)
+    return SearchOptions(filter, min_score, diversity, group_by, fold, exact)
 
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
     """Search, and draw the query's card and the hits."""
     calibration = cached.score_calibration(chosen)
     limit = st.session_state.get("shown") or PAGE
-    hits = _search(chosen, examples, options, limit, _min_score(options, calibration))
+    hits = _search(chosen, examples, options, limit)
     copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]
     notes = [f"Exact copy found: {name}" for name in dict.fromkeys(gallery.heading(copy.payload) for copy in copies)]
     with card:
@@ -144,22 +143,14 @@ def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExampl
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
 
 
-def _min_score(options: SearchOptions, calibration: ScoreCalibration) -> float | None:
-    """Return the score that a hit needs, None for any."""
-    bounds = [calibration.score_at(options.similarity)] if options.similarity else []
-    return max([*bounds, *([] if options.min_score is None else [options.min_score])], default=None)
-
-
-def _search(
-    chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, limit: int, min_score: float | None
-) -> Hits:
+def _search(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, limit: int) -> Hits:
     """Return the hits, with the time of all stages."""
     hits = chosen.collection.search(
         like=images.vectors(examples, "like"),
         unlike=images.vectors(examples, "unlike"),
         limit=GROUPS if options.group_by else 2 * limit if options.fold else limit,
         filter=options.filter,
-        min_score=min_score,
+        min_score=options.min_score,
         diversity=options.diversity,
         group_by=options.group_by,
         group_size=GROUP_SIZE,
@@ -190,7 +181,7 @@ def _best_score(
     chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, calibration: ScoreCalibration
 ) -> None:
     """Draw the score of the best hit, where it is below the required one."""
-    best = _search(chosen, examples, replace(options, group_by="", fold=False), 1, None)
+    best = _search(chosen, examples, replace(options, min_score=None, group_by="", fold=False), 1)
     if best:
         share = gallery.share(calibration.percentile(best[0].score))
         st.info(f"The best hit has a score of {best[0].score:.3f} ({share}). Lower the similarity or minimum score.")

@@ -48,9 +48,6 @@ def choose(settings: Settings, suffix: str = "") -> Chosen | None:
 
     The choice is in the page's address and the same on all pages. With a `suffix` it is a second choice, which starts
     with another store.
-
-    Raises:
-        CbirError: The store cannot be read.
     """
     stores = display_names(settings.store_urls)
     second = int(bool(suffix) and len(stores) > 1)
@@ -69,11 +66,7 @@ def choose(settings: Settings, suffix: str = "") -> Chosen | None:
 
 
 def in_sidebar(settings: Settings) -> Chosen | None:
-    """Draw the choice and the facts of the chosen collection in the sidebar, or how to fill an empty store.
-
-    Raises:
-        CbirError: The store cannot be read.
-    """
+    """Draw the choice and the facts of the chosen collection in the sidebar, or how to fill an empty store."""
     with st.sidebar:
         chosen = choose(settings)
         if chosen is not None:

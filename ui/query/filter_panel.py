@@ -16,11 +16,7 @@ MAX_VALUES = 500
 
 
 def draw(chosen: Chosen) -> Filter:
-    """Draw the panel and return the chosen filter.
-
-    Raises:
-        CbirError: The store failed.
-    """
+    """Draw the panel and return the chosen filter."""
     fields = cached.fields(chosen)
     icon = ":material/filter_alt_off:"
     st.button("Clear filters", icon=icon, type="tertiary", on_click=_clear, disabled=not selected(fields))

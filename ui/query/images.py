@@ -33,7 +33,7 @@ MAX_BYTES = 10 * 2**20
 FETCH_SECONDS = 10.0
 PREVIEW_SIDE = 480
 _CACHE_BYTES = 128 * 2**20
-_PRIVATE = re.compile(r"the private address \S+; see \S+")  # a visitor does not need its number
+_PRIVATE = re.compile(r"the private address \S+, which needs \w+")  # a visitor does not need its number
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _Embedded = tuple[Vector, bytes, bytes, dict[str, float]]
 """A vector, a thumbnail, a preview, and the milliseconds that each stage took."""
@@ -85,15 +85,8 @@ upload_cache = UploadCache()
 class ReadyExample:
     """An example of the query, ready to be shown and searched with in one collection.
 
-    Attributes:
-        example: The example of the query.
-        title: Its name.
-        line: More about it.
-        image: Its thumbnail, None if there is none.
-        preview: All of it at a larger size, to choose a part of.
-        vector: Its vector, or the id of a stored image.
-        sha256: The SHA-256 of its file, "" for a part of an image.
-        milliseconds: The time of each stage of embedding it.
+    `image` is a thumbnail and `preview` a larger one to crop. `vector` is the id of an uncropped stored image. `sha256`
+    is that of the file, "" for a part of an image. `milliseconds` are those of each stage of embedding.
     """
 
     example: state.Example
@@ -145,11 +138,7 @@ def _search_with(refs: Sequence[str]) -> None:
 
 
 def uploaded(ref: str, collection: Collection) -> UploadedImage:
-    """Return an uploaded image by its name in the cache or its URL, which may be fetched again.
-
-    Raises:
-        ImageError: It has been dropped, or cannot be fetched or used; the message is a sentence.
-    """
+    """Return an uploaded image by its name in the cache or its URL; the message of an `ImageError` is a sentence."""
     cached = upload_cache.get(ref)
     if cached is not None:
         return cached
@@ -169,12 +158,7 @@ def uploaded(ref: str, collection: Collection) -> UploadedImage:
 
 @st.cache_data(max_entries=256, show_spinner=False, hash_funcs={Collection: lambda opened: opened.embedder.sha256})
 def embedded(sha256: str, _data: bytes, collection: Collection, crop: Crop | None = None) -> _Embedded:
-    """Return the vector, thumbnail, preview and times of an image, from one decoding.
-
-    Raises:
-        ImageError: The image cannot be used.
-        CbirError: The collection cannot be opened.
-    """
+    """Return the vector, thumbnail, preview and times of an image, from one decoding."""
     clock = Clock()
     with clock.stage("decode"):  # a part is cut at full size: it may be small
         shortest = collection.embedder.shortest if crop is None else None
@@ -186,11 +170,7 @@ def embedded(sha256: str, _data: bytes, collection: Collection, crop: Crop | Non
 
 
 def make_ready(query: state.Query, chosen: Chosen) -> tuple[list[ReadyExample], list[str]]:
-    """Return the examples of a query, and why some of them cannot be used in this collection.
-
-    Raises:
-        CbirError: The store failed.
-    """
+    """Return the examples of a query, and why some of them cannot be used in this collection."""
     store = chosen.store
     ids = [example.ref for example in query if example.stored]
     stored = dict(zip(ids, zip(store.payloads(ids), store.thumbnails(ids), strict=True), strict=True))

@@ -28,5 +28,5 @@ def test_shards_are_even_and_the_same_for_ever() -> None:
 )
 def test_what_is_no_shard(text: str) -> None:
     assert parse_shard("3/16") == (3, 16)
-    with pytest.raises(UsageError, match=r"is not I/N with 1 <= I <= N, such as 3/16"):
+    with pytest.raises(UsageError, match=r"Use I/N with 1 <= I <= N, such as 3/16"):
         parse_shard(text)

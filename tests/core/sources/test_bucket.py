@@ -46,9 +46,9 @@ def test_a_file_in_a_bucket_that_is_too_large_is_not_read(
     ("url", "message"),
     [
         ("memory://nowhere", "memory://nowhere: cannot list this folder: FileNotFoundError: /nowhere"),
-        ("nonsense://x", "nonsense://x is no address of a folder tree: .*nonsense"),
-        ("https://me:secret@example.org/photos", "https://example.org/photos is no folder tree"),
-        ("file:///etc", "file:///etc is no folder tree: give a local folder as a path"),
+        ("nonsense://x", "nonsense://x is not the address of a folder tree: .*nonsense"),
+        ("https://me:secret@example.org/photos", "https://example.org/photos cannot be listed as a folder"),
+        ("file:///etc", "file:///etc cannot be listed as a folder. Give a local folder as a path"),
     ],
 )
 def test_a_wrong_address_is_one_line(bucket: MemoryFileSystem, url: str, message: str) -> None:

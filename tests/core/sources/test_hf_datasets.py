@@ -94,7 +94,7 @@ def test_streaming_gives_the_same_items_and_converts_nothing(
         for path in (tmp_path / "cache").rglob("*.arrow"):
             path.unlink()
         shutil.rmtree(tmp_path / "cache")
-    with pytest.raises(UsageError, match="--streaming means nothing for saved"):
+    with pytest.raises(UsageError, match="--streaming does not work with saved"):
         open_source("saved", SourceOptions(streaming=True))
 
 
@@ -192,11 +192,11 @@ def test_columns_of_a_data_set_are_chosen_by_payload_and_where(tmp_path: Path) -
     assert found(filter="year>2020") == []
     assert found(filter="year>2013", top_classes=1) == ["1.jpg", "2.jpg"]
     for options in ({"payload": ("mask",)}, {"filter": "raw=1"}, {"key": "image"}, {"label": "mask"}):
-        with pytest.raises(UsageError, match="holds bytes; those with values are kind, year, tags"):
+        with pytest.raises(UsageError, match="holds bytes. Columns with values are kind, year, tags"):
             found(**options)
-    with pytest.raises(UsageError, match="no column 'size' for --payload; its columns are image, mask, raw, kind"):
+    with pytest.raises(UsageError, match="no column 'size' for --payload. Its columns are image, mask, raw, kind"):
         found(payload=("kind", "size"))
-    with pytest.raises(UsageError, match="--allow-private-addresses means nothing for t.parquet, a data set"):
+    with pytest.raises(UsageError, match="--allow-private-addresses does not work with t.parquet, a data set"):
         found(allow_private_addresses=True)
 
 

@@ -19,9 +19,9 @@ def test_a_split_is_an_origin_of_its_own_and_refused_where_there_is_none(
     assert (train.total, test.total) == (4, 1)
     assert train.origin != test.origin
     for text in ("t.parquet", "shapes", "sample://openmoji"):
-        with pytest.raises(UsageError, match="--split means nothing"):
+        with pytest.raises(UsageError, match="--split does not work with"):
             open_source(text, SourceOptions(split="test"))
-    with pytest.raises(UsageError, match="no split 'x'; it has train, test"):
+    with pytest.raises(UsageError, match="no split 'x'. It has train, test"):
         open_source("dict", SourceOptions(split="x"))
 
 

@@ -63,13 +63,13 @@ def test_top_classes_and_limit(folder: Path, table: datasets.Dataset, tmp_path: 
         ("./nowhere", SourceOptions(), "./nowhere does not exist"),
         ("./nowhere.parquet", SourceOptions(), "./nowhere.parquet does not exist"),
         ("imagefolder:./nowhere", SourceOptions(), "is not a folder"),
-        ("sample://other", SourceOptions(), "no sample 'other'"),
-        ("table.parquet", SourceOptions(label="shape"), "no column 'shape' for --label; its columns are image, colour"),
+        ("sample://other", SourceOptions(), "There is no sample 'other'"),
+        ("table.parquet", SourceOptions(label="shape"), "no column 'shape' for --label. Its columns are image, colour"),
         ("table.parquet", SourceOptions(key="shape"), "no column 'shape' for --key"),
         ("table.parquet", SourceOptions(top_classes=3), "needs labels"),
-        ("shapes", SourceOptions(label="colour"), "--label means nothing for a folder"),
+        ("shapes", SourceOptions(label="colour"), "--label does not work with a folder"),
         ("shapes/.hidden", SourceOptions(), ""),
-        ("shapes/empty", SourceOptions(), "has no image file"),
+        ("shapes/empty", SourceOptions(), "has no image files"),
         ("plain.parquet", SourceOptions(), "has no image column"),
         ("broken.parquet", SourceOptions(), "cannot read broken.parquet"),
     ],
@@ -93,7 +93,7 @@ def test_a_wrong_source_is_one_line(
 def test_every_form_has_an_opener_and_is_named_where_none_fits(form: str) -> None:
     module, _, function = OPENERS[form].partition(".")
     assert callable(getattr(import_module(f"cbir.sources.{module}"), function))
-    with pytest.raises(UsageError, match="./nowhere does not exist; a source is a folder") as caught:
+    with pytest.raises(UsageError, match="./nowhere does not exist. A source is a folder") as caught:
         open_source("./nowhere", SourceOptions())
     assert f" {form}" in str(caught.value)
 

@@ -23,8 +23,8 @@ def test_the_sample_has_columns_for_payload_and_refuses_the_rest() -> None:
     assert item.payload == {"emoji": "😀"}
     (other, *_) = open_source("sample://openmoji", SourceOptions()).items
     assert item.version != other.version
-    with pytest.raises(UsageError, match="no column 'x' for --payload; its columns are name, emoji"):
+    with pytest.raises(UsageError, match="no column 'x' for --payload. Its columns are name, emoji"):
         open_source("sample://openmoji", SourceOptions(payload=("x",)))
     for options in ({"filter": "name=x"}, {"streaming": True}, {"allow_private_addresses": True}, {"label": "x"}):
-        with pytest.raises(UsageError, match="means nothing for sample://openmoji"):
+        with pytest.raises(UsageError, match="does not work with sample://openmoji"):
             open_source("sample://openmoji", SourceOptions(**options))

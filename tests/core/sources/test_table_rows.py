@@ -13,12 +13,12 @@ from tests.support.sources import jpeg, reason
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("{broken", "row 2|the row is no JSON: "),
-        ("[1, 2]", "row 2|the row is no JSON object"),
-        ('"text"', "row 2|the row is no JSON object"),
+        ("{broken", "row 2|the row is not JSON: "),
+        ("[1, 2]", "row 2|the row is not a JSON object"),
+        ('"text"', "row 2|the row is not a JSON object"),
         ('{"path": "img/0.jpg", "x": ' + "[" * 60 + "]" * 60 + "}", "row 2|nested deeper than 50 levels"),
         ('{"path": "img/0.jpg", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "row 2|nested deeper than 50 levels"),
-        ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "row 2|the row is no JSON"),
+        ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "row 2|the row is not JSON"),
     ],
 )
 def test_a_line_that_is_no_row_is_one_too(shop: Path, line: str, why: str) -> None:

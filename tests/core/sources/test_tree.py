@@ -63,7 +63,7 @@ def test_options_choose(tree: str) -> None:
 def test_an_option_that_means_nothing_is_refused(tree: str, option: str) -> None:
     value: Any = {"payload": ("x",), "allow_private_addresses": True, "streaming": True}.get(option, "x")
     flag = {"allow_private_addresses": "allow-private-addresses"}.get(option, option)
-    with pytest.raises(UsageError, match=f"--{flag} means nothing for a folder"):
+    with pytest.raises(UsageError, match=f"--{flag} does not work with a folder"):
         open_source(tree, SourceOptions(**{option: value}))
 
 

@@ -129,7 +129,7 @@ def test_a_sample_says_what_is_wrong_with_it_and_harms_no_other(tmp_path: Path) 
     assert items["0008.jpg"].payload == {"json": [1, 2]}
     assert full_payload(items["a.b/0010.jpg"], "")["txt"] == "\ufffd"
     bad = {
-        "0004.jpg": "its .json is no JSON",
+        "0004.jpg": "its .json is not JSON",
         "0006": "the sample has no image",
         "0007.jpg": "nested deeper than 50 levels",
     }
@@ -158,17 +158,17 @@ def test_links_and_folders_in_a_tar_are_not_followed(tmp_path: Path) -> None:
         ("nowhere.tar", {}, "nowhere.tar does not exist"),
         ("webdataset:nowhere/*.tar", {}, "webdataset:nowhere/\\*.tar does not exist"),
         ("webdataset:memory://nowhere/*.tar", {}, "does not exist"),
-        ("webdataset:https://example.org/x.tar", {}, "is no folder tree"),
+        ("webdataset:https://example.org/x.tar", {}, "cannot be listed as a folder"),
         ("empty.tar", {}, "no image in its first 0 samples"),
         ("text.tar", {}, "no image in its first 1 samples"),
-        ("shards/*.tar", {"label": "kind"}, "no column 'kind' for --label; its columns are n, txt, cls"),
+        ("shards/*.tar", {"label": "kind"}, "no column 'kind' for --label. Its columns are n, txt, cls"),
         ("shards/*.tar", {"payload": ("kind",)}, "no column 'kind' for --payload"),
         ("shards/*.tar", {"filter": "kind=1"}, "no column 'kind' for --filter"),
-        ("shards/*.tar", {"split": "x"}, "--split means nothing for WebDataset shards"),
+        ("shards/*.tar", {"split": "x"}, "--split does not work with WebDataset shards"),
         (
             "shards/*.tar",
             {"allow_private_addresses": True},
-            "--allow-private-addresses means nothing for WebDataset shards",
+            "--allow-private-addresses does not work with WebDataset shards",
         ),
     ],
 )
