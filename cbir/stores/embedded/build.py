@@ -1,4 +1,4 @@
-"""Builds an engine in a process of its own: it holds the interpreter's lock for minutes, and may die of a full disk."""
+"""Builds an engine in a child process, since it blocks all threads for minutes, and a full disk can kill it."""
 
 import ctypes
 import multiprocessing
@@ -25,10 +25,7 @@ from cbir.stores.engines import ENGINES
 _CHECKED = 50
 _PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
-_EXACT = SearchParams(exact=True)
-
-
-_CONTEXT = multiprocessing.get_context("forkserver")  # as clean as one that is spawned, and imports once for all
+_CONTEXT = multiprocessing.get_context("forkserver")  # as clean as "spawn", and imports the engines only once
 _CONTEXT.set_forkserver_preload([__name__, *(engine.module for engine in ENGINES.values())])
 
 _peaks: list[int] = []
@@ -37,13 +34,13 @@ _HIDING = threading.Lock()
 
 @dataclass(frozen=True)
 class _Built:
-    """A child's last word; `peak` is the most bytes of memory that it had."""
+    """A child's last message: `peak` is its largest memory use in bytes."""
 
     peak: int
 
 
 def peak_memory() -> int:
-    """Return the most bytes of memory this process has had since its program began, mapped files included."""
+    """Return the largest memory use of this process in bytes, mapped files included."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024  # `ru_maxrss` would inherit the parent's peak
@@ -52,7 +49,7 @@ def peak_memory() -> int:
 
 
 def build_peak() -> int:
-    """Return the most bytes of memory that a process which built an engine for this one had."""
+    """Return the largest memory use, in bytes, of the child processes that built engines."""
     return max(_peaks, default=0)
 
 
@@ -101,7 +98,7 @@ def build_engine(
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep a child process from importing the program that calls: a script without a guard would run again."""
+    """Keep child processes from importing `__main__`: a script without a guard would run again."""
     with _HIDING:
         main = vars(sys.modules["__main__"])
         before = {name: main.get(name) for name in ("__spec__", "__file__")}
@@ -122,16 +119,16 @@ def _child(
         engine.build(folder, log, options, sender.send)
         _check(kind, folder, log, options)
         sender.send(_Built(peak_memory()))
-    except Exception as error:  # whatever it is, it is the parent that tells the user
-        told = f"building {folder.name} failed: {error or type(error).__name__}"
-        failed = disk_full_error(told) if is_disk_full(error, folder.parent) else CbirError(told)
-        with suppress(OSError):  # the parent was killed, and nobody listens
+    except Exception as error:  # the parent raises it
+        message = f"building {folder.name} failed: {error or type(error).__name__}"
+        failed = disk_full_error(message) if is_disk_full(error, folder.parent) else CbirError(message)
+        with suppress(OSError):  # the parent was killed
             sender.send(UsageError(str(error)) if isinstance(error, UsageError) else failed)
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold back Ctrl-C: a process started meanwhile never hears it, and its parent, which ends it, does at the end."""
+    """Block Ctrl-C: a process that is started meanwhile never receives it, and this one receives it afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -140,7 +137,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end this process with its parent, which ends with ours; elsewhere its next message fails."""
+    """Let Linux kill this process when its parent dies; elsewhere its next message fails."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
@@ -149,12 +146,12 @@ def _die_with_parent() -> None:
 
 
 def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> None:
-    """Search for some stored vectors: a scan must find each with its score, and the index must find something."""
+    """Search for some stored vectors: a scan must find each with its score, and the index must return a hit."""
     index = ENGINES[kind].load().open_index(folder, log, options)
     try:
         for position in np.random.default_rng(0).permutation(len(log))[:_CHECKED].tolist():
             vector = log.vector(position)
-            best = max((hit.score for hit in index.search(vector[None], 1, _EXACT)[0]), default=0.0)
+            best = max((hit.score for hit in index.search(vector[None], 1, SearchParams(exact=True))[0]), default=0.0)
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
             if not index.search(vector[None], 1)[0]:

@@ -1,7 +1,6 @@
 """A FAISS index, by factory string, as an index of a generation.
 
-FAISS knows vectors by position and nothing else; ids and payload come from the vector log, whose positions the
-index shares.
+FAISS knows vectors by position only. Ids and payloads come from the vector log, which has the same positions.
 """
 
 import math
@@ -30,22 +29,22 @@ _FEW = 0.25
 _MORE = 4
 _LARGE = 2**30
 _MOST_LOOPS = 2**26
-_faiss: Any = faiss  # whose stubs lack much of the search parameters
+_faiss: Any = faiss  # its stubs lack many search parameters
 _LIST_PARAMETERS: dict[Any, Any] = {
     faiss.IndexIVFRaBitQ: _faiss.IVFRaBitQSearchParameters,
     faiss.IndexIVFPQ: _faiss.IVFPQSearchParameters,
     faiss.IndexIVF: _faiss.SearchParametersIVF,
 }
 _SELECTING = (faiss.IndexFlat, faiss.IndexScalarQuantizer, _faiss.IndexRaBitQ)
-"""The indexes without lists that can be told which vectors to compare; the others take no parameters at all."""
+"""The indexes without inverted lists that can search a selection of vectors; the others take no parameters."""
 
 
 def check_options(options: Mapping[str, str], dimension: int) -> None:
-    """Raise `UsageError` unless FAISS can make such an index; asked before any image is read."""
-    for name, least, most in (("HNSW", 2, 512), ("IVF", 1, 2**24)):  # outside of these it takes them, and crashes later
+    """Raise `UsageError` if the index cannot be built with these options."""
+    for name, low, high in (("HNSW", 2, 512), ("IVF", 1, 2**24)):  # FAISS accepts other numbers and crashes later
         for number in re.findall(rf"{name}(\d+)", options["index"]):
-            if not least <= int(number) <= most:
-                raise UsageError(f"FAISS index {options['index']!r}: the number behind {name} is {least} to {most:,}")
+            if not low <= int(number) <= high:
+                raise UsageError(f"FAISS index {options['index']!r}: the number behind {name} is {low} to {high:,}")
     _new_index(options["index"], dimension)
 
 
@@ -53,7 +52,7 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
     """Build the index of all points of `log` in the empty or missing `folder`.
 
     Raises:
-        UsageError: FAISS knows no such factory string, or needs more points to train on.
+        UsageError: The factory string is invalid, or there are too few points to train on.
     """
     index = _new_index(options["index"], log.dimension)
     if graph := _inner(index, faiss.IndexHNSW):
@@ -67,21 +66,21 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
     if index.ntotal != len(log):
         raise DamageError(f"{folder} holds {index.ntotal:,} points of {len(log):,} after building")
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{_FILE}.tmp"
-    faiss.write_index(index, str(beside))
-    beside.replace(folder / _FILE)
+    temporary = folder / f"{_FILE}.tmp"
+    faiss.write_index(index, str(temporary))
+    temporary.replace(folder / _FILE)
 
 
 class FaissIndex:
     """A FAISS index open for searching.
 
-    FAISS filters by position alone, so a filter is answered from the log's payload table first (see `_filtered`).
+    FAISS can filter by position only, so the log's payload table evaluates a filter first (see `_filtered`).
     """
 
     filtering = "payload table"
 
     def __init__(self, folder: Path, log: VectorLog, options: Mapping[str, str]):
-        self._owner = _read(folder / _FILE)  # what is cast from it does not keep it alive
+        self._owner = _read(folder / _FILE)  # keeps alive what is cast from it
         self._index: Any = faiss.downcast_index(self._owner)
         self._log = log
         self._options = options
@@ -98,7 +97,6 @@ class FaissIndex:
     def search(
         self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
-        """Return the at most k best hits of each vector, with payload; FAISS pads with -1, which is left out."""
         queries = np.ascontiguousarray(vectors, np.float32)
         if params.exact:
             selector = _Selector(self._log.table.mask(filter)) if filter else None
@@ -114,7 +112,7 @@ class FaissIndex:
             [
                 Hit(log.id(position), log.payload(position), score)
                 for score, position in zip(row_scores, row_positions, strict=True)
-                if position >= 0
+                if position >= 0  # FAISS pads with -1
             ]
             for row_scores, row_positions in zip(scores.tolist(), positions.tolist(), strict=True)
         ]
@@ -125,19 +123,19 @@ class FaissIndex:
         return lambda: index.search(query, k, params=native)
 
     def close(self) -> None:
-        """Nothing to release but memory."""
+        """There is nothing to release but memory."""
 
     def _width(self, params: SearchParams) -> int:
-        """Return the lists to search, or the candidates that a graph search keeps."""
+        """Return the number of inverted lists to search, or of candidates that a graph search keeps."""
         if self._lists:
             return params.nprobe or params.ef or int(self._options["nprobe"])
         return params.ef or int(self._options["ef"])
 
     def _filtered(self, queries: Vector, k: int, params: SearchParams, filter: Filter) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and positions (Q, k) of selected points, -1 where there are no more.
+        """Return scores and positions (Q, k) of matching points, padded with -1.
 
-        A graph gives the 4 `ef` best of all points: if k of them are selected, these are the answer. Otherwise, and
-        where few are selected, those are scanned. Lists are searched the more of, the fewer are wanted.
+        A graph returns the 4 `ef` best of all points; if k of them match, these are the answer. Otherwise, and if few
+        points match, all that match are scanned. The fewer points match, the more inverted lists are searched.
         """
         chosen = self._log.table.mask(filter)
         wanted = int(chosen.sum())
@@ -159,7 +157,7 @@ class FaissIndex:
     def _probe(
         self, queries: Vector, k: int, lists: int, params: SearchParams, selector: "_Selector"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best of the selected in so many lists."""
+        """Return the best of the selected points in this many inverted lists."""
         native = self._native(self._index, lists, params, selector)
         found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=native)
         return found
@@ -167,7 +165,7 @@ class FaissIndex:
     def _walk(
         self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the selected among the best of all points, (Q, k), -1 where there are no more."""
+        """Return those of the best points that are chosen, (Q, k), padded with -1."""
         width = max(k, _MORE * width)
         scores, positions = self._index.search(queries, width, params=self._native(self._index, width, params))
         left_out = (positions < 0) | ~chosen[positions]
@@ -178,7 +176,7 @@ class FaissIndex:
     def _native(
         self, index: Any, width: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None
     ) -> Any:
-        """Return FAISS's search parameters of an index, and of those within it; all are needed if one is given."""
+        """Return FAISS's search parameters for an index and all indexes inside it."""
         index = faiss.downcast_index(index)
         if isinstance(index, faiss.IndexPreTransform):
             return _faiss.SearchParametersPreTransform(index_params=self._native(index.index, width, params, selector))
@@ -196,7 +194,7 @@ class FaissIndex:
     def _scan(
         self, queries: Vector, k: int, params: SearchParams, chosen: npt.NDArray[np.bool_]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compare with every selected vector, as the index keeps them if it can select, else whole."""
+        """Compare with every chosen vector: as the index stores it if the index can select, otherwise in full."""
         storage: Any = self._storage if _inner(self._storage, _SELECTING) else self._flat
         native = self._native(storage, k, params, _Selector(chosen))
         found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=native)
@@ -204,12 +202,12 @@ class FaissIndex:
 
     @property
     def _storage(self) -> faiss.Index:
-        """Return the index that holds the vectors: that of a graph, or the index itself."""
+        """The index that holds the vectors: the storage of a graph, or the index itself."""
         return faiss.downcast_index(self._index.storage) if self._graph is self._index else self._index
 
     @cached_property
     def _flat(self) -> faiss.Index:
-        """Return the whole vectors as a flat index: the index's own where it keeps them, else from the log."""
+        """The full vectors as a flat index: the index's own storage if it has them, otherwise built from the log."""
         if isinstance(self._storage, faiss.IndexFlat):
             return self._storage
         flat = faiss.IndexFlatIP(self._log.dimension)
@@ -219,7 +217,7 @@ class FaissIndex:
 
 
 class _Selector(faiss.IDSelectorBitmap):
-    """Selects the positions that a mask has; keeps the bits that FAISS only points to."""
+    """Selects the positions of a mask, and keeps the bits that FAISS only points to alive."""
 
     def __init__(self, mask: npt.NDArray[np.bool_]):
         self._bits = np.packbits(mask, bitorder="little")
@@ -241,9 +239,7 @@ def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> Fais
 def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
     rows = np.sort(np.random.default_rng(0).permutation(len(log))[:_TRAIN_ROWS])
     starts = range(0, len(log), _CHUNK)
-    sample = np.concatenate(
-        [log.vectors(at, at + _CHUNK)[rows[(rows >= at) & (rows < at + _CHUNK)] - at] for at in starts]
-    )
+    sample = np.concatenate([log.vectors(i, i + _CHUNK)[rows[(rows >= i) & (rows < i + _CHUNK)] - i] for i in starts])
     try:
         index.train(sample)
     except RuntimeError as error:
@@ -251,7 +247,7 @@ def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
 
 
 def _inner(index: faiss.Index, kind: type[faiss.Index] | tuple[type[faiss.Index], ...]) -> Any:
-    """Return the index of a kind that this one is or has within it, or None."""
+    """Return the index itself or the one inside it that is of this kind, or None."""
     index = faiss.downcast_index(index)
     while not isinstance(index, kind):
         if isinstance(index, faiss.IndexPreTransform):
@@ -264,7 +260,7 @@ def _inner(index: faiss.Index, kind: type[faiss.Index] | tuple[type[faiss.Index]
 
 
 def _read(path: Path) -> faiss.Index:
-    """Return the index in a file, whose bytes the manifest has vouched for; a large one is mapped, not read."""
+    """Return the index in a file that was checked against the manifest. A large one is mapped, not read."""
     size = path.stat().st_size
     faiss.set_deserialization_loop_limit(_MOST_LOOPS)
     faiss.set_deserialization_vector_byte_limit(max(size, 2**20))
@@ -279,6 +275,6 @@ def _new_index(factory: str, dimension: int) -> faiss.Index:
         return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError:
         raise UsageError(
-            f"FAISS knows no index {factory!r} for {dimension} dimensions; Flat, HNSW16 and IVF256,Flat are examples"
-            " of what it calls a factory string"
+            f"FAISS knows no index {factory!r} for {dimension} dimensions; use a factory string such as Flat, HNSW16 or"
+            " IVF256,Flat"
         ) from None

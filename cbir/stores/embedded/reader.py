@@ -113,23 +113,19 @@ class EmbeddedStore:
 
 
 def _built_options(location: Location, collection: str, engines: dict[str, IndexRecord]) -> dict[str, str]:
-    """Return the options an index was built with.
-
-    Raises:
-        UsageError: There is no such index, or the URL asks for other options.
-    """
+    """Return the options that an index was built with; raise `UsageError` if the URL has others."""
     record = engines.get(location.name)
     if record is None or record.kind != location.url.scheme:
-        there = ", ".join(f"{name} ({other.kind})" for name, other in engines.items())
+        existing = ", ".join(f"{name} ({other.kind})" for name, other in engines.items())
         raise UsageError(
             f"collection {collection} in {location.root} has no {location.url.scheme} index {location.name!r}, it has"
-            f" {there}; `cbir-ingest SOURCE --store {location.url.text}` adds it without embedding anything again"
+            f" {existing}; `cbir-ingest SOURCE --store {location.url.text}` adds it without embedding anything again"
         )
     built = {**ENGINES[record.kind].build_options, **record.options}
     for name, value in location.url.options.items():
         if built.get(name, value) != value:
             raise UsageError(
                 f"{location.url.text}: this index was built with {name}={built[name]}; leave the option out, or"
-                f" build it anew with `cbir-ingest SOURCE --store '{location.url.text}'`"
+                f" build it again with `cbir-ingest SOURCE --store '{location.url.text}'`"
             )
     return built

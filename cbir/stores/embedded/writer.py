@@ -1,9 +1,8 @@
 """Fills and publishes the next generation of one collection in one index folder.
 
-What is embedded goes into the vector log of `building/` first, where a crash or Ctrl-C cannot lose it. At the end
-the engines are built from the log, everything is hashed into the manifest, the folder is renamed to its number
-and the pointer is moved. A crash between any two of these steps leaves the old generation served, and the same
-command goes on from there.
+Points go into the vector log in `building/` first, where a crash or Ctrl-C cannot lose them. At the end the engines are
+built from the log, every file is hashed into the manifest, the folder is renamed to its number, and the pointer is
+moved. After a crash between two of these steps the old generation is still served, and the same command continues.
 """
 
 import fcntl
@@ -58,20 +57,7 @@ class _Marker:
 
 
 class LocalWriter:
-    """The next generation of one collection, under the folder's lock; see `cbir.stores.base.CollectionWriter`.
-
-    Args:
-        locations: The stores in this one index folder.
-        plan: What the collection is to hold; its `base` is found here.
-        model_file: The model that makes the vectors; the generation keeps a copy.
-        same_source: True if another origin than before is known to hold the same data set.
-        rebuild: Build the indexes at these locations again, whether or not anything changed.
-
-    Raises:
-        UsageError: The collection was made with another model or from another source, or an engine cannot be
-            built as asked. Nothing was changed.
-        CbirError: Another ingest is filling the collection.
-    """
+    """The next generation of a collection, under the folder's lock; see `Catalog.writer` and `CollectionWriter`."""
 
     shared = False
 
@@ -115,7 +101,7 @@ class LocalWriter:
 
     @property
     def needs_publishing(self) -> bool:
-        """True if something was written, or an index is missing, damaged or was asked for with other options."""
+        """True if something was written, or an index is missing or damaged, or is to be built with other options."""
         if self._wrote or self._published is None:
             return self._wrote
         if self._rebuild:
@@ -125,20 +111,17 @@ class LocalWriter:
         return any(self._published.damage(name) for name in self._engines)
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
-        """Append points to the log; they are kept whatever becomes of this process."""
         if points:
             self._log_writer().append(points)
             self._wrote = True
         return []
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Note in the log that these points are gone."""
         if ids:
             self._log_writer().delete(ids)
             self._wrote = True
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
-        """Append the points with these ids with payload fields changed."""
         log = self._log
         if log is None:
             return
@@ -148,18 +131,16 @@ class LocalWriter:
             self.write([with_changes(point, changes) for point in points])
 
     def described(self) -> Iterator[tuple[str, Payload]]:
-        """Yield (id, payload) of every point that was there when the writer was opened."""
         return self._log.described() if self._log else iter(())
 
     def thumbnails(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, thumbnail) of every point that was there when the writer was opened."""
         log = self._log
         if log is None:
             return iter(())
         return ((str(log.payload(position)["key"]), log.thumbnail(position)) for position in range(len(log)))
 
     def read_back(self) -> ReadBack:
-        """Return what the next generation is made of, or the published one if nothing is to be new."""
+        """Read the next generation's log, or that of the published one if nothing was written."""
         log = (
             VectorLog(self._building / layout.LOG, self._plan.model.dimension) if self._building.is_dir() else self._log
         )
@@ -173,20 +154,14 @@ class LocalWriter:
         return ReadBack(log.described() if log else iter(()), get)
 
     def require_free_space(self, fresh: int) -> None:
-        """Raise `DiskFullError` if the disk cannot take so many more points."""
         require_free_space(self._folder, fresh, len(self.stored_ids) + fresh, self._plan.model.dimension, self._engines)
 
     def flush(self) -> None:
-        """Return when all that was written is on the disk."""
         if self._writer is not None:
             self._writer.flush()
 
     def publish(self, progress: Progress) -> None:
-        """Build the engines, seal and publish the generation.
-
-        Raises:
-            CbirError: An engine could not be built; what was published before is still served.
-        """
+        """Build the engines and publish the generation. If an engine fails, the old generation is still served."""
         self._log_writer()
         self._close_segment()
         for half_written in (self._building / layout.LOG).glob("*.tmp"):
@@ -205,7 +180,7 @@ class LocalWriter:
                 build_engine(
                     engine.kind, self._building / name, self._building / layout.LOG, points.dimension, options, advance
                 )
-        for stray in self._building.iterdir():  # a manifest that a crash left, an index that nobody asks for now
+        for stray in self._building.iterdir():  # left by a crash, or an index that is not wanted any more
             if stray.name not in {layout.LOG, layout.MODEL, *self._engines}:
                 shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
         manifest = manifest_of(self._building, self._plan, self._engines, points)
@@ -222,7 +197,6 @@ class LocalWriter:
         self._published = open_generation(self._root, self._plan.collection)
 
     def close(self) -> None:
-        """Flush what was written and let the next ingest in."""
         try:
             if self._writer is not None:
                 self._writer.close()
@@ -235,7 +209,7 @@ class LocalWriter:
         return self._folder / str(self._plan.base)
 
     def _is_as_published(self, name: str) -> bool:
-        """Return True if an index would be built of the same points in the same way as the published one."""
+        """Return True if an index would be the same as the published one."""
         return (
             not self._wrote
             and self._published is not None
@@ -245,7 +219,7 @@ class LocalWriter:
         )
 
     def _open_published(self, plan: Plan) -> Generation | None:
-        """Return what is published, after publishing what a crash left complete but for the pointer."""
+        """Return the published generation. If a crash left a complete one without a pointer, publish that first."""
         pointer = self._folder / layout.POINTER
         base = int(load(pointer, Pointer).generation) if pointer.is_file() else 0
         complete = self._folder / f"{base + 1:06d}"
@@ -257,7 +231,7 @@ class LocalWriter:
         return open_generation(self._root, plan.collection) if pointer.is_file() else None
 
     def _merged_engines(self, locations: Sequence[Location]) -> dict[str, IndexRecord]:
-        """Return the engines to build: those there are, and those asked for with their options, if any were given."""
+        """Return the engines to build: the existing ones and the requested ones, with the options that were given."""
         engines = dict(self._published.manifest.engines) if self._published else {}
         for location in locations:
             build_options = ENGINES[location.url.scheme].build_options
@@ -287,17 +261,17 @@ class LocalWriter:
         return lock
 
     def _stored_log(self, resume: bool) -> VectorLog | None:
-        """Return the log to go on with, checked: that of `building/`, or else the published one."""
+        """Return the log to continue, checked: the one in `building/` or the published one."""
         if resume:
             if self._published:
-                self._published.require_intact(layout.LOG)  # whatever is built goes on from it
+                self._published.require_intact(layout.LOG)  # the next generation includes it
             return VectorLog(self._building / layout.LOG, self._plan.model.dimension)
-        if self._building.exists():  # begun on another base, or the crash came before there was a plan
+        if self._building.exists():  # of another base, or from a crash before the plan was saved
             shutil.rmtree(self._building)
         return self._published.log() if self._published else None
 
     def _log_writer(self) -> LogWriter:
-        """Return the writer; the first call makes `building/` if there is none to go on with."""
+        """Return the log's writer. The first call creates `building/` unless there is one to continue."""
         if self._writer is not None and self._writer.size >= _SEGMENT_BYTES:
             self._close_segment()
         if self._writer is None:
@@ -309,8 +283,8 @@ class LocalWriter:
                 if self._published:
                     link(self._published.folder / layout.MODEL, self._building / layout.MODEL)
                 else:
-                    shutil.copyfile(self._model_file, self._building / layout.MODEL)  # the user's file may change
-                save(self._folder / layout.PLAN, self._plan)  # last: without it the folder is begun anew
+                    shutil.copyfile(self._model_file, self._building / layout.MODEL)  # the user may change the original
+                save(self._folder / layout.PLAN, self._plan)  # last: a folder without a plan is not continued
             last = max([0, *(int(segment.stem) for segment in segments(self._building / layout.LOG))])
             own = segment_path(self._building / layout.LOG, last)
             if last == 0 or own.name in {segment.name for segment in inherited} or own.stat().st_size >= _SEGMENT_BYTES:
@@ -328,7 +302,7 @@ class LocalWriter:
         save(self._folder / layout.POINTER, Pointer(generation, manifest_sha256))
 
     def _remove_older_than(self, number: int) -> None:
-        """Remove generations before the previous one; a reader that opened one keeps its files by their links."""
+        """Remove older generations except the previous one. Open readers keep the files that they have opened."""
         for folder in self._folder.iterdir():
             if _NUMBER.fullmatch(folder.name) and int(folder.name) < number:
                 shutil.rmtree(folder)

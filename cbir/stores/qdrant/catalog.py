@@ -20,6 +20,7 @@ from cbir.stores.listing import CollectionInfo, Condition, Run
 from cbir.stores.qdrant.records import (
     CollectionRecord,
     aliases_of,
+    collection_names,
     move_alias,
     read_record,
     require_options,
@@ -54,7 +55,7 @@ class QdrantCatalog:
         return Server(self._url, self._settings)
 
     def names(self) -> list[str]:
-        """Those that an alias points to come first, and among these the newest."""
+        """Collections with an alias come first, and among these the newest."""
         aliased = set(aliases_of(self._server).values())
         records = self._records()
         names = [name for name, record in records.items() if not record.building or name in aliased]
@@ -76,11 +77,11 @@ class QdrantCatalog:
         return Plan(name, record.dataset, record.source, record.model, None) if record else None
 
     def open(self, name: str | None = None) -> QdrantStore:
-        """What fails and may pass is tried again for two seconds: somebody waits for the answer."""
+        """Temporary failures are retried for two seconds only, since a user is waiting."""
         return self._opened(name, READ_RETRY_SECONDS)
 
     def version(self, name: str) -> Hashable:
-        """A server switches by itself."""
+        """A server always serves its newest points."""
         return ""
 
     def contents(self, name: str) -> Contents:
@@ -91,21 +92,20 @@ class QdrantCatalog:
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> QdrantWriter:
         if rebuild:
-            raise UsageError(f"{self.address} builds its index itself; reindex is for stores in a folder")
+            raise UsageError(f"{self.address} builds its index itself; reindex is for embedded stores")
         return QdrantWriter(self._url, plan, self.journal(plan.collection), self._settings, same_source)
 
     def journal(self, name: str | None) -> Path:
-        """See `Catalog.journal`: on this machine, since a server takes no files."""
+        """The journal is on this machine, since a server takes no files."""
         collection = name or open_name(self, None)
         digest = hashlib.sha256(f"{self.address}\n{collection}".encode()).hexdigest()[:32]
         return self._settings.cache / "journals" / f"{digest}-{layout.JOURNAL}"
 
     def drop(self, name: str) -> None:
-        """The aliases that point to the collection go with it."""
         server = self._server
         target = aliases_of(server).get(name)
         if target is not None:
-            raise UsageError(f"{server.url}: {name} is an alias of {target}; drop that, if you mean it")
+            raise UsageError(f"{server.url}: {name} is an alias of {target}; to remove the collection, drop {target}")
         if read_record(server, name) is None:
             raise UsageError(f"{server.url} has no collection {name} of cbir's")
         server.ask(lambda client: client.delete_collection(name))
@@ -116,9 +116,8 @@ class QdrantCatalog:
         if record is None or record.building:
             raise UsageError(f"{server.url} has no complete collection {name} of cbir's")
         alias = alias_of(record.dataset, name)
-        names = {found.name for found in server.ask(lambda client: client.get_collections()).collections}
-        if alias == "" or alias in names:
-            raise UsageError(f"{server.url}: {alias or name} is a collection itself, and means nothing else")
+        if alias == "" or alias in collection_names(server):
+            raise UsageError(f"{server.url}: {alias or name} is a collection itself, so it cannot be an alias")
         move_alias(server, alias, name)
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
@@ -128,9 +127,8 @@ class QdrantCatalog:
         )
 
     def _records(self) -> dict[str, CollectionRecord]:
-        """Return what each of the collections that cbir made says of itself, half-built ones too."""
-        names = [found.name for found in self._server.ask(lambda client: client.get_collections()).collections]
-        records = {name: read_record(self._server, name) for name in names}
+        """Return the record of each collection that cbir made, unfinished ones too."""
+        records = {name: read_record(self._server, name) for name in collection_names(self._server)}
         return {name: record for name, record in records.items() if record is not None}
 
     def _opened(self, name: str | None, retry_seconds: float) -> QdrantStore:
@@ -147,14 +145,14 @@ class QdrantCatalog:
 def server_listed(
     name: str, store: str, record: CollectionRecord, info: models.CollectionInfo, count: int, alias: str
 ) -> CollectionInfo:
-    """Return a server's collection as its record, what the server says of it, and its alias tell it."""
+    """Return the listing of a server's collection, from its record, the server's own report, and its alias."""
     run: Run = "interrupted" if record.building else ""
     condition: Condition = "ready"
-    state = "ready" if alias else "ready, but not in use: no alias means it"
+    state = "ready" if alias else "ready, but not in use: no alias points to it"
     trouble = info.optimizer_status
     if isinstance(trouble, models.OptimizersStatusOneOf1) or info.status is models.CollectionStatus.RED:
-        said = f": {one_line(trouble.error)}" if isinstance(trouble, models.OptimizersStatusOneOf1) else ""
-        condition, state = "damaged", f"damaged: the server says that an operation failed{said}"
+        reason = f": {one_line(trouble.error)}" if isinstance(trouble, models.OptimizersStatusOneOf1) else ""
+        condition, state = "damaged", f"damaged: the server says that an operation failed{reason}"
     elif run and not alias:
         condition, state = "unfinished", "unfinished: run its ingest again"
     elif run:
@@ -162,7 +160,7 @@ def server_listed(
     elif info.status is models.CollectionStatus.YELLOW:
         condition, state = "indexing", "ready, and the server is indexing it"
     elif info.status is models.CollectionStatus.GREY:
-        condition, state = "indexing", "ready, and the server goes on indexing it at the next ingest"
+        condition, state = "indexing", "ready, and the server goes on indexing at the next ingest"
     return CollectionInfo(
         collection=name,
         store=store,

@@ -1,4 +1,4 @@
-"""The connection to a Qdrant server: the client that all of a process share, over gRPC where it answers, else REST."""
+"""The connection to a Qdrant server: one client for the whole process, over gRPC if it answers, otherwise REST."""
 
 import atexit
 import ipaddress
@@ -24,14 +24,14 @@ from cbir.text import one_line, redacted
 _ADDRESS = re.compile(
     r"https?://([^\s\\/?#@]*@)?([\w.-]+|\[[\da-f:.]+\])(:\d+)?(/[\w./~-]*)?", re.ASCII | re.IGNORECASE
 )
-"""So plain that no two parsers can find two hosts in it: the one that is judged is the one that is reached."""
+"""So strict that all parsers find the same host: the host that is checked is the host that is reached."""
 _PROBE_SECONDS = 2
 _REST_PORT, _GRPC_PORT = 6333, 6334
 _GRPC_OPTIONS = {
-    # Qdrant takes messages of any size; it is the requests that are kept small.
+    # Qdrant takes messages of any size. The writer keeps its requests small.
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
-    # A connection that a firewall has forgotten is found dead within a request, not after a quarter of an hour.
+    # A connection that a firewall has dropped is noticed within seconds, not after a quarter of an hour.
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
 }
@@ -51,28 +51,26 @@ class ConnectionConfig:
 
     @property
     def grpc_port(self) -> int:
-        """The port at which gRPC may answer, 0 for none."""
+        """The port to try gRPC at, 0 for none."""
         if self.grpc is not None:
             return self.grpc
         return _GRPC_PORT if (urlsplit(self.address).port or _REST_PORT) == _REST_PORT else 0
 
 
 def connection_config(address: str, settings: Settings, timeout_seconds: int, grpc: int | None) -> ConnectionConfig:
-    """Return how to reach the server at an address; nothing is sent yet.
+    """Return how to reach the server at a URL without options. Nothing is sent yet.
 
-    Args:
-        address: Its URL without options.
-        settings: What holds the API key, the authority of its certificate, and whether an open door is meant.
-        timeout_seconds: How long to wait for an answer, unless the settings say it.
-        grpc: The port of gRPC, 0 for none; None for the usual one beside REST's usual one.
+    `grpc` is the port of gRPC, 0 for none; None stands for 6334 if REST has its usual port.
 
     Raises:
-        UsageError: This is no address, the server is another machine and would be spoken to without an API key
-            or TLS, or the file of the authority cannot be used.
+        UsageError: The address is invalid, the server is on another machine and has no API key or no TLS, or the
+            file of the certificate authority cannot be used.
     """
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     if not _ADDRESS.fullmatch(address):
-        raise UsageError(f"{redacted(address)} is not the address of a Qdrant server, as https://HOST:6333 is")
+        raise UsageError(
+            f"{redacted(address)} is not the address of a Qdrant server; use one such as https://HOST:6333"
+        )
     if not settings.insecure:
         _require_safe(address, key)
     config = ConnectionConfig(
@@ -82,14 +80,14 @@ def connection_config(address: str, settings: Settings, timeout_seconds: int, gr
     return config
 
 
-# The client would say it with two lines of its own source; `_require_safe` says it.
+# `_require_safe` says the same in one line.
 warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
 
 _choosing = threading.Lock()
 
 
 def client_of(config: ConnectionConfig) -> QdrantClient:
-    """Return the client that all share who reach a server so; the first call finds out whether gRPC answers."""
+    """Return the shared client of a configuration. The first call finds out whether gRPC answers."""
     with _choosing:
         return _chosen(config)
 
@@ -106,7 +104,7 @@ def _chosen(config: ConnectionConfig) -> QdrantClient:
             reason = one_line(error.details() if isinstance(error, RpcError) else str(error))[:300]
             log.log(
                 logging.WARNING if config.grpc else logging.INFO,
-                "%s: no gRPC at port %d, so REST is used (%s); grpc=PORT in the URL names another port, grpc=0 none",
+                "%s: no gRPC at port %d, so REST is used (%s); grpc=PORT in the URL sets another port, grpc=0 none",
                 *(redacted(config.address), port, reason),
             )
         finally:
@@ -121,13 +119,13 @@ def _open(config: ConnectionConfig, port: int | None) -> QdrantClient:
 
 @atexit.register
 def _forget() -> None:
-    """Let go of the clients while the interpreter is whole: a gRPC channel that is closed later complains."""
+    """Close the clients before the interpreter shuts down: a gRPC channel that is closed later logs errors."""
     _chosen.cache_clear()
     _open.cache_clear()
 
 
 def _opened(config: ConnectionConfig, port: int | None, timeout_seconds: int) -> QdrantClient:
-    """Return a client that talks gRPC to a port, or REST; nothing is sent yet."""
+    """Return a client for gRPC at a port, or for REST. Nothing is sent yet."""
     try:
         trusted = _trusted(config.ca)
         roots = {"root_certificates": config.ca.read_bytes()} if config.ca else {}
@@ -148,22 +146,21 @@ def _opened(config: ConnectionConfig, port: int | None, timeout_seconds: int) ->
         raise UsageError(f"{redacted(config.address)} is not the address of a Qdrant server: {error}") from None
 
 
-@lru_cache(maxsize=4)  # the authorities of the world take 40 ms to read
+@lru_cache(maxsize=4)  # reading the public authorities takes 40 ms
 def _trusted(ca: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context()
 
 
 def _require_safe(address: str, key: str | None) -> None:
-    """Raise `UsageError` if others on the way to the server could read or change what is stored there."""
+    """Raise `UsageError` if others on the network could read or change what is stored on the server."""
     parts = urlsplit(address)
-    lacks = [what for what, there in (("TLS (https)", parts.scheme == "https"), ("an API key", bool(key))) if not there]
-    if lacks and not _is_here(parts.hostname or ""):
-        risk = (
-            "the key and all images' data can be read on the way" if key else "whoever reaches it can read and delete"
-        )
+    protection = {"TLS (https)": parts.scheme == "https", "an API key": bool(key)}
+    missing = [name for name, exists in protection.items() if not exists]
+    if missing and not _is_here(parts.hostname or ""):
+        risk = "others can read the key and all data" if key else "anyone who reaches it can read and delete"
         raise UsageError(
-            f"{redacted(address)} would be spoken to without {' and without '.join(lacks)}, so that {risk}:"
-            " use https:// and QDRANT_API_KEY, or say --insecure (CBIR_INSECURE=1) in a network of your own"
+            f"{redacted(address)} would be used without {' and without '.join(missing)}, so that {risk}:"
+            " use https:// and QDRANT_API_KEY, or --insecure (CBIR_INSECURE=1) in a private network"
         )
 
 

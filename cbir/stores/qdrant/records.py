@@ -1,9 +1,8 @@
-"""What a collection of cbir's on a Qdrant server says of itself, and how it is made, named and read through.
+"""Collections of cbir on a Qdrant server: their metadata, how they are created, their aliases, and reading all points.
 
-A collection carries in its metadata, under `cbir`, what the manifest of an embedded index holds: data set, source and
-model. Each point's payload has three fields more than the user's: its thumbnail (base64), its version and a digest.
-A collection is built under its own name; when it is complete its data set's alias is moved to it, so that nobody who
-looks for the data set meets a half-built one.
+The metadata has under `cbir` what the manifest of an embedded index has: data set, source and model. The payload of a
+point has three additional fields: the thumbnail (base64), the version and a digest. The alias of a data set is moved to
+a collection when it is complete, so that nobody who opens the data set gets an unfinished one.
 """
 
 import base64
@@ -38,15 +37,15 @@ _QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """What a collection's metadata says of it.
+    """The metadata of a collection.
 
     Attributes:
-        dataset: The data set in it.
-        source: Where that came from.
-        model: What made the vectors.
-        created: ISO 8601 in UTC.
-        options: The options of the URL that it was made with, as given.
-        building: True until a run has stored all of its source.
+        dataset: The name of the data set.
+        source: Where its images came from.
+        model: The model that made the vectors.
+        created: When it was created, ISO 8601 in UTC.
+        options: The options of the URL that it was created with.
+        building: True until a run has stored its whole source.
     """
 
     dataset: str
@@ -61,13 +60,19 @@ RECORD = TypeAdapter(CollectionRecord)
 
 
 def aliases_of(server: Server) -> dict[str, str]:
-    """Return the server's aliases, each with the name of the collection that it points to."""
-    found = server.ask(lambda client: client.get_aliases()).aliases
-    return {one.alias_name: one.collection_name for one in found}
+    """Return the collection of each of the server's aliases."""
+    aliases = server.ask(lambda client: client.get_aliases()).aliases
+    return {alias.alias_name: alias.collection_name for alias in aliases}
+
+
+def collection_names(server: Server, retry_seconds: float | None = None) -> list[str]:
+    """Return the names of all collections of the server, whoever made them."""
+    found = server.ask(lambda client: client.get_collections(), retry_seconds)
+    return [collection.name for collection in found.collections]
 
 
 def move_alias(server: Server, alias: str, collection: str) -> None:
-    """Let an alias point to a collection, in one step if it pointed to another."""
+    """Let an alias point to a collection. If it pointed to another, both changes are one step."""
     made = models.CreateAlias(collection_name=collection, alias_name=alias)
     steps: list[models.AliasOperations] = [models.CreateAliasOperation(create_alias=made)]
     if alias in aliases_of(server):
@@ -76,7 +81,7 @@ def move_alias(server: Server, alias: str, collection: str) -> None:
 
 
 def read_record(server: Server, collection: str) -> CollectionRecord | None:
-    """Return what a collection's metadata says, or None if there is no such collection, or cbir did not make it."""
+    """Return a collection's record, None if there is no such collection or cbir did not make it."""
     try:
         metadata = server.ask(lambda client: client.get_collection(collection)).config.metadata or {}
         return RECORD.validate_python(metadata[METADATA])
@@ -89,16 +94,12 @@ def read_record(server: Server, collection: str) -> CollectionRecord | None:
 
 
 def write_record(server: Server, collection: str, record: CollectionRecord) -> None:
-    """Store what a collection's metadata says."""
+    """Store a collection's record in its metadata."""
     server.ask(lambda client: client.update_collection(collection, metadata={METADATA: asdict(record)}))
 
 
 def create_collection(server: Server, collection: str, record: CollectionRecord) -> None:
-    """Create an empty collection for a model's vectors, by default with a graph like the embedded engine's.
-
-    Raises:
-        ServerError: There is one of that name, or the server cannot be reached, or refuses.
-    """
+    """Create an empty collection for a model's vectors, by default with a graph like the embedded engine's."""
     options = server.options
     server.ask(
         lambda client: client.create_collection(
@@ -111,14 +112,14 @@ def create_collection(server: Server, collection: str, record: CollectionRecord)
             replication_factor=options.replicas,
             write_consistency_factor=options.write_consistency,
             quantization_config=_QUANTIZATION[options.quantization],
-            on_disk_payload=True,  # thumbnails are most of it
+            on_disk_payload=True,  # most of it is thumbnails
             metadata={METADATA: asdict(record)},
         )
     )
 
 
 def require_options(server: Server, collection: str, record: CollectionRecord) -> None:
-    """Raise `UsageError` if the URL asks for options that the collection was not made with."""
+    """Raise `UsageError` if the URL has options that the collection was not created with."""
     for name, value in server.given.items():
         if record.options.get(name) != value:
             made = f"with {name}={record.options[name]}" if name in record.options else f"without {name}"
@@ -128,7 +129,7 @@ def require_options(server: Server, collection: str, record: CollectionRecord) -
 
 
 def to_point(record: models.Record) -> Point:
-    """Return a whole point as cbir stored it, from a record with payload and vector."""
+    """Return the point that was stored as a record with payload and vector."""
     payload = dict(record.payload or {})
     version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
     thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
@@ -142,7 +143,7 @@ def scroll(
     vectors: bool = False,
     filter: models.Filter | None = None,
 ) -> Iterator[models.Record]:
-    """Yield every point of a collection, with the payload fields named, or all (True) or none of them."""
+    """Yield every point of a collection, with these payload fields, with all (True) or with none."""
     limit = _PAGE_WITH_VECTORS if vectors else _PAGE
     offset: Any = None
     while True:

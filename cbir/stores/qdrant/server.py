@@ -1,9 +1,9 @@
-"""One Qdrant server: its URL with options, its errors in one line, and one way to ask it that outlasts a bad moment.
+"""One Qdrant server: the options in its URL, requests that are retried, and its errors in one line.
 
 http://HOST:6333?shards=6&replicas=2&write_consistency=2&on_disk=1&quantization=scalar&m=32&ef_construct=200&ef=128
 https://HOST:443?grpc=8443     gRPC at a port of its own; grpc=0 for REST alone
 
-gRPC is preferred: at the port named, or at 6334 if REST has its usual 6333. Where nobody answers there, REST is used.
+gRPC is preferred, at the port in the URL, or at 6334 if REST has its usual 6333. If it does not answer, REST is used.
 """
 
 import json
@@ -27,13 +27,13 @@ from cbir.stores.url import StoreURL
 from cbir.text import one_line, redacted
 
 READ_RETRY_SECONDS = 2.0
-"""How long a reader tries again: somebody is waiting for the answer."""
+"""How long a reader retries: a user is waiting for the answer."""
 
 _TIMEOUT_SECONDS = 30
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
-# Of https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, but for what tonic says of a message
-# that is too large (OUT_OF_RANGE), and what a proxy that goes away leaves behind (CANCELLED).
+# As in https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, except that the server's library
+# answers OUT_OF_RANGE to a message that is too large, and that CANCELLED comes from a proxy that stops.
 _STATUS = {
     StatusCode.INVALID_ARGUMENT: 400,
     StatusCode.UNAUTHENTICATED: 401,
@@ -58,16 +58,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What may stand behind the question mark of a server's URL; but for `_SEARCHING`, how a collection is made.
+    """The options in a server's URL. All but `_SEARCHING` say how a collection is created.
 
     Attributes:
-        shards, replicas, write_consistency: As Qdrant has them; the server decides if None.
-        on_disk: Vectors and graph are read from the disk instead of being held in memory.
-        quantization: "scalar" (int8), "product" (16 times smaller), "binary" or "turbo", held in memory; None for none.
+        shards, replicas, write_consistency: As in Qdrant; None leaves the choice to the server.
+        on_disk: Read vectors and graph from the disk instead of holding them in memory.
+        quantization: "scalar" (int8), "product" (16 times smaller), "binary" or "turbo", held in memory.
         m, ef_construct: How the graph is built.
         ef: How widely it is searched.
-        rescore, oversampling: Of quantized vectors: so many times as many hits are compared by their whole vectors.
-        grpc: The port of gRPC, 0 for REST alone; None for the usual one beside REST's usual one.
+        rescore, oversampling: How many quantized candidates per hit are compared by their full vectors.
+        grpc: The port of gRPC, 0 for none; None stands for 6334 if REST has its usual port.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -90,30 +90,27 @@ _OPTIONS = TypeAdapter(ServerOptions)
 
 
 def server_options(url: StoreURL) -> ServerOptions:
-    """Return the options of a server's URL.
-
-    Raises:
-        UsageError: One of them is unknown, or has a value that it cannot have.
-    """
+    """Return the options of a server's URL; raise `UsageError` for an unknown one or an invalid value."""
     try:
         return _OPTIONS.validate_python(url.options)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = first["loc"][0]
-        known = ", ".join(one.name for one in fields(ServerOptions))
-        unknown = first["type"] == "unexpected_keyword_argument"
-        what = f"unknown option {name!r}; a server has {known}" if unknown else f"{name}: {first['msg']}"
-        raise UsageError(f"store {redacted(url.path)!r}: {what}") from None
+        problem = f"{name}: {first['msg']}"
+        if first["type"] == "unexpected_keyword_argument":
+            supported = ", ".join(option.name for option in fields(ServerOptions))
+            problem = f"unknown option {name!r}; a server has {supported}"
+        raise UsageError(f"store {redacted(url.path)!r}: {problem}") from None
 
 
 class ServerError(CbirError):
-    """A server did not do what it was asked.
+    """A failed request.
 
     Attributes:
-        status: Its HTTP status, 0 if there was no answer.
-        reason: What it said of it.
-        passing: True if the same request may well succeed later.
-        retry_after: Seconds that it asks to wait, or None.
+        status: The HTTP status, 0 if there was no answer.
+        reason: The server's own message.
+        passing: True for a temporary failure, after which the same request may succeed.
+        retry_after: The delay in seconds that the server asked for, or None.
     """
 
     def __init__(
@@ -124,17 +121,16 @@ class ServerError(CbirError):
 
 
 class Server:
-    """A Qdrant server, as a process talks to it. Safe to share between threads.
+    """A Qdrant server. Safe to share between threads.
 
     Args:
-        url: Its address, with options.
-        settings: What holds the API key, the authority of the certificate, and whether an open door is meant.
-        retry_seconds: How long a failure that may pass is tried again, for each request.
-        timeout_seconds: How long to wait for an answer, unless the settings say it.
+        url: The server's URL with options.
+        settings: Have the API key, the certificate authority, and whether an unprotected server is allowed.
+        retry_seconds: How long a request is retried after temporary failures.
+        timeout_seconds: How long to wait for an answer, unless the settings have a timeout.
 
     Raises:
-        UsageError: The URL is not one of a server, or has options that there are not; the server is another machine
-            and would be spoken to without an API key or TLS; or the file of the authority cannot be used.
+        UsageError: See `server_options` and `connection_config`.
     """
 
     def __init__(
@@ -151,11 +147,11 @@ class Server:
         self._retry_seconds = retry_seconds
 
     def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
-        """Return what `call` gets from the server; an update counts when the server has applied it.
+        """Return the result of `call`. An update is complete when the server has applied it.
 
-        Refused and broken connections, timeouts and the statuses 408, 429, 500, 502, 503 and 504 are tried again,
-        after exponentially longer pauses and at least what the server's Retry-After asks for, while the budget lasts.
-        What gRPC says stands for the status that REST would have.
+        Connection errors, timeouts and the statuses 408, 429, 500, 502, 503 and 504 are retried until `retry_seconds`
+        have passed, with exponential backoff, and not before the server's Retry-After. Codes of gRPC count as the
+        status that REST would have.
 
         Raises:
             ServerError: The server cannot be reached, or refuses.
@@ -186,45 +182,41 @@ class Server:
 
 
 def _explained(error: Exception, url: str) -> ServerError:
-    """Return one line that says which server failed, how, and what to look at."""
+    """Return one line that says which server failed, how, and what to check."""
     if isinstance(error, ResourceExhaustedResponse):
-        message = f"the Qdrant server {url} answered 429 Too Many Requests: {one_line(error.message)[:300]}"
-        return ServerError(message, 429, error.message, True, error.retry_after_s)
+        return _answered(url, 429, "Too Many Requests", one_line(error.message)[:300], error.retry_after_s)
     if isinstance(error, UnexpectedResponse):
-        status = error.status_code or 0
-        reason = _reason(error.content)
-        hint = "; check QDRANT_API_KEY" if status in (401, 403) else ""
-        message = f"the Qdrant server {url} answered {status} {error.reason_phrase}{reason and ': '}{reason}{hint}"
-        wait = error.headers.get("retry-after", "")
-        return ServerError(message, status, reason, status in _PASSING, float(wait) if wait.isdecimal() else None)
+        delay = error.headers.get("retry-after", "")
+        retry_after = float(delay) if delay.isdecimal() else None
+        return _answered(url, error.status_code or 0, error.reason_phrase, _reason(error.content), retry_after)
     if isinstance(error, RpcError):
-        return _explained_grpc(error, url)
+        reason = one_line(error.details() or "")[:300]
+        if error.code() is StatusCode.UNAVAILABLE:
+            return _unreachable(url, reason, 503)
+        too_large = "larger than max" in reason  # gRPC's own limit has the code of a rate limit
+        return _answered(url, 413 if too_large else _STATUS.get(error.code(), 500), error.code().name, reason)
     if isinstance(error, ResponseHandlingException):
         error = error.source
     if isinstance(error, ValueError):  # pydantic's and json's among them
         return ServerError(f"{url} does not answer as a Qdrant server does: {type(error).__name__}")
-    if isinstance(error, QdrantException):  # a Retry-After that is a date
-        return ServerError(f"the Qdrant server {url} answered 429 Too Many Requests", 429, passing=True)
-    what = one_line(error)[:300]
-    if "CERTIFICATE_VERIFY_FAILED" in what:
-        return ServerError(f"the Qdrant server {url} cannot be trusted: {what}; {_OWN_AUTHORITY}")
-    return ServerError(f"the Qdrant server {url} cannot be reached: {what}; is it running?", passing=True)
+    if isinstance(error, QdrantException):  # the client cannot read a Retry-After that is a date
+        return _answered(url, 429, "Too Many Requests", "")
+    reason = one_line(error)[:300]
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        hint = "if its certificate is from your own authority, set CBIR_SERVER_CA to the authority's file"
+        return ServerError(f"the Qdrant server {url} cannot be trusted: {reason}; {hint}")
+    return _unreachable(url, reason)
 
 
-_OWN_AUTHORITY = "if its certificate is of an authority of your own, name that one's file in CBIR_SERVER_CA"
+def _unreachable(url: str, reason: str, status: int = 0) -> ServerError:
+    message = f"the Qdrant server {url} cannot be reached: {reason}; is it running?"
+    return ServerError(message, status, reason if status else "", passing=True)
 
 
-def _explained_grpc(error: RpcError, url: str) -> ServerError:
-    code, reason = error.code(), one_line(error.details() or "")[:300]
-    status = _STATUS.get(code, 500)
-    if "larger than max" in reason:  # gRPC's own limit has the code of a rate limit
-        status = 413
-    if code is StatusCode.UNAVAILABLE:
-        message = f"the Qdrant server {url} cannot be reached: {reason}; is it running?"
-    else:
-        hint = "; check QDRANT_API_KEY" if status in (401, 403) else ""
-        message = f"the Qdrant server {url} answered {status} {code.name}{reason and ': '}{reason}{hint}"
-    return ServerError(message, status, reason, status in _PASSING)
+def _answered(url: str, status: int, phrase: str, reason: str, retry_after: float | None = None) -> ServerError:
+    hint = "; check QDRANT_API_KEY" if status in (401, 403) else ""
+    message = f"the Qdrant server {url} answered {status} {phrase}{reason and ': '}{reason}{hint}"
+    return ServerError(message, status, reason, status in _PASSING, retry_after)
 
 
 def _reason(content: bytes) -> str:

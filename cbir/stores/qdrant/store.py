@@ -18,7 +18,7 @@ from cbir.stores.qdrant.server import Server
 
 _USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
 _ACORN = models.AcornSearchParams(enable=True, max_selectivity=1.0)
-"""A filtered walk goes on through points that are left out, as in the embedded engine."""
+"""A filtered search continues through points that do not match, as in the embedded engine."""
 
 _DIALECT = Dialect(models, models.Range, bool)
 _COUNTED = frozenset(
@@ -40,8 +40,8 @@ class QdrantStore:
 
     @property
     def info(self) -> StoreInfo:
-        """What is open here, counted now."""
-        count = self._server.ask(lambda client: client.count(self._collection, exact=True)).count
+        """Facts about the collection. The points are counted on every access."""
+        count = self.count()
         indexed = self._server.ask(lambda client: client.get_collection(self._collection)).indexed_vectors_count or 0
         return StoreInfo(
             url=self._url,
@@ -106,32 +106,32 @@ class QdrantStore:
         return self._server.ask(lambda client: client.count(self._collection, chosen, exact=True)).count
 
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
-        """The server counts a field that it has an index for; others are read whole."""
+        """The server counts a field that has an index; for other fields all values are read and counted here."""
         chosen = qdrant_filter(filter, _DIALECT)
         schema, path = self._schema(), field_path(field)
         if path in schema and schema[path].data_type in _COUNTED:
             counted = self._server.ask(
                 lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
             )
-            return sorted_counts((one.value, one.count) for one in counted.hits)
-        found = scroll(self._server, self._collection, payload=[path], filter=chosen)
-        return PayloadTable(one.payload or {} for one in found).facet(field, ())[:limit]
+            return sorted_counts((hit.value, hit.count) for hit in counted.hits)
+        points = scroll(self._server, self._collection, payload=[path], filter=chosen)
+        return PayloadTable(point.payload or {} for point in points).facet(field, ())[:limit]
 
     def fields(self) -> dict[str, FieldKind]:
-        """A field is indexed, and so has the kind, of the first value that came."""
+        """The index of a field, and so its kind, comes from the first value that was stored."""
         kinds = {path.strip('"'): _FIELD_KINDS.get(index.data_type) for path, index in self._schema().items()}
         return filterable_fields({field: kind for field, kind in kinds.items() if kind is not None})
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         check_id(after)
         chosen = qdrant_filter(filter, _DIALECT)
-        wanted = limit if after is None else limit + 1  # an offset is the first point that is wanted
+        wanted = limit if after is None else limit + 1  # the server's offset is the first point to return
         points, _ = self._server.ask(
             lambda client: client.scroll(
                 self._collection, chosen, limit=wanted, offset=after, with_payload=_USER_PAYLOAD
             )
         )
-        return [Entry(str(one.id), one.payload or {}) for one in points if str(one.id) != after][:limit]
+        return [Entry(str(point.id), point.payload or {}) for point in points if str(point.id) != after][:limit]
 
     def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
         found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=_USER_PAYLOAD)}
@@ -144,7 +144,7 @@ class QdrantStore:
 
     def sample(self, count: int, seed: int) -> list[str]:
         ids = sorted(str(point.id) for point in scroll(self._server, self._collection))
-        return [ids[at] for at in np.random.default_rng(seed).permutation(len(ids))[:count]]
+        return [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))[:count]]
 
     def matrix(self) -> tuple[list[str], Vector]:
         points = list(scroll(self._server, self._collection, vectors=True))
@@ -155,11 +155,10 @@ class QdrantStore:
         return map(to_point, scroll(self._server, self._collection, payload=True, vectors=True))
 
     def model(self) -> Path | None:
-        """A server keeps no model file; a packaged one must fit."""
         return None
 
     def close(self) -> None:
-        """Nothing to release: all stores of a server share one client."""
+        """There is nothing to release: all stores of a server share one client."""
 
     def _schema(self) -> dict[str, models.PayloadIndexInfo]:
         return self._server.ask(lambda client: client.get_collection(self._collection)).payload_schema

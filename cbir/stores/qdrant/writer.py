@@ -1,4 +1,4 @@
-"""Points into a collection of a Qdrant server."""
+"""Fills a collection of a Qdrant server."""
 
 import base64
 import logging
@@ -32,6 +32,7 @@ from cbir.stores.qdrant.records import (
     VERSION,
     CollectionRecord,
     aliases_of,
+    collection_names,
     create_collection,
     move_alias,
     read_record,
@@ -44,20 +45,20 @@ from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server, ServerError
 from cbir.stores.url import StoreURL
 
 BODY_BYTES = 4_900_000
-"""Most bytes of one request; a point that is larger goes alone."""
+"""The largest request in bytes. A larger point is sent alone."""
 
 _IN_FLIGHT = 4
-"""Requests at once: the server works on some while others travel, and no more than these are in memory."""
+"""The number of concurrent requests: enough to keep the server busy, few enough to fit in memory."""
 
 _TIMEOUT_SECONDS = 60
 _SERVER_TAKES = 32 * 2**20
-_BYTES_A_FLOAT = 25  # the longest that a double gets in JSON, and its comma
-_BYTES_A_POINT = 100  # the id and what stands around it
+_BYTES_A_FLOAT = 25  # the longest double in JSON, with its comma
+_BYTES_A_POINT = 100  # the id and the JSON around it
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _MOST_REFUSED = 1000
 _IDS_AT_ONCE = 10_000
 _CHANGED_AT_ONCE = 500
-_LONGEST_TEXT = 100  # what is longer is a description, which nobody filters by
+_LONGEST_TEXT = 100  # longer text is a description, not a value to filter by
 _INDEX_KINDS = {
     str: models.PayloadSchemaType.KEYWORD,
     int: models.PayloadSchemaType.INTEGER,
@@ -72,10 +73,6 @@ class QdrantWriter:
     """A collection of a server being filled; see `cbir.stores.base.CollectionWriter`.
 
     A point counts as stored when the server has applied it (`wait=True`).
-
-    Raises:
-        UsageError: The collection is not one of cbir's, or was made with another model or from another source.
-        CbirError: The server cannot be reached, or refuses.
     """
 
     shared = True
@@ -85,8 +82,7 @@ class QdrantWriter:
         self._collection = plan.collection
         self.name = f"{server.url} {plan.collection}"
         self.journal_path = journal_path
-        existing = server.ask(lambda client: client.get_collections(), READ_RETRY_SECONDS).collections
-        names = {found.name for found in existing}
+        names = collection_names(server, READ_RETRY_SECONDS)
         aliases = aliases_of(server)
         if plan.collection in aliases:
             raise UsageError(f"{self.name} is an alias of {aliases[plan.collection]}; name that one or another")
@@ -94,7 +90,7 @@ class QdrantWriter:
         self._alias = plan.alias
         if plan.alias in names:
             log.warning(
-                "warning: %s has a collection named %s, so no alias can be: name this one, %s, when searching",
+                "warning: %s has a collection named %s, so no alias can be made: search in %s by its own name",
                 *(server.url, plan.alias, plan.collection),
             )
             self._alias = ""
@@ -107,14 +103,9 @@ class QdrantWriter:
         self._refused_in_a_row, self._counting = 0, threading.Lock()
 
     def require_free_space(self, fresh: int) -> None:
-        """A server does not say what room it has."""
+        """A server does not report its free space."""
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
-        """Return when the server has applied the points; those that it refuses are returned with its reason.
-
-        Raises:
-            CbirError: The server cannot be reached any more, or refuses everything.
-        """
         for point in points:
             self._index_fields(point.payload)
         refused: list[Failure] = []
@@ -125,61 +116,55 @@ class QdrantWriter:
                 if len(pending) == _IN_FLIGHT:
                     refused += pending.popleft().result()
                 pending.append(pool.submit(self._send, batch, size))
-            for one in pending:
-                refused += one.result()
-        except BaseException:  # an interrupt, too, which must not wait for what is tried again
+            for future in pending:
+                refused += future.result()
+        except BaseException:  # also an interrupt, which must not wait for retries
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
         return refused
 
     def _send(self, batch: list[models.PointStruct], size: int) -> list[Failure]:
-        if size > _SERVER_TAKES:  # it would hang up in the middle of the request
-            return [_failure(batch[0], f"it takes {size:,} bytes, a server {_SERVER_TAKES:,}")]
+        if size > _SERVER_TAKES:  # it would close the connection during the request
+            return [_failure(batch[0], f"it takes {size:,} bytes, and a server accepts {_SERVER_TAKES:,}")]
         return self._upsert(batch)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Return when the server has removed the points with these ids, if it had them."""
         for start in range(0, len(ids), _IDS_AT_ONCE):
             self._delete(models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE])))
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
-        """Return when the server has changed these payload fields of the points with these ids."""
         self._index_fields(changes)
         for start in range(0, len(ids), _CHANGED_AT_ONCE):
-            some = list(ids[start : start + _CHANGED_AT_ONCE])
-            found = self._server.ask(partial(self._payloads, ids=some))
-            operations = [one for record in found for one in _operations(record, changes)]
+            records = self._server.ask(partial(self._payloads, ids=list(ids[start : start + _CHANGED_AT_ONCE])))
+            operations = [operation for record in records for operation in _operations(record, changes)]
             if operations:
                 self._server.ask(partial(self._apply, operations=operations))
 
     def described(self) -> Iterator[tuple[str, Payload]]:
-        """Yield (id, payload) of every point, the payload with key and SHA-256 alone."""
+        """Yield (id, payload) of every point. The payload has only the key and the SHA-256."""
         for point in scroll(self._server, self._collection, payload=["key", "sha256"]):
             yield str(point.id), point.payload or {}
 
     def thumbnails(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, thumbnail) of every point."""
         for point in scroll(self._server, self._collection, payload=["key", THUMBNAIL]):
             payload = point.payload or {}
             yield str(payload.get("key", "")), base64.b64decode(payload.get(THUMBNAIL, ""))
 
     def read_back(self) -> ReadBack:
-        """Return what the server has in the collection, complete or not."""
-
         def get(ids: Sequence[str]) -> dict[str, Point]:
-            found = self._server.ask(
+            records = self._server.ask(
                 lambda client: client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=True)
             )
-            return {str(record.id): to_point(record) for record in found}
+            return {str(record.id): to_point(record) for record in records}
 
         return ReadBack(self.described(), get)
 
     def flush(self) -> None:
-        """Nothing waits here: every write was acknowledged."""
+        """There is nothing to flush: the server has acknowledged every write."""
 
     def publish(self, progress: Progress) -> None:
-        """Declare the collection complete, and move the data set's alias to it in one step."""
+        """Mark the collection as complete, and move the data set's alias to it."""
         if self._record.building:
             self._record = replace(self._record, building=False)
             write_record(self._server, self._collection, self._record)
@@ -188,7 +173,7 @@ class QdrantWriter:
         self.needs_publishing = False
 
     def close(self) -> None:
-        """Nothing to release: the process has one client for the server."""
+        """There is nothing to release: the process has one client for the server."""
 
     def _delete(self, some: models.PointIdsList) -> None:
         self._server.ask(lambda client: client.delete(self._collection, some, wait=True))
@@ -201,7 +186,7 @@ class QdrantWriter:
         return client.batch_update_points(self._collection, operations, wait=True)
 
     def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
-        """Return the record of the collection, which another ingest may be making at this moment."""
+        """Return the record of the collection. Another ingest may create it at the same moment."""
         record = read_record(self._server, plan.collection)
         if record is None and is_there:
             raise UsageError(
@@ -226,7 +211,7 @@ class QdrantWriter:
         return record
 
     def _index_fields(self, payload: Payload) -> None:
-        """Let the server index each field for filters and facets, by the kind of the first value that comes."""
+        """Let the server index each new field for filters and facets, by the kind of its first value."""
         for field in payload.keys() - self._indexed:
             value = next(iter(values_of(payload, field)), None)
             if value is not None:
@@ -240,12 +225,12 @@ class QdrantWriter:
 
     def _rows(self) -> Iterator[tuple[bytes, str, str]]:
         for point in scroll(self._server, self._collection, payload=[VERSION, DIGEST]):
-            if isinstance(point.id, str):  # a number is none of ours
+            if isinstance(point.id, str):  # cbir's ids are UUIDs
                 payload = point.payload or {}
                 yield uuid.UUID(point.id).bytes, str(payload.get(VERSION, "")), str(payload.get(DIGEST, ""))
 
     def _upsert(self, points: list[models.PointStruct]) -> list[Failure]:
-        """Store points; a request that the server refuses is halved until it is known which points it refuses."""
+        """Store points. A refused request is halved until the refused points are known."""
         try:
             self._server.ask(lambda client: client.upsert(self._collection, points, wait=True))
         except ServerError as error:
@@ -257,7 +242,7 @@ class QdrantWriter:
             with self._counting:
                 self._refused_in_a_row += 1
             if self._refused_in_a_row >= _MOST_REFUSED:
-                raise CbirError(f"{error} (so it said of {_MOST_REFUSED:,} images in a row)") from None
+                raise CbirError(f"{error} (the same for {_MOST_REFUSED:,} images in a row)") from None
             return [_failure(points[0], f"the server refused it: {error.reason or error.status}")]
         self._refused_in_a_row = 0
         return []
@@ -273,20 +258,19 @@ def _struct(point: Point) -> models.PointStruct:
 
 
 def _operations(record: models.Record, changes: Payload) -> list[models.UpdateOperation]:
-    """Return what sets and removes payload fields of one point."""
+    """Return the operations that set and remove payload fields of one point."""
     payload: dict[str, Any] = dict(record.payload or {})
     version, before = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
     point = with_changes(Point(str(record.id), np.empty(0, np.float32), payload, version, b"", before), changes)
-    there = {name: value for name, value in changes.items() if value is not None}
-    gone = [field_path(name) for name, value in changes.items() if value is None]
+    new = {name: value for name, value in changes.items() if value is not None}
+    removed = [field_path(name) for name, value in changes.items() if value is None]
     own = {VERSION: point.version, DIGEST: point.digest}
     operations: list[models.UpdateOperation] = [
-        models.SetPayloadOperation(set_payload=models.SetPayload(payload={**there, **own}, points=[record.id]))
+        models.SetPayloadOperation(set_payload=models.SetPayload(payload={**new, **own}, points=[record.id]))
     ]
-    if gone:
-        operations.append(
-            models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=gone, points=[record.id]))
-        )
+    if removed:
+        fields = models.DeletePayload(keys=removed, points=[record.id])
+        operations.append(models.DeletePayloadOperation(delete_payload=fields))
     return operations
 
 
@@ -296,7 +280,7 @@ def _failure(point: models.PointStruct, reason: str) -> Failure:
 
 
 def _batches(points: Iterable[models.PointStruct]) -> Iterator[tuple[list[models.PointStruct], int]]:
-    """Yield the points in lists, each with the bytes it takes at most: `BODY_BYTES`, unless it is one point."""
+    """Yield the points in batches of at most `BODY_BYTES` (or one point), each with its size in bytes at most."""
     batch: list[models.PointStruct] = []
     size = 0
     for point in points:

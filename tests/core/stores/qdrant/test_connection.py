@@ -41,15 +41,15 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("url", "key", "told"),
     [
-        ("http://qdrant.example.org:6333", None, "without TLS .https. and without an API key, so that whoever reaches"),
-        ("https://qdrant.example.org:6333", None, "without an API key, so that whoever"),
-        ("http://10.0.0.7:6333", KEY, "without TLS .https., so that the key"),
+        ("http://qdrant.example.org:6333", None, "without TLS .https. and without an API key, so that anyone who"),
+        ("https://qdrant.example.org:6333", None, "without an API key, so that anyone"),
+        ("http://10.0.0.7:6333", KEY, "without TLS .https., so that others can read the key"),
         ("http://qdrant:6333", KEY, "without TLS"),
         ("http://localhost.example.org", KEY, "without TLS"),
         ("http://127.0.0.1.example.org", None, "without TLS"),
         ("http://0.0.0.0:6333", None, "without TLS"),
         ("http://[::ffff:127.0.0.1]:6333", None, "without TLS"),
-        ("http://127.0.0.1@10.0.0.7:6333", None, "http://10.0.0.7:6333 would be spoken to without TLS"),
+        ("http://127.0.0.1@10.0.0.7:6333", None, "http://10.0.0.7:6333 would be used without TLS"),
         ("https://qdrant.example.org", KEY, ""),
         ("http://localhost:6333", None, ""),
         ("http://LOCALHOST:6333", None, ""),
@@ -99,7 +99,7 @@ def test_a_command_says_so_in_one_line_and_ends_with_2(tmp_path: Path, monkeypat
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (2, 1, "")
-    assert "http://10.0.0.7:6333 would be spoken to without TLS" in done.stderr
+    assert "http://10.0.0.7:6333 would be used without TLS" in done.stderr
     assert KEY not in done.stderr
     assert "pw" not in done.stderr
 

@@ -97,7 +97,7 @@ def test_a_server_that_refuses_everything_ends_the_run(
     assert writer.write(POINTS[:5]) == [], "what it takes in between begins the count anew"
     server.inject(UPSERT, times=-1, status=400)
     assert len(writer.write(POINTS[:9])) == 9
-    with pytest.raises(CbirError, match="injected by the test .so it said of 10 images in a row."):
+    with pytest.raises(CbirError, match="injected by the test .the same for 10 images in a row."):
         writer.write(POINTS[9:12])
 
 
