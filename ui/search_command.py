@@ -35,7 +35,7 @@ def search(
     like: Annotated[list[str] | None, _query(help="Stored image to search by. Repeatable.")] = None,
     unlike: Annotated[list[str] | None, _query(help="Stored image that hits should not resemble. Repeatable.")] = None,
     store: Annotated[
-        str | None, _collection(help="Store to read: a path or URL. (default: the first of $CBIR_STORES, or ./index)")
+        str | None, _collection(help="Store to read. (default: the first of $CBIR_STORES, or ./index)")
     ] = None,
     collection: Annotated[
         str | None, _collection(help="Name of the collection. (default: the one published last)")
