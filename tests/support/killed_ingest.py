@@ -1,9 +1,9 @@
-"""`cbir-ingest` with a witness: gets a signal at a given moment, and counts what was embedded, stored and made durable.
+"""`cbir-ingest` that gets a signal at a given point, and counts what it embedded, stored and flushed.
 
     python -m tests.support.killed_ingest ARGUMENTS...
 
-Run by `tests.support.killing`, which tells it in the variable `KILLED_INGEST` what to do. The bugs that can be planted
-are those that the harness has to find.
+Run by `tests.support.killing`, with its task in the variable `KILLED_INGEST`. It can contain a bug that the harness has
+to find.
 """
 
 import json
@@ -28,7 +28,7 @@ from cbir.index.stored_ids import StoredIds
 from cbir.models.embedder import Embedder
 from cbir.pipeline.writers import Target
 from cbir.stores.qdrant.writer import QdrantWriter
-from tests.support.moment import Moment, interrupted
+from tests.support.signal_point import SignalPoint, interrupted
 
 PHASES = {
     "decode": [(Embedder, "decode")],
@@ -45,33 +45,33 @@ PHASES = {
         (QdrantWriter, "publish"),
     ],
 }
-"""The functions in which the signal may come; `_child` runs in the process that builds an engine."""
+"""The functions in which the signal may be sent; `_child` runs in the process that builds an engine."""
 
 
-def watch(moment: Moment, passed: Path) -> None:
-    """Let the ingest get the signal at its moment; what was counted is in a file, which engines' processes share."""
+def watch(point: SignalPoint, passed: Path) -> None:
+    """Send the signal at its point. The count is in a file, which the processes of the engines share."""
     counter = os.open(passed, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     counting = threading.Lock()
 
     def reached(count: int) -> bool:
         with counting:
             before = os.fstat(counter).st_size
-            if before < moment.count:
+            if before < point.count:
                 os.write(counter, bytes(count))
-            return before < moment.count <= before + count
+            return before < point.count <= before + count
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def wrapper(*arguments: Any) -> Any:
-            if not reached(len(arguments[1]) if moment.phase in ("embed", "upsert") else 1):
+            if not reached(len(arguments[1]) if point.phase in ("embed", "upsert") else 1):
                 return function(*arguments)
             ingest = multiprocessing.parent_process()
             process = os.getpid() if ingest is None or ingest.pid is None else ingest.pid
-            return interrupted(partial(function, *arguments), moment.lines, process, moment.signal)
+            return interrupted(partial(function, *arguments), point.lines, process, point.signal)
 
         return wrapper
 
-    for owner, name in PHASES[moment.phase]:
+    for owner, name in PHASES[point.phase]:
         setattr(owner, name, watched(getattr(owner, name)))
 
 
@@ -102,7 +102,7 @@ def count_stored(path: Path) -> None:
 
 
 def note_synced(path: Path) -> None:
-    """Append a log segment and how much of it is on the disk, at each flush; the rest may go with the power."""
+    """Append a log segment and its size on the disk, at each flush; a power cut may lose the rest."""
     notes = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     flush = LogWriter.flush
 
@@ -115,8 +115,8 @@ def note_synced(path: Path) -> None:
 
 
 def plant(bug: str, folder: Path) -> None:
-    """Make the ingest wrong in one of the ways that a journal or an index can be wrong."""
-    if bug == "journal ahead":  # what is about to be written counts as written
+    """Add a bug to the ingest."""
+    if bug == "journal ahead":  # points count as written before they are
         done = folder / "done"
         write, has = Target.write, StoredIds.has
 
@@ -126,19 +126,19 @@ def plant(bug: str, folder: Path) -> None:
             os.sync()
             return write(self, points, failures)
 
-        known = set(done.read_text().split()) if done.exists() else set()
+        stored = set(done.read_text().split()) if done.exists() else set()
         Target.write = early  # type: ignore[method-assign]
-        StoredIds.has = lambda self, one, *rest: one in known or has(self, one, *rest)  # type: ignore[method-assign]
+        StoredIds.has = lambda self, name, *rest: name in stored or has(self, name, *rest)  # type: ignore[method-assign]
     elif bug == "random ids":
         cbir.pipeline.workers.point_id = lambda dataset, key: str(uuid.uuid4())  # type: ignore[attr-defined]
-    elif bug == "kept in memory":  # written out at the end alone
+    elif bug == "kept in memory":  # written only at the end
         write = LogWriter._write
         waiting: list[tuple[LogWriter, Any]] = []
         LogWriter._write = lambda self, batch: waiting.append((self, batch))  # type: ignore[method-assign]
         close = LogWriter.close
 
         def late(self: LogWriter) -> None:
-            for writer, batch in [one for one in waiting if one[0] is self]:
+            for writer, batch in [item for item in waiting if item[0] is self]:
                 write(writer, batch)
             close(self)
 
@@ -146,16 +146,16 @@ def plant(bug: str, folder: Path) -> None:
 
 
 def witness() -> None:
-    """Count, plant and watch as the harness asked."""
-    told = json.loads(os.environ["KILLED_INGEST"])
-    folder = Path(told["folder"])
+    """Count, add a bug and send a signal, as the harness requests."""
+    task = json.loads(os.environ["KILLED_INGEST"])
+    folder = Path(task["folder"])
     count_embedded(folder / "embedded")
     count_stored(folder / "stored")
     note_synced(folder / "synced")
-    plant(told["bug"], folder)
-    if told["moment"]:
+    plant(task["bug"], folder)
+    if task["point"]:
         cbir.stores.embedded.build._without_main = nullcontext  # the processes that build engines run this, too
-        watch(Moment(**told["moment"]), folder / "passed")
+        watch(SignalPoint(**task["point"]), folder / "passed")
 
 
 if __name__ in ("__main__", "__mp_main__"):  # the second in a process that builds an engine

@@ -1,4 +1,4 @@
-"""Kills a process that stores points, again and again, and checks what it had acknowledged.
+"""Kills a process that stores points, again and again, and checks the points that it had acknowledged.
 
     python -m tests.support.killed_upsert FOLDER KILLS SEED
 
@@ -17,7 +17,7 @@ import numpy as np
 from cbir.index.layout import BUILDING, LOG
 from cbir.index.vector_log import VectorLog
 from tests.support.building import DIMENSION, both, builder_for, points_of, unit_vectors
-from tests.support.moment import interrupted
+from tests.support.signal_point import interrupted
 
 COUNT = 10_000
 MOST_A_KILL = 180

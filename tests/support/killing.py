@@ -1,6 +1,6 @@
-"""The kill harness: an ingest is killed again and again at random moments, and must end as if nothing had happened.
+"""The kill harness: an ingest is killed again and again at random points, and must end as if it never was.
 
-A moment is drawn in images, calls and lines of code (`tests.support.moment`), so that it comes on any machine.
+A point is drawn in images, calls and lines of code (`tests.support.signal_point`), so that any machine reaches it.
 """
 
 import json
@@ -21,7 +21,7 @@ from cbir.records import Point
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams
 from cbir.stores.registry import open_store
-from tests.support.moment import Moment, random_lines
+from tests.support.signal_point import SignalPoint, random_lines
 
 PHASES = ("decode", "embed", "upsert", "flush", "optimise", "publish")
 OF_IMAGES = PHASES[:3]
@@ -29,12 +29,12 @@ OF_IMAGES = PHASES[:3]
 
 _CALLS_TO_PUBLISH = 6
 
-_GIVEN_UP = 120.0
+_GIVE_UP_SECONDS = 120.0
 
 
 @dataclass
 class Report:
-    """What the harness saw: kills by phase, and how many pictures were embedded again after an earlier run had."""
+    """The kills by phase, and the number of images that were embedded again."""
 
     kills: Counter[str] = field(default_factory=Counter)
     embedded_again: int = 0
@@ -54,9 +54,9 @@ class Trial:
     Attributes:
         arguments: Of `cbir-ingest`.
         folder: For the harness's own files.
-        bug: A bug to plant, "" for none.
-        power_cut: After a kill also cut off what was not flushed to the disk, at a random byte.
-        engines: How many it builds, 0 for a server.
+        bug: A bug to add, "" for none.
+        power_cut: After a kill, also cut off a part of what was not flushed to the disk.
+        engines: The number of engines that it builds, 0 for a server.
     """
 
     arguments: list[str]
@@ -67,12 +67,12 @@ class Trial:
 
     @property
     def embedded(self) -> int:
-        """Images that the model was run on so far."""
+        """The number of images that were embedded so far."""
         return self._sum("embedded")
 
     @property
     def stored(self) -> int:
-        """Images that were stored so far, each time counted; in the middle of a kill too few."""
+        """The number of times that an image was stored so far; a kill may lose the last ones."""
         return self._sum("stored")
 
     def _sum(self, name: str) -> int:
@@ -80,23 +80,23 @@ class Trial:
         return sum(map(int, file.read_text().split())) if file.exists() else 0
 
     def run(self, phase: str | None, rng: random.Random, images: int = 1) -> bool:
-        """Run the command, and kill it at a random moment of a random call of `phase`; return True if it was killed.
+        """Run the command, kill it at a random point of `phase`, and return True if it was killed.
 
         Args:
-            phase: None: it is not killed.
-            rng: Draws the moment.
-            images: Most that it counts before it is killed, in a phase that counts images.
+            phase: The phase; None not to kill it.
+            rng: Draws the point.
+            images: The largest number of images before it is killed, in a phase that counts images.
         """
         moment = None
         if phase is not None:
             most = images if phase in OF_IMAGES else self._calls(phase)
-            moment = Moment(phase, rng.randint(1, most), random_lines(rng))
+            moment = SignalPoint(phase, rng.randint(1, most), random_lines(rng))
         command, environment = watched(self.arguments, self.folder, moment, self.bug)
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         try:
-            _, errors = process.communicate(timeout=_GIVEN_UP)
+            _, errors = process.communicate(timeout=_GIVE_UP_SECONDS)
         finally:
             process.kill()
         killed = moment is not None and process.returncode == -signal.SIGKILL
@@ -106,12 +106,12 @@ class Trial:
         return killed
 
     def _calls(self, phase: str) -> int:
-        """Return how many calls of a phase every run makes that has something to publish."""
+        """Return the number of calls of a phase in every run that publishes something."""
         publish = _CALLS_TO_PUBLISH if self.engines else 1
         return {"flush": 2, "optimise": 2 * self.engines, "publish": publish}[phase]
 
     def _cut(self, rng: random.Random) -> None:
-        """Take from each log segment some of what was never flushed."""
+        """Cut a part of the unflushed bytes off each log segment."""
         synced = dict(json.loads(line) for line in (self.folder / "synced").read_text().splitlines())
         for name in {*synced, *map(str, self._segments())}:
             path = Path(name)
@@ -119,36 +119,36 @@ class Trial:
                 os.truncate(path, rng.randint(synced.get(name, 0), path.stat().st_size))
 
     def _segments(self) -> list[Path]:
-        places = [Path(one.split(":", 1)[1]) for one in self.arguments if one.startswith("edge:")]
+        places = [Path(word.split(":", 1)[1]) for word in self.arguments if word.startswith("edge:")]
         return [path for place in places for path in place.glob("*/building/log/*.log")]
 
 
 def watched(
-    arguments: Sequence[str], folder: Path, moment: Moment | None, bug: str = ""
+    arguments: Sequence[str], folder: Path, point: SignalPoint | None, bug: str = ""
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the command and the environment of an ingest that gets a signal at a moment.
+    """Return the command and the environment of an ingest that gets a signal at a point.
 
     Args:
         arguments: Of `cbir-ingest`.
-        folder: For its witness's files; `passed` is last written at the moment.
-        moment: None: it gets no signal.
-        bug: A bug to plant, "" for none.
+        folder: The folder for its counts; `passed` is last written when the signal is sent.
+        point: The point; None for no signal.
+        bug: A bug to add, "" for none.
     """
     folder.mkdir(exist_ok=True)
     (folder / "passed").unlink(missing_ok=True)
-    told = {"folder": str(folder), "bug": bug, "moment": asdict(moment) if moment else None}
+    task = {"folder": str(folder), "bug": bug, "point": asdict(point) if point else None}
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "KILLED_INGEST": json.dumps(told)}
+    environment = {**os.environ, "PYTHONPATH": str(root), "KILLED_INGEST": json.dumps(task)}
     return [sys.executable, "-m", "tests.support.killed_ingest", *arguments], environment
 
 
 def contents(url: str, collection: str) -> dict[str, Point]:
-    """Return all points of a store's collection by id; one that is there twice is an error."""
+    """Return all points of a store's collection by id; fail if a point exists twice."""
     store = open_store(url, collection, Settings())
     try:
         points = list(store.points())
         found = {point.id: point for point in points}
-        assert len(found) == len(points), "a point is there twice"
+        assert len(found) == len(points), "a point exists twice"
         for point in points[:: max(1, len(points) // 10)]:
             (hit,) = store.search(point.vector[None], 1, params=SearchParams(exact=True))[0]
             assert hit.score > 0.9999, "a stored vector is not found in the index"
@@ -174,7 +174,7 @@ def kill_until(
     kills: int,
     trial: Callable[[int], Trial],
     check: Callable[[Trial], Any],
-    pictures: int,
+    images: int,
     seed: int,
     most_again: int | None,
     among: Sequence[str] = PHASES,
@@ -185,7 +185,7 @@ def kill_until(
         kills: How many at least.
         trial: Makes the trial of a series from its number.
         check: Called with the trial after its last run; raises `AssertionError` for what is wrong.
-        pictures: How many each run has to store.
+        images: The number that each run has to store.
         seed: Of the moments.
         most_again: Most images that one kill may cause to be embedded again, none of which was stored; None: not
             looked at.
@@ -198,20 +198,20 @@ def kill_until(
     rng, report = random.Random(seed), Report()
     while report.count < kills:
         assert report.series < 2 * kills, f"the ingest is not killed when it should be: {report.kills}"
-        one = trial(report.series)
+        series = trial(report.series)
         report.series += 1
         phases = sorted(rng.sample(among, rng.randint(min(2, len(among)), len(among))), key=PHASES.index)
-        images = pictures // (1 + sum(phase in OF_IMAGES for phase in phases))  # some are left for the last phase
-        killed = [phase for phase in phases if one.run(phase, rng, images)]
-        one.run(None, rng)
-        check(one)
-        again = one.embedded - pictures
-        assert again >= 0, f"{-again} pictures were never embedded"
+        most_images = images // (1 + sum(phase in OF_IMAGES for phase in phases))  # some are left for the last phase
+        killed = [phase for phase in phases if series.run(phase, rng, most_images)]
+        series.run(None, rng)
+        check(series)
+        again = series.embedded - images
+        assert again >= 0, f"{-again} images were never embedded"
         report.kills.update(killed)
         report.embedded_again += again
         report.most_again_a_kill = max(report.most_again_a_kill, again / max(1, len(killed)))
         if most_again is not None:
-            twice = one.stored - pictures
+            twice = series.stored - images
             assert twice <= 0, f"{twice} were embedded again though they were stored"
             assert again <= most_again * len(killed), f"{again} were embedded again after {len(killed)} kills"
     return report

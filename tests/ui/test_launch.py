@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.browser import free_port, served
-from tests.support.crowd import crowd
+from tests.support.concurrent_visitors import search_concurrently
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,6 @@ def test_several_visitors_search_at_the_same_time(site: SimpleNamespace, index: 
     store = open_store(f"edge:{index}", None, Settings())
     ids = store.sample(100, 0)
     store.close()
-    found = crowd(site.address, "", ids, visitors=6, seconds=4)
+    found = search_concurrently(site.address, "", ids, visitors=6, seconds=4)
     assert len(found) >= 6
     assert {(search.hits, search.errors) for search in found} == {(24, ())}

@@ -21,7 +21,7 @@ from cbir.stores.registry import open_store
 from tests.support.building import catalogs
 from tests.support.ingesting import COMMAND
 from tests.support.killing import watched
-from tests.support.moment import Moment
+from tests.support.signal_point import SignalPoint
 
 SMALL_DISK = """
 set -u
@@ -98,7 +98,7 @@ def test_a_signal_ends_a_run_within_five_seconds_whatever_it_does(
 ) -> None:
     """With a batch that takes the model many times as long; it runs when the signal comes."""
     arguments = [str(photo_folder), "--store", f"edge:{tmp_path}/index", "--batch-size", "1024", "--json"]
-    witness, moment = tmp_path / "witness", Moment("embed", 1, signal=getattr(signal, name))
+    witness, moment = tmp_path / "witness", SignalPoint("embed", 1, signal=getattr(signal, name))
     command, environment = watched(arguments, witness, moment)
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     seconds = time.time() - (witness / "passed").stat().st_mtime

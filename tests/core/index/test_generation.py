@@ -20,7 +20,7 @@ from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import locate, parse
 from tests.support.building import MODEL, both, build, builder_for, plan_for, points_of, unit_vectors
-from tests.support.judging import VECTORS, answers, judged, verify_folder
+from tests.support.damaged_index import VECTORS, answers, examined, verify_folder
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ DAMAGES = {"flipped": flip, "truncated": truncate, "zeroed": zero, "deleted": Pa
 @pytest.mark.parametrize("how", DAMAGES)
 def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path, how: str) -> None:
     good = answers(root)
-    assert judged(root, "whole") == ("", good)
+    assert examined(root, "whole") == ("", good)
     files = [path for path in root.rglob("*") if path.is_file() and path.name != "lock" and "views" not in path.parts]
     assert {MARKER, "current", "manifest.json", "model.onnx", "index.faiss"} < {path.name for path in files}
     for path in files:
@@ -66,7 +66,7 @@ def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path
         kept = tmp_path / "kept"
         shutil.copyfile(path, kept)
         DAMAGES[how](path)
-        damage, now = judged(root, f"{how} {path}")
+        damage, now = examined(root, f"{how} {path}")
         if path.name != MARKER or how == "deleted":
             assert path.name in damage, f"{how} {path} is not named"
         if path.name != MARKER:

@@ -16,7 +16,7 @@ from tests.support.building import both
 from tests.support.killing import PHASES, Trial, contents, kill_until, require_same
 from tests.support.qdrant_server import ROOT, qdrant_server
 
-PICTURES = 40
+IMAGES = 40
 WORKERS, BATCH = 2, 4
 MOST_AGAIN = WORKERS * (1 + LOOK_AHEAD) * BATCH
 """Images that may be embedded and not stored yet: all that the pipeline holds."""
@@ -24,9 +24,9 @@ MOST_AGAIN = WORKERS * (1 + LOOK_AHEAD) * BATCH
 
 @pytest.fixture(scope="module")
 def few(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 40 pictures."""
+    """A folder of 40 images."""
     root = tmp_path_factory.mktemp("killed") / "photos"
-    for path in sorted(photo_folder.rglob("*.png"))[::7][:PICTURES]:
+    for path in sorted(photo_folder.rglob("*.png"))[::7][:IMAGES]:
         target = root / path.relative_to(photo_folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -45,7 +45,7 @@ def undisturbed(few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     command = [sys.executable, "-m", "cbir.ingest.command", *arguments(few, both(root))]
     subprocess.run(command, check=True, capture_output=True)
     found = contents(f"edge:{root}", "killed")
-    assert len(found) == PICTURES
+    assert len(found) == IMAGES
     return found
 
 
@@ -75,7 +75,7 @@ def test_an_ingest_that_is_killed_anywhere_ends_as_an_undisturbed_one(
         kills=190 if soak else 13,
         trial=embedded_trial(few, tmp_path),
         check=same_as(undisturbed),
-        pictures=PICTURES,
+        images=IMAGES,
         seed=0,
         most_again=MOST_AGAIN,
     )
@@ -93,7 +93,7 @@ def test_a_power_cut_anywhere_ends_as_an_undisturbed_run(
         kills=80 if soak else 4,
         trial=embedded_trial(few, tmp_path, power_cut=True),
         check=same_as(undisturbed),
-        pictures=PICTURES,
+        images=IMAGES,
         seed=1,
         most_again=None,
     )
@@ -114,7 +114,7 @@ def test_an_ingest_to_a_server_that_is_killed_ends_as_an_undisturbed_one(
             kills=30 if soak else 3,
             trial=trial,
             check=same_as(undisturbed),
-            pictures=PICTURES,
+            images=IMAGES,
             seed=3,
             most_again=MOST_AGAIN,
             among=[phase for phase in PHASES if phase != "optimise"],
@@ -139,7 +139,7 @@ def test_the_harness_finds_a_planted_bug(
             kills=12,
             trial=embedded_trial(few, tmp_path, bug=bug),
             check=same_as(undisturbed),
-            pictures=PICTURES,
+            images=IMAGES,
             seed=2,
             most_again=MOST_AGAIN,
             among=(phase,),

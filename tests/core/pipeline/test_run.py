@@ -26,7 +26,7 @@ from cbir.stores.registry import open_store
 from tests.support.building import both, catalogs
 from tests.support.ingesting import SYNC, file_keys, files, run, some_images, stored, stored_keys, stores, sync
 from tests.support.killing import watched
-from tests.support.moment import Moment
+from tests.support.signal_point import SignalPoint
 
 
 def test_the_vector_log_is_opened_and_checked_once_before_the_first_image(
@@ -95,7 +95,7 @@ def photos(photo_folder: Path, tmp_path: Path) -> Path:
 def test_an_ingest_that_is_stopped_goes_on_where_it_was(photo_folder: Path, tmp_path: Path, name: str) -> None:
     """It is, while it stores the eightieth image."""
     arguments = [str(photo_folder), *stores(tmp_path / "index"), "--json", "--batch-size", "2"]
-    moment = Moment("upsert", 80, lines=100, signal=getattr(signal, name))
+    moment = SignalPoint("upsert", 80, lines=100, signal=getattr(signal, name))
     command, environment = watched(arguments, tmp_path / "witness", moment)
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in process.stderr

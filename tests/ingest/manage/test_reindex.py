@@ -9,8 +9,8 @@ from cbir.errors import DamageError
 from cbir.index.generation import open_generation
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams
+from tests.support.damaged_index import verify_folder
 from tests.support.ingesting import run
-from tests.support.judging import verify_folder
 from tests.support.made_index import VECTORS, everything, opened
 
 

@@ -11,8 +11,8 @@ from cbir.errors import CbirError, DamageError, UsageError
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.building import both
+from tests.support.damaged_index import verify_folder
 from tests.support.ingesting import run
-from tests.support.judging import verify_folder
 from tests.support.made_index import everything, listed
 
 

@@ -7,7 +7,7 @@ import pytest
 from cbir.index.generation import open_generation
 from cbir.progress import silent
 from tests.support.building import both, build, builder_for, points_of
-from tests.support.judging import verify_folder
+from tests.support.damaged_index import verify_folder
 from tests.support.made_index import VECTORS, everything, opened
 
 

@@ -1,4 +1,4 @@
-"""What `verify` says and the stores answer of an index that may be damaged, asked in a child with a time limit."""
+"""Examines an index that may be damaged, in a child process with a time limit."""
 
 import multiprocessing
 from multiprocessing.connection import Connection
@@ -13,16 +13,16 @@ from tests.support.building import both, unit_vectors
 VECTORS = unit_vectors(300)
 SECONDS = 30
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload([__name__, "cbir.stores.embedded.edge", "cbir.stores.embedded.faiss_index"])
+CHILDREN.set_forkserver_preload(["cbir.stores.embedded.edge", "cbir.stores.embedded.faiss_index"])
 
 
 def verify_folder(root: Path, collection: str | None = None) -> list[Damage]:
-    """Return what is damaged in an index folder."""
+    """Return the damage in an index folder."""
     return connect(f"edge:{root}", Settings()).verify(collection)
 
 
 def answers(root: Path) -> list[object]:
-    """What both stores answer, or the error's type."""
+    """Return the results of a search in both stores, or the type of the error."""
     found: list[object] = []
     for url in both(root):
         try:
@@ -35,14 +35,15 @@ def answers(root: Path) -> list[object]:
     return found
 
 
-def judge(root: Path, sender: Connection) -> None:
-    """Send what `verify` names and what the stores answer; run in a child, as a damaged file may hang or crash it."""
-    sender.send((" ".join(str(one) for one in verify_folder(root)), answers(root)))
+def _examine(root: Path, sender: Connection) -> None:
+    """Send the output of `verify`, and the answers. A damaged file may make this process hang or crash."""
+    sender.send((" ".join(str(damage) for damage in verify_folder(root)), answers(root)))
 
 
-def judged(root: Path, what: str) -> tuple[str, list[object]]:
+def examined(root: Path, what: str) -> tuple[str, list[object]]:
+    """Return the output of `verify`, and the answers; messages call the damage `what`."""
     receiver, sender = CHILDREN.Pipe(duplex=False)
-    child = CHILDREN.Process(target=judge, args=(root, sender))
+    child = CHILDREN.Process(target=_examine, args=(root, sender))
     child.start()
     sender.close()
     try:

@@ -1,4 +1,4 @@
-"""The moment at which a process gets a signal, counted in work done: it comes on a fast and on a loaded machine."""
+"""The point at which a process gets a signal, counted in work done, so that it is the same on every machine."""
 
 import os
 import random
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a signal comes.
+class SignalPoint:
+    """The point at which a signal is sent.
 
     Attributes:
         phase: A phase of `tests.support.killed_ingest`.
-        count: Images, or calls, of the phase: the signal comes in the call with which so many are reached.
-        lines: Lines of Python that this call may still run; it gets the signal when it ends, at the latest.
+        count: The signal is sent in the call in which the phase reaches this number of images, or of calls.
+        lines: The number of lines of Python that this call still runs; the signal is sent at its end at the latest.
         signal: The number of the signal.
     """
 
@@ -30,12 +30,12 @@ class Moment:
 
 
 def random_lines(rng: random.Random) -> int:
-    """Return how many lines to let pass, 0 to 2047: some few, some many, since calls are short and long."""
+    """Return a random number of lines, 0 to 2047; small ones are more frequent, since many calls are short."""
     return int(2 ** rng.uniform(0, 11)) - 1
 
 
 def interrupted(call: Callable[[], T], lines: int, process: int, number: int = signal.SIGKILL) -> T:
-    """Return what `call` returns; `process` gets a signal after so many of its lines, or else when it ends."""
+    """Return the result of `call`; send a signal to `process` after some of its lines, or at its end."""
     left = lines
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

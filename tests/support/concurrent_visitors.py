@@ -1,6 +1,7 @@
 """Many visitors of the page at the same time, without browsers: each has a session of the real server.
 
-`python -m tests.support.crowd STORE ...` lets 20 of them search for a minute and prints how long a search took.
+`python -m tests.support.concurrent_visitors STORE ...` lets 20 of them search for a minute and prints the times of the
+searches.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def search(socket: ClientConnection, parameters: str) -> Searched:
             return Searched(time.perf_counter() - start, hits, tuple(errors))
 
 
-def crowd(
+def search_concurrently(
     address: str, parameters: str, ids: list[str], visitors: int, seconds: float, pause: float = 0
 ) -> list[Searched]:
     """Let some visitors search at the same time, each in its own order of images, and return every search."""
@@ -89,8 +90,8 @@ def main() -> None:
         opened.close()
         with served(options.store, Path()) as address:
             parameters = f"store={quote_plus(name)}"
-            crowd(address, parameters, ids, 1, 1)
-            found = crowd(address, parameters, ids, options.visitors, options.seconds, options.pause)
+            search_concurrently(address, parameters, ids, 1, 1)
+            found = search_concurrently(address, parameters, ids, options.visitors, options.seconds, options.pause)
         milliseconds = np.percentile([search.seconds * 1000 for search in found], [50, 95, 99])
         errors = sum(bool(search.errors) or not search.hits for search in found)
         who = f"{options.visitors} visitors with pauses of {options.pause:g} s"
