@@ -1,7 +1,7 @@
 """Options that several commands share, and checks of their values."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Literal, ParamSpec
 
@@ -11,8 +11,9 @@ from cbir.errors import UsageError
 
 P = ParamSpec("P")
 
-_INPUT = "Input of the model"
-_DATA = "Choice of images"
+_input = partial(typer.Option, show_default="as published", rich_help_panel="Input of the model")
+_data = partial(typer.Option, rich_help_panel="Choice of images")
+training_option = partial(typer.Option, rich_help_panel="Training")
 
 Weights = Annotated[
     str | None,
@@ -23,31 +24,16 @@ Weights = Annotated[
     ),
 ]
 CropOption = Annotated[
-    Literal["center", "pad", "squash"] | None,
-    typer.Option(
-        help="How an image becomes square: cut off, padded or squashed.",
-        show_default="as published",
-        rich_help_panel=_INPUT,
-    ),
+    Literal["center", "pad", "squash"] | None, _input(help="How an image becomes square: cut off, padded or squashed.")
 ]
 PrecisionOption = Annotated[
     Literal["fp32", "fp16", "int8"],
     typer.Option(help="Precision of the file. fp16 stores weights in 16 bits and calculates in fp32."),
 ]
-Size = Annotated[
-    int | None,
-    typer.Option(
-        min=32, max=1024, help="Side of the input in pixels.", show_default="as published", rich_help_panel=_INPUT
-    ),
-]
-Label = Annotated[
-    str | None,
-    typer.Option(help="Column with the classes. In a folder, sub-folders are classes.", rich_help_panel=_DATA),
-]
-TopClasses = Annotated[
-    int | None, typer.Option(min=2, help="Use only the most frequent classes.", rich_help_panel=_DATA)
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many images.", rich_help_panel=_DATA)]
+Size = Annotated[int | None, _input(min=32, max=1024, help="Side of the input in pixels.")]
+Label = Annotated[str | None, _data(help="Column with the classes. In a folder, sub-folders are classes.")]
+TopClasses = Annotated[int | None, _data(min=2, help="Use only the most frequent classes.")]
+Limit = Annotated[int | None, _data(min=1, help="Use at most this many images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split and of the training.")]
 
 

@@ -1,5 +1,6 @@
 """`cbir-export build`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from cbir.errors import UsageError
 
 from .. import options
 
-_INT8 = "Precision int8"
+_int8 = partial(typer.Option, rich_help_panel="Precision int8")
 
 
 def build(
@@ -23,16 +24,9 @@ def build(
     size: options.Size = None,
     calibrate: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Images for the calibration of int8.",
-            show_default="sample://openmoji",
-            rich_help_panel=_INT8,
-        ),
+        _int8(metavar="DATA", help="Images for the calibration of int8.", show_default="sample://openmoji"),
     ] = None,
-    force: Annotated[
-        bool, typer.Option(help="Write an int8 file that differs too much from torch.", rich_help_panel=_INT8)
-    ] = False,
+    force: Annotated[bool, _int8(help="Write an int8 file that differs too much from torch.")] = False,
 ) -> None:
     """Build model files, and compare each with torch on images of the sample.
 

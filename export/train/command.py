@@ -14,11 +14,9 @@ from .. import options
 if TYPE_CHECKING:
     from .head import TrainedHead
 
-_TRAINING = "Training"
-
 Data = Annotated[str, typer.Argument(metavar="DATA", help="Labelled images: any source of `cbir-ingest`.")]
 Dimension = Annotated[int, typer.Option(min=2, max=4096, help="Length of the new vectors.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Maximum number of epochs.", rich_help_panel=_TRAINING)]
+Epochs = Annotated[int, options.training_option(min=1, help="Maximum number of epochs.")]
 
 
 def head(
@@ -71,22 +69,18 @@ def finetune(
     crop: options.CropOption = None,
     size: options.Size = None,
     precision: options.PrecisionOption = "fp16",
-    blocks: Annotated[
-        int, typer.Option(min=1, help="Train this many of the last blocks.", rich_help_panel=_TRAINING)
-    ] = 2,
+    blocks: Annotated[int, options.training_option(min=1, help="Train this many of the last blocks.")] = 2,
     dimension: Dimension = 256,
     epochs: Epochs = 5,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Images per batch.", rich_help_panel=_TRAINING)
-    ] = 32,
+    batch_size: Annotated[int, options.training_option("--batch-size", "-b", min=1, help="Images per batch.")] = 32,
     learning_rate: Annotated[
-        float, typer.Option(min=1e-7, max=1.0, help="Learning rate of the blocks.", rich_help_panel=_TRAINING)
+        float, options.training_option(min=1e-7, max=1.0, help="Learning rate of the blocks.")
     ] = 1e-4,
     device: Annotated[
         str | None,
-        typer.Option(help="Device, as torch names it.", show_default="cuda if available", rich_help_panel=_TRAINING),
+        options.training_option(help="Device, as torch names it.", show_default="cuda if available"),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=_TRAINING)] = 0,
+    workers: Annotated[int, options.training_option(min=0, help="Processes that read images.")] = 0,
     seed: options.Seed = 42,
 ) -> None:
     """Train the last blocks of a backbone and a head for your own classes, and write both as one file.
