@@ -58,7 +58,7 @@ def heading(payload: Payload) -> str:
 
 
 def subheading(payload: Payload) -> str:
-    """Return the key and label of an image, without what its heading says."""
+    """Return the key and label of an image, without its heading."""
     key, label = str(payload["key"]), payload.get("label")
     parts = (key if heading(payload) != key else None, str(label) if label is not None else None)
     return " · ".join(part for part in parts if part)
@@ -133,7 +133,7 @@ def tiles(key: str, cards: Sequence[Card], on_choice: Callable[[str], None]) -> 
 
 def _on_act(key: str, on_action: Callable[[str, str], None]) -> Callable[[], None]:
     def act() -> None:
-        match st.session_state[key].get("act"):  # what comes from a browser may be anything
+        match st.session_state[key].get("act"):  # a browser may send anything
             case [str(action), str(point_id)] if action in ACTIONS and is_id(point_id):
                 on_action(action, point_id)
 

@@ -124,7 +124,7 @@ def _map(cloud: Cloud, positions: Vector, field: str | None, key: str) -> None:
 
     def clicked() -> None:
         points = st.session_state[key]["selection"]["chosen"]
-        match points:  # what comes from a browser may be anything
+        match points:  # a browser may send anything
             case [{"point": int(index)}, *_] if 0 <= index < len(cloud.ids):
                 st.session_state["on_map"] = cloud.ids[index]
             case _:

@@ -77,7 +77,7 @@ def in_sidebar(settings: Settings) -> Chosen | None:
 
 
 def forget_open(settings: Settings) -> None:
-    """Remove the visitor's collections from the cache: one of them failed, and is opened anew next time.
+    """Remove the visitor's collections from the cache: one of them failed, and is opened again next time.
 
     A server that comes back may have another collection of the same name.
     """

@@ -31,7 +31,7 @@ def draw(
 
 
 def _acted() -> None:
-    match st.session_state["query_card"].get("act"):  # what comes from a browser may be anything
+    match st.session_state["query_card"].get("act"):  # a browser may send anything
         case ["remove" | "turn" | "crop" as action, int(index), box]:
             state.change(action, index, box)
 
