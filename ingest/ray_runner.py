@@ -1,8 +1,8 @@
-"""The same ingest on Ray Data: every node of a cluster takes shares of the source, and all write to one server.
+"""An ingest on Ray Data: the nodes of a cluster ingest shares of the source into the same servers.
 
-A share is an ordinary ingest of `shard=(i, n)`. Points have the ids that they always have, so a share that died with
-its worker is ingested again, and what it had stored is found stored. The collection is completed, and its alias moved,
-once and at the end, by the process that was called; that one also keeps the journal of failures.
+A share is an ordinary ingest with `shard=(i, n)`. If its worker dies, it is ingested again, and finds what was stored,
+since ids depend on the images only. The calling process keeps the journal of failures, and completes the collection
+when all shares are stored.
 """
 
 import logging
@@ -35,7 +35,7 @@ from cbir.stores.registry import connect_all
 from cbir.text import one_line
 
 SHARES_A_WORKER = 2
-"""More would spread better, but every share asks the server for all ids that it has."""
+"""More shares would be spread better, but each of them requests all ids from the server."""
 
 _ATTEMPTS = 5
 _SECONDS_TO_ANSWER = 10.0
@@ -45,18 +45,7 @@ _ERRORS = {kind.exit_code: kind for kind in (CbirError, UsageError, DiskFullErro
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told.
-
-    Attributes:
-        source: As the user named it; it must mean the same on every node.
-        options: How to read it.
-        stores: URLs of servers.
-        collection: Its name.
-        dataset: Name of the data set, None for the source's.
-        policy: What to do with images that are not simply new.
-        settings: Those of the process that was called, for one worker.
-        failed: Failures of earlier runs.
-    """
+    """The task of every worker: the arguments of `ingest_on_ray`, and the failures of earlier runs."""
 
     source: str
     options: SourceOptions
@@ -70,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Share:
-    """What became of one share: its report and the failures that the next run has to know, or else an error."""
+    """The result of one share: its report and the failures to remember, or else an error."""
 
     shard: tuple[int, int]
     report: IngestReport | None = None
@@ -93,25 +82,25 @@ def ingest_on_ray(
     policy: Policy = DEFAULT_POLICY,
     address: str | None = None,
 ) -> tuple[IngestReport, Source]:
-    """Ingest on a Ray cluster, or on one that is started on this machine and ends with this call.
+    """Ingest on a Ray cluster; return the report of all shares, and the source.
+
+    What a share had stored before its worker died counts as unchanged. `collection`, `dataset` and `policy` are as for
+    `ingest`.
 
     Args:
         source: As for `open_source`; every node must be able to read it.
-        options: How to read it.
-        catalogs: Qdrant servers that every node reaches.
-        model_file: The model; it travels to the nodes.
-        settings: `workers` counts for a cluster that is started here, the others for all nodes.
-        collection: As for `ingest`.
-        dataset: As for `ingest`.
-        policy: As for `ingest`.
-        address: HOST:PORT of the cluster's head; None starts one.
-
-    Returns:
-        The report of all shares, and the source. What a share had stored before its worker died counts as unchanged.
+        options: As for `open_source`.
+        catalogs: Qdrant servers that every node can reach.
+        model_file: The model, which is sent to the nodes.
+        settings: The settings of every node; `workers` is used only for a cluster that is started here.
+        collection: The name of the collection.
+        dataset: The name of the data set.
+        policy: How to treat images that failed before.
+        address: HOST:PORT of the head of the cluster; None starts one for this call.
 
     Raises:
-        UsageError: As for `ingest`, or Ray is not installed, or cannot do this; nothing was changed.
-        CbirError: As for `ingest`, or the cluster cannot be reached, or failed; what was stored is kept.
+        UsageError: As for `ingest`, or Ray is not installed or cannot do this; nothing was changed.
+        CbirError: As for `ingest`, or the cluster failed or cannot be reached; what was stored is kept.
     """
     started = time.perf_counter()
     _check(catalogs, source, options, policy)
@@ -141,35 +130,35 @@ def ingest_on_ray(
     else:
         completed = ingest(nothing, catalogs, model_file, settings, report.collection, dataset, policy)
         report.seconds["build"] += completed.seconds["build"]
+        report.example_key = completed.example_key
     report.finish(started)
     return report, opened
 
 
 def _check(catalogs: Sequence[Catalog], source: str, options: SourceOptions, policy: Policy) -> None:
-    """Raise `UsageError` unless this can be done on Ray."""
+    """Raise `UsageError` if this ingest cannot run on Ray."""
     for catalog in catalogs:
         if not catalog.shared:
             raise UsageError(
-                f"--runner ray fills servers, and {catalog.urls[0]} is one process's files; name --store"
-                " http://HOST:6333"
+                f"--runner ray fills Qdrant servers only, not {catalog.urls[0]}. Name one: --store http://HOST:6333"
             )
     if source == "-":
-        raise UsageError("--runner ray needs a source that every node can read, which standard input is not")
+        raise UsageError("--runner ray needs a source that every node can read, and not standard input")
     if options.shard:
-        raise UsageError("--runner ray divides the source itself; leave out --shard")
+        raise UsageError("--runner ray divides the source itself. Remove --shard.")
     if policy.remove_missing:
-        raise UsageError("sync does not run on Ray; add with --runner ray, and then sync without it")
+        raise UsageError("sync does not run on Ray. Use add with --runner ray, and then sync without it.")
     if policy.skip_duplicates or policy.near_duplicates is not None:
-        raise UsageError("with --runner ray copies are not left out; `cbir-ingest duplicates` names them afterwards")
+        raise UsageError("--runner ray does not find copies. `cbir-ingest duplicates` lists them afterwards.")
     if find_spec("ray") is None:
         raise UsageError("--runner ray needs Ray on this machine and on every node: pip install 'cbir[ray]'")
 
 
 def _require_answer(address: str) -> None:
-    """Raise a `CbirError` unless something listens there; Ray itself would try for a quarter of an hour."""
+    """Raise a `CbirError` unless something listens at the address. Ray itself would try for a quarter of an hour."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UsageError(f"--ray-address {address} is not HOST:PORT, where the head of a Ray cluster listens")
+        raise UsageError(f"Invalid --ray-address: {address!r}. Use HOST:PORT of the head of a Ray cluster.")
     try:
         socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
     except OSError as error:
@@ -178,13 +167,13 @@ def _require_answer(address: str) -> None:
 
 @contextmanager
 def _cluster(settings: Settings, address: str | None) -> Iterator[int]:
-    """Join or start a cluster, and yield how many workers it has room for.
+    """Join or start a cluster, and yield the number of its workers.
 
     Raises:
-        CbirError: It cannot be reached, or a part of it failed for good.
+        CbirError: The cluster cannot be reached, or failed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # of half a minute each, to find the head
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # each of them takes half a minute
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -202,18 +191,18 @@ def _cluster(settings: Settings, address: str | None) -> Iterator[int]:
         else:
             ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
-        raise CbirError(f"{where}: {one_line(error)[:300]}") from None
+        problem = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started"
+        raise CbirError(f"{problem}: {one_line(error)[:300]}") from None
     try:
         yield max(1, int(ray.cluster_resources().get("CPU", 0)) // settings.threads)
     except ray.exceptions.RayError as error:
-        raise CbirError(f"the Ray cluster failed: {one_line(error)[:300]}; what was stored is kept") from None
+        raise CbirError(f"the Ray cluster failed: {one_line(error)[:300]}. What was stored is kept.") from None
     finally:
         ray.shutdown()
 
 
 def _shares(job: Job, model: bytes, workers: int) -> Iterator[Share]:
-    """Yield what became of the shares, as they are done; a share whose worker or node died is done elsewhere."""
+    """Yield the results of the shares as they are done. If a worker or node dies, Ray runs its share elsewhere."""
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -243,12 +232,12 @@ def _run_share(row: dict[str, int], job: Job, count: int, model: Any) -> dict[st
 
 
 def ingest_share(job: Job, shard: tuple[int, int], model: bytes) -> Share:
-    """Ingest one share of the source, with a journal of its own: a node's workers would wait for each other's."""
+    """Ingest one share of the source, with a journal of its own so that the workers of a node do not wait."""
     with tempfile.TemporaryDirectory(prefix="cbir-share-") as folder:
         model_file = Path(folder) / "model.onnx"
         model_file.write_bytes(model)
         settings = job.settings.model_copy(update={"cache": Path(folder)})
-        before = [one for one in job.failed.values() if in_shard(one.key, shard)]
+        before = [failure for failure in job.failed.values() if in_shard(failure.key, shard)]
         catalogs = connect_all(job.stores, settings)
         for catalog in catalogs:
             with closing(_journal(catalog, job.collection, settings)) as journal:
@@ -257,7 +246,7 @@ def ingest_share(job: Job, shard: tuple[int, int], model: bytes) -> Share:
         source = open_source(job.source, replace(job.options, shard=shard))
         report = ingest(source, catalogs, model_file, settings, job.collection, job.dataset, job.policy)
         if report.interrupted:
-            terminal.leave(1)  # Ray ends this worker, and does its share again elsewhere
+            terminal.leave(1)  # Ray is ending this worker, and will run its share elsewhere
         return Share(shard, report, list(_failures(catalogs, job.collection, settings).values()))
 
 
@@ -266,7 +255,7 @@ def _journal(catalog: Catalog, collection: str, settings: Settings) -> Journal:
 
 
 def _failures(catalogs: Sequence[Catalog], collection: str, settings: Settings) -> dict[str, Failure]:
-    """Return the failures that the journals of this machine know."""
+    """Return the failures in the journals of this machine."""
     found: dict[str, Failure] = {}
     for catalog in catalogs:
         with closing(_journal(catalog, collection, settings)) as journal:
@@ -275,7 +264,7 @@ def _failures(catalogs: Sequence[Catalog], collection: str, settings: Settings) 
 
 
 def _remember(job: Job, share: Share) -> None:
-    """Note in the journals of this machine what failed in a share, instead of what had failed before."""
+    """Replace the failures of a share in the journals of this machine by those of this run."""
     before = [failure.id for failure in job.failed.values() if in_shard(failure.key, share.shard)]
     for catalog in connect_all(job.stores, job.settings):
         with closing(_journal(catalog, job.collection, job.settings)) as journal:
@@ -284,7 +273,7 @@ def _remember(job: Job, share: Share) -> None:
 
 
 def _add(total: IngestReport, share: IngestReport) -> None:
-    """Count in a share; the seconds of a stage are those of all workers divided by their number."""
+    """Add the report of a share to the total. The seconds of a stage are divided by the number of workers."""
     for name in ("read", "stored", "changed", "unchanged", "duplicates", "skipped", "remembered"):
         setattr(total, name, getattr(total, name) + getattr(share, name))
     total.failures += share.failures

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from functools import cache, partial
 
 from cbir.errors import ImageError, UsageError
-from cbir.images.files import read_file
 from cbir.images.inputs import ImageInput, require_image, require_list, to_bytes
 from cbir.records import Item, Payload
-from cbir.sources.base import Source, with_version
+from cbir.sources.base import FileBytes, Source, with_version
 
 ORIGIN = "python"
 
@@ -49,7 +48,7 @@ def _item(image: ImageInput, key: str | None, payload: Payload | None) -> Item:
         raise UsageError(f"The key {key!r} is not a string.")
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
-        return with_version(Item(key or path, partial(read_file, path), label, rest))
+        return with_version(Item(key or path, FileBytes(path), label, rest))
     require_image(image)
     data = cache(partial(_bytes, image))
     return Item(key or hashlib.sha256(data()).hexdigest(), data, label, rest)

@@ -192,7 +192,7 @@ USAGE: dict[str, tuple[Call, str]] = {
     "add what is no image": (lambda photos: photos.add([object()]), "object is not an image. Use a path, bytes"),
     "add keys of another length": (
         lambda photos: photos.add([IMAGE], keys=["a", "b"]),
-        "1 images and 2 keys: give one",
+        "There are 1 images and 2 keys. Give one",
     ),
     "add payloads of another length": (lambda photos: photos.add([IMAGE], payloads=[]), "1 images and 0 payloads"),
     "add a folder with keys": (lambda photos: photos.add("./photos", keys=["a"]), "keys and payloads go with a list"),

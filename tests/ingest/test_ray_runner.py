@@ -215,7 +215,7 @@ def test_what_ray_cannot_do_is_refused_in_one_line(photos: Path, model_file: Pat
             ingest_on_ray(source, SourceOptions(**given), catalogs(store), model_file, Settings(), policy=policy)
         assert "\n" not in str(told.value)
 
-    refused("edge:./index is one process's files", store="edge:./index")
+    refused("fills Qdrant servers only, not edge:./index", store="edge:./index")
     refused("standard input", source="-")
     refused("--shard", shard=(1, 2))
     refused("sync", policy=Policy(remove_missing=True))
@@ -229,7 +229,7 @@ def test_what_ray_cannot_do_is_refused_in_one_line(photos: Path, model_file: Pat
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("address", "told"),
-    [("127.0.0.1:1", "at 127.0.0.1:1 cannot be reached: Connection refused"), ("head", "is not HOST:PORT")],
+    [("127.0.0.1:1", "at 127.0.0.1:1 cannot be reached: Connection refused"), ("head", "Invalid --ray-address")],
 )
 def test_a_cluster_that_is_not_there_is_one_line_and_nothing_is_made(
     address: str, told: str, photos: Path, server: Running, model_file: Path
