@@ -51,10 +51,11 @@ def present(result: ParityResult) -> Section:
 def _verdicts(result: ParityResult) -> Iterator[str]:
     for pair in result.pairs:
         count = f"{result.queries - pair.different:,} of {result.queries:,} queries have the same hits"
-        if pair.mode == ORDINARY or pair.differences:
-            names = "The stores" if len(result.stores) == 2 else " and ".join(map(store_name, pair.stores))
-            agree = "differ" if pair.differences else "agree"
-            yield f"{names} {agree} in {pair.mode} search: {count}."
+        names = " and ".join(map(store_name, pair.stores))
+        if pair.differences:
+            yield f"{count} in {pair.mode} search of {names}."
+        elif pair.mode == ORDINARY:
+            yield f"{'The stores' if len(result.stores) == 2 else names} agree: {count}."
     for store in result.against_truth:
         recall = store.at_k.ann_recall_at_k
         if recall and recall.mean is not None and (store.mode == ORDINARY or recall.mean < 1):

@@ -15,7 +15,7 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     urls = store_options(both(made))
     code, out, err = run("parity", *urls, "--queries", 30, "-k", 5, "--json", target)
     assert (code, err) == (0, "")
-    assert out.startswith("The stores agree in ordinary search: 30 of 30 queries have the same hits.")
+    assert out.startswith("The stores agree: 30 of 30 queries have the same hits.")
     assert "Against the exact answer" in out
     assert "Store against store" in out
     assert f"WARNING: {both(made)[0]} scans in its ordinary mode" in " ".join(out.split())

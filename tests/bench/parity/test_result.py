@@ -41,7 +41,7 @@ def test_a_saved_result_is_loaded_again(lossy: ParityResult) -> None:
 
 def test_stores_that_differ(lossy: ParityResult) -> None:
     section = present(lossy)
-    assert section.verdicts[0] == "The stores differ in ordinary search: 0 of 40 queries have the same hits."
+    assert section.verdicts[0] == "0 of 40 queries have the same hits in ordinary search of edge and edge."
     assert "edge, exact: recall@5 is 0.8000." in section.verdicts
     assert column(section, "Against the exact answer", "recall@5") == pytest.approx([1, 1, 0.8, 0.8])
     assert column(section, "Store against store", "different") == [40, 40]
@@ -55,7 +55,7 @@ def test_stores_that_agree(made: Path) -> None:
     with open_workload(both(made), "made", 5, 30, 1, Settings()) as workload:
         section = present(result_of(workload))
     assert section.verdicts == [
-        "The stores agree in ordinary search: 30 of 30 queries have the same hits.",
+        "The stores agree: 30 of 30 queries have the same hits.",
         "edge, ordinary: recall@5 is 1.0000.",
         "faiss, ordinary: recall@5 is 1.0000.",
     ]
