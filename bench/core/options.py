@@ -12,7 +12,7 @@ STDOUT = "-"
 
 
 def json_target(target: str | None) -> str | None:
-    """Return where a result is to be written; asked before anything is measured."""
+    """Return the file for a result after a check that it can be written, before anything is measured."""
     if target is None or target == STDOUT:
         return target
     wrong = f"--json {target} is not a file: name a file in a folder that you may write to, or - for standard output"
@@ -20,7 +20,7 @@ def json_target(target: str | None) -> str | None:
         path = Path(target).resolve()
         if (path.exists() and not path.is_file()) or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise UsageError(wrong)
-    except (OSError, RuntimeError):  # a name too long, a folder that is closed, a loop of links
+    except (OSError, RuntimeError):  # too long a name, no access to the folder, a loop of links
         raise UsageError(wrong) from None
     return target
 
@@ -70,8 +70,8 @@ MOST_EF = 1_000_000
 
 
 def numbers(option: str, text: str, most: int) -> list[int]:
-    """Return the whole numbers of an option, each once: "1,8" is [1, 8]."""
+    """Return the numbers in the text of an option, without duplicates: "1,8" is [1, 8]."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 1 <= int(part) <= most for part in parts):
-        raise UsageError(f"{option} {text}: whole numbers from 1 to {most:,} with commas in between, such as 1,8")
+        raise UsageError(f"Invalid {option} {text!r}. Use whole numbers from 1 to {most:,} with commas, such as 1,8.")
     return list(dict.fromkeys(map(int, parts)))

@@ -65,8 +65,10 @@ def _verdicts(result: ModelsResult) -> list[str]:
     if not ordered:
         return []
     first, last = ordered[0], ordered[-1]
-    slower = f" {last} takes {best[last] / best[first]:.1f} times as long." if last != first else ""
-    return [f"{first} is the fastest model: {best[first]:.2f} ms an image.{slower}"]
+    if first == last:
+        return [f"{first} takes {best[first]:.2f} ms an image."]
+    slower = f"{last} takes {best[last] / best[first]:.1f} times as long."
+    return [f"{first} is the fastest model: {best[first]:.2f} ms an image. {slower}"]
 
 
 def _cases(result: ModelsResult) -> Iterator[tuple[str, ModelSpeed, Case]]:

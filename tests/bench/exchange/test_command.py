@@ -45,4 +45,4 @@ def test_the_old_name_of_ef_still_works(made: Path, tmp_path: Path, run: Program
     assert run(*arguments, "--effort", 32)[0] == 0
     assert [path.name for path in (tmp_path / "out").rglob("graph_*")] == ["graph_ef_32.hdf5"]
     code, _, err = run(*arguments, "--ef", "none")
-    assert (code, "--ef none" in err) == (2, True)
+    assert (code, "Invalid --ef 'none'" in err) == (2, True)

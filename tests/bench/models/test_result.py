@@ -32,7 +32,7 @@ def test_a_result_is_the_same_after_saving_and_loading(result: ModelsResult) -> 
 def test_the_section_compares_the_fastest_with_the_slowest(result: ModelsResult) -> None:
     section = present(result)
     assert section.verdicts == [
-        "fast (int8), cpu, batch 1 is 3.0 times as fast as slow (fp32), cpu, batch 1: 4.00 ms an image."
+        "fast (int8) is the fastest model: 4.00 ms an image. slow (fp32) takes 3.0 times as long."
     ]
     (table,) = section.tables
     assert [row[0] for row in table.rows] == ["fast (int8), cpu, batch 1", "slow (fp32), cpu, batch 1"]
@@ -42,4 +42,4 @@ def test_the_section_compares_the_fastest_with_the_slowest(result: ModelsResult)
 
 def test_a_single_model_is_not_compared(result: ModelsResult) -> None:
     section = present(replace(result, models=result.models[:1]))
-    assert section.verdicts == ["fast (int8), cpu, batch 1 takes 4.00 ms an image."]
+    assert section.verdicts == ["fast (int8) takes 4.00 ms an image."]
