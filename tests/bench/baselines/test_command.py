@@ -1,108 +1,11 @@
-"""`cbir-bench baselines`: real libraries in processes of their own, those that are not there, and those that die."""
-
-import json
-import sys
-from pathlib import Path
-from typing import Any
+"""`cbir-bench baselines`: misuse is named."""
 
 import pytest
-from cbir.bench import command
-from cbir.bench.baselines import candidate_process, search
-from cbir.bench.baselines.result import SUBJECT
-from cbir.bench.core.synthetic import clustered
 
-from tests.support.bench_stores import KINDS, build_kinds
-from tests.support.building import both, store_options
-from tests.support.running import Program, runner
+from tests.support.building import store_options
+from tests.support.running import Program
 
 pytestmark = pytest.mark.bench
-COUNT = 2500  # more than Qdrant scans anyway
-BASE_INSTALL = ["faiss", "qdrant-edge", "qdrant-client", "numpy"]
-"""What the base install has."""
-
-
-@pytest.fixture(scope="module")
-def urls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    root = tmp_path_factory.mktemp("baselines") / "index"
-    build_kinds(both(root), clustered(COUNT, 1280, 1), [KINDS[row * 7 % 600] for row in range(COUNT)])
-    return both(root)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    return runner(monkeypatch, capsys, command.main, "cbir-bench", "baselines")
-
-
-def options(names: list[str]) -> list[str]:
-    return [word for name in names for word in ("--baseline", name)]
-
-
-def by_name(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {found["name"]: found for found in result["candidates"]}
-
-
-def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[str], tmp_path: Path) -> None:
-    target = tmp_path / "baselines.json"
-    code, out, err = run(*store_options(urls), "--queries", 30, "--rounds", 2, *options(BASE_INSTALL), "--json", target)
-    assert code == 0, err
-    result = json.loads(target.read_text())
-    found = by_name(result)
-    assert list(found) == ["cbir edge", "cbir faiss", *BASE_INSTALL]
-    for candidate in found.values():
-        assert candidate["missing"] == "" and candidate["megabytes"] > 20 and candidate["build_seconds"] > 0, candidate
-        step = candidate["at_recall"]
-        assert step["recall"] >= 0.99, candidate["name"]
-        assert 0 < step["median_ms"]["lowest"] <= step["median_ms"]["median"] <= step["median_ms"]["highest"]
-        assert step["search_ms"]["samples"] == 60
-        earlier = candidate["curve"][: candidate["curve"].index(step)]
-        assert all(step["recall"] < 0.99 for step in earlier), "the first that reaches it"
-    assert found["numpy"]["curve"][0]["recall"] == found["qdrant-client"]["curve"][0]["recall"] == 1
-    assert len(found["cbir faiss"]["curve"]) == len(found["faiss"]["curve"]) == len(search.EFS)
-    assert [step["recall"] for step in found["cbir faiss"]["curve"]] == pytest.approx(
-        [step["recall"] for step in found["faiss"]["curve"]], abs=0.03
-    ), "the same graph at the same ef"
-    assert result["embedding"] == [] and result["versions"]["qdrant-client"]
-    assert out.count(", the fastest library, at recall 0.99.") == 2
-    assert SUBJECT.dump(SUBJECT.load(result)) == result
-
-
-def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls: list[str], tmp_path: Path) -> None:
-    scripts = {
-        "hnswlib": "import hnswlib_that_nobody_has",
-        "usearch": "import os, signal; print('about to end', file=sys.stderr); os.kill(os.getpid(), signal.SIGSEGV)",
-        "lancedb": 'answer(build_seconds=1, build_megabytes=1, version="0"); raise RuntimeError("disk is full")',
-    }
-    lines = ["import json, sys", "def answer(**values): print(json.dumps(values), flush=True)"]
-    lines += [f"if json.loads(sys.argv[2])['name'] == {name!r}: {text}" for name, text in scripts.items()]
-    python = tmp_path / "python"
-    python.write_text("\n".join([f"#!{sys.executable}", *lines]))
-    python.chmod(0o755)
-    words = ["--baseline-python", python, *options(list(scripts)), "--queries", 20, "--rounds", 1]
-    code, out, err = run(*store_options(urls[1:]), *words, "--json", tmp_path / "baselines.json")
-    assert code == 0, err
-    found = by_name(json.loads((tmp_path / "baselines.json").read_text()))
-    assert found["hnswlib"]["missing"] == "not installed: No module named 'hnswlib_that_nobody_has'"
-    assert found["usearch"]["missing"] == "failed: about to end"
-    assert found["lancedb"]["missing"] == "failed: RuntimeError: disk is full"
-    for name in scripts:
-        assert found[name]["curve"] == [] and found[name]["at_recall"] is None and found[name]["megabytes"] is None
-        assert f"{name}: not measured: {found[name]['missing']}" in " ".join(out.split())
-    assert found["cbir faiss"]["at_recall"]
-
-
-def test_a_library_that_takes_too_long_is_named(
-    run: Program, urls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python = tmp_path / "python"
-    python.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)")
-    python.chmod(0o755)
-    monkeypatch.setattr(candidate_process, "_BUILD_SECONDS", 1.0)
-    monkeypatch.setattr(sys, "executable", str(python))
-    words = ["--baseline-python", python, "--baseline", "hnswlib", "--queries", 20, "--json", tmp_path / "p.json"]
-    code, _, err = run(*store_options(urls[1:]), *words)
-    assert code == 0, err
-    found = by_name(json.loads((tmp_path / "p.json").read_text()))
-    assert found["hnswlib"]["missing"] == found["cbir faiss"]["missing"] == "took more than 1 s"
 
 
 @pytest.mark.parametrize(
