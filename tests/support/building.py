@@ -1,4 +1,4 @@
-"""Small collections of made-up vectors, for tests that need no pictures."""
+"""Small collections of made-up vectors, for tests that need no images."""
 
 from pathlib import Path
 

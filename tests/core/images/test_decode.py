@@ -1,4 +1,4 @@
-"""The decoder: one upright RGB picture from whatever comes, or one reason."""
+"""The decoder gives an upright RGB image of any file, or the reason why it cannot."""
 
 import io
 import itertools
@@ -36,7 +36,7 @@ def difference(image: Image.Image, other: Image.Image) -> float:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "AVIF", "GIF"])
-def test_every_format_gives_the_picture(kind: str) -> None:
+def test_every_format_gives_the_image(kind: str) -> None:
     options = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF") else {}
     assert difference(decode(encoded(gradient_image(), kind, **options)), gradient_image()) < 6
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_used_has_a_reason(data: bytes, reason: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damaged_bytes_give_a_picture_or_a_reason_and_nothing_else(data: st.DataObject) -> None:
+def test_damaged_bytes_give_a_image_or_a_reason_and_nothing_else(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"]))
     good = bytearray(encoded(gradient_image(), kind))
     for _ in range(data.draw(st.integers(1, 8))):
@@ -176,7 +176,7 @@ def test_a_thumbnail_is_small_and_a_small_jpeg_is_kept() -> None:
     assert thumbnail(gradient_image(), GOOD_JPEG) == GOOD_JPEG
 
 
-def test_a_thumbnail_never_carries_the_camera_data_of_its_picture() -> None:
+def test_a_thumbnail_never_carries_the_camera_data_of_its_image() -> None:
     rotated = encoded(gradient_image(), "JPEG", exif=exif_of(6))
     described = encoded(gradient_image(), "JPEG", xmp=b"<x:xmpmeta tiff:Orientation='6'/>", comment=b"a comment")
     for data in (rotated, described, encoded(gradient_image().resize((300, 200)), "JPEG", comment=b"a comment" * 1000)):
@@ -194,7 +194,7 @@ def few_colours(image: Image.Image) -> Image.Image:
 
 
 def with_hole(image: Image.Image) -> Image.Image:
-    """The picture with its left third transparent, over hidden colours."""
+    """The image with its left third transparent, over hidden colours."""
     alpha = Image.new("L", image.size, 255)
     alpha.paste(0, (0, 0, image.width // 3, image.height))
     holed = image.copy()
@@ -220,7 +220,7 @@ def same(image: Image.Image) -> Image.Image:
 
 
 def as_jpeg(image: Image.Image) -> Image.Image:
-    """The picture as an ordinary JPEG file holds it: on flat colours the model feels even the finest coding."""
+    """Return the image after JPEG coding, to which the model is sensitive on flat colours."""
     return decode(encoded(image, "JPEG", quality=100, subsampling=0))
 
 
@@ -269,12 +269,12 @@ VARIANTS: dict[str, Variant] = {
 
 @pytest.fixture(scope="module")
 def motifs(sample_images: SampleImages) -> list[Image.Image]:
-    """Five pictures that differ, one of them with texture all over."""
+    """Five images that differ, one of them with texture all over."""
     return [decode(golden_image()), *(decode(data) for _, _, data in sample_images[::80])]
 
 
 def cosines(embedder: Embedder, plain: list[Image.Image], files: list[bytes]) -> list[float]:
-    """The cosines between pictures and the files that should mean the same."""
+    """The cosines between images and the files that should mean the same."""
     expected = embedder.embed(plain)
     found = embedder.embed([embedder.decode(data, 40) for data in files])
     return [float(a @ b) for a, b in zip(expected, found, strict=True)]

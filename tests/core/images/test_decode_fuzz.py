@@ -49,7 +49,7 @@ _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file may cost: seconds of the processor, seconds of the clock until it counts as hung, peak memory."""
+    """The limits for a file: CPU time, wall-clock time until it counts as hung, and peak memory."""
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 30.0
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong with which mutant."""
+    """A mutant and what went wrong with it."""
 
     number: int
     what: str
@@ -70,7 +70,7 @@ def mutant(seeds: Sequence[HostileFile], seed: int, number: int) -> HostileFile:
     origin = chance.choice(seeds)
     data = bytearray(origin.data)
     for _ in range(chance.choice((1, 1, 2, 4, 8))):
-        near = min(len(data), 100) if chance.random() < 0.5 else len(data)  # headers are where it hurts
+        near = min(len(data), 100) if chance.random() < 0.5 else len(data)  # damaged headers do the most harm
         at = chance.randrange(near) if near else 0
         length = chance.randint(1, max(1, len(data) // 4))
         match chance.randrange(7):
@@ -104,20 +104,20 @@ def mend_checksums(data: bytearray) -> None:
 
 
 def prepare(rule: InputRule, data: bytes) -> None:
-    """Do with a file what an ingest does before the model."""
+    """Prepare a file as an ingest does before the model runs."""
     image = decode(data, shortest=2 * rule.resize)
     rule.pixels(image)
     thumbnail(image, data)
 
 
-def work(make: Make, handle: Handle, numbers: range, limits: Limits, at: Any, problems: Connection) -> None:
-    """Try file after file, in a process of its own; `at` tells which. End at the first problem, and send it, or ""."""
+def work(make: Make, handle: Handle, numbers: range, limits: Limits, current: Any, problems: Connection) -> None:
+    """Try the files in a process of its own; `current` holds the number. Send the first problem, or "", and end."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     what = ""
     for number in numbers:
         data = make(number).data
-        at.value = number
+        current.value = number
         started = time.process_time()
         try:
             handle(data)
@@ -137,19 +137,19 @@ def work(make: Make, handle: Handle, numbers: range, limits: Limits, at: Any, pr
 
 
 def fuzz(make: Make, count: int, handle: Handle, limits: Limits = Limits()) -> list[Problem]:
-    """Let every core handle its share of the files made of the numbers below `count`; return what went wrong."""
+    """Handle the files with the numbers below `count` on all cores; return what went wrong."""
     lanes = min(cores(), count)
 
     def lane(first: int) -> list[Problem]:
         found: list[Problem] = []
         numbers = range(first, count, lanes)
         while numbers and len(found) < _MOST_PROBLEMS:
-            at = _CONTEXT.RawValue("q", numbers[0])
+            current = _CONTEXT.RawValue("q", numbers[0])
             receiver, sender = _CONTEXT.Pipe(duplex=False)
-            process = _CONTEXT.Process(target=work, args=(make, handle, numbers, limits, at, sender))
+            process = _CONTEXT.Process(target=work, args=(make, handle, numbers, limits, current, sender))
             process.start()
             sender.close()
-            if wait(process, at, limits.wall_seconds):
+            if wait(process, current, limits.wall_seconds):
                 what = f"did not end within {limits.wall_seconds:g} s"
             elif process.exitcode:
                 code = process.exitcode
@@ -159,21 +159,21 @@ def fuzz(make: Make, count: int, handle: Handle, limits: Limits = Limits()) -> l
             receiver.close()
             if not what:
                 break
-            found.append(Problem(at.value, what))
-            numbers = numbers[numbers.index(at.value) + 1 :]
+            found.append(Problem(current.value, what))
+            numbers = numbers[numbers.index(current.value) + 1 :]
         return found
 
     with ThreadPoolExecutor(lanes) as pool:
         return [problem for found in pool.map(lane, range(lanes)) for problem in found]
 
 
-def wait(process: Any, at: Any, wall_seconds: float) -> bool:
+def wait(process: Any, current: Any, wall_seconds: float) -> bool:
     """Wait for a process to end; kill it, and return True, if it stays at one file for too long."""
     last, since = -1, time.monotonic()
     while process.exitcode is None:
         process.join(0.1)
-        if at.value != last:
-            last, since = at.value, time.monotonic()
+        if current.value != last:
+            last, since = current.value, time.monotonic()
         elif time.monotonic() - since > wall_seconds:
             process.kill()
             process.join()
@@ -182,7 +182,7 @@ def wait(process: Any, at: Any, wall_seconds: float) -> bool:
 
 
 def require_none(problems: list[Problem], make: Make, folder: Path) -> None:
-    """Fail naming the files that went wrong, written to `folder`."""
+    """Fail with the names of the files that went wrong, and write them to `folder`."""
     found = []
     for problem in problems:
         file = make(problem.number)
@@ -197,7 +197,7 @@ def require_none(problems: list[Problem], make: Make, folder: Path) -> None:
 def seeds() -> list[HostileFile]:
     """Good files of every kind, small enough for many mutants."""
     good = [*colour_modes(), *animated(), *broken_exif(), *extreme_dimensions()]
-    return [one for one in good if one.outcome == STORED and len(one.data) < 30_000]
+    return [file for file in good if file.outcome == STORED and len(file.data) < 30_000]
 
 
 def test_no_mutant_harms_the_process_that_decodes_it(
@@ -213,10 +213,10 @@ def test_a_mutant_is_made_of_its_number_alone(seeds: list[HostileFile]) -> None:
     once, again, others = ([mutant(seeds, seed, number).data for number in range(200)] for seed in (3, 3, 4))
     assert once == again
     assert len(set(once)) > 190
-    assert sum(one == other for one, other in zip(once, others, strict=True)) < 10
+    assert sum(a == b for a, b in zip(once, others, strict=True)) < 10
 
 
-def large_pictures() -> list[HostileFile]:
+def large_images() -> list[HostileFile]:
     """Return files of just under 40 megapixels of the kinds that take most copies on the way to RGB."""
     width, height = 6660, 6000
     turned = Image.Exif()
@@ -237,9 +237,9 @@ def whole(files: Sequence[HostileFile], number: int) -> HostileFile:
     return files[number]
 
 
-def test_the_largest_pictures_stay_within_the_memory(embedder: Embedder, tmp_path: Path) -> None:
+def test_the_largest_images_stay_within_the_memory(embedder: Embedder, tmp_path: Path) -> None:
     with _CONTEXT.Pool(1) as pool:  # which takes the memory that making them needs with it
-        files = pool.apply(large_pictures)
+        files = pool.apply(large_images)
     make = partial(whole, files)
     problems = fuzz(make, len(files), partial(prepare, embedder.card.input), Limits(cpu_seconds=20))
     require_none(problems, make, tmp_path)

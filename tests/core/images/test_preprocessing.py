@@ -19,7 +19,7 @@ def test_pixels_are_those_of_resize_and_centre_crop(embedder: Embedder, width: i
     assume(max(width, height) <= 40 * min(width, height))
     phases = np.random.default_rng(seed).uniform(0, 6, (3, 2))
     y, x = np.mgrid[0:height, 0:width]
-    waves = [127 + 60 * np.sin(x / 9 + one) + 60 * np.cos(y / 7 + two) for one, two in phases]
+    waves = [127 + 60 * np.sin(x / 9 + a) + 60 * np.cos(y / 7 + b) for a, b in phases]
     image, rule = Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)), embedder.card.input
     short, long = min(width, height), max(width, height)
     target = int(rule.resize * long / short)

@@ -45,7 +45,7 @@ def namespaces() -> bool:
 def test_a_disk_that_fills_is_one_line_and_code_3_and_nothing_flushed_is_lost(
     photo_folder: Path, tmp_path: Path, size: str
 ) -> None:
-    """It fills while the model is copied, while pictures are embedded, or while an index is built."""
+    """It fills while the model is copied, while images are embedded, or while an index is built."""
     (tmp_path / "disk").mkdir()
     store = ["--store", f"edge:{tmp_path}/disk/index", "--json"]
     command = [*COMMAND, str(photo_folder), *store]

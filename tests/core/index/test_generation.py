@@ -70,7 +70,7 @@ def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path
         if path.name != MARKER or how == "deleted":
             assert path.name in damage, f"{how} {path} is not named"
         if path.name != MARKER:
-            assert all(one in (DamageError, UsageError, was) for one, was in zip(now, good, strict=True)), path
+            assert all(found in (DamageError, UsageError, was) for found, was in zip(now, good, strict=True)), path
         shutil.copyfile(kept, path)
     assert answers(root) == good
 

@@ -120,7 +120,7 @@ def test_the_same_bytes_in_parquet_have_the_same_outcome(run: Run, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def twelve(sample_images: SampleImages, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Vector]]:
-    """A folder of twelve good pictures, and their vectors from a clean run."""
+    """A folder of twelve good images, and their vectors from a clean run."""
     root = tmp_path_factory.mktemp("twelve")
     (root / "set").mkdir()
     for number, (_, _, data) in enumerate(sample_images[:300:25]):
@@ -173,7 +173,7 @@ def blinded(model: bytes, name: str, value: np.ndarray) -> bytes:
     return seal(model[:at] + value.astype(np.float16).tobytes() + model[at + 1728 :])
 
 
-def test_a_picture_that_the_model_has_no_vector_for_is_skipped_alone(tmp_path: Path, model_file: Path) -> None:
+def test_a_image_that_the_model_has_no_vector_for_is_skipped_alone(tmp_path: Path, model_file: Path) -> None:
     # Infinite weights of red and green: where one of them is dark and the other bright, inf - inf is not a number.
     stem = np.zeros((32, 3, 3, 3))
     stem[0, :2, 0, 0] = np.inf
