@@ -40,14 +40,10 @@ class StoreInfo:
 
     Attributes:
         url: The store's URL as given, without a password.
-        collection: The collection's name.
         generation: The published generation, "" for a server.
-        model: The model that made the vectors.
-        count: The number of points.
         indexed: The number of points in the graph or index. The others are scanned.
         access: How an ordinary search finds hits: "graph", "scan" or "ivf".
         options: The build and search options in force.
-        dataset: The name of the data set.
         source: Where its images came from.
         filtering: What applies a filter: the "engine" itself, or the "payload table" of the vector log.
     """
@@ -90,7 +86,7 @@ class Store(Protocol):
             params: How widely to search.
             filter: Search only points whose payload matches.
             min_score: Leave out hits with a lower score.
-            offset: Leave out this many of the best hits. Page n has the offset n * k.
+            offset: Leave out this many of the best hits.
 
         Raises:
             UsageError: The vectors have another dimension or are not finite, or k or the offset is out of range.
@@ -235,11 +231,7 @@ class Catalog(Protocol):
         """Return the collection that a name or an alias stands for, or the name itself if there is none."""
 
     def plan(self, name: str) -> Plan | None:
-        """Return what a collection holds, None if there is no such collection.
-
-        Raises:
-            DamageError: It cannot be read.
-        """
+        """Return what a collection holds, None if there is no such collection; `DamageError` if it cannot be read."""
 
     def open(self, name: str | None = None) -> Store:
         """Open a collection for reading, by its name or its data set's; by default the one published last.
@@ -284,11 +276,7 @@ class Catalog(Protocol):
         """
 
     def use(self, name: str) -> None:
-        """Let the data set's name stand for this collection, and open it by default.
-
-        Raises:
-            UsageError: There is no such collection, or it is not complete.
-        """
+        """Let the data set's name stand for this complete collection, and open it by default."""
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         """Read every byte of one collection, or of all (None), and return what is damaged.

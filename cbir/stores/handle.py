@@ -23,13 +23,7 @@ class StoreHandle:
         self._lock = threading.RLock()
 
     def get(self) -> Store:
-        """Return the store of the generation published last.
-
-        Raises:
-            UsageError: The collection is closed, empty, or was dropped.
-            DamageError: A file of the index is damaged; nothing of it is served.
-            CbirError: A server cannot be reached.
-        """
+        """Return the store of the generation published last; `UsageError` if it is closed, empty or was dropped."""
         with self._lock:
             self.require_open()
             if self.name is None:

@@ -19,19 +19,15 @@ class CollectionInfo:
         ('photos', 300, 'efficientnet_lite0', 'ready')
 
     Attributes:
-        collection: The collection's name.
         store: The index folder or server.
         alias: The data set's name if it stands for this collection, "" otherwise.
-        model: The name of its model.
         points: The number of points, None if it cannot be read.
-        indexes: The names of its indexes.
         megabytes: The space on this machine's disk, None for a server. Files that generations share count once.
         state: "ready", "unfinished", or what is wrong, in words.
         condition: The state in one word. An "indexing" collection can be searched while its index is built.
         run: The state of the ingest that fills it, "" if there is none.
         indexed: The number of points in the index, None for an embedded index.
         made_by: The model with its checksum, None if it cannot be read.
-        dataset: The name of its data set.
         source: Where its images come from.
         generation: The published generation, "" for a server.
         created: When it was made, ISO 8601 in UTC.

@@ -39,9 +39,7 @@ class StoreURL:
 
     Attributes:
         text: The URL as given.
-        scheme: The part before the colon.
         path: The path of an embedded index, or the URL of a server without options.
-        options: The options after the question mark, as given.
     """
 
     text: str

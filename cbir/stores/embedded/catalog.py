@@ -31,11 +31,7 @@ _WAITING = {
 
 
 def connect(urls: Sequence[StoreURL], settings: Settings) -> "list[EmbeddedCatalog]":
-    """Return a catalog for each index folder of the URLs.
-
-    Raises:
-        UsageError: Two of them are the same index, or a path cannot be an index.
-    """
+    """Return a catalog for each index folder of the URLs."""
     by_root: dict[Path, list[Location]] = {}
     for location in locate(urls):
         by_root.setdefault(location.root, []).append(location)

@@ -193,11 +193,7 @@ class EdgeIndex:
 
 
 def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> EdgeIndex:
-    """Open a built index for searching.
-
-    Raises:
-        DamageError: The engine does not hold as many points as the log.
-    """
+    """Open a built index for searching; `DamageError` if it does not hold all points of the log."""
     index = EdgeIndex(folder, options)
     if index.count != len(log):
         index.close()

@@ -49,11 +49,7 @@ def check_options(options: Mapping[str, str], dimension: int) -> None:
 
 
 def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
-    """Build the index of all points of `log` in the empty or missing `folder`.
-
-    Raises:
-        UsageError: The factory string is invalid, or there are too few points to train on.
-    """
+    """Build the index of all points of `log` in the empty or missing `folder`."""
     index = _new_index(options["index"], log.dimension)
     if graph := _inner(index, faiss.IndexHNSW):
         graph.hnsw.efConstruction = int(options["ef_construct"])
@@ -225,11 +221,7 @@ class _Selector(faiss.IDSelectorBitmap):
 
 
 def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> FaissIndex:
-    """Open a built index for searching.
-
-    Raises:
-        DamageError: The file cannot be read, or does not hold as many points as the log.
-    """
+    """Open a built index for searching; `DamageError` if it does not hold all points of the log."""
     index = FaissIndex(folder, log, options)
     if index.indexed != len(log):
         raise DamageError(f"{folder} holds {index.indexed:,} points of {len(log):,}")

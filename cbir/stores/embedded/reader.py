@@ -18,12 +18,7 @@ from cbir.stores.url import Location
 
 
 class EmbeddedStore:
-    """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`.
-
-    Raises:
-        UsageError: The collection does not have this index, or it was built with other options.
-        DamageError: A file of the index is damaged; nothing of it is served.
-    """
+    """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
     def __init__(self, location: Location, collection: str):
         generation = open_generation(location.root, collection)

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from pydantic_core import to_json
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import values_of
@@ -136,10 +136,14 @@ class QdrantWriter:
     def update(self, ids: Sequence[str], changes: Payload) -> None:
         self._index_fields(changes)
         for start in range(0, len(ids), _CHANGED_AT_ONCE):
-            records = self._server.ask(partial(self._payloads, ids=list(ids[start : start + _CHANGED_AT_ONCE])))
-            operations = [operation for record in records for operation in _operations(record, changes)]
-            if operations:
-                self._server.ask(partial(self._apply, operations=operations))
+            self._update(list(ids[start : start + _CHANGED_AT_ONCE]), changes)
+
+    def _update(self, ids: list[str], changes: Payload) -> None:
+        without = models.PayloadSelectorExclude(exclude=[THUMBNAIL])
+        records = self._server.ask(lambda client: client.retrieve(self._collection, ids, with_payload=without))
+        operations = [operation for record in records for operation in _operations(record, changes)]
+        if operations:
+            self._server.ask(lambda client: client.batch_update_points(self._collection, operations, wait=True))
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point. The payload has only the key and the SHA-256."""
@@ -178,13 +182,6 @@ class QdrantWriter:
     def _delete(self, some: models.PointIdsList) -> None:
         self._server.ask(lambda client: client.delete(self._collection, some, wait=True))
 
-    def _payloads(self, client: QdrantClient, ids: list[str]) -> list[models.Record]:
-        without = models.PayloadSelectorExclude(exclude=[THUMBNAIL])
-        return client.retrieve(self._collection, ids, with_payload=without)
-
-    def _apply(self, client: QdrantClient, operations: list[models.UpdateOperation]) -> object:
-        return client.batch_update_points(self._collection, operations, wait=True)
-
     def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
         """Return the record of the collection. Another ingest may create it at the same moment."""
         record = read_record(self._server, plan.collection)
@@ -218,10 +215,8 @@ class QdrantWriter:
                 self._indexed.add(field)
                 kind = _INDEX_KINDS.get(type(value))
                 if kind is not None and '"' not in field and len(str(value)) <= _LONGEST_TEXT:
-                    self._server.ask(partial(self._create_index, field=field, kind=kind))
-
-    def _create_index(self, client: QdrantClient, field: str, kind: models.PayloadSchemaType) -> object:
-        return client.create_payload_index(self._collection, field_path(field), kind)
+                    index = (self._collection, field_path(field), kind)
+                    self._server.ask(methodcaller("create_payload_index", *index))
 
     def _rows(self) -> Iterator[tuple[bytes, str, str]]:
         for point in scroll(self._server, self._collection, payload=[VERSION, DIGEST]):
