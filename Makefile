@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 DATA ?= hf://ashraq/fashion-product-images-small
 LABELLED := $(DATA) --label subCategory --top-classes 10
 REPORT := build/report
-PEER_PYTHON ?= .venv-report/bin/python
+BASELINE_PYTHON ?= .venv-report/bin/python
 BACKBONES := efficientnet_lite0 efficientnet_lite1 efficientnet_lite2
 MODELS := $(foreach name,$(BACKBONES),$(REPORT)/models/$(name)-fp32.onnx $(REPORT)/models/$(name)-int8.onnx $(REPORT)/models/$(name)-head.onnx)
 STORES := --store edge:$(REPORT)/index --store faiss:$(REPORT)/index/faiss
@@ -53,12 +53,12 @@ report: $(VENV)/.test $(MODELS)
 	rm -rf $(REPORT)/results $(REPORT)/results-sample
 	$(BIN)/cbir-ingest $(LABELLED) --model $(word 1,$(MODELS)) $(STORES)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
-	$(BENCH) latency $(STORES) --effort 16,24,32,48,64,128 --threads 1,8 --queries 260 --seconds 3
+	$(BENCH) latency $(STORES) --ef 16,24,32,48,64,128 --threads 1,8 --queries 260 --seconds 3
 	$(BENCH) models --rounds 4 $(foreach model,$(filter-out %-head.onnx,$(MODELS)),--model $(model))
-	$(BENCH) peers $(LABELLED) --limit 800 --seconds 2 --queries 100 --model $(word 1,$(MODELS)) $(STORES) --peer-python $(PEER_PYTHON)
+	$(BENCH) baselines $(LABELLED) --limit 800 --seconds 2 --queries 100 --model $(word 1,$(MODELS)) $(STORES) --baseline-python $(BASELINE_PYTHON)
 	$(BENCH) ingest $(LABELLED) --limit 500 --seconds 2 --model $(word 2,$(MODELS))
 	$(BENCH) parity $(STORES) --queries 400
-	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --pictures
+	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --images
 	$(BENCH) accuracy $(LABELLED) $(foreach model,$(MODELS),--model $(model))
 	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample
 	$(BIN)/python -m tests.support.readme
