@@ -1,9 +1,9 @@
-"""Images from the web: one request with limits on size, time, redirects and on where it may lead.
+"""Images from the web, with limits on size, time, redirects and addresses.
 
-A list of URLs is somebody else's text. It must not make this machine ask its own network or its cloud's metadata
-service, nor keep a worker busy for ever. So a host's addresses are looked up once, all of them are checked, and the
-connection goes to one of those very addresses, on every hop; a name that resolves differently the second time (DNS
-rebinding) gains nothing. Proxies of the environment are not used, since behind a proxy nothing could be checked.
+A list of URLs may come from someone else. It must not make this machine send requests to its own network or to the
+metadata service of its cloud, or keep a worker busy for ever. So the addresses of a host are looked up once and all of
+them are checked, and the connection goes to one of them, at every redirect. A name that resolves differently the second
+time (DNS rebinding) has no effect. Proxies of the environment are not used, since addresses behind them are unknown.
 """
 
 import ipaddress
@@ -43,14 +43,13 @@ _pools_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one image may cost.
+    """The limits for fetching one image.
 
     Attributes:
-        max_bytes: The most bytes of its body.
-        seconds: Time for everything: connecting, all redirects, all attempts and the waits between them. Only looking
-            up a name is left to the system's own limit.
-        redirects: The most redirects that are followed.
-        private: Also allow addresses that are not public (loopback, 10/8, link-local, ...).
+        max_bytes: The largest size of the body.
+        seconds: The time for all attempts, redirects and waits. Only the look-up of a name has the system's own limit.
+        redirects: The largest number of redirects.
+        private: Allow addresses that are not public too (loopback, 10/8, link-local, ...).
     """
 
     max_bytes: int = MAX_FILE_BYTES
@@ -59,44 +58,44 @@ class Limits:
     private: bool = False
 
 
-class _Transient(Exception):  # noqa: N818 - it is no error yet
-    """A failure that may be gone in `after` seconds (None if nobody said when)."""
+class _Transient(Exception):  # noqa: N818 - it is not an error yet
+    """A temporary failure. `retry_after` is the delay in seconds that the server requested, or None."""
 
-    def __init__(self, reason: str, after: float | None = None):
+    def __init__(self, reason: str, retry_after: float | None = None):
         super().__init__(reason)
-        self.after = after
+        self.retry_after = retry_after
 
 
 def fetch(url: str, limits: Limits = Limits()) -> bytes:
-    """Return the body behind an http or https URL.
+    """Return the body at an http or https URL.
 
-    HTTP 408, 429 and 5xx and broken connections are tried again, up to four times in all and within `limits.seconds`;
-    `Retry-After` is respected.
+    After HTTP 408, 429, 5xx and broken connections it is tried again, at most four times in all and within
+    `limits.seconds`. `Retry-After` is respected.
 
     Raises:
-        ImageError: It cannot be had within the limits; the message is the reason, without the URL.
+        ImageError: It cannot be fetched within the limits; the message is the reason, without the URL.
     """
     deadline = time.monotonic() + limits.seconds
     for attempt in range(_ATTEMPTS):
         try:
             return _follow(url, limits, deadline)
         except _Transient as error:
-            wait = random.uniform(0.5, 1) * 2**attempt if error.after is None else error.after  # noqa: S311
+            wait = random.uniform(0.5, 1) * 2**attempt if error.retry_after is None else error.retry_after  # noqa: S311
             if attempt + 1 == _ATTEMPTS or time.monotonic() + wait >= deadline:
                 raise ImageError(f"cannot be fetched: {error}") from None
         except ImageError:
             raise
-        except Exception as error:  # what a hostile server finds in the libraries
+        except Exception as error:  # a hostile server may trigger any error of the libraries
             raise ImageError(f"cannot be fetched: {type(error).__name__}") from None
         time.sleep(wait)
     raise ImageError("cannot be fetched")  # never reached: the last attempt returns or raises
 
 
 def is_public(text: str) -> bool:
-    """Return True if an IP address is one of the public internet.
+    """Return True if an IP address belongs to the public internet.
 
-    An IPv4 address inside an IPv6 one (mapped, NAT64) counts as itself. Other tunnels (6to4, Teredo), multicast and all
-    that IANA has not given out for unicast are not public.
+    For an IPv4 address inside an IPv6 address (mapped, NAT64), the IPv4 address counts. Other tunnels (6to4, Teredo),
+    multicast, and addresses that IANA has not assigned to unicast are not public.
     """
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address):
@@ -124,7 +123,7 @@ def _follow(url: str, limits: Limits, deadline: float) -> bytes:
 
 
 def _get(url: httpx.URL, limits: Limits, deadline: float) -> bytes | str:
-    """Return the body, or where the server sends us instead."""
+    """Return the body, or the address of a redirect."""
     if url.scheme not in ("http", "https"):
         raise ImageError(f"only http and https are fetched, not {url.scheme or 'a relative URL'}")
     if not url.host or (url.port or 1) > 65535:
@@ -159,7 +158,7 @@ def _body(response: httpcore.Response, limits: Limits) -> bytes | str:
             raise _Transient(reason, _seconds(headers.get(b"retry-after", "")))
         raise ImageError(reason)
     if headers.get(b"content-encoding", "identity").lower() != "identity":
-        raise ImageError("sent compressed, which was not asked for")
+        raise ImageError("sent compressed, which was not requested")
     too_large = ImageError(f"too large: the limit is {limits.max_bytes:,} bytes")
     length = headers.get(b"content-length", "")
     if length.isdecimal() and int(length) > limits.max_bytes:
@@ -173,7 +172,7 @@ def _body(response: httpcore.Response, limits: Limits) -> bytes | str:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """Return how long a `Retry-After` header asks to wait, None if it does not say."""
+    """Return the seconds of a `Retry-After` header, None if it has no valid time."""
     if retry_after.isdecimal():
         return float(retry_after)
     try:
@@ -184,7 +183,7 @@ def _seconds(retry_after: str) -> float | None:
 
 
 def _pool(private: bool) -> httpcore.ConnectionPool:
-    """Return the connections that all threads share; a checked fetch never travels on one that went unchecked."""
+    """Return the connections that all threads share. Checked and unchecked requests do not share connections."""
     with _pools_lock:
         if private not in _pools:
             _pools[private] = httpcore.ConnectionPool(
@@ -198,10 +197,10 @@ def _pool(private: bool) -> httpcore.ConnectionPool:
 
 
 class _Checked(httpcore.NetworkBackend):
-    """Connects to addresses that were checked.
+    """Connects to checked addresses only.
 
-    Every `timeout` here is a moment of the monotonic clock, not a duration: the library hands it through to each read,
-    so bytes that drip in one by one cannot stretch a request.
+    Every `timeout` here is a time of the monotonic clock, not a duration. The library passes it to each read, so a
+    server that sends single bytes slowly cannot extend a request.
     """
 
     def __init__(self, private: bool):
@@ -244,7 +243,7 @@ class _Checked(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose `timeout` is a moment of the monotonic clock."""
+    """A connection whose `timeout` is a time of the monotonic clock."""
 
     def __init__(self, plain: httpcore.NetworkStream):
         self._plain = plain
@@ -269,10 +268,10 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _left(moment: float | None) -> float:
-    """Return the seconds until then.
+    """Return the seconds until a time of the monotonic clock.
 
     Raises:
-        httpcore.TimeoutException: The moment has passed.
+        httpcore.TimeoutException: The time has passed.
     """
     left = float("inf") if moment is None else moment - time.monotonic()
     if left <= 0:
