@@ -43,7 +43,7 @@ def test_the_newest_collection_is_opened_unless_one_is_named(tmp_path: Path) -> 
     catalog = connect(f"edge:{tmp_path}/index", Settings())
     assert open_name(catalog, None) == open_name(catalog, "set") == "second"
     assert open_name(catalog, "first") == "first"
-    with pytest.raises(UsageError, match="cannot be a collection's name"):
+    with pytest.raises(UsageError, match="invalid collection name"):
         open_name(catalog, "../index")
 
 
