@@ -103,7 +103,7 @@ def test_counts_and_facets(store: Store, filter: Filter) -> None:
         expected = Counter(value for point in those for value in set(values_of(point.payload, field)))
         shown = store.facet(field, filter, COUNT)
         assert dict(shown) == expected
-        assert shown == sorted(shown, key=lambda one: (-one[1], str(one[0])))
+        assert shown == sorted(shown, key=lambda pair: (-pair[1], str(pair[0])))
         assert [n for _, n in store.facet(field, filter, limit=2)] == [n for _, n in shown[:2]]
 
 
@@ -130,19 +130,19 @@ def test_scrolling_meets_every_point_once_in_order(store: Store, filter: Filter,
         assert len(page) <= limit
         found += page
         after = page[-1].id
-    assert [one.id for one in found] == sorted(point.id for point in POINTS if matches(point.payload, filter))
-    assert all(one.payload == BY_ID[one.id].payload for one in found)
+    assert [entry.id for entry in found] == sorted(point.id for point in POINTS if matches(point.payload, filter))
+    assert all(entry.payload == BY_ID[entry.id].payload for entry in found)
 
 
 def test_scrolling_goes_on_behind_an_id_that_is_not_there(store: Store) -> None:
-    assert [one.id for one in store.scroll(after=NOBODY, limit=3)] == sorted(BY_ID)[:3]
+    assert [entry.id for entry in store.scroll(after=NOBODY, limit=3)] == sorted(BY_ID)[:3]
     with pytest.raises(CbirError):
         store.scroll(after="no id")
 
 
 def test_vectors_come_in_the_order_asked_for(store: Store) -> None:
-    asked = [POINTS[5].id, NOBODY, POINTS[2].id]
-    first, none, second = store.vectors(asked)
+    requested = [POINTS[5].id, NOBODY, POINTS[2].id]
+    first, none, second = store.vectors(requested)
     assert none is None
     assert first == pytest.approx(VECTORS[5], abs=1e-6)
     assert second == pytest.approx(VECTORS[2], abs=1e-6)
@@ -150,9 +150,9 @@ def test_vectors_come_in_the_order_asked_for(store: Store) -> None:
 
 
 def test_payloads_and_thumbnails_come_in_the_order_asked_for(store: Store) -> None:
-    asked = [POINTS[5].id, NOBODY, POINTS[2].id]
-    assert store.payloads(asked) == [POINTS[5].payload, None, POINTS[2].payload]
-    assert store.thumbnails(asked) == [POINTS[5].thumbnail, None, POINTS[2].thumbnail]
+    requested = [POINTS[5].id, NOBODY, POINTS[2].id]
+    assert store.payloads(requested) == [POINTS[5].payload, None, POINTS[2].payload]
+    assert store.thumbnails(requested) == [POINTS[5].thumbnail, None, POINTS[2].thumbnail]
     assert store.payloads([]) == store.thumbnails([]) == []
 
 
@@ -177,20 +177,20 @@ def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path:
             fill_folder([url])
         made = Collection(catalogs(url), "made", Settings())
         bags = parse_filter("label=Bags")
-        gone = [point.id for point in POINTS if matches(point.payload, bags)]
-        assert made.delete(ids=[POINTS[0].id, NOBODY], filter=bags) == len({*gone, POINTS[0].id})
+        removed = [point.id for point in POINTS if matches(point.payload, bags)]
+        assert made.delete(ids=[POINTS[0].id, NOBODY], filter=bags) == len({*removed, POINTS[0].id})
         new = {"label": "Boots", "year": None, "fresh": 1}
         assert made.update(new, ids=[POINTS[0].id], filter=parse_filter("label=Shoes")) > 0
         store = open_store(url, "made", Settings())
-        left = [point for point in POINTS if point.id not in {*gone, POINTS[0].id}]
+        left = [point for point in POINTS if point.id not in {*removed, POINTS[0].id}]
         expected = {
             point.id: {name: value for name, value in {**point.payload, **new}.items() if name != "year"}
             if point.payload["label"] == "Shoes"
             else point.payload
             for point in left
         }
-        assert {one.id: one.payload for one in store.scroll()} == expected
-        assert store.vectors([gone[0]]) == [None]
+        assert {entry.id: entry.payload for entry in store.scroll()} == expected
+        assert store.vectors([removed[0]]) == [None]
         assert store.count(parse_filter("label=Boots and fresh=1")) == store.count(parse_filter("fresh=1")) > 0
         for point in left[:20]:
             hit = store.search(point.vector[None], 1, params=WIDE)[0][0]

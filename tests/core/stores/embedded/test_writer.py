@@ -1,9 +1,10 @@
-"""Points removed from an index."""
+"""Points removed from an index, and indexes that cannot be built."""
 
 from pathlib import Path
 
 import pytest
 
+from cbir.errors import UsageError
 from cbir.index.generation import open_generation
 from cbir.progress import silent
 from tests.support.building import both, build, builder_for, points_of
@@ -38,3 +39,10 @@ def test_a_deleted_point_is_found_by_no_index(root: Path) -> None:
     assert len(list((root / "made" / open_generation(root, "made").folder.name / "log").iterdir())) == 1
     assert len(everything(root, "made")) == 300
     assert verify_folder(root) == []
+
+
+@pytest.mark.parametrize("url", ["faiss:{}?index=Nonsense7", "edge:{}?ef_construct=2"])
+def test_an_index_that_cannot_be_built_is_refused_before_anything_is_made(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        builder_for([url.format(tmp_path / "index")], VECTORS)
+    assert not (tmp_path / "index").exists()

@@ -16,8 +16,8 @@ from tests.support.qdrant_server import Running, qdrant_server
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
-    with qdrant_server() as one:
-        yield one
+    with qdrant_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def open_writer(server: Running, plan: Plan) -> OpenWriter:
 
 @pytest.fixture
 def port() -> Iterator[Port]:
-    with grpc_port() as one:
-        yield one
+    with grpc_port() as server:
+        yield server
 
 
 @pytest.fixture
