@@ -21,7 +21,7 @@ from cbir.sources.base import SourceOptions
 
 from ..core.measured_process import MeasuredProcess, apart, run_process
 from ..core.timing import Spread, spread
-from .baseline import Task, start_baselines
+from .baseline import start_baseline
 from .sample import Sample, prepare
 
 MODEL, BOUND = "model", "decode and model"
@@ -55,27 +55,14 @@ class EmbeddingOptions:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of a part, without the start and the end of its process.
-
-    Attributes:
-        core_milliseconds: Processor time of an image, None if it is not measured.
-        peak_megabytes: Most memory of all its processes together, None if it is not measured.
-        others: Share of the machine's processors that other processes used meanwhile.
-    """
-
-    images_per_second: float
-    core_milliseconds: float | None
-    peak_megabytes: float | None
-    others: float | None
-
-
-@dataclass(frozen=True)
 class EmbeddingPart:
-    """What was measured of one way to get vectors: images a second, and medians of the rest of `Run`.
+    """What was measured of one way to get vectors, without the start and the end of its process.
 
     Attributes:
         missing: Why it was not measured, "" if it was.
+        core_milliseconds: Processor time of an image, None if it is not measured. This and the next two are medians.
+        peak_megabytes: Most memory of all its processes together, None if it is not measured.
+        others: Share of the machine's processors that other processes used meanwhile.
         ratio: Images a second of the durable ingest by those of this part, round by round.
     """
 
@@ -131,10 +118,12 @@ class _Case:
         self._source, self._options = sample.source, options
         self._stored = 0
         self._settings: dict[str, Mapping[str, Any]] = {}
-        task = Task(self._file, card, self._images, folder / f"baselines-{number}")
-        self._baselines = start_baselines(options.baselines, options.python, task)
+        self._baselines = [
+            start_baseline(name, options.python, self._file, card, self._images, folder / f"baselines-{number}" / name)
+            for name in options.baselines
+        ]
         names = [MODEL, BOUND, DURABLE, PUBLISHED, *(name for each in self._baselines for name in each.settings)]
-        self._runs: dict[str, list[Run]] = {name: [] for name in names}
+        self._runs: dict[str, list[MeasuredProcess]] = {name: [] for name in names}
 
     def take_turn(self) -> None:
         """Run every part once."""
@@ -154,16 +143,21 @@ class _Case:
         return ModelEmbedding(self._name, self._stored, parts, versions)
 
     def _part(self, name: str, description: str) -> EmbeddingPart:
-        runs, durable = self._runs[name], self._runs[DURABLE]
-        ratios = [ours.images_per_second / run.images_per_second for ours, run in zip(durable, runs, strict=True)]
+        runs = self._runs[name]
+        speeds, durable = ([_speed(run) for run in self._runs[each]] for each in (name, DURABLE))
+        core_seconds = [run.printed.get("core_seconds") for run in runs]
+        core = [
+            None if seconds is None else 1000 * seconds / run.printed["images"]
+            for seconds, run in zip(core_seconds, runs, strict=True)
+        ]
         return EmbeddingPart(
             name=name,
             description=description,
-            images_per_second=spread([run.images_per_second for run in runs]),
-            core_milliseconds=_median([run.core_milliseconds for run in runs]),
+            images_per_second=spread(speeds),
+            core_milliseconds=_median(core),
             peak_megabytes=_median([run.peak_megabytes for run in runs]),
             others=_median([run.others for run in runs]),
-            ratio=spread(ratios),
+            ratio=spread([ours / speed for ours, speed in zip(durable, speeds, strict=True)]),
             settings=self._settings[name],
         )
 
@@ -205,11 +199,12 @@ class _Case:
 
     def _add(self, name: str, process: MeasuredProcess, settings: Mapping[str, Any]) -> None:
         """Keep a run that printed its images, their seconds and perhaps the processor's."""
-        images, seconds = process.printed["images"], process.printed["seconds"]
-        core_seconds = process.printed.get("core_seconds")
-        core_milliseconds = None if core_seconds is None else 1000 * core_seconds / images
         self._settings[name] = settings
-        self._runs[name].append(Run(images / seconds, core_milliseconds, process.peak_megabytes, process.others))
+        self._runs[name].append(process)
+
+
+def _speed(run: MeasuredProcess) -> float:
+    return float(run.printed["images"] / run.printed["seconds"])
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -1,10 +1,11 @@
-"""The model file that fastembed is given is the same function."""
+"""The worker of other libraries: the model file that fastembed is given, and what is said of a missing library."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.bench.embedding.fastembed_worker import refit
+from cbir.bench.embedding.worker import refit, run
 
 from cbir.models.embedder import Embedder
 
@@ -54,3 +55,10 @@ def test_a_graph_that_takes_pixels_as_they_are_is_given_them_back(tmp_path: Path
     normalised = (pixels.astype(np.float32) / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     (found,) = session.run(None, {session.get_inputs()[0].name: normalised.astype(np.float32)})
     np.testing.assert_array_equal(found, pixels.astype(np.float32) - 128)
+
+
+@pytest.mark.parametrize(("name", "module"), [("torch", "timm"), ("sentence-transformers", "sentence_transformers")])
+def test_a_missing_library_is_named(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    job = {"name": name, "backbone": "resnet18", "folder": "", "input": {}, "settings": {"batch_size": 1}}
+    assert module in run(job)["missing"]

@@ -1,0 +1,216 @@
+"""Another library that turns image files into vectors.
+
+Run by path, in the environment that has the library; it needs nothing of cbir. Takes a JSON object, prints one.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+_STANDS_IN_FOR = (
+    "Qdrant/resnet50-onnx"  # fastembed takes no other names; of this one it uses the name of the file alone
+)
+_LEAST_BATCHES = 4
+_NORMALISING = ("Cast", "Transpose", "Sub", "Div", "Mul", "Add")
+_RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
+_CROPS = {"center": "center", "pad": "border", "squash": "squash"}
+_WORDS = ["<|startoftext|>", "<|endoftext|>"]  # a tokenizer has to be there; no text is embedded
+
+
+def refit(model_file: str, mean: list[float], std: list[float], target: Path) -> None:
+    """Write the model so that it takes float32 (N, 3, H, W), normalised, as fastembed makes it of an image.
+
+    The nodes that turn uint8 pixels into that are dropped; all others stay as they are. A graph that has none, as in
+    int8, where the first convolution takes pixels as they are, gets three in front that turn it back into pixels.
+    """
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(model_file)
+    graph = model.graph
+    (pixels,) = graph.input
+    name, dropped = pixels.name, []
+    while True:
+        users = [node for node in graph.node if name in node.input]
+        if len(users) != 1 or users[0].op_type not in _NORMALISING:
+            break
+        graph.node.remove(users[0])
+        dropped.append(users[0].op_type)
+        (name,) = users[0].output
+    if "Cast" not in dropped:
+        scale, shift = (np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (std, mean))
+        constants = {"scale_back": scale, "shift_back": shift + np.float32(0.5)}  # a cast cuts off what it should round
+        graph.initializer.extend(numpy_helper.from_array(values, constant) for constant, values in constants.items())
+        for node in (
+            helper.make_node("Cast", ["shifted_back"], [name], to=TensorProto.UINT8),
+            helper.make_node("Add", ["scaled_back", "shift_back"], ["shifted_back"]),
+            helper.make_node("Mul", ["normalised", "scale_back"], ["scaled_back"]),
+        ):
+            graph.node.insert(0, node)
+        name = "normalised"
+    side = pixels.type.tensor_type.shape.dim[1].dim_value
+    graph.input.remove(pixels)
+    graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, side, side]))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(target))
+
+
+def _fastembed(job: dict[str, Any], is_over: Callable[[], bool]) -> Iterator[int]:
+    """Yield the size of each batch that fastembed's image embedding has embedded, with the function of the model."""
+    import onnx  # noqa: F401 - `refit` needs it
+    from fastembed import ImageEmbedding
+
+    folder, rule, batch_size = Path(job["folder"]), job["input"], job["settings"]["batch_size"]
+    if not (folder / "model.onnx").exists():
+        square = {"height": rule["resize"], "width": rule["resize"]}
+        config = {
+            "do_resize": True,
+            "size": {"shortest_edge": rule["resize"]} if rule["crop"] == "center" else square,
+            "resample": _RESAMPLE[rule["interpolation"]],
+            "do_center_crop": True,
+            "crop_size": rule["size"],
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": job["mean"],
+            "image_std": job["std"],
+        }
+        (folder / "preprocessor_config.json").write_text(json.dumps(config))
+        refit(job["model"], job["mean"], job["std"], folder / "model.onnx")
+    model = ImageEmbedding(_STANDS_IN_FOR, cache_dir=str(folder), specific_model_path=str(folder))
+
+    def paths() -> Iterator[str]:
+        for number, path in enumerate(cycle(_files(job))):
+            if number >= _LEAST_BATCHES * batch_size and is_over():
+                return
+            yield str(path)
+
+    vectors = model.embed(paths(), **job["settings"])
+    while count := sum(1 for _ in islice(vectors, batch_size)):
+        yield count
+
+
+class _Images:
+    """A map-style data set of image files."""
+
+    def __init__(self, files: list[Path], transform: Any):
+        self.files, self.transform = files, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> Any:
+        from PIL import Image
+
+        with Image.open(self.files[number]) as image:
+            return self.transform(image.convert("RGB"))
+
+
+def _torch(job: dict[str, Any], is_over: Callable[[], bool]) -> Iterator[int]:
+    """Yield the size of each batch that went through the same backbone with random weights, which change no time."""
+    import timm
+    import torch
+    from timm.data import create_transform
+
+    backbone, rule, settings = job["backbone"], job["input"], job["settings"]
+    architecture = next((name for name in (backbone, f"tf_{backbone}") if timm.is_model(name)), None)
+    if architecture is None:
+        raise ImportError(f"timm has no backbone {backbone!r}")
+    if settings["threads"] is not None:
+        torch.set_num_threads(settings["threads"])
+    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+    model = timm.create_model(architecture, num_classes=0).eval().to(memory_format=layout)
+    transform = create_transform(
+        input_size=rule["size"],
+        crop_pct=rule["size"] / rule["resize"],
+        crop_mode=_CROPS[rule["crop"]],
+        interpolation=rule["interpolation"],
+        mean=job["mean"],
+        std=job["std"],
+    )
+    images = _Images(_files(job), transform)
+    order = list(islice(cycle(range(len(images))), 1_000_000))
+    loader = torch.utils.data.DataLoader(images, settings["batch_size"], sampler=order, num_workers=settings["workers"])
+    with torch.inference_mode():
+        for batch in loader:
+            yield len(torch.nn.functional.normalize(model(batch.to(memory_format=layout))).numpy())
+            if is_over():
+                return
+
+
+def _sentence_transformers(job: dict[str, Any], is_over: Callable[[], bool]) -> Iterator[int]:
+    """Yield the size of each batch embedded by CLIP ViT-B/32, the model that sentence-transformers has for images.
+
+    Its weights are random, which changes no time and needs no download. Its parts are written to the folder of the job
+    as the hub has them.
+    """
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    try:
+        from sentence_transformers.sentence_transformer.modules import CLIPModel as Module
+    except ImportError:  # before 6.0
+        from sentence_transformers.models import CLIPModel as Module
+    folder, batch_size = Path(job["folder"]), job["settings"]["batch_size"]
+    if not (folder / "model.safetensors").exists():
+        words, merges = folder / "vocab.json", folder / "merges.txt"
+        words.write_text(json.dumps({word: number for number, word in enumerate(_WORDS)}))
+        merges.write_text("#version: 0.2\n")
+        CLIPProcessor(CLIPImageProcessor(), CLIPTokenizer(str(words), str(merges))).save_pretrained(folder)
+        CLIPModel(CLIPConfig()).eval().save_pretrained(folder)
+    model = SentenceTransformer(modules=[Module(str(folder))], device="cpu")
+    files = cycle(_files(job))
+    while not is_over():
+        batch = [Image.open(path).convert("RGB") for path in islice(files, batch_size)]
+        model.encode(batch, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+        yield len(batch)
+
+
+def _files(job: dict[str, Any]) -> list[Path]:
+    return sorted(Path(job["images"]).iterdir())
+
+
+Embed = Callable[[dict[str, Any], Callable[[], bool]], Iterator[int]]
+_LIBRARIES: Mapping[str, tuple[Embed, tuple[str, ...]]] = {
+    "fastembed": (_fastembed, ("fastembed", "onnxruntime", "pillow", "numpy", "onnx")),
+    "torch": (_torch, ("torch", "timm", "pillow")),
+    "sentence-transformers": (_sentence_transformers, ("sentence-transformers", "transformers", "torch", "pillow")),
+}
+"""By name: what embeds files until the time is over, and the packages whose versions count."""
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Embed files for `seconds` from the first batch on, and return how many that were, in how many seconds.
+
+    Args:
+        job: name: of the library; model: the model file; backbone, input, mean, std: of its card; images: folder of
+            files; folder: an empty one at the first run; seconds: how long; settings: of the library.
+    """
+    embed, packages = _LIBRARIES[job["name"]]
+    limit: float = job["seconds"]
+    begun, images = float("inf"), 0
+
+    def is_over() -> bool:
+        return time.perf_counter() - begun >= limit
+
+    try:
+        for number, count in enumerate(embed(job, is_over)):
+            if number:
+                images += count
+            else:
+                begun = time.perf_counter()
+    except ImportError as error:
+        return {"missing": str(error)}
+    seconds = time.perf_counter() - begun
+    return {"images": images, "seconds": seconds, "versions": {name: version(name) for name in packages}}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(run(json.loads(sys.argv[1]))) + "\n")
