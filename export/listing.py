@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from cbir import terminal
 from cbir.evaluation.retrieval import Accuracy, K
+from cbir.tables import Cell, Column, Table, to_rich
 
 from .zoo import BACKBONES, Backbone
 
-_TEXT = ("name", "source", "licence", "weights", "model", "precision", "runs on")
+_BACKBONE_COLUMNS = (
+    Column("name"),
+    Column("source"),
+    Column("dimension", format="d"),
+    Column("input", format="d"),
+    Column("parameters", "M", ".1f"),
+    Column("GFLOPs", format=".2f"),
+    Column("licence"),
+    Column("weights"),
+)
 _METRICS = {
     f"P@{K}": "precision_at_k",
     f"weighted P@{K}": "weighted_precision_at_k",
@@ -27,44 +34,35 @@ _METRICS = {
 def show_backbones() -> None:
     """Print the table of backbones."""
     rows = [
-        [
+        (
             backbone.name,
             f"{backbone.library} {backbone.architecture}",
-            f"{specs.dimension}",
-            f"{specs.size}",
-            f"{specs.parameters:.1f} M",
-            f"{specs.gflops:.2f}",
+            specs.dimension,
+            specs.size,
+            specs.parameters,
+            specs.gflops,
             backbone.license,
             _weights_location(backbone),
-        ]
+        )
         for backbone in BACKBONES.values()
         if (specs := backbone.specs)
     ]
-    show_table(
-        ["name", "source", "dimension", "input", "parameters", "GFLOPs", "licence", "weights"],
-        rows,
-        "timm:NAME is any other model of timm. GFLOPs are billions of multiply-adds per image",
-    )
+    note = "timm:NAME is any other model of timm. GFLOPs are billions of multiply-adds per image"
+    show_table(_BACKBONE_COLUMNS, rows, note)
 
 
 def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]]) -> None:
     """Print how well models find the classes of a data set."""
-    rows = [
-        [name, *(f"{getattr(accuracy, metric):.4f}" for metric in _METRICS.values())] for name, accuracy in accuracies
-    ]
+    columns = [Column("model"), *(Column(name, format=".4f") for name in _METRICS)]
+    rows = [(name, *(getattr(accuracy, metric) for metric in _METRICS.values())) for name, accuracy in accuracies]
     queries = accuracies[0][1].queries
-    show_table(["model", *_METRICS], rows, f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries")
+    show_table(columns, rows, f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries")
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> None:
+def show_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> None:
     """Print a table and a note below it."""
-    table = Table(box=SIMPLE_HEAD)
-    for name in columns:
-        table.add_column(name, justify="left" if name in _TEXT else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
     console = terminal.console()
-    console.print(table)
+    console.print(to_rich(Table("", columns, rows)))
     console.print(note, style="dim")
 
 

@@ -86,30 +86,37 @@ def table(
 
 
 def _show_comparison(compared: list["ComparedModel"]) -> None:
+    from cbir.tables import Column
+
     from ..listing import show_table
     from .compare import BATCHES
 
-    times = [f"ms at {size}" for size in BATCHES]
-    columns = ["model", "precision", "runs on", "D", "MB", *times, "cosine p1", "p50", "neighbours", "sample P@5"]
-    rows = []
-    for model in compared:
-        agreement = model.to_first
-        rows.append(
-            [
-                model.card.name,
-                model.card.precision,
-                model.provider,
-                f"{model.card.dimension}",
-                f"{model.megabytes:.1f}",
-                *(f"{model.milliseconds[size]:.2f}" for size in BATCHES),
-                *(
-                    "-" if math.isnan(value) else f"{value:.5f}"
-                    for value in (agreement.cosine_p1, agreement.cosine_p50)
-                ),
-                f"{agreement.neighbour_overlap:.3f}",
-                "-" if agreement.precision_at_5 is None else f"{agreement.precision_at_5:.4f}",
-            ]
+    columns = [
+        Column("model"),
+        Column("precision"),
+        Column("runs on"),
+        Column("D", format="d"),
+        Column("MB", format=".1f"),
+        *(Column(f"ms at {size}", format=".2f") for size in BATCHES),
+        Column("cosine p1", format=".5f"),
+        Column("p50", format=".5f"),
+        Column("neighbours", format=".3f"),
+        Column("sample P@5", format=".4f"),
+    ]
+    rows = [
+        (
+            model.card.name,
+            model.card.precision,
+            model.provider,
+            model.card.dimension,
+            model.megabytes,
+            *(model.milliseconds[size] for size in BATCHES),
+            *(None if math.isnan(value) else value for value in (model.to_first.cosine_p1, model.to_first.cosine_p50)),
+            model.to_first.neighbour_overlap,
+            model.to_first.precision_at_5,
         )
+        for model in compared
+    ]
     show_table(
         columns,
         rows,
