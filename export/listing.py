@@ -23,7 +23,7 @@ _BACKBONE_COLUMNS = (
 )
 _METRICS = {
     f"P@{K}": "precision_at_k",
-    f"weighted P@{K}": "weighted_precision_at_k",
+    f"weighted P@{K}": "precision_at_k",  # weighting each class by its queries gives the mean of the queries
     "top-1": "hit_rate_at_1",
     f"hit@{K}": "hit_rate_at_k",
     f"majority@{K}": "majority_at_k",

@@ -144,9 +144,9 @@ def judge_model(embedder: Embedder, vectors: Vector, task: Task) -> tuple[ModelA
         training=f"{card.training.kind} on {card.training.data} ({card.training.split})" if card.training else None,
         random_weights=card.random_weights,
         sha256=embedder.sha256,
-        metrics=means(values, task.query_classes, task.k),
+        metrics=means(values, task.k),
         intervals={},
-        with_copies=means(with_copies, task.query_classes, task.k),
+        with_copies=means(with_copies, task.k),
         rank=0,
         classes=by_class(hits, values, task),
     )

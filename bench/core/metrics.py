@@ -138,14 +138,14 @@ def per_query(ranking: Ranking) -> dict[str, Values]:
     return {metric.name.format(k=ranking.k): metric.values(ranking).astype(np.float64) for metric in METRICS}
 
 
-def means(values: Mapping[str, Values], classes: npt.NDArray[np.int64], k: int) -> dict[str, float]:
-    """Return the mean of each metric, with the precision weighted by the queries' classes, (Q,), and the main score."""
+def means(values: Mapping[str, Values], k: int) -> dict[str, float]:
+    """Return the mean of each metric and the main score.
+
+    Precision weighted by class is the plain mean: each class has the weight of its queries.
+    """
     found = {name: float(value.mean()) for name, value in values.items()}
-    precision = values[f"precision_at_{k}"]
-    counts = np.bincount(classes)
-    by_class = np.bincount(classes, precision) / np.maximum(counts, 1)
-    found[f"weighted_precision_at_{k}"] = float((by_class * counts).sum() / counts.sum())
-    return {**found, "main_score": found[f"precision_at_{k}"]}
+    precision = found[f"precision_at_{k}"]
+    return {**found, f"weighted_precision_at_{k}": precision, "main_score": precision}
 
 
 @dataclass(frozen=True)

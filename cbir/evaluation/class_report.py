@@ -29,13 +29,7 @@ _SPARE = 3
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A query and its hits, best first.
-
-    Attributes:
-        id: The image that is the query.
-        right: Whether each of the k hits is right; False for a missing hit.
-        taken_for: The class of each hit; None for a hit without one.
-    """
+    """A query and its hits, best first: whether each of the k hits is right (False if missing), and its class."""
 
     id: str
     right: tuple[bool, ...]
@@ -91,15 +85,8 @@ def class_report(
     sample, since an id is a hash of data set and key. They are searched in small batches, so that other searches do
     not wait.
 
-    Args:
-        store: The store.
-        field: Payload field with the classes; a hit of an image with several values is right with any of them.
-        k: Number of hits.
-        max_queries: About how many queries in all, at least one for each of so many largest classes.
-        on_progress: Called with the share of the work that is done, from 0 to 1.
-
-    Raises:
-        CbirError: The store failed.
+    A hit with several values in `field` is right with any of them. At most about `max_queries` queries are made, at
+    least one for each of so many largest classes. `on_progress` is called with the share that is done, from 0 to 1.
     """
     counts = store.facet(field, limit=max_queries)
     per_class = max(1, min(QUERIES_PER_CLASS, max_queries // max(1, len(counts))))
@@ -107,9 +94,10 @@ def class_report(
     classes = []
     for value, points in counts:
         judged: list[Judged] = []
-        queries = store.scroll((Match(field, (value,)),), limit=per_class)
+        wanted = Match(field, (value,))
+        queries = store.scroll((wanted,), limit=per_class)
         for start in range(0, len(queries), _BATCH):
-            judged += _judge(store, queries[start : start + _BATCH], field, value, k)
+            judged += _judge(store, queries[start : start + _BATCH], wanted, k)
             on_progress(min(1.0, (done + len(judged)) / total))
         done += len(judged)
         if judged:
@@ -120,9 +108,9 @@ def class_report(
     return ClassReport(field, k, classes, *means.tolist())
 
 
-def _judge(store: Store, queries: Sequence[Entry], field: str, value: Value, k: int) -> list[Judged]:
+def _judge(store: Store, queries: Sequence[Entry], wanted: Match, k: int) -> list[Judged]:
     """Search with some queries of a class and judge their hits."""
-    wanted, judged = Match(field, (value,)), []
+    judged = []
     for query, hits in _results(store, queries, k):
         taken_for = tuple(_class_of(hit, wanted) for hit in hits)
         right = [wanted.accepts(hit_class) for hit_class in taken_for]
@@ -156,7 +144,7 @@ def _class_of(hit: Hit, wanted: Match) -> Value:
 
 
 def _result(value: Value, points: int, judged: Sequence[Judged]) -> ClassResult:
-    means = accuracy(np.array([query.right for query in judged]), np.zeros(len(judged)))
+    means = accuracy(np.array([query.right for query in judged]))
     failing = [query for query in judged if any(hit != value for hit in query.taken_for) or not query.taken_for]
     retrieved = Counter(hit for query in judged for hit in query.taken_for)
     return ClassResult(

@@ -6,7 +6,6 @@ the queries, and a hit counts if it has the query's class.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,6 @@ from cbir.errors import UsageError
 from cbir.records import Vector
 
 Rows = npt.NDArray[np.int64]
-SEED = 42
 K = 5
 _QUERIES_AT_ONCE = 1024
 
@@ -31,28 +29,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Label metrics of queries with k hits each, as means over the queries, from 0 to 1.
-
-    Attributes:
-        queries: Number of queries.
-        precision_at_k: Share of the k hits that have the query's class; the divisor is always k.
-        weighted_precision_at_k: The mean of each class, weighted by the class's share of the queries.
-        hit_rate_at_1: Whether the first hit has the query's class.
-        hit_rate_at_k: Whether any of the k hits has it.
-        majority_at_k: Whether more than half of the k hits have it.
-        mrr_at_k: 1 / rank of the first hit that has it, 0 if none has.
-    """
+    """Metrics of queries with k hits each, as means over the queries. `cbir-bench accuracy` explains each."""
 
     queries: int
     precision_at_k: float
-    weighted_precision_at_k: float
     hit_rate_at_1: float
     hit_rate_at_k: float
     majority_at_k: float
     mrr_at_k: float
 
 
-def split(labels: Sequence[str], seed: int = SEED) -> Split:
+def split(labels: Sequence[str], seed: int) -> Split:
     """Return a 70/15/15 split of the rows, stratified by class: 30 % are taken off, then halved.
 
     Raises:
@@ -100,15 +87,12 @@ def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = Fa
     return np.concatenate(found) if found else np.empty((0, k), np.int64)
 
 
-def accuracy(relevant: npt.NDArray[np.bool_], classes: npt.NDArray[Any]) -> Accuracy:
-    """Return retrieval metrics from a (Q, k) relevance matrix, best rank first, and the query classes (Q,)."""
-    precision = relevant.mean(axis=1)
-    share = {name: float((classes == name).mean()) for name in np.unique(classes)}
+def accuracy(relevant: npt.NDArray[np.bool_]) -> Accuracy:
+    """Return retrieval metrics from a (Q, k) relevance matrix, best rank first."""
     first = np.where(relevant.any(axis=1), 1 / (relevant.argmax(axis=1) + 1), 0)
     return Accuracy(
         queries=len(relevant),
-        precision_at_k=float(precision.mean()),
-        weighted_precision_at_k=sum(part * float(precision[classes == name].mean()) for name, part in share.items()),
+        precision_at_k=float(relevant.mean()),
         hit_rate_at_1=float(relevant[:, 0].mean()),
         hit_rate_at_k=float(relevant.any(axis=1).mean()),
         majority_at_k=float((2 * relevant.sum(axis=1) > relevant.shape[1]).mean()),
@@ -116,8 +100,8 @@ def accuracy(relevant: npt.NDArray[np.bool_], classes: npt.NDArray[Any]) -> Accu
     )
 
 
-def score(vectors: Vector, labels: Sequence[str], indexed: Rows, queries: Rows, k: int = K) -> Accuracy:
-    """Return the metrics of searching the `indexed` rows with the `queries` rows."""
+def score(vectors: Vector, labels: Sequence[str], indexed: Rows, queries: Rows) -> Accuracy:
+    """Return the metrics of searching the `indexed` rows with the `queries` rows, with `K` hits each."""
     classes = np.asarray(labels)
-    hits = indexed[neighbours(vectors[queries], vectors[indexed], k)]
-    return accuracy(classes[hits] == classes[queries, None], classes[queries])
+    hits = indexed[neighbours(vectors[queries], vectors[indexed], K)]
+    return accuracy(classes[hits] == classes[queries, None])

@@ -130,7 +130,7 @@ def compare_vectors(reference: Vector, vectors: Vector, labels: Sequence[str | N
     if all(labels) and len(set(labels)) > 1:
         classes = np.asarray(labels)
         relevant = [classes[hits[:, :5]] == classes[:, None] for hits in ranked]
-        before, after = (accuracy(matrix, classes).precision_at_k for matrix in relevant)
+        before, after = (accuracy(matrix).precision_at_k for matrix in relevant)
         precision, change = round(after, 4), round(after - before, 4)
     return Agreement(
         images=len(reference),
