@@ -22,11 +22,7 @@ from .task import Options, Task, judge, make_task, open_sources, search
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """The queries of one class.
-
-    Attributes:
-        retrieved_as: The share of the hits that have each label, the most frequent first.
-    """
+    """The queries of one class. `retrieved_as` is the share of the hits by label, the most frequent first."""
 
     label: str
     queries: int
@@ -37,13 +33,10 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class ModelAccuracy:
-    """One model.
+    """One model; `training` is None for a backbone as published.
 
-    Attributes:
-        training: What it was trained on besides, None for the backbone as published.
-        metrics: Means over the queries. The query itself and its exact copies are no hits.
-        with_copies: The same means with exact copies among the hits.
-        rank: 1 plus the number of models that are better beyond chance.
+    `metrics` are means over the queries, without the query and its exact copies among the hits; `with_copies` are the
+    same means with the copies. `rank` is 1 plus the number of models that are better beyond chance.
     """
 
     name: str
@@ -63,12 +56,9 @@ class ModelAccuracy:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images that all models can embed.
+    """The images that all models can embed; `left_out` are those with a label that a model cannot embed.
 
-    Attributes:
-        left_out: Images with a label that a model cannot embed.
-        copies: Images whose file is exactly that of another.
-        without_class: Queries of a class that no indexed image has.
+    `copies` have exactly the file of another image. `without_class` are queries of a class that no indexed image has.
     """
 
     name: str

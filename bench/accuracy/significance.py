@@ -16,14 +16,10 @@ _CELLS = 10_000_000  # of the arrays that SciPy makes at once
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models, by number, on the same queries.
+    """Two models, by number, on the same queries: the difference of their Precision@k and its paired 95 % interval.
 
-    Attributes:
-        difference: Of their Precision@k.
-        interval: Its 95 % interval, paired.
-        p: Of the hypothesis that there is no difference, by flipping signs.
-        p_top1: Of the hypothesis that their first hits are right equally often (McNemar).
-        better: The number of the model that is better beyond chance, None if neither is.
+    `p` is that of no difference, by flipping signs; `p_top1` that of first hits that are right equally often (McNemar).
+    `better` is the number of the model that is better beyond chance.
     """
 
     models: tuple[int, int]
@@ -39,13 +35,9 @@ class Pair:
 def compare_models(
     values: Sequence[Mapping[str, Values]], main: str, resamples: int, seed: int
 ) -> tuple[list[dict[str, tuple[float, float]]], list[Pair]]:
-    """Return the intervals of each model's metrics, and all pairs of models compared by the metric `main`.
+    """Return the intervals of each model's metrics, and all pairs compared by the metrics `main` and `hit_rate_at_1`.
 
-    Args:
-        values: For each model the values of every query, (Q,), by metric.
-        main: The name of a metric; `hit_rate_at_1` is compared too.
-        resamples: Of the bootstrap.
-        seed: Of the resamples and of the flips.
+    `values` has the values of every query, (Q,), by metric for each model.
     """
     metrics = list(values[0])
     numbers = list(combinations(range(len(values)), 2))

@@ -20,13 +20,7 @@ Protocol = Literal["split", "leave-one-out", "two-sources"]
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured.
-
-    Attributes:
-        source: The labelled images, or those to index if there is a `query_source`.
-        query_source: The images to search with; None takes them from `source`, by the protocol.
-        resamples: Of the bootstrap.
-    """
+    """What is measured. Without a `query_source`, queries are taken from `source` by the protocol."""
 
     source: str
     query_source: str | None
@@ -119,8 +113,7 @@ def search(vectors: Vector, task: Task) -> tuple[Rows, Rows]:
 
 def _first(found: Rows, allowed: npt.NDArray[np.bool_], k: int) -> Rows:
     order = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
-    chosen = np.take_along_axis(found, order, axis=1)
-    return np.where(np.take_along_axis(allowed, order, axis=1), chosen, -1)
+    return np.take_along_axis(np.where(allowed, found, -1), order, axis=1)
 
 
 def judge(hits: Rows, task: Task, with_copies: bool) -> Ranking:

@@ -163,11 +163,7 @@ class Query:
 class Summary:
     """A metric over the queries for which it is defined; None if it is defined for no query.
 
-    Attributes:
-        p5: The value that 5 % of the queries are worse than.
-        worst: The lowest value, or the highest if lower is better.
-        worst_query: The first query with that value.
-        undefined: The number of queries without a value.
+    5 % of the queries are worse than `p5`. `undefined` is the number of queries without a value.
     """
 
     mean: float | None

@@ -1,7 +1,7 @@
 """Time each model alone: milliseconds an image, by precision, batch size and provider."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,7 @@ _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 
 @dataclass(frozen=True)
 class Case:
-    """One model, run by one provider in batches of one size. A case that failed has a reason and no times.
-
-    Attributes:
-        ms_an_image: Of the model alone, over pixels in memory, with all cores.
-    """
+    """One model, run by one provider in batches of one size. A case that failed has a reason and no times."""
 
     provider: str
     batch: int
@@ -34,11 +30,7 @@ class Case:
 
 @dataclass(frozen=True)
 class ModelSpeed:
-    """One model file.
-
-    Attributes:
-        input: Side of the input in pixels.
-    """
+    """One model file; `input` is the side of its input in pixels."""
 
     model: str
     precision: str
@@ -54,7 +46,7 @@ class ModelSpeed:
 class _Run:
     """A case that is being measured."""
 
-    model: int
+    model: ModelSpeed
     provider: Provider
     batch: int
     embedder: Embedder | None
@@ -71,52 +63,47 @@ def measure(
     """
     found = []
     runs: list[_Run] = []
-    for number, path in enumerate(files):
-        card_of = Embedder(path, threads=cores(), provider="cpu")
-        card = card_of.card
-        found.append(
-            ModelSpeed(
-                model=card.name,
-                precision=card.precision,
-                dimension=card.dimension,
-                input=card.input.size,
-                megabytes=path.stat().st_size / 1e6,
-                random_weights=card.random_weights,
-                sha256=card_of.sha256,
-            )
+    for path in files:
+        on_cpu = Embedder(path, threads=cores(), provider="cpu")
+        card = on_cpu.card
+        model = ModelSpeed(
+            model=card.name,
+            precision=card.precision,
+            dimension=card.dimension,
+            input=card.input.size,
+            megabytes=path.stat().st_size / 1e6,
+            random_weights=card.random_weights,
+            sha256=on_cpu.sha256,
         )
+        found.append(model)
         for provider in providers:
-            embedder, failed = card_of if provider == "cpu" else None, ""
+            embedder, failed = on_cpu if provider == "cpu" else None, ""
             try:
                 embedder = embedder or Embedder(path, threads=cores(), provider=provider)
             except CbirError as error:
                 failed = str(error)
-            runs += [_Run(number, provider, batch, embedder, failed) for batch in batches]
+            runs += [_Run(model, provider, batch, embedder, failed) for batch in batches]
     rng = np.random.default_rng(0)
     meter = NoiseMeter()
     for turn in range(rounds + 1):  # the first one warms up
         for index in rng.permutation(len(runs)).tolist():
-            _take(runs[index], found[runs[index].model].input, keep=turn > 0)
+            _take(runs[index], keep=turn > 0)
             advance(1)
         meter.look()
     for run in runs:
-        case = Case(run.provider, run.batch, run.failed)
-        if run.embedder is not None:
-            rates = spread([1000 / milliseconds for milliseconds in run.spent])
-            case = replace(case, ms_an_image=spread(run.spent), images_per_second=rates)
-        found[run.model].cases.append(case)
+        spreads = [spread(run.spent), spread([1000 / spent for spent in run.spent])] if run.embedder else []
+        run.model.cases.append(Case(run.provider, run.batch, run.failed, *spreads))
     return found, meter.noise()
 
 
-def _take(run: _Run, side: int, keep: bool) -> None:
-    if run.embedder is None:
+def _take(run: _Run, keep: bool) -> None:
+    if not (embedder := run.embedder):
         return
-    pixels = np.random.default_rng(run.batch).integers(0, 256, (run.batch, side, side, 3), np.uint8)
-    embedder, spent = run.embedder, 0.0
+    shape = run.batch, run.model.input, run.model.input, 3
+    pixels = np.random.default_rng(run.batch).integers(0, 256, shape, np.uint8)
     times: list[float] = []
-    while not times or spent < _TURN_MS:
+    while sum(times) < _TURN_MS:
         times.append(timed(lambda: embedder.run(pixels)))
-        spent += times[-1]
     if keep:
         run.spent.append(float(np.median(times)) / run.batch)
 

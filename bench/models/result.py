@@ -23,12 +23,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsResult(Result):
-    """How fast each model is.
-
-    Attributes:
-        rounds: Turns of each case.
-        threads: Of the runtime.
-    """
+    """How fast each model is; `rounds` are the turns of each case, and `threads` those of the runtime."""
 
     rounds: int
     threads: int
@@ -61,10 +56,9 @@ def _verdicts(result: ModelsResult) -> list[str]:
         if case.ms_an_image:
             name = model_name(model.model, model.precision)
             best[name] = min(best.get(name, case.ms_an_image.median), case.ms_an_image.median)
-    ordered = sorted(best, key=lambda name: best[name])
-    if not ordered:
+    if not best:
         return []
-    first, last = ordered[0], ordered[-1]
+    first, last = min(best, key=best.__getitem__), max(best, key=best.__getitem__)
     if first == last:
         return [f"{first} takes {best[first]:.2f} ms an image."]
     slower = f"{last} takes {best[last] / best[first]:.1f} times as long."

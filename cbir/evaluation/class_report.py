@@ -45,9 +45,8 @@ class Judged:
 class ClassResult:
     """The result of a class of `points` images: means over its queries.
 
-    Attributes:
-        retrieved: The share of the hits that have each class, the most frequent first.
-        failing: At most `FAILING` queries with a hit of another class, the worst first.
+    `retrieved` is the share of the hits that have each class, the most frequent first. `failing` has at most `FAILING`
+    queries with a hit of another class, the worst first.
     """
 
     value: Value

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,11 +39,7 @@ class Labelled:
 
 
 def open_labelled(text: str, options: SourceOptions) -> tuple[str, list[Item]]:
-    """Return a source's name and its items that have a label.
-
-    Raises:
-        UsageError: There is no such source, or it has no labels.
-    """
+    """Return a source's name and its items that have a label. A source without labels is a `UsageError`."""
     source = open_source(text, options)
     items = [item for item in source.items if item.label is not None]
     if not items:
@@ -55,7 +52,7 @@ def embed_labelled(
     items: Sequence[Item],
     embedder: Embedder,
     settings: Settings,
-    digests_by_key: Mapping[str, bytes] | None = None,
+    digests_by_key: Mapping[str, bytes] = MappingProxyType({}),
     progress: Progress = silent,
 ) -> Labelled:
     """Return the vectors of the items in order. Images that cannot be used are left out and counted in a warning.
@@ -67,7 +64,6 @@ def embed_labelled(
     Raises:
         UsageError: No image can be used.
     """
-    digests_by_key = digests_by_key or {}
     cache = settings.cache / "embeddings" / f"{embedder.sha256}-{embedder.provider}.npz"
     stored = _load(cache)
     fresh: dict[bytes, Vector] = {}

@@ -36,18 +36,7 @@ _Line = Annotated[str, Field(max_length=10_000)]
 
 @dataclass(frozen=True)
 class Report:
-    """One report.
-
-    Attributes:
-        kind: What was measured: "stores", "parity", "ingest", "plan", "plan-check", or one that comes later.
-        created: When, ISO 8601 in UTC.
-        cbir_version: With which version.
-        command: By which command line, without passwords.
-        machine: Where: Python, platform, processor and number of them.
-        result: What was found, as `--json` writes it.
-        section: How it is shown.
-        schema: Version of this envelope.
-    """
+    """One result of the bench with its section. `kind` is the subject, and `command` contains no passwords."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -72,16 +61,12 @@ def machine() -> dict[str, Any]:
 def keep(
     result: dict[str, Any], folder: Path, arguments: Sequence[str] | None = None, section: Section | None = None
 ) -> Path:
-    """Write a result as the latest of its kind, whole or not at all, and return the file.
+    """Write a result as the latest of its kind, which is its `benchmark`, whole or not at all, and return the file.
 
-    Args:
-        result: Plain JSON values; `benchmark` in it says which kind it is.
-        folder: Where reports are kept; made if it is not there.
-        arguments: What the command was called with; this process's own if None.
-        section: How the result is shown.
+    `arguments` are those of the command; None means those of this process.
 
     Raises:
-        CbirError: It cannot be written, or is larger than `MAX_BYTES`.
+        CbirError: The file cannot be written, or is larger than `MAX_BYTES`.
     """
     kind = str(result["benchmark"])
     words = ["cbir-bench", *(sys.argv[1:] if arguments is None else arguments)]

@@ -18,13 +18,9 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curves:
-    """A plot of curves by name; the y axis is logarithmic.
+    """A plot of curves by name, with a logarithmic y axis and a vertical line at `target`.
 
-    Attributes:
-        name: Of its file.
-        caption: What stands for the plot where it cannot be seen.
-        series: The points of each curve.
-        target: A vertical line at this x.
+    `name` is that of its file, and `caption` is the text for readers who cannot see the plot.
     """
 
     name: str
