@@ -34,6 +34,14 @@ PAIR_COLUMNS = (
     Column("p of top-1", format=".4f"),
     Column("better"),
 )
+_PUBLISHED_METRICS = {
+    "P@5": "precision_at_5",
+    "accuracy": "majority_at_5",
+    "weighted P@5": "weighted_precision_at_5",
+    "MRR": "mrr_at_5",
+    "top-1": "hit_rate_at_1",
+    "hit@5": "hit_rate_at_5",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +84,7 @@ def present(result: AccuracyResult) -> Section:
     """Return the section that shows a result: the best model, the published table beside ours, and the details."""
     k = result.settings.k
     names = _names(result.models)
-    order = sorted(range(len(names)), key=lambda number: -result.models[number].metrics["main_score"])
-    ranked = [(names[number], result.models[number]) for number in order]
+    ranked = sorted(zip(names, result.models, strict=True), key=lambda pair: -pair[1].metrics["main_score"])
     parts: list[Part] = [_summary(ranked, k)]
     if _is_published(result):
         parts.append(_published(ranked))
@@ -131,21 +138,12 @@ def _all_metrics(ranked: Sequence[tuple[str, ModelAccuracy]], k: int) -> Table:
 
 
 def _published(ranked: Sequence[tuple[str, ModelAccuracy]]) -> Table:
-    headers = ("P@5", "accuracy", "weighted P@5", "MRR", "top-1", "hit@5")
-    metrics = (
-        "precision_at_5",
-        "majority_at_5",
-        "weighted_precision_at_5",
-        "mrr_at_5",
-        "hit_rate_at_1",
-        "hit_rate_at_5",
-    )
     rows: list[list[Cell]] = [[f"{name} (published)", *values, None, None] for name, *values in _PUBLISHED]
-    rows += [[name, *(model.with_copies[metric] for metric in metrics)] for name, model in ranked]
+    rows += [[name, *map(model.with_copies.get, _PUBLISHED_METRICS.values())] for name, model in ranked]
     return Table(
         "The published comparison, and ours by its protocol (exact copies stay among the hits). The published accuracy"
         " is lower than a hit rate can be beside its MRR, so it is compared with the majority of the five hits.",
-        [Column("model"), *(Column(header, format=".4f") for header in headers)],
+        [Column("model"), *(Column(header, format=".4f") for header in _PUBLISHED_METRICS)],
         rows,
     )
 

@@ -63,13 +63,9 @@ class ServerSize:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a number of images needs.
+    """What a number of images needs: the float32 vectors, the log of an embedded index, and each index and server.
 
-    Attributes:
-        vector_bytes: The vectors alone, float32.
-        log_bytes: The vector log of an embedded index, with thumbnails and payload.
-        embedding_core_hours: From files to vectors.
-        recommended: One of `servers`, and `url` is the store with its layout.
+    `recommended` is one of `servers`, and `url` is the store with its layout.
     """
 
     images: int
@@ -149,10 +145,9 @@ def disk_bytes(layout: str, options: Options, costs: ImageCosts) -> float:
 
 
 def shard_count(images: int, nodes: int) -> int:
-    """Return how many shards a collection should have.
+    """Return how many shards a collection should have, which is also the number of servers that it can grow to.
 
-    One if a single server holds it easily, otherwise `SHARDS`, or two a server where that does not divide evenly. A
-    collection cannot get more shards later, so this is also the number of servers that it can grow to.
+    One if a single server holds it easily, otherwise `SHARDS`, or two a server where that does not divide evenly.
     """
     if nodes == 1 and images <= ONE_SHARD_POINTS:
         return 1

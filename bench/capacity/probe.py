@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,8 @@ def probe_images(items: Sequence[Item], source: str, embedder: Embedder, setting
     pixels: list[Pixels] = []
     thumbnails: list[int] = []
     payloads: list[int] = []
-    embedder.run(
-        np.zeros((1, embedder.card.input.size, embedder.card.input.size, 3), np.uint8)
-    )  # the first run is slow
+    side = embedder.card.input.size
+    embedder.run(np.zeros((1, side, side, 3), np.uint8))  # the first run is slow
     start = time.process_time()
     for item in items:
         try:
@@ -95,9 +95,8 @@ def probe_indexes(engines: Sequence[Engine], dimension: int, advance: Advance) -
             start = time.process_time()
             engine.build(folder, log, lambda count: None)
             seconds = time.process_time() - start
-            index = engine.open(folder, log)
-            access = index.access
-            index.close()
+            with closing(engine.open(folder, log)) as index:
+                access = index.access
             disk_bytes = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
             found.append(IndexCosts(engine.name, points, seconds, disk_bytes, access))
             shutil.rmtree(folder)
@@ -112,9 +111,7 @@ def write_log(folder: Path, count: int, dimension: int) -> VectorLog:
     for number, vector in enumerate(clustered(count, dimension, 0)):
         payload = {"key": str(number), "label": "made up"}
         points.append(Point(point_id("made up", str(number)), vector, payload, str(number), b"", digest(payload)))
-    try:
+    with closing(writer):
         for start in range(0, count, _BATCH):
             writer.append(points[start : start + _BATCH])
-    finally:
-        writer.close()
     return VectorLog(folder, dimension)

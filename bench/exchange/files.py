@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 from cbir.errors import CbirError, UsageError
 from cbir.index.files import files_below, sync
 from cbir.progress import Advance
-from cbir.records import Vector
 from cbir.text import one_line
 
 from ..core.ground_truth import Neighbours
@@ -22,9 +21,7 @@ from .measure import Case, mean_recall
 
 HDF5, PARQUET = "hdf5", "parquet"
 FORMATS = (HDF5, PARQUET)
-TABLES = ("train", "test", "neighbors", "ids")
 _ROWS = 4096
-_NAMES = ("key", "label")
 SELF = (
     "The queries are points of train. The exact neighbours and the results both count the query itself as a neighbour,"
     " so a recall@k here is over k - 1 other points."
@@ -63,7 +60,7 @@ def check_new(folder: Path, workload: Workload, cases: Sequence[Case], formats: 
     if HDF5 in formats:
         files += [_data(folder, workload), *(_result(folder, workload, case) for case in cases)]
     if PARQUET in formats:
-        files += [folder / f"{name}.parquet" for name in TABLES]
+        files += _tables(folder)
     for path in files:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists already. Name another folder, or add --overwrite.")
@@ -103,7 +100,7 @@ def _write_data(folder: Path, workload: Workload, truth: Neighbours, advance: Ad
     vectors = workload.truth.vectors
     path = _data(folder, workload)
     attributes = {"type": "dense", "distance": "angular", "dimension": vectors.shape[1], "point_type": "float"}
-    with _new_hdf5(path, attributes | _own_attributes(workload)) as file:
+    with _new_hdf5(path, workload, attributes) as file:
         train = file.create_dataset("train", vectors.shape, np.float32)
         for start in range(0, len(vectors), _ROWS):
             block = vectors[start : start + _ROWS]
@@ -133,7 +130,7 @@ def _write_result(folder: Path, workload: Workload, truth: Neighbours, case: Cas
         "cbir_recall": mean_recall(truth, found),
     }
     path = _result(folder, workload, case)
-    with _new_hdf5(path, attributes | _own_attributes(workload)) as file:
+    with _new_hdf5(path, workload, attributes) as file:
         file.create_dataset("times", data=case.best_round, dtype=np.float32)
         file.create_dataset("neighbors", data=found.rows)
         file.create_dataset("distances", data=found.distances)
@@ -145,51 +142,34 @@ def _write_tables(folder: Path, workload: Workload, truth: Neighbours, advance: 
     import pyarrow.parquet as pq
 
     types = {"id": pa.int64(), "emb": pa.list_(pa.float32()), "neighbors_id": pa.list_(pa.int64())}
-    numbers = np.arange(len(workload.truth.position), dtype=np.int64)
-    near = {"id": workload.truth.queries, "neighbors_id": list(truth.rows.astype(np.int64))}
-    batches: tuple[Iterator[Mapping[str, Any]], ...] = (
-        _vectors(numbers, workload.truth.vectors),
-        _vectors(workload.truth.queries, workload.vectors),
-        iter([near]),
-        _names(workload),
-    )
-    columns = (("id", "emb"), ("id", "emb"), ("id", "neighbors_id"), ("id", "point_id", *_NAMES))
-    paths = [folder / f"{name}.parquet" for name in TABLES]
-    for path, names, table in zip(paths, columns, batches, strict=True):
-        schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
-        with _replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-            for rows in table:
-                writer.write_batch(pa.RecordBatch.from_pydict(rows, schema))
-                advance(len(rows["id"]))
-    return paths
+    ids, queries = list(workload.truth.position), workload.truth.queries
 
-
-def _vectors(numbers: np.ndarray, vectors: Vector) -> Iterator[Mapping[str, Any]]:
-    """Yield the columns of a table of vectors, some rows at a time."""
-    for start in range(0, len(vectors), _ROWS):
-        block = slice(start, start + _ROWS)
-        yield {"id": numbers[block], "emb": list(vectors[block])}
-
-
-def _names(workload: Workload) -> Iterator[Mapping[str, Any]]:
-    """Yield the columns of the table that says which image an id is, some rows at a time."""
-    ids = list(workload.truth.position)
-    for start in range(0, len(ids), _ROWS):
-        part = ids[start : start + _ROWS]
-        payloads = [payload or {} for payload in workload.stores[0].payloads(part)]
-        texts = {
-            name: [None if payload.get(name) is None else str(payload[name]) for payload in payloads] for name in _NAMES
+    def names(block: slice) -> dict[str, Any]:
+        """Return which image an id is."""
+        payloads = [payload or {} for payload in workload.stores[0].payloads(ids[block])]
+        values = {name: [payload.get(name) for payload in payloads] for name in ("key", "label")}
+        return {"point_id": ids[block]} | {
+            name: [None if value is None else str(value) for value in column] for name, column in values.items()
         }
-        yield {"id": np.arange(start, start + len(part)), "point_id": part, **texts}
+
+    tables: tuple[tuple[np.ndarray, Callable[[slice], dict[str, Any]]], ...] = (
+        (np.arange(len(ids)), lambda block: {"emb": list(workload.truth.vectors[block])}),
+        (queries, lambda block: {"emb": list(workload.vectors[block])}),
+        (queries, lambda block: {"neighbors_id": list(truth.rows[block])}),
+        (np.arange(len(ids)), names),
+    )
+    for path, (numbers, columns) in zip(_tables(folder), tables, strict=True):
+        schema = pa.schema([(name, types.get(name, pa.string())) for name in ("id", *columns(slice(1)))])
+        with _replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            for start in range(0, len(numbers), _ROWS):
+                block = slice(start, start + _ROWS)
+                writer.write_batch(pa.RecordBatch.from_pydict({"id": numbers[block], **columns(block)}, schema))
+                advance(len(numbers[block]))
+    return _tables(folder)
 
 
-def _own_attributes(workload: Workload) -> dict[str, Any]:
-    return {
-        "cbir_query_is_a_neighbour_of_itself": True,
-        "cbir_note": SELF,
-        "cbir_generation": workload.infos[0].generation,
-        "cbir_seed": workload.seed,
-    }
+def _tables(folder: Path) -> list[Path]:
+    return [folder / f"{name}.parquet" for name in ("train", "test", "neighbors", "ids")]
 
 
 def _data(folder: Path, workload: Workload) -> Path:
@@ -201,12 +181,18 @@ def _result(folder: Path, workload: Workload, case: Case) -> Path:
 
 
 @contextmanager
-def _new_hdf5(path: Path, attributes: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield a new HDF5 file with the attributes."""
+def _new_hdf5(path: Path, workload: Workload, attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield a new HDF5 file with the attributes and cbir's own."""
     import h5py
 
+    own = {
+        "cbir_query_is_a_neighbour_of_itself": True,
+        "cbir_note": SELF,
+        "cbir_generation": workload.infos[0].generation,
+        "cbir_seed": workload.seed,
+    }
     with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(attributes)
+        file.attrs.update({**attributes, **own})
         yield file
 
 

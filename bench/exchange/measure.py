@@ -25,14 +25,10 @@ ANN_EPSILON = 1e-3
 
 @dataclass
 class Case:
-    """A store at one value of ef.
+    """The store with a number in the workload at one value of ef or nprobe (None for a scan).
 
-    Attributes:
-        number: Of the store in the workload.
-        ef: Or nprobe, None for a scan.
-        algorithm: Its name in files and plots, such as "cbir-edge"; `parameters` is such as "graph_ef_128" or "scan".
-        rows: The rows of each query's hits.
-        rounds: The seconds of each search in each round.
+    `algorithm` and `parameters` are names in files and plots, such as "cbir-edge" and "graph_ef_128" or "scan". `rows`
+    are those of each query's hits, and `rounds` the seconds of each search in each round.
     """
 
     number: int
@@ -61,11 +57,9 @@ class Case:
 
 @dataclass(frozen=True)
 class SearchRun:
-    """The searches of a store at one value of ef; all None if they failed.
+    """The searches of a store at one value of ef, by one client; no values if they failed.
 
-    Attributes:
-        recall_ann_benchmarks: Counts a hit as ann-benchmarks does, and `recall` as cbir does.
-        searches_per_second: Of one client.
+    `recall_ann_benchmarks` counts a hit as ann-benchmarks does, and `recall` as cbir does.
     """
 
     store: str
