@@ -45,15 +45,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An embedded image, ready to be stored.
+    """An embedded image, ready to be stored, with a unit vector, float32 (D,), and a small JPEG as thumbnail.
 
-    Attributes:
-        id: `point_id(data set, key)`.
-        vector: Unit vector, float32 (D,).
-        payload: The result of `full_payload`: key, label, sha256 and the user's fields.
-        version: The item's version; after a change of a payload without one, the digest of the original payload.
-        thumbnail: A small JPEG.
-        digest: `digest(payload)`.
+    `id` is `point_id(data set, key)`, `payload` the result of `full_payload`, and `digest` that of `digest(payload)`.
+    After a change of a payload without a version, `version` is the digest of the original payload.
     """
 
     id: str
@@ -84,15 +79,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An image that could not be stored.
+    """An image that could not be stored, and why. `failed_at` is ISO 8601 in UTC, "" for a failure of the current run.
 
-    Attributes:
-        id: `point_id(data set, key)`.
-        key: The image's key.
-        reason: Why it was not stored.
-        version: The item's version at that time, "" if it has none.
-        sha256: SHA-256 of its bytes, "" if they could not be read.
-        failed_at: Time of the failure (ISO 8601, UTC); "" for a failure of the current run.
+    `version` is the item's at that time, and `sha256` that of its bytes, "" if they could not be read.
     """
 
     id: str

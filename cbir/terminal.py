@@ -40,10 +40,8 @@ def new_app(
 ) -> typer.Typer:
     """Return a Typer application that shows its help without arguments, and the traceback of a bug.
 
-    Args:
-        help_text: What the program does.
-        default: The command that is meant if the first argument is not the name of a command.
-        renamed: New names of commands and options by their old ones, which are still accepted but not shown.
+    The command `default` is meant if the first argument is not a command's name. `renamed` has the new names of
+    commands and options by their old ones, which are still accepted but not shown.
     """
 
     class Group(typer.core.TyperGroup):
@@ -76,11 +74,7 @@ def _new_option(word: str, renamed: Mapping[str, str]) -> str:
 
 
 def _with_default(commands: Mapping[str, Any], default: str, args: list[str]) -> list[str]:
-    """Return the arguments with the default command's name in front, unless they name a command or need none.
-
-    Raises:
-        UsageError: The first argument looks like a command's name, and there is no such command or file.
-    """
+    """Return the arguments with the default command's name in front, unless they name a command or need none."""
     if not args:
         return [] if any(parameter.required for parameter in commands[default].params) else [default]
     first = args[0]

@@ -29,15 +29,10 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A field has one of some values or, if `negated`, none of them.
+    """A field of the payload has one of some values or, if `negated`, none of them.
 
     Numbers are equal regardless of their type. A number, a text and a truth value are never equal. None stands for a
     missing value: no such field, null or an empty list. A list has the values of its elements.
-
-    Attributes:
-        field: A top-level field of the payload.
-        values: The values.
-        negated: True if the field must have none of them.
     """
 
     field: str

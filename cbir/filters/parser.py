@@ -25,13 +25,7 @@ _CONDITION = re.compile(rf"\s*{_NAME}\s*(!=|<=|>=|==?|<|>)\s*{_VALUE}\s*(\sand(?
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A comparison of a column with a value.
-
-    Attributes:
-        column: The column's name.
-        operator: One of = != < <= > >=.
-        value: The value as the user wrote it.
-    """
+    """A comparison (= != < <= > >=) of a column with a value, given as the user wrote it."""
 
     column: str
     operator: str
@@ -59,11 +53,7 @@ class Condition:
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """Return the conditions in a text, all of which have to be met.
-
-    Raises:
-        UsageError: The text is malformed.
-    """
+    """Return the conditions in a text, all of which have to be met; raise `UsageError` if the text is malformed."""
     conditions = []
     rest, joined = text, "and"
     while joined:
@@ -86,10 +76,7 @@ def _unquoted(text: str) -> str:
 def parse_filter(text: str) -> Filter:
     """Return the filter in a text: conditions as in `parse_conditions`, with `|` between alternative values.
 
-    A number, true or false matches the same text too; an empty value matches a missing one.
-
-    Raises:
-        UsageError: The text is malformed, or `<` or `>` has no number.
+    A number, true or false matches the same text too; an empty value matches a missing one. `<` and `>` need a number.
     """
     return tuple(map(_to_match_or_range, parse_conditions(text)))
 

@@ -15,12 +15,10 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Dialect:
-    """The differences between Qdrant's libraries.
+    """The differences between Qdrant's libraries, `qdrant_client.models` and `qdrant_edge`.
 
-    Attributes:
-        lib: The module with the classes: `qdrant_client.models` or `qdrant_edge`.
-        range_type: The class for a range of numbers, which has another name in each.
-        truth: Converts a bool to the type that the library accepts.
+    The class for a range of numbers has another name in each, and `truth` converts a bool to the type that each
+    accepts.
     """
 
     lib: Any
@@ -29,11 +27,7 @@ class Dialect:
 
 
 def qdrant_filter(filter: Filter, dialect: Dialect) -> Any:
-    """Return the filter as an object of a Qdrant library, None without conditions.
-
-    Raises:
-        UsageError: The name of a field cannot be used.
-    """
+    """Return the filter as an object of a Qdrant library, None without conditions."""
     lib = dialect.lib
     must: list[Any] = []
     must_not: list[Any] = []
@@ -55,11 +49,7 @@ def filtered_ef(ef: int) -> int:
 
 
 def field_path(field: str) -> str:
-    """Return a field's name in Qdrant's syntax.
-
-    Raises:
-        UsageError: The name contains a quotation mark.
-    """
+    """Return a field's name in Qdrant's syntax; raise `UsageError` if the name contains a quotation mark."""
     if '"' in field:
         raise UsageError(f"a filter cannot use the field {field!r}: its name contains a quotation mark")
     return field if _PLAIN_NAME.fullmatch(field) else f'"{field}"'

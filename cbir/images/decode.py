@@ -43,11 +43,8 @@ _BYTES_LEFT = re.compile(r" \(\d+ bytes not processed\)")  # differs between fil
 def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Return an image file as an upright RGB image; of several frames, the first.
 
-    Args:
-        data: The file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
-        shortest: Decode a large JPEG at a half, a quarter or an eighth of its size, with a shorter side of at least
-            this many pixels. This takes a fifth of the time for 12 megapixels.
-        max_megapixels: The largest number of pixels, in millions, that the file may declare.
+    With `shortest`, a large JPEG is decoded at a half, a quarter or an eighth of its size, with a shorter side of at
+    least this many pixels. This takes a fifth of the time for 12 megapixels.
 
     Raises:
         ImageError: The file is empty, of an unknown format, too large, truncated or damaged.
@@ -77,11 +74,7 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
 
 
 def as_rgb(image: Image.Image, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
-    """Return an image in memory as an upright RGB image, like `decode`; the argument is not changed.
-
-    Raises:
-        ImageError: It is too large or empty, or its file is damaged.
-    """
+    """Return an upright RGB copy of an image in memory, like `decode`; raise `ImageError` if it cannot be used."""
     _check_size(image, max_megapixels)
     try:
         upright = image.copy()

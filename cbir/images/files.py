@@ -11,12 +11,7 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a regular file of a limited size; `~` in the path is the user's home.
-
-    Raises:
-        ImageError: It is not a regular file, or larger than 256 MB.
-        OSError: It cannot be read.
-    """
+    """Return the bytes of a regular file of at most 256 MB, or raise `ImageError`; `~` is the user's home."""
     try:
         # O_NONBLOCK: opening a named pipe would otherwise block
         handle = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK)

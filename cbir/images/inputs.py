@@ -35,9 +35,7 @@ def require_image(image: object) -> None:
 def to_rgb(image: ImageInput, shortest: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Return an image as an upright RGB image; `shortest` and `max_megapixels` are as for `decode`.
 
-    Raises:
-        UsageError: There is no such file, or the object is of another type.
-        ImageError: The image cannot be used.
+    Raises `UsageError` for a missing file or an object of another type, and `ImageError` for an unusable image.
     """
     if isinstance(image, Image.Image | np.ndarray):
         return as_rgb(_from_memory(image), max_megapixels)
@@ -49,12 +47,7 @@ def to_rgb(image: ImageInput, shortest: int | None = None, max_megapixels: float
 
 
 def to_bytes(image: ImageInput) -> bytes:
-    """Return the bytes of an image file: the file's own, or a PNG of an image in memory.
-
-    Raises:
-        UsageError: There is no such file.
-        ImageError: The image cannot be used.
-    """
+    """Return the bytes of an image file: the file's own, or a PNG of an image in memory."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, Image.Image | np.ndarray):

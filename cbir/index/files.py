@@ -9,11 +9,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a temporary file in the same folder, and rename it once it is on the disk.
-
-    Raises:
-        OSError: The file cannot be written; the old one is kept.
-    """
+    """Write a temporary file in the same folder, and rename it once it is on the disk. A failure keeps the old file."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -114,12 +114,10 @@ class Generation:
     def damage(
         self, part: str = "", *, hashed: bool = True, advance: Callable[[int], None] | None = None
     ) -> list[Damage]:
-        """Return the files that differ from the manifest.
+        """Return the files below the folder `part` that differ from the manifest.
 
-        Args:
-            part: Check only the files below this folder.
-            hashed: False to find only missing, additional and resized files, without reading any.
-            advance: Called with the size of each file once it is checked.
+        Without `hashed`, only missing, additional and resized files are found, and nothing is read. `advance` is called
+        with the size of each file once it is checked.
         """
         prefix = f"{part}/" if part else ""
         expected = {name: record for name, record in self.manifest.files.items() if name.startswith(prefix)}
@@ -145,11 +143,7 @@ class Generation:
                 )
 
     def log(self) -> VectorLog:
-        """Return the generation's vector log, checked against the manifest.
-
-        Raises:
-            DamageError: A file is damaged, or the log holds other ids than the manifest says.
-        """
+        """Return the generation's vector log; raise `DamageError` if it or its ids differ from the manifest."""
         self.require_intact(layout.LOG)
         log = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
         if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
@@ -168,9 +162,7 @@ def collections(root: Path) -> list[str]:
 def open_generation(root: Path, collection: str) -> Generation:
     """Return the published generation of a collection, its manifest checked against the pointer.
 
-    Raises:
-        UsageError: The index folder has no such collection.
-        DamageError: The pointer or the manifest is damaged.
+    Raises `UsageError` if there is no such collection, and `DamageError` if the pointer or the manifest is damaged.
     """
     pointer = _pointer(root / collection)
     path = root / collection / pointer.generation / layout.MANIFEST
@@ -213,11 +205,7 @@ def record_of(path: Path) -> FileRecord:
 
 
 def load(path: Path, kind: type[T]) -> T:
-    """Return the dataclass `kind` from a JSON file.
-
-    Raises:
-        DamageError: The file is missing or damaged.
-    """
+    """Return the dataclass `kind` from a JSON file; raise `DamageError` if the file is missing or damaged."""
     try:
         return cast(T, _adapter(cast(Hashable, kind)).validate_json(path.read_bytes()))
     except (OSError, ValidationError) as error:

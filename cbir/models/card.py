@@ -16,14 +16,9 @@ ImageCount = Annotated[int, Field(validation_alias=AliasChoices("images", "pictu
 class Agreement:
     """How closely a model file reproduces its backbone in torch on the same image files, decoding included.
 
-    Attributes:
-        images: Number of images compared.
-        cosine_min: The lowest cosine between the two vectors of an image.
-        cosine_p1: The first percentile of the cosines.
-        cosine_p50: Their median.
-        neighbour_overlap: Mean share of an image's ten nearest neighbours that both agree on.
-        precision_at_5: Precision@5 of the file over the images' classes; None without classes.
-        precision_at_5_change: The same minus torch's.
+    The cosines are between the two vectors of an image. `neighbour_overlap` is the mean share of an image's ten nearest
+    neighbours that both agree on, and `precision_at_5_change` the file's Precision@5 over the images' classes minus
+    torch's.
     """
 
     images: ImageCount
@@ -37,16 +32,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Training:
-    """How a model was trained further, starting from its published weights.
+    """How a model was trained further on a data set, with `label` as the column of its classes ("" for folders).
 
-    Attributes:
-        kind: `head` or `finetune`.
-        data: Name of the data set.
-        label: Column of its classes, "" for the names of the folders.
-        classes: The classes.
-        images: Number of images it was trained on.
-        split: How the data set was split, so that the training images can be kept out of a test.
-        metrics: Metrics on the test part, which was used neither for training nor for early stopping.
+    `split` says how the data set was split, so that the training images can be kept out of a test. `metrics` are of the
+    test part, which was used neither for training nor for early stopping.
     """
 
     kind: Literal["head", "finetune"]
@@ -60,25 +49,16 @@ class Training:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The description of a model, stored in its file.
+    """The description of a model, stored in its file. The channel means and deviations are already in the graph.
 
     Attributes:
-        name: Name of the model, used in the default names of collections.
-        dimension: Length of its vectors.
-        input: How images are resized and cropped for it.
-        mean: Channel means in 0..1, already in the graph.
-        std: Channel deviations in 0..1, already in the graph.
         weights: Origin of the weights: pypi:, hub: or torchvision: and an address, file: and a name, random: and a
             seed.
         weights_sha256: SHA-256 of the file they were read from, "" for random weights.
         random_weights: True if the vectors mean nothing.
-        license: Licence of the weights.
         precision: fp32, fp16 (stored in fp16, computed in fp32) or int8 (stored and computed in int8).
         preprocessing: The `PREPROCESSING_VERSION` that the file was verified with.
-        exporter: Versions of the packages that wrote the file.
         backbone: The backbone's name in `cbir-export list`, or timm: and a name.
-        to_torch: Agreement with the same model in torch; None if it was not measured.
-        training: Further training; None for the weights as published.
     """
 
     name: str

@@ -55,12 +55,7 @@ _TESTS = TypeAdapter(dict[str, SelfTest])
 
 
 def open_session(data: bytes, provider: Provider, threads: int) -> Any:
-    """Return an onnxruntime session for a model file's bytes.
-
-    Raises:
-        UsageError: OpenVINO is not installed.
-        Exception: onnxruntime cannot load the file; its errors share no base class.
-    """
+    """Return an onnxruntime session for a model file's bytes; raise `UsageError` if OpenVINO is not installed."""
     import onnxruntime
 
     if provider == "cpu":
@@ -84,11 +79,7 @@ def int8_overflows() -> bool:
 def choose_provider(data: bytes, model: str, threads: int, cache: Path) -> Provider:
     """Return the fastest provider whose vectors have a cosine of at least `MIN_COSINE` to onnxruntime's.
 
-    Args:
-        data: The model file's bytes.
-        model: The file's checksum.
-        threads: The session's number of threads.
-        cache: The file with the results of earlier self-tests.
+    `model` is the file's checksum, and `cache` the file with the results of earlier self-tests.
     """
     if not _openvino_devices():
         return "cpu"

@@ -22,11 +22,7 @@ DEFAULT_MODEL = "efficientnet_lite0"
 
 
 def find_model(name: str) -> Path:
-    """Return the path of a packaged model, or of a model file.
-
-    Raises:
-        UsageError: There is neither.
-    """
+    """Return the path of a packaged model, or of a model file; raise `UsageError` if there is neither."""
     for path in (PACKAGED / f"{name}.onnx", Path(name)):
         if path.is_file():
             return path
@@ -49,12 +45,7 @@ def checksum_of(data: bytes) -> str:
 
 
 def read_sealed(path: Path) -> bytes:
-    """Return the bytes of a model file with a valid checksum.
-
-    Raises:
-        UsageError: It does not exist or holds no checksum.
-        CbirError: The checksum does not match the bytes.
-    """
+    """Return the bytes of a model file whose checksum matches; raise `UsageError` or `CbirError` for any other file."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -80,11 +71,7 @@ def _without_checksum(data: bytes) -> tuple[int, bytes]:
 
 
 def read_card(path: Path, session: Any) -> ModelCard:
-    """Return the card of a loaded model file, checked against the graph.
-
-    Raises:
-        UsageError: The file has no card, or the graph has other inputs or outputs.
-    """
+    """Return the card of a loaded model file; raise `UsageError` if it is missing or does not match the graph."""
     try:
         card = CARD.validate_json(session.get_modelmeta().custom_metadata_map[CARD_FIELD])
     except (KeyError, ValidationError):

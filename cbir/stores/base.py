@@ -36,15 +36,12 @@ DEFAULT_PARAMS = SearchParams()
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """Facts about an open collection.
+    """Facts about an open collection. `options` are the build and search options in force.
 
     Attributes:
-        url: The store's URL as given, without a password.
         generation: The published generation, "" for a server.
         indexed: The number of points in the graph or index. The others are scanned.
         access: How an ordinary search finds hits: "graph", "scan" or "ivf".
-        options: The build and search options in force.
-        source: Where its images came from.
         filtering: What applies a filter: the "engine" itself, or the "payload table" of the vector log.
     """
 
@@ -78,15 +75,7 @@ class Store(Protocol):
         min_score: float | None = None,
         offset: int = 0,
     ) -> list[list[Hit]]:
-        """Return the best hits of each (Q, D) unit vector: by falling score, then by id.
-
-        Args:
-            vectors: The queries. They are not changed.
-            k: The most hits to return for a query.
-            params: How widely to search.
-            filter: Search only points whose payload matches.
-            min_score: Leave out hits with a lower score.
-            offset: Leave out this many of the best hits.
+        """Return the `k` best hits of each (Q, D) unit vector after the first `offset`: by falling score, then by id.
 
         Raises:
             UsageError: The vectors have another dimension or are not finite, or k or the offset is out of range.
@@ -111,8 +100,8 @@ class Store(Protocol):
     def fields(self) -> dict[str, FieldKind]:
         """Return the payload fields that can be used in filters and facets, with their kinds: `label` first.
 
-        The others are sorted by name. Fields that only identify an image (`cbir.records.IDENTITY`) are left out. A
-        field with values of several kinds is "text"; a server reports the kind that it has an index for.
+        The others are sorted by name, without those that only identify an image. A field with values of several kinds
+        is "text"; a server reports the kind that it has an index for.
         """
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
@@ -149,7 +138,6 @@ class CollectionWriter(Protocol):
         name: Where the collection is and what it is called, for messages.
         stored_ids: The points that the collection had when the writer was opened.
         resumed: How many of these an unfinished run stored.
-        journal_path: The path of the collection's journal.
         shared: True if other processes may fill the collection at the same time.
     """
 
@@ -236,9 +224,8 @@ class Catalog(Protocol):
     def open(self, name: str | None = None) -> Store:
         """Open a collection for reading, by its name or its data set's; by default the one published last.
 
-        Raises:
-            UsageError: There is no such collection or index.
-            DamageError: A file of the index is damaged; nothing of it is served.
+        Raises `UsageError` if there is no such collection or index, and `DamageError` if a file of the index is
+        damaged.
         """
 
     def version(self, name: str) -> Hashable:
@@ -252,15 +239,12 @@ class Catalog(Protocol):
     ) -> CollectionWriter:
         """Open a collection for writing; it is created if it does not exist.
 
-        Args:
-            plan: What the collection is to hold.
-            model_file: The model that makes the vectors.
-            same_source: True if a source of another name is known to hold the same data set.
-            rebuild: Build the indexes that the URLs name again, whether or not anything changed.
+        `same_source` says that a source of another name is known to hold the same data set. With `rebuild`, the indexes
+        that the URLs name are built again, whether or not anything changed.
 
         Raises:
-            UsageError: The collection was made with another model or from another source, or an index cannot be
-                built with these options. Nothing was changed.
+            UsageError: The collection was made with another model or from another source, or an index cannot be built
+                with these options. Nothing was changed.
             CbirError: Another run is filling the collection, or the store cannot be reached.
         """
 
@@ -268,12 +252,7 @@ class Catalog(Protocol):
         """Return the path of a collection's journal."""
 
     def drop(self, name: str) -> None:
-        """Remove a collection with its indexes, aliases and journal.
-
-        Raises:
-            UsageError: There is no such collection.
-            CbirError: An ingest is filling it, or the server refuses.
-        """
+        """Remove a collection with its indexes, aliases and journal; `CbirError` if an ingest is filling it."""
 
     def use(self, name: str) -> None:
         """Let the data set's name stand for this complete collection, and open it by default."""
@@ -281,8 +260,5 @@ class Catalog(Protocol):
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         """Read every byte of one collection, or of all (None), and return what is damaged.
 
-        `on_bytes` is called with the number of bytes that were read since the last call.
-
-        Raises:
-            UsageError: There is no such collection, or the store is a server, which verifies its own storage.
+        `on_bytes` is called with the number of bytes that were read since the last call. A server raises `UsageError`.
         """

@@ -47,11 +47,7 @@ def rank(hit: Hit) -> tuple[float, str]:
 
 
 def open_name(catalog: Catalog, name: str | None) -> str:
-    """Return the collection that a name or an alias stands for; for None the one published last.
-
-    Raises:
-        UsageError: There is no collection, or this cannot be a name.
-    """
+    """Return the collection that a name or an alias stands for; for None the one published last."""
     if name is not None:
         check_collection(name)
         return catalog.resolve(name)

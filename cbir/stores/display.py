@@ -12,9 +12,6 @@ def display_names(urls: Sequence[str]) -> dict[str, str]:
     """Return a short display name for each store URL: its engine, and enough of its path to be unique.
 
     A server's name is its URL without a password.
-
-    Raises:
-        UsageError: A URL is not a store's.
     """
     names: dict[str, str] = {}
     for depth in range(1, 2 + max((url.count("/") for url in urls), default=0)):

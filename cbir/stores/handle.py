@@ -10,8 +10,7 @@ from cbir.stores.base import Catalog, Store, StoreInfo
 class StoreHandle:
     """The store of one collection, opened at the first use. Safe to share between threads.
 
-    Attributes:
-        name: The collection's name; None until images are added to a new one.
+    `name` is None until images are added to a new collection.
     """
 
     def __init__(self, catalog: Catalog, name: str | None):

@@ -25,9 +25,6 @@ def connect_all(stores: Sequence[StoreInput], settings: Settings) -> list[Catalo
     """Return a catalog for each index folder and each server that the URLs name, in the order of the URLs.
 
     URLs in one index folder share a catalog. Nothing is opened or created yet.
-
-    Raises:
-        UsageError: A URL is not a store's, or two name the same index or server.
     """
     urls = [as_url(store) for store in stores]
     by_backend: dict[str, list[StoreURL]] = {}

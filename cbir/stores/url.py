@@ -35,12 +35,7 @@ _MAX_NUMBER = 1_000_000
 
 @dataclass(frozen=True)
 class StoreURL:
-    """A parsed store URL.
-
-    Attributes:
-        text: The URL as given.
-        path: The path of an embedded index, or the URL of a server without options.
-    """
+    """A parsed store URL. `path` is that of an embedded index, or the URL of a server without options."""
 
     text: str
     scheme: str
@@ -71,11 +66,7 @@ def split(text: str) -> tuple[str, str, str]:
 
 
 def parse(text: str) -> StoreURL:
-    """Parse a store URL.
-
-    Raises:
-        UsageError: The scheme or an option is unknown, or the value of an option is invalid.
-    """
+    """Parse a store URL; raise `UsageError` for an unknown scheme or option, or an invalid value."""
     scheme, path, query = split(text)
     options = dict(parse_qsl(query, keep_blank_values=True))
     if scheme in SERVER_SCHEMES:
@@ -98,11 +89,7 @@ def parse(text: str) -> StoreURL:
 
 
 def locate(urls: Sequence[StoreURL]) -> list[Location]:
-    """Return where each of the embedded stores is, given that they are used together.
-
-    Raises:
-        UsageError: Two of them are the same index, or a path cannot be an index.
-    """
+    """Return where each of the embedded stores is, given that they are used together."""
     paths = [_resolved(url) for url in urls]
     locations = []
     for url, path in zip(urls, paths, strict=True):

@@ -63,8 +63,8 @@ def connection_config(address: str, settings: Settings, timeout_seconds: int, gr
     `grpc` is the port of gRPC, 0 for none; None stands for 6334 if REST has its usual port.
 
     Raises:
-        UsageError: The address is invalid, the server is on another machine and has no API key or no TLS, or the
-            file of the certificate authority cannot be used.
+        UsageError: The address or the certificate authority's file is invalid, or the server is on another machine and
+            has no API key or no TLS.
     """
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     if not _ADDRESS.fullmatch(address):

@@ -37,15 +37,9 @@ _QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """The metadata of a collection.
+    """The metadata of a collection: `options` of the URL that it was created with, and `created` in ISO 8601 and UTC.
 
-    Attributes:
-        dataset: The name of the data set.
-        source: Where its images came from.
-        model: The model that made the vectors.
-        created: When it was created, ISO 8601 in UTC.
-        options: The options of the URL that it was created with.
-        building: True until a run has stored its whole source.
+    `building` is True until a run has stored its whole source.
     """
 
     dataset: str

@@ -104,13 +104,10 @@ def server_options(url: StoreURL) -> ServerOptions:
 
 
 class ServerError(CbirError):
-    """A failed request.
+    """A failed request. `status` is the HTTP status, 0 if there was no answer, and `reason` the server's own message.
 
-    Attributes:
-        status: The HTTP status, 0 if there was no answer.
-        reason: The server's own message.
-        passing: True for a temporary failure, after which the same request may succeed.
-        retry_after: The delay in seconds that the server asked for, or None.
+    `passing` means a temporary failure, after which the same request may succeed. `retry_after` is the delay in seconds
+    that the server asked for, or None.
     """
 
     def __init__(
@@ -121,16 +118,10 @@ class ServerError(CbirError):
 
 
 class Server:
-    """A Qdrant server. Safe to share between threads.
+    """A Qdrant server, by its URL with options. Safe to share between threads.
 
-    Args:
-        url: The server's URL with options.
-        settings: Have the API key, the certificate authority, and whether an unprotected server is allowed.
-        retry_seconds: How long a request is retried after temporary failures.
-        timeout_seconds: How long to wait for an answer, unless the settings have a timeout.
-
-    Raises:
-        UsageError: See `server_options` and `connection_config`.
+    A request is retried for `retry_seconds` after temporary failures. `timeout_seconds` is how long to wait for an
+    answer, unless the settings have a timeout.
     """
 
     def __init__(
@@ -147,14 +138,11 @@ class Server:
         self._retry_seconds = retry_seconds
 
     def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
-        """Return the result of `call`. An update is complete when the server has applied it.
+        """Return the result of `call`, or raise `ServerError`. An update is complete when the server has applied it.
 
         Connection errors, timeouts and the statuses 408, 429, 500, 502, 503 and 504 are retried until `retry_seconds`
         have passed, with exponential backoff, and not before the server's Retry-After. Codes of gRPC count as the
         status that REST would have.
-
-        Raises:
-            ServerError: The server cannot be reached, or refuses.
         """
         budget = self._retry_seconds if retry_seconds is None else retry_seconds
         deadline, attempt = time.monotonic() + budget, 0
