@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cbir.progress import Advance
 from cbir.records import Vector
 
-from .ranking import EPSILON, Ranking
+from .ranking import EPSILON
 
 Indexes = npt.NDArray[np.int64]
 
@@ -119,18 +119,6 @@ def exact_neighbours(truth: Truth, advance: Advance = lambda done: None) -> Neig
         rows[i], distances[i] = candidates[order], found[order]
         advance(1)
     return Neighbours(rows, distances)
-
-
-def exact_rankings(truth: Truth) -> list[Ranking]:
-    """Return the k best of all points for each query by float64 score, then by id, without the query itself."""
-    ids = np.array(list(truth.position))
-    rankings = []
-    for number, rows in enumerate(exact_neighbours(truth).rows):
-        others = ids[rows[rows != truth.queries[number]]].tolist()
-        hits = zip(truth.scores(number, others), others, strict=True)
-        best = sorted(hits, key=lambda hit: (-hit[0], hit[1]))[: truth.k]
-        rankings.append(Ranking(tuple(id_ for _, id_ in best), tuple(score for score, _ in best)))
-    return rankings
 
 
 def _largest(scores: Vector, count: int) -> Indexes:

@@ -150,7 +150,7 @@ def means(values: Mapping[str, Values], k: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Query:
-    """A query, by the id and the key of its point. The key is None if no search returned the point."""
+    """A query, by the id and the key of its point. The key is None if the store has lost the point."""
 
     id: str
     key: str | None

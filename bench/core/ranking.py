@@ -27,10 +27,6 @@ class Ranking:
         if len(self.ids) != len(self.scores) or len(set(self.ids)) != len(self.ids):
             raise ValueError("a ranking needs distinct ids and a score for each")
 
-    def first(self, k: int) -> "Ranking":
-        """Return the ranking of its first `k` hits."""
-        return Ranking(self.ids[:k], self.scores[:k])
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:

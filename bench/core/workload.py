@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cbir.stores.registry import connect, open_store
 from cbir.text import redacted
 
 from .ground_truth import Truth, count_copies, ground_truth
+from .metrics import Query
 from .ranking import EPSILON, Ranking, recall
 from .stores import identity
 
@@ -49,6 +51,13 @@ class Workload:
         """Hits per query."""
         return self.truth.k
 
+    @cached_property
+    def named_queries(self) -> list[Query]:
+        """The queries with their keys."""
+        payloads = self.stores[0].payloads(list(self.queries))
+        keys = (str(payload["key"]) if payload else None for payload in payloads)
+        return [Query(id_, key) for id_, key in zip(self.queries, keys, strict=True)]
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -56,12 +65,10 @@ class Answers:
 
     Attributes:
         self_missing: Queries that were not among their own k + 1 best hits.
-        keys: The key of each hit by its id.
     """
 
     rankings: list[Ranking]
     self_missing: int
-    keys: dict[str, str]
 
 
 @contextmanager
@@ -127,7 +134,6 @@ def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef
     """
     rankings: list[Ranking] = []
     missing = 0
-    keys: dict[str, str] = {}
     for start in range(0, len(workload.queries), BATCH):
         queries = workload.queries[start : start + BATCH]
         vectors = workload.vectors[start : start + BATCH]
@@ -138,12 +144,11 @@ def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef
             if len(ids) < len(hits) or not ids <= workload.truth.position.keys():
                 wrong = "that was filtered out" if workload.filter else "that it does not have"
                 raise CbirError(f"{store.info.url} returned a point twice, or one {wrong}, for {query}")
-            keys.update((hit.id, hit.key) for hit in hits)
             missing += query not in ids
             kept = [hit for hit in hits if hit.id != query][: workload.k]
             rankings.append(Ranking(tuple(hit.id for hit in kept), tuple(hit.score for hit in kept)))
         advance(len(queries))
-    return Answers(rankings, missing, keys)
+    return Answers(rankings, missing)
 
 
 def recalls_of(workload: Workload, rankings: Sequence[Ranking]) -> list[float]:

@@ -21,7 +21,7 @@ from cbir.search.query import entries
 from cbir.stores.base import SearchParams, StoreInfo
 
 from ..core.ground_truth import ground_truth
-from ..core.metrics import Query, Summary, summarise
+from ..core.metrics import Summary, summarise
 from ..core.stores import PARAMETERS, bare_search, default_ef, ef_values
 from ..core.timing import Noise, NoiseMeter, Spread, Times, spread, timed, times
 from ..core.workload import ORDINARY, Workload, recalls_of, search_all
@@ -157,8 +157,7 @@ class _Case:
         """Search untimed for the recall, also within each class. This warms up."""
         for workload in (self.workload, *(part.workload for part in self.classes)):
             answers = search_all(workload, workload.stores[self.index], ORDINARY, advance, self.ef)
-            queries = [Query(id_, answers.keys.get(id_)) for id_ in workload.queries]
-            self.recalls.append(summarise(recalls_of(workload, answers.rankings), queries))
+            self.recalls.append(summarise(recalls_of(workload, answers.rankings), workload.named_queries))
 
     def measure_times(self, rng: np.random.Generator, advance: Advance) -> None:
         """Time all queries once."""

@@ -29,19 +29,17 @@ def parity(
 
     from ..core.subject import deliver, store_envelope
     from ..core.workload import MODES, ORDINARY, open_workload
-    from .measure import measure, worst_images
+    from .measure import measure
     from .result import NOTE, SUBJECT, ParityResult
 
     with open_workload(store, collection, k, queries, seed, Settings()) as workload:
         total = len(workload.queries) * len(workload.stores) * len(MODES)
         with terminal.progress("comparing", total, "searches") as advance:
-            found = measure(workload, advance)
-        shown = worst_images(workload, found) if images else None
+            found = measure(workload, advance, images)
         header = store_envelope(SUBJECT.name, workload, [NOTE])
-    result = ParityResult(**header, against_truth=found.against_truth, pairs=found.pairs, images=shown)
+    result = ParityResult(**header, **vars(found))
     deliver(SUBJECT, result, as_json)
     for part in found.against_truth:
-        recall = part.at_k.ann_recall_at_k
-        mean = recall.mean if recall else None
+        mean = part.ann_recall_at_k.mean
         if min_recall is not None and mean is not None and mean < min_recall and part.mode == ORDINARY:
-            raise CbirError(f"{part.stores[0]}: ann_recall_at_{workload.k} is {mean:.6g}, below {min_recall}")
+            raise CbirError(f"{part.store}: ann_recall_at_{workload.k} is {mean:.6g}, below {min_recall}")

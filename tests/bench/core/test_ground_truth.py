@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cbir.bench.core.ground_truth import angular, count_copies, exact_neighbours, exact_rankings, ground_truth
+from cbir.bench.core.ground_truth import angular, count_copies, exact_neighbours, ground_truth
 
 from tests.support.building import unit_vectors
 
@@ -32,18 +32,6 @@ def test_the_ground_truth_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch)
     whole = ground_truth(ids, vectors, queries, 10)
     monkeypatch.setattr("cbir.bench.core.ground_truth._CELLS", 40 * 7)
     assert ground_truth(ids, vectors, queries, 10).threshold == pytest.approx(whole.threshold, abs=1e-12)
-
-
-def test_exact_rankings_leave_out_the_query_and_order_equal_scores_by_id() -> None:
-    vectors = unit_vectors(50)
-    vectors[7] = vectors[8] = vectors[9]
-    ids = [f"{number:02}" for number in range(50)]
-    (ranking,) = exact_rankings(ground_truth(ids, vectors, np.array([8]), 5))
-    scores = vectors.astype(np.float64) @ vectors[8].astype(np.float64)
-    expected = sorted((number for number in range(50) if number != 8), key=lambda number: (-scores[number], number))
-    assert ranking.ids == tuple(ids[number] for number in expected[:5])
-    assert ranking.ids[:2] == ("07", "09")
-    assert ranking.scores == pytest.approx([scores[number] for number in expected[:5]])
 
 
 def test_exact_neighbours_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,11 +255,6 @@ def test_shuffled_ties_make_no_difference(first: Ranking, random: object) -> Non
     assert rank_biased_overlap(first, second) == pytest.approx(1)
 
 
-def test_first() -> None:
-    assert falling("abc").first(2) == falling("ab")
-    assert falling("ab").first(5) == falling("ab")
-
-
 @given(rankings(least=2), st.data())
 def test_a_swap_of_unequal_hits_is_found(first: Ranking, data: st.DataObject) -> None:
     falls = [index for index in range(len(first.ids) - 1) if first.scores[index] - first.scores[index + 1] > EPSILON]

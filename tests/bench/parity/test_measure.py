@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cbir.bench.core.ground_truth import ground_truth
 from cbir.bench.core.metrics import Summary
-from cbir.bench.core.ranking import recall
-from cbir.bench.core.workload import EXACT, MODES, ORDINARY, Workload, open_workload, search_all, workload_of
+from cbir.bench.core.workload import EXACT, MODES, Workload, open_workload, workload_of
 from cbir.bench.parity import measure
 from PIL import Image
 
@@ -30,36 +28,34 @@ def beside_itself(store: Store, alter: Callable[[list[Hit]], list[Hit]], k: int 
     return measured(workload_of([store, altered(store, alter)], k, 40, 1))
 
 
-def recall_of(part: measure.Comparison) -> Summary:
-    found = part.by_k[-1].ann_recall_at_k
-    assert found is not None
-    return found
+def recall_of(part: measure.AgainstTruth) -> Summary:
+    return part.ann_recall_at_k
 
 
 def test_real_stores_agree(index: Path) -> None:
     with open_workload(both(index), None, 10, 50, 42, Settings()) as workload:
         found = measured(workload)
-    assert [(part.stores, part.mode) for part in found.against_truth] == [
-        ((url,), mode) for url in both(index) for mode in MODES
+    assert [(part.store, part.mode) for part in found.against_truth] == [
+        (url, mode) for url in both(index) for mode in MODES
     ]
     for part in found.against_truth:
-        assert part.by_k[-1].score_difference.worst is not None
-        assert part.by_k[-1].score_difference.worst < 1e-5
+        assert part.score_difference.worst is not None
+        assert part.score_difference.worst < 1e-5
         if part.mode == EXACT:
             assert (recall_of(part).mean, recall_of(part).worst, part.queries_below_one) == (1, 1, 0)
             assert part.searched == "scan"
     exact = found.pairs[1]
     assert (exact.mode, exact.identical + exact.identical_up_to_ties, exact.differences) == (EXACT, 50, [])
-    assert exact.by_k[-1].overlap_at_k.worst == 1
-    assert exact.by_k[-1].kendall_tau_b.mean == pytest.approx(1)
+    assert exact.overlap_at_k.worst == 1
+    assert exact.kendall_tau_b.mean == pytest.approx(1)
 
 
 def test_a_query_is_no_hit_of_itself(store: Store) -> None:
     workload = workload_of([store], 1, COUNT, 0)
     ordinary, exact = measured(workload).against_truth
     assert recall_of(exact).worst == 1, "its own score would not pass for the neighbour's"
-    assert exact.by_k[-1].score_difference.worst is not None
-    assert exact.by_k[-1].score_difference.worst < 1e-5
+    assert exact.score_difference.worst is not None
+    assert exact.score_difference.worst < 1e-5
     assert exact.self_missing == ordinary.self_missing == 1, "one of three copies is not among two hits"
     tied = dict(zip(workload.queries, workload.truth.tied, strict=True))
     assert all(tied[point_id("set", copy)] for copy in ("7", "8", "9")), "two others are equally good"
@@ -89,20 +85,20 @@ def test_a_missed_best_hit_is_seen(store: Store) -> None:
     assert recall_of(found.against_truth[1]).mean == 1
     assert recall_of(found.against_truth[3]).mean == pytest.approx(0.8)
     assert len(found.pairs[1].differences) == 40
-    assert found.pairs[1].by_k[-1].overlap_at_k.mean == pytest.approx(0.8)
+    assert found.pairs[1].overlap_at_k.mean == pytest.approx(0.8)
 
 
 def test_a_reversed_order_is_seen(store: Store) -> None:
     found = beside_itself(store, lambda hits: hits[:1] + hits[:0:-1])
     assert recall_of(found.against_truth[3]).mean == 1, "the same hits"
     assert len(found.pairs[1].differences) == 40
-    assert found.pairs[1].by_k[-1].kendall_tau_b.mean == pytest.approx(-1, abs=0.1)
+    assert found.pairs[1].kendall_tau_b.mean == pytest.approx(-1, abs=0.1)
 
 
 def test_wrong_scores_are_seen(store: Store) -> None:
     found = beside_itself(store, lambda hits: [replace(hit, score=hit.score - 0.01) for hit in hits])
-    assert found.against_truth[3].by_k[-1].score_difference.worst == pytest.approx(0.01, abs=1e-5)
-    assert found.pairs[1].by_k[-1].score_difference.mean == pytest.approx(0.01, abs=1e-5)
+    assert found.against_truth[3].score_difference.worst == pytest.approx(0.01, abs=1e-5)
+    assert found.pairs[1].score_difference.mean == pytest.approx(0.01, abs=1e-5)
     assert len(found.pairs[1].differences) == 40
 
 
@@ -110,9 +106,8 @@ def test_no_hits_are_no_success(store: Store) -> None:
     found = beside_itself(store, lambda hits: [])
     nothing, pair = found.against_truth[3], found.pairs[1]
     assert (recall_of(nothing).mean, nothing.queries_below_one, nothing.self_missing) == (0, 40, 40)
-    assert nothing.by_k[-1].score_difference.mean is None
-    at_k = pair.by_k[-1]
-    assert (at_k.overlap_at_k.mean, at_k.kendall_tau_b.mean, at_k.kendall_tau_b.undefined) == (0, None, 40)
+    assert nothing.score_difference.mean is None
+    assert (pair.overlap_at_k.mean, pair.kendall_tau_b.mean, pair.kendall_tau_b.undefined) == (0, None, 40)
     assert {difference.delta for difference in pair.differences} == {None}
 
 
@@ -124,53 +119,36 @@ def test_more_hits_than_points(tmp_path: Path) -> None:
     assert {recall_of(part).worst for part in found.against_truth} == {1.0}
 
 
-def test_every_depth_is_measured_against_its_own_exact_answer(made: Path) -> None:
+def test_an_exact_search_agrees_with_the_exact_answer(made: Path) -> None:
     with open_workload([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 20, 40, 1, Settings()) as workload:
         found = measured(workload)
-        ids, vectors = list(workload.truth.position), workload.truth.vectors
-        rankings = search_all(workload, workload.stores[0], ORDINARY, lambda done: None).rankings
-        for at_depth in found.against_truth[0].by_k:
-            truth = ground_truth(ids, vectors, workload.truth.queries, at_depth.k)
-            recalls = [
-                recall(truth.scores(number, ranking.ids[: at_depth.k]), float(truth.threshold[number]), at_depth.k)
-                for number, ranking in enumerate(rankings)
-            ]
-            assert at_depth.ann_recall_at_k is not None
-            assert at_depth.ann_recall_at_k.mean == pytest.approx(sum(recalls) / len(recalls))
-    lists, pair = found.against_truth[0], found.pairs[0]
-    assert [at_depth.k for at_depth in lists.by_k] == [at_depth.k for at_depth in pair.by_k] == [1, 5, 10, 20]
-    for exact in (found.against_truth[1], found.against_truth[3]):
-        assert all(at_depth.rbo.worst == pytest.approx(1) for at_depth in exact.by_k)
-        assert exact.worst == []
-    assert measure.depths(7) == [1, 5, 7]
-    assert measure.depths(5) == [1, 5]
+    assert found.pairs[1].rbo.worst == pytest.approx(1)
+    assert [recall_of(part).worst for part in found.against_truth[1::2]] == [1, 1]
+    assert found.images == [], "they were not requested"
 
 
 def test_the_queries_that_differ_most(made: Path) -> None:
     with open_workload([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 40, 1, Settings()) as workload:
-        found = measured(workload)
-    worst = found.against_truth[0].worst
-    assert [query.rbo for query in worst] == sorted(query.rbo for query in worst if query.rbo is not None)
-    assert (len(worst), worst[0].rbo) == (5, found.against_truth[0].by_k[-1].rbo.worst)
-    for query in worst:
-        mine, theirs = query.hits
-        assert query.query.key is not None
-        assert [hit.rank for hit in theirs] == list(range(1, 11))
-        assert all(hit.id == point_id("set", str(hit.key)) for hit in (*mine, *theirs)), (
-            "found or missed, it has its key"
-        )
-        assert {hit.id for hit in theirs if hit.missing} == {hit.id for hit in theirs} - {hit.id for hit in mine}
-        assert any(hit.missing for hit in theirs)
+        found = measure.measure(workload, lambda done: None, images=True)
+    worst = found.pairs[0].rbo.worst_query
+    titles = [strip.title for strip in found.images[:2]]
+    assert titles == [f"faiss lists nprobe=1, ordinary: {worst}", f"edge, ordinary: {worst}"]
+    assert len(found.images) == 2 * measure.WORST, "exact searches do not differ"
+    for mine, theirs in zip(found.images[::2], found.images[1::2], strict=True):
+        assert [image.caption.split(":")[0] for image in theirs.images[1:]] == [str(rank) for rank in range(1, 11)]
+        missing = {image.id for image in theirs.images if image.caption.endswith("missing in the other")}
+        assert missing == {image.id for image in theirs.images} - {image.id for image in mine.images}
+        assert missing
 
 
 def test_images_of_the_queries_that_differ_most(index: Path) -> None:
     with open_workload(both(index)[:1], None, 15, 10, 42, Settings()) as workload:
         opened = workload.stores[0]
         turned = workload_of([opened, altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 15, 10, 42)
-        found = measured(turned)
-        images = measure.worst_images(turned, found)
-    for query in found.pairs[0].worst:
-        assert {query.query.id, *(hit.id for side in query.hits for hit in side[:10])} <= images.keys()
-    for data in images.values():
-        with Image.open(io.BytesIO(b64decode(data))) as image:
-            assert (image.format, max(image.size) <= 64) == ("JPEG", True)
+        found = measure.measure(turned, lambda done: None, images=True)
+    assert len(found.images) == 2 * 2 * 3, "three queries in two stores and two ways of searching"
+    for strip in found.images:
+        assert len(strip.images) == 16
+        for shown in strip.images:
+            with Image.open(io.BytesIO(b64decode(shown.data or ""))) as image:
+                assert (image.format, max(image.size) <= 64) == ("JPEG", True)
