@@ -43,13 +43,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; `{k}` in its name and title stands for the number of hits.
+    """One metric; `{k}` in its name and in the title of its column stands for the number of hits.
 
-    Attributes:
-        name: Its name in results.
-        title: The header of its column in tables.
-        meaning: An explanation for the reader of a report.
-        values: Returns the value of each query, (Q,), from 0 to 1.
+    `meaning` explains it in reports. `values` returns the value of each query, (Q,), from 0 to 1.
     """
 
     name: str

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cbir.evaluation.result_files import model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
-from cbir.tables import Cell, Column, Range, Table
+from cbir.tables import Cell, Column, Table
 
 from ..core.subject import Result, Subject
 from ..core.timing import Noise
@@ -33,14 +33,13 @@ class ModelsResult(Result):
 
 def present(result: ModelsResult) -> Section:
     """Return the section that shows a result."""
-    rows: list[list[Cell]] = [
-        [name, model.dimension, model.input, model.megabytes, time.as_range(), rate.median]
-        for name, model, case in _cases(result)
-        if (time := case.ms_an_image) and (rate := case.images_per_second)
-    ]
+    rows: list[list[Cell]] = []
+    bars = []
+    for name, model, case in _cases(result):
+        if (time := case.ms_an_image) and (rate := case.images_per_second):
+            rows.append([name, model.dimension, model.input, model.megabytes, time.as_range(), rate.median])
+            bars.append(Bar(name, time.median, time.lowest, time.highest))
     parts: list[Part] = [Table("", COLUMNS, rows)]
-    times = [(str(row[0]), row[4]) for row in rows]
-    bars = [Bar(name, time.value, time.low, time.high) for name, time in times if isinstance(time, Range)]
     if bars:
         caption = "Milliseconds an image by model, provider and batch, with the range of the rounds"
         parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))

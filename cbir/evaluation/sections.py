@@ -77,14 +77,9 @@ Part = Table | Curves | Bars | Strip
 
 @dataclass(frozen=True)
 class Section:
-    """One result as it is shown.
+    """One result as it is shown: the question, what was measured, and what the result says, most important first.
 
-    Attributes:
-        title: The question that was measured, in a few words.
-        subject: What was measured, in a line.
-        verdicts: What the result says, a sentence each, the most important first.
-        parts: Tables, plots and strips of images.
-        notes: How it was measured and what to know before believing a difference.
+    `notes` say how it was measured and what to know before believing a difference.
     """
 
     title: str
