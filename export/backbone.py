@@ -60,12 +60,7 @@ class Loaded:
 
 
 def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputChoice | None = None) -> Loaded:
-    """Return a backbone with its weights (see `find_weights`), without its classifier.
-
-    Raises:
-        UsageError: The weights are not available or do not fit, or the input size is not possible.
-        CbirError: The weights cannot be fetched, or have another checksum than expected.
-    """
+    """Return a backbone with its weights (see `find_weights`), without its classifier."""
     found = find_weights(backbone, weights)
     torch.manual_seed(RANDOM_SEED)
     choice = choice or InputChoice()

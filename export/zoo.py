@@ -30,13 +30,9 @@ class PyPIWeights:
 
 @dataclass(frozen=True)
 class Specs:
-    """The size of a backbone.
+    """The length of the vectors, the side of the input, millions of parameters without the classifier, and GFLOPs.
 
-    Attributes:
-        dimension: Length of the vectors.
-        size: Side of the square input in pixels.
-        parameters: Millions of parameters, without the classifier.
-        gflops: Billions of multiply-adds per image, as timm and torchvision count them.
+    GFLOPs are billions of multiply-adds per image, as timm and torchvision count them.
     """
 
     dimension: int
@@ -131,11 +127,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone fo
 
 
 def find_backbone(name: str) -> Backbone:
-    """Return the backbone of this name; `timm:NAME` is any model of timm.
-
-    Raises:
-        UsageError: There is no such backbone.
-    """
+    """Return the backbone of this name; `timm:NAME` is any model of timm."""
     if name in BACKBONES:
         return BACKBONES[name]
     if not name.startswith(TIMM_PREFIX):

@@ -105,11 +105,11 @@ def _show_comparison(compared: list["ComparedModel"]) -> None:
     ]
     rows = [
         (
-            model.card.name,
-            model.card.precision,
-            model.provider,
-            model.card.dimension,
-            model.megabytes,
+            model.embedder.card.name,
+            model.embedder.card.precision,
+            model.embedder.provider,
+            model.embedder.card.dimension,
+            model.embedder.path.stat().st_size / 1e6,
             *(model.milliseconds[size] for size in BATCHES),
             *(None if math.isnan(value) else value for value in (model.to_first.cosine_p1, model.to_first.cosine_p50)),
             model.to_first.neighbour_overlap,

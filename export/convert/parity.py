@@ -26,7 +26,6 @@ SAMPLE = "sample://openmoji"
 NEIGHBOURS = 10
 _BATCH = 16
 
-
 LIMITS: dict[Precision, dict[str, float]] = {
     "fp32": {"cosine_min": 0.9999},
     "fp16": {"cosine_min": 0.9999},
@@ -58,16 +57,9 @@ class Link:
 
 @dataclass(frozen=True)
 class Record:
-    """The parity record next to a model file.
+    """The parity record next to a model file, with its checksum and the sources of the images.
 
-    Attributes:
-        model: Name of the model.
-        sha256: Checksum of the file.
-        images: Source of the images.
-        calibration: Source of the images that int8 was calibrated on.
-        limits: What the last link must reach.
-        forced: True if it was written although the last link is below the limits.
-        links: Each step, and finally torch against the file itself.
+    The last link compares torch with the file itself; `forced` means that it is below the limits.
     """
 
     model: str
@@ -83,15 +75,9 @@ RECORD = TypeAdapter(Record)
 
 
 def sample_images(count: int = 256, shift: float = 0.0, source: str = SAMPLE) -> SampleImages:
-    """Return image files spread evenly over a source. Those that cannot be decoded are left out.
+    """Return at most `count` image files spread evenly over a source, without those that cannot be decoded.
 
-    Args:
-        count: Number of images; all if the source has fewer.
-        shift: Fraction of a step; another shift selects other images.
-        source: Any source that `open_source` accepts.
-
-    Raises:
-        UsageError: The source does not exist, or none of these images can be decoded.
+    `shift` is a fraction of a step: another one selects other images.
     """
     items: list[Item] = list(open_source(source, SourceOptions()).items)
     step = max(1.0, len(items) / count)

@@ -50,11 +50,7 @@ class Embedding(torch.nn.Module):  # type: ignore[misc]
 
 
 def export(loaded: Loaded) -> onnx.ModelProto:
-    """Return the backbone's graph in fp32, simplified, with a dynamic batch.
-
-    Raises:
-        CbirError: torch cannot export this architecture.
-    """
+    """Return the backbone's graph in fp32, simplified, with a dynamic batch."""
     side = loaded.rule.size
     pixels = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -101,11 +97,7 @@ def card_for(loaded: Loaded, name: str, precision: Precision) -> ModelCard:
 
 
 def write_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
-    """Write the model with its card and checksum atomically, and return the checksum.
-
-    Raises:
-        CbirError: The model is too large for one ONNX file.
-    """
+    """Write the model with its card and checksum atomically, and return the checksum."""
     model.producer_name, model.producer_version = "cbir", cbir.__version__
     helper.set_model_props(
         model, {CARD_FIELD: CARD.dump_json(card, by_alias=True).decode(), CHECKSUM_FIELD: BLANK_CHECKSUM}

@@ -42,7 +42,7 @@ def head(
     from cbir.settings import Settings
     from cbir.sources.base import SourceOptions
 
-    from .head import HeadOptions, describe_training, train_head, write_with_head
+    from .head import describe_training, train_head, write_with_head
 
     options.check_output(output)
     _refuse_overwriting(model, output)
@@ -52,7 +52,7 @@ def head(
         raise UsageError(f"{model} already has a trained head. Use the model without it")
     name, items = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
     labelled = embed_labelled(name, items, embedder, settings, progress=terminal.progress)
-    trained = train_head(labelled, HeadOptions(dimension, hidden, epochs, seed))
+    trained = train_head(labelled, dimension, hidden, epochs, seed)
     training = describe_training("head", name, label, labelled.labels, trained, seed)
     write_with_head(embedder, trained.head, training, output)
     _show_training(output, name, trained)

@@ -40,18 +40,9 @@ _INDEXED = 4096
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """How to finetune.
+    """The options of `cbir-export finetune`, and the maximum size of an image.
 
-    Attributes:
-        blocks: Number of the backbone's last blocks to train. The others stay unchanged.
-        dimension: Length of the vectors.
-        epochs: Number of epochs; the one with the best Precision@5 on the validation part is kept.
-        batch_size: Images per batch.
-        learning_rate: Learning rate of the blocks, with AdamW. The head's is ten times as high.
-        seed: Seed of the split, the initial weights, the order and the random crops.
-        device: Device, as torch names it; None is a GPU if available.
-        workers: Processes that read and crop images.
-        max_megapixels: Maximum size of an image.
+    The epoch with the best Precision@5 on the validation part is kept. The head's learning rate is ten times as high.
     """
 
     blocks: int = 2
@@ -99,11 +90,7 @@ class _HeadedBackbone(Embedding):
 
 
 def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) -> TrainedHead:
-    """Train the last blocks of `loaded` in place, and return the head trained with them.
-
-    Raises:
-        UsageError: Too few blocks, images or classes, or an unknown device.
-    """
+    """Train the last blocks of `loaded` in place, and return the head trained with them."""
     items = _decodable(items, options.max_megapixels)
     labels = np.array([str(item.label) for item in items])
     classes, targets = np.unique(labels, return_inverse=True)
@@ -176,9 +163,6 @@ def last_blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Parameter]
 
     The names of a block's parameters begin with its number (`blocks.6`, `layers.3`, `layer4`). Layers after the last
     block count as part of it.
-
-    Raises:
-        UsageError: The backbone has fewer blocks.
     """
     parameters = dict(module.named_parameters())
     matches = map(_BLOCK.match, parameters)

@@ -40,23 +40,6 @@ _PATIENCE = 15
 
 
 @dataclass(frozen=True)
-class HeadOptions:
-    """How to train a head.
-
-    Attributes:
-        dimension: Length of the vectors.
-        hidden: Width of the hidden layer, with ReLU; 0 is a linear projection without one.
-        epochs: Maximum number of epochs.
-        seed: Seed of the split, the initial weights, the order and the pairs.
-    """
-
-    dimension: int = 256
-    hidden: int = 512
-    epochs: int = 30
-    seed: int = 42
-
-
-@dataclass(frozen=True)
 class TrainedHead:
     """A head, its split and epoch, the accuracy on the test part before and after, and mean losses if recorded."""
 
@@ -68,18 +51,19 @@ class TrainedHead:
     losses: Sequence[float] = ()
 
 
-def train_head(labelled: Labelled, options: HeadOptions) -> TrainedHead:
-    """Return a head trained on the training part. The test part is used only once, at the end.
+def train_head(labelled: Labelled, dimension: int, hidden: int, epochs: int, seed: int) -> TrainedHead:
+    """Return a head trained on the training part, with a hidden layer of this width, without one for 0.
 
-    Raises:
-        UsageError: There are too few classes or images.
+    The test part is used only once, at the end.
     """
-    _, targets = np.unique(labelled.labels, return_inverse=True)
-    parts = split(labelled.labels, options.seed)
+    parts = split(labelled.labels, seed)
     mean = labelled.vectors[parts.train].mean(axis=0)
     spread = float(labelled.vectors[parts.train].std())
     features = torch.from_numpy((labelled.vectors - mean) / spread)
-    layers, epoch = _train(features, torch.from_numpy(targets), labelled, parts, options)
+    widths = [features.shape[1], *([hidden] if hidden else []), dimension]
+    torch.manual_seed(seed)
+    layers = [torch.nn.Linear(a, b) for a, b in pairwise(widths)]
+    layers, epoch = _train(layers, features, labelled.labels, parts, epochs, seed)
     head = _with_input_scale(layers, mean, spread)
     before, after = (
         score(vectors, labelled.labels, parts.train, parts.test)
@@ -89,12 +73,7 @@ def train_head(labelled: Labelled, options: HeadOptions) -> TrainedHead:
 
 
 def write_with_head(embedder: Embedder, head: Head, training: Training, path: Path) -> None:
-    """Write a model file with a head, its training in the card, and the parity record next to it.
-
-    Raises:
-        UsageError: The model already has a head.
-        CbirError: The file's vectors differ from the head's in torch.
-    """
+    """Write a model file with a head, its training in the card, and the parity record next to it."""
     model = onnx.load(embedder.path)
     add_head(model, head)
     images = sample_images()
@@ -132,26 +111,24 @@ def describe_training(
 
 
 def _train(
-    features: torch.Tensor, targets: torch.Tensor, labelled: Labelled, parts: Split, options: HeadOptions
+    layers: list[torch.nn.Linear], features: torch.Tensor, labels: Sequence[str], parts: Split, epochs: int, seed: int
 ) -> tuple[list[torch.nn.Linear], int]:
     """Return the linear layers of the best epoch on the validation part, and that epoch."""
-    torch.manual_seed(options.seed)
-    rng = np.random.default_rng(options.seed)
-    widths = [features.shape[1], *([options.hidden] if options.hidden else []), options.dimension]
-    layers = [torch.nn.Linear(a, b) for a, b in pairwise(widths)]
+    rng = np.random.default_rng(seed)
+    targets = torch.from_numpy(np.unique(labels, return_inverse=True)[1])
     steps: list[torch.nn.Module] = []
     for layer in layers:
         steps += [torch.nn.Dropout(0.3), layer, torch.nn.ReLU()]
     module = torch.nn.Sequential(*steps[:-1])
     classes = int(targets.max()) + 1
-    proxies = torch.nn.Parameter(torch.randn(classes, options.dimension))
+    proxies = torch.nn.Parameter(torch.randn(classes, layers[-1].out_features))
     one_hot = torch.nn.functional.one_hot(targets, classes).float()
     train = torch.from_numpy(parts.train)
     optimizer = torch.optim.AdamW([*module.parameters(), proxies], lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * -(-len(train) // _BATCH))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(train) // _BATCH))
     best, best_score, best_epoch = copy.deepcopy(layers), -1.0, 0
-    with terminal.progress("training", options.epochs, "epochs") as advance:
-        for epoch in range(1, options.epochs + 1):
+    with terminal.progress("training", epochs, "epochs") as advance:
+        for epoch in range(1, epochs + 1):
             module.train()
             for rows in train[torch.randperm(len(train))].split(_BATCH):
                 share, others = float(rng.beta(_MIXUP, _MIXUP)), rows[torch.randperm(len(rows))]
@@ -163,9 +140,9 @@ def _train(
                 optimizer.step()
                 schedule.step()
             advance(1)
-            if epoch % _EPOCHS_PER_CHECK and epoch != options.epochs:
+            if epoch % _EPOCHS_PER_CHECK and epoch != epochs:
                 continue
-            precision = _validate(module, features, labelled.labels, parts)
+            precision = _validate(module, features, labels, parts)
             log.debug("epoch %s: validation Precision@5 %.4f", epoch, precision)
             if precision > best_score:
                 best, best_score, best_epoch = copy.deepcopy(layers), precision, epoch
