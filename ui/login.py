@@ -26,11 +26,7 @@ class LoginError(CbirError):
 
 
 def let_in(settings: Settings) -> bool:
-    """Return whether the visitor may see the pages; draw the visitor's account, or how to log in.
-
-    Raises:
-        LoginError: The login is not set up correctly; nobody is let in.
-    """
+    """Return whether the visitor may see the pages; draw the visitor's account, or how to log in."""
     required = _required()
     providers = _providers()
     if not required | set(providers):

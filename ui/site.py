@@ -20,9 +20,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PageInfo:
-    """A page of the site: its module with `draw(settings)`, its address, title, icon and heading."""
+    """A page of the site, drawn by `draw(settings)` of the module `pages/PATH_page.py`."""
 
-    module: str
     path: str
     title: str
     icon: str
@@ -30,12 +29,12 @@ class PageInfo:
 
 
 PAGES = (
-    PageInfo("search_page", "search", "Search", ":material/search:", "Find similar images"),
-    PageInfo("compare_page", "compare", "Compare", ":material/compare:", "Compare two stores or models"),
-    PageInfo("classes_page", "classes", "Classes", ":material/category:", "Retrieval quality of each class"),
-    PageInfo("map_page", "map", "Map", ":material/scatter_plot:", "Map of the collection"),
-    PageInfo("bench_page", "bench", "Bench", ":material/speed:", "Bench"),
-    PageInfo("collections_page", "collections", "Collections", ":material/database:", "Collections"),
+    PageInfo("search", "Search", ":material/search:", "Find similar images"),
+    PageInfo("compare", "Compare", ":material/compare:", "Compare two stores or models"),
+    PageInfo("classes", "Classes", ":material/category:", "Retrieval quality of each class"),
+    PageInfo("map", "Map", ":material/scatter_plot:", "Map of the collection"),
+    PageInfo("bench", "Bench", ":material/speed:", "Bench"),
+    PageInfo("collections", "Collections", ":material/database:", "Collections"),
 )
 _PANIC = "PanicException"
 """Raised by the Qdrant engine: pyo3's class is derived from BaseException alone, and cannot be imported."""
@@ -66,7 +65,7 @@ def render() -> None:
 def _draw(page: PageInfo) -> None:
     st.title(page.heading, anchor=False)
     address.arrive(page.path)
-    _guarded(lambda settings: import_module(f".pages.{page.module}", __package__).draw(settings), None)
+    _guarded(lambda settings: import_module(f".pages.{page.path}_page", __package__).draw(settings), None)
 
 
 def _guarded(draw: Callable[[Settings], T], failed: T) -> T:

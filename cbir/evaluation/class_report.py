@@ -63,7 +63,6 @@ class ClassResult:
 class ClassReport:
     """All classes, the largest first, and their means weighted by their numbers of images."""
 
-    field: str
     k: int
     classes: Sequence[ClassResult]
     precision: float
@@ -104,7 +103,7 @@ def class_report(
     weights = np.array([result.points for result in classes])
     scores = np.array([(result.precision, result.hit_rate, result.mrr) for result in classes]).reshape(-1, 3)
     means = weights @ scores / max(1, weights.sum())
-    return ClassReport(field, k, classes, *means.tolist())
+    return ClassReport(k, classes, *means.tolist())
 
 
 def _judge(store: Store, queries: Sequence[Entry], wanted: Match, k: int) -> list[Judged]:

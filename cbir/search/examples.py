@@ -49,9 +49,7 @@ class Clock:
 def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedder:
     """Return the embedder of the collection's model file, or of the packaged one. Collections of one model share it.
 
-    Raises:
-        UsageError: There is no such model file, or it did not make the collection's vectors.
-        CbirError: The model file is damaged.
+    Raise `UsageError` if there is no such model file, or it did not make the collection's vectors.
     """
     wanted = info.model
     with _loading:
@@ -78,12 +76,7 @@ def is_id(value: object) -> bool:
 def embed(
     image: ImageInput, embedder: Embedder, max_megapixels: float, clock: Clock, crop: Crop | None = None
 ) -> Vector:
-    """Return the vector (D,) of an image or of a part of it.
-
-    Raises:
-        UsageError: There is no such file.
-        ImageError: The image cannot be used.
-    """
+    """Return the vector (D,) of an image or of a part of it."""
     with clock.stage("decode"):
         if crop is None:
             rgb = to_rgb(image, embedder.shortest, max_megapixels)
@@ -104,10 +97,6 @@ def to_example(
     """Return the id of a stored image, or the vector of another one.
 
     A text is an id, a URL, the path of a file or the key of a stored image, tried in this order.
-
-    Raises:
-        UsageError: There is no such file or stored image, or the vector does not fit the collection.
-        ImageError: The image cannot be used.
     """
     if isinstance(image, Entry):
         return image.id

@@ -11,11 +11,7 @@ from cbir.stores.base import Store
 
 
 def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
-    """Return the parsed filter of a text; a parsed filter is returned as it is.
-
-    Raises:
-        UsageError: The text cannot be understood, or names a field that no point has.
-    """
+    """Return the parsed filter of a text, whose fields must exist; a parsed filter is returned as it is."""
     if filter is not None and not isinstance(filter, str | tuple):
         raise UsageError(f"a filter is a text such as 'label=Shoes and year>=2015', not a {type(filter).__name__}")
     if not isinstance(filter, str):

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +55,6 @@ def pca(vectors: Vector, dimensions: int = 2, seed: int = 0) -> Vector:
     return out
 
 
-def umap_installed() -> bool:
-    """Return whether the extra `umap` is installed."""
-    return find_spec("umap") is not None
-
-
 def umap_path(settings: Settings, info: StoreInfo, ids: Sequence[str]) -> Path:
     """Return the path of the file that keeps the map of these points of a collection's generation."""
     identity = " ".join([info.collection, info.generation, info.model.sha256, *ids])
@@ -80,9 +74,6 @@ def umap_map(path: Path, count: int, read: Callable[[], Vector]) -> Vector:
     """Return the UMAP (count, 2), float32, from a file, or of the vectors (count, D) that `read` returns.
 
     A new map is made in a separate process and kept in the file.
-
-    Raises:
-        CbirError: It cannot be made.
     """
     if (kept := kept_map(path, count)) is not None:
         return kept

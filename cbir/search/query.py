@@ -60,14 +60,9 @@ Group = tuple[Value, list[Hit]]
 def search(store: Store, query: Query) -> list[Hit]:
     """Return the best hits without the stored examples, best first; with a diversity, in the order of choice.
 
-    Raises:
-        UsageError: There is no positive example, no point with one of the ids, or an option is out of range.
-        CbirError: The store failed.
+    Raise `UsageError` if an example does not exist, or an option is out of range.
     """
-    _check(query)
-    vector = example_query(store, query.positives, query.negatives)
-    end = query.offset + query.limit
-    examples = _stored(query)
+    vector, examples, end = _prepared(store, query)
     wanted = max(end, CANDIDATES) if query.diversity else end
     hits = [hit for hit in _nearest(store, vector, query, wanted + len(examples)) if hit.id not in examples]
     if query.diversity and hits:
@@ -81,10 +76,7 @@ def search_groups(store: Store, query: Query) -> list[Group]:
     A point without a value is in no group; one with a list is in the group of each of its values. Raises what `search`
     raises.
     """
-    _check(query)
-    vector = example_query(store, query.positives, query.negatives)
-    examples = _stored(query)
-    end = query.offset + query.limit
+    vector, examples, end = _prepared(store, query)
     more = len(examples)
     groups = [
         (value, [hit for hit in hits if hit.id not in examples][: query.group_size])
@@ -97,9 +89,6 @@ def example_query(store: Store, positives: Sequence[Example], negatives: Sequenc
     """Return the query vector (D,), of length 1, for examples: 2 p - n, of their mean vectors p and n.
 
     This is Qdrant's "average vector" strategy. Without negatives it is p.
-
-    Raises:
-        UsageError: There is no positive example, no point with one of the ids, or the examples cancel each other out.
     """
     if not positives:
         raise UsageError("give at least one example of what the hits should be like")
@@ -178,9 +167,11 @@ def _check(query: Query) -> None:
             raise UsageError(f"{name} must be at least 1, not {value}")
 
 
-def _stored(query: Query) -> set[str]:
-    """Return the ids of the examples that are stored points."""
-    return {example for example in (*query.positives, *query.negatives) if isinstance(example, str)}
+def _prepared(store: Store, query: Query) -> tuple[Vector, set[str], int]:
+    """Return the vector of a checked query, the ids of its stored examples, and the rank of its last hit."""
+    _check(query)
+    stored = {example for example in (*query.positives, *query.negatives) if isinstance(example, str)}
+    return example_query(store, query.positives, query.negatives), stored, query.offset + query.limit
 
 
 def _nearest(store: Store, vector: Vector, query: Query, k: int) -> list[Hit]:

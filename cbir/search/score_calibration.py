@@ -57,11 +57,7 @@ class ScoreCalibration:
 
 
 def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibration:
-    """Return the calibration of a collection, from all pairs of a random sample of its points.
-
-    Raises:
-        CbirError: The store failed.
-    """
+    """Return the calibration of a collection, from all pairs of a random sample of its points."""
     ids = store.sample(sample, seed)
     found = [
         (vector, payload.get("label"))

@@ -23,11 +23,8 @@ from cbir.text import one_line
 from ..backbone import Loaded
 
 OPSET = 18
-IR_VERSION = 10
-"""The newest version that all supported releases of onnxruntime can read."""
-
-MAX_BYTES = 2**31 - 1
-"""Maximum size of one ONNX file."""
+IR_VERSION = 10  # the newest version that all supported releases of onnxruntime can read
+MAX_BYTES = 2**31 - 1  # of one ONNX file
 
 
 class Embedding(torch.nn.Module):  # type: ignore[misc]

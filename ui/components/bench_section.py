@@ -46,7 +46,9 @@ def draw(section: Section) -> None:
 def _table(table: Table) -> None:
     if table.title:
         st.markdown(f"**{_text(table.title)}**")
-    st.dataframe(as_columns(table), hide_index=True, column_config=_formats(table))
+    formats = {column.heading: number_format(column.format) for column in table.columns if column.format}
+    config = {heading: st.column_config.NumberColumn(format=text) for heading, text in formats.items()}
+    st.dataframe(as_columns(table), hide_index=True, column_config=config)
 
 
 def as_columns(table: Table) -> dict[str, Sequence[Any]]:
@@ -63,14 +65,6 @@ def as_columns(table: Table) -> dict[str, Sequence[Any]]:
             for cell in cells
         ]
     return found
-
-
-def _formats(table: Table) -> dict[str, Any]:
-    return {
-        column.heading: st.column_config.NumberColumn(format=number_format(column.format))
-        for column in table.columns
-        if column.format
-    }
 
 
 def number_format(python_format: str) -> str:

@@ -91,8 +91,7 @@ def _cards(
 
 def hit_card(hit: Hit, rank: int, image: bytes | None, calibration: ScoreCalibration) -> Card:
     """Return a hit's card, with the meaning of its score in the collection."""
-    percentile = share(calibration.percentile(hit.score))
-    sentence = meaning(calibration, hit.score)
+    percentile, sentence = share(calibration.percentile(hit.score)), meaning(calibration, hit.score)
     return Card(hit.id, hit.payload, image, score=hit.score, rank=rank, percentile=percentile, meaning=sentence)
 
 

@@ -115,12 +115,12 @@ def warnings(listed: CollectionInfo, url: str, verifies: bool) -> list[str]:
     if listed.condition == "damaged":
         look = f"`cbir-ingest verify{where}` lists the bad files" if verifies else "Look at the server's log"
         found.append(f"It is damaged, and damaged files are not served. {look}; {ingest} rebuilds it.")
-    if listed.run == "running" and listed.condition == "unfinished":
+    unfinished = listed.condition == "unfinished"
+    if listed.run == "running" and unfinished:
         found.append("The first ingest is running. The collection can be searched when it is complete.")
-    elif listed.run == "interrupted" and listed.condition == "unfinished":
-        found.append(f"Its ingest was interrupted. Run the same command to continue: {ingest}, with its options.")
     elif listed.run == "interrupted":
-        found.append(f"The last ingest was interrupted. Run the same command to continue: {ingest}, with its options.")
+        which = "Its" if unfinished else "The last"
+        found.append(f"{which} ingest was interrupted. Run the same command to continue: {ingest}, with its options.")
     if listed.condition == "indexing":
         found.append("The server is still indexing it. Searches may be slow for a while.")
     return found

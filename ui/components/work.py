@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import streamlit as st
 
@@ -15,41 +15,25 @@ _INTERVAL_SECONDS = 0.5
 _slots = threading.BoundedSemaphore(2)
 
 
-class Work(Generic[Result]):
+class Work(Future[Result]):
     """A task in a thread. It starts at once, or waits while two others are running.
 
-    Attributes:
-        share: The completed share, from 0 to 1, as reported by the task.
+    `share` is the completed share, from 0 to 1, as reported by the task, and `started` the time of its creation.
     """
 
     def __init__(self, task: Callable[[OnProgress], Result]):
+        super().__init__()
         self.share = 0.0
-        self._started = time.monotonic()
-        self._future: Future[Result] = Future()
-        threading.Thread(
-            target=self._run, args=(task,), daemon=True
-        ).start()  # a daemon does not delay the server's end
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since its creation."""
-        return time.monotonic() - self._started
-
-    @property
-    def done(self) -> bool:
-        """True when there is a result or an error."""
-        return self._future.done()
-
-    def result(self) -> Result:
-        """Return the task's result, or raise its error; waits until it is done."""
-        return self._future.result()
+        self.started = time.monotonic()
+        thread = threading.Thread(target=self._run, args=(task,), daemon=True)  # a daemon does not delay the exit
+        thread.start()
 
     def _run(self, task: Callable[[OnProgress], Result]) -> None:
         try:
             with _slots:
-                self._future.set_result(task(self._on_progress))
+                self.set_result(task(self._on_progress))
         except BaseException as error:  # also a panic of the engine: the caller of `result` gets it
-            self._future.set_exception(error)
+            self.set_exception(error)
 
     def _on_progress(self, share: float) -> None:
         self.share = share
@@ -59,8 +43,8 @@ def show_progress(work: Work[Result], text: str) -> None:
     """Draw the progress of the work; when it is done, the page is drawn again."""
 
     def update() -> None:
-        if work.done:
+        if work.done():
             st.rerun()
-        st.progress(work.share, f"{text} {work.seconds:.0f} s")
+        st.progress(work.share, f"{text} {time.monotonic() - work.started:.0f} s")
 
     st.fragment(update, run_every=_INTERVAL_SECONDS)()

@@ -32,7 +32,7 @@ def draw(settings: Settings) -> None:
     if chosen is None:
         return
     work = _started(chosen)
-    if not work.done:
+    if not work.done():
         show_progress(work, f"Searching with up to {QUERIES_PER_CLASS} images of each class…")
         return
     try:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,7 +38,7 @@ _MAX_DAMAGES = 20
 
 @dataclass(frozen=True)
 class Opened:
-    """The facts of a collection that was opened in one store and the card of its model, or why it cannot be opened."""
+    """The facts of an opened collection and the card of its model, or why it cannot be opened."""
 
     info: StoreInfo | None = None
     card: ModelCard | None = None
@@ -66,30 +66,25 @@ def draw(settings: Settings) -> None:
     for catalogs in places.values():
         container = st.container()
         container.subheader(literal(" and ".join(names[catalog.urls[0]] for catalog in catalogs)), anchor=False)
-        listings[pool.submit(_listing, catalogs[0])] = (catalogs, container)
+        listings[pool.submit(lambda catalog: list(catalog.listing()), catalogs[0])] = (catalogs, container)
     pool.shutdown(wait=False)
     listed: list[Listed] = []
     with st.spinner("Reading the stores…"):
         for listing in as_completed(listings):  # a store that does not answer delays no other store
             catalogs, container = listings[listing]
             with container:
-                listed += _place(listing.result(), catalogs, names)
+                listed += _place(listing, catalogs, names)
     for collection in listed:  # opening a collection takes long, so the rest of the page is drawn first
         with collection.details:
             _details(collection, names, settings)
 
 
-def _listing(catalog: Catalog) -> list[CollectionInfo] | CbirError:
-    try:
-        return list(catalog.listing())
-    except CbirError as error:
-        return error
-
-
-def _place(found: list[CollectionInfo] | CbirError, catalogs: Sequence[Catalog], names: dict[str, str]) -> list[Listed]:
+def _place(listing: Future[list[CollectionInfo]], catalogs: Sequence[Catalog], names: dict[str, str]) -> list[Listed]:
     """Draw an index folder or a server, and return its collections."""
-    if isinstance(found, CbirError):
-        _unreachable(found, catalogs[0])
+    try:
+        found = listing.result()
+    except CbirError as error:
+        _unreachable(error, catalogs[0])
         return []
     if not found:
         store_facts.how_to_fill(catalogs[0].urls[0])
@@ -184,7 +179,7 @@ def _verification(info: CollectionInfo, catalog: Catalog, root: Path, start: boo
     if key not in st.session_state.get("verified", ()):
         return
     work = _verify(*key, catalog, root, (info.megabytes or 0) * 1e6)
-    if not work.done:
+    if not work.done():
         show_progress(work, "Reading every file…")
         return
     damage = work.result()

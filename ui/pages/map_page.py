@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import streamlit as st
 from cbir.errors import CbirError
 from cbir.filters.conditions import values_of
 from cbir.records import Payload, Vector, without_fraction
-from cbir.search.projection import kept_map, pca, umap_installed, umap_map, umap_path
+from cbir.search.projection import kept_map, pca, umap_map, umap_path
 from cbir.settings import Settings
 
 from ..components import gallery, problems
@@ -95,12 +96,12 @@ def _umap(chosen: Chosen, cloud: Cloud, settings: Settings) -> Vector:
     kept = kept_map(path, len(cloud.ids))
     if kept is not None:
         return kept
-    if not umap_installed():
+    if find_spec("umap") is None:
         st.info("UMAP is not installed. Install it, then restart this page:", icon=":material/extension:")
         st.code("pip install 'cbir[umap]'", language=None, wrap_lines=True)
         return cloud.positions
     work = _started(str(path), chosen, cloud)
-    if not work.done:
+    if not work.done():
         show_progress(work, "Computing UMAP, which takes a minute or two, once. Until then, this is PCA.")
         return cloud.positions
     try:

@@ -17,10 +17,6 @@ from ..components.store_facts import facts, how_to_fill
 from .address import BOUND
 
 
-class MissingError(CbirError):
-    """A store that had collections has none any more."""
-
-
 @dataclass(frozen=True)
 class Chosen:
     """The collection that a visitor has chosen, and the facts of its store in this run of the page."""
@@ -56,7 +52,7 @@ def choose(settings: Settings, suffix: str = "") -> Chosen | None:
     names = catalog.names()
     if not names:
         if url in _filled():
-            raise MissingError(f"{stores[url]} has no collections any more. Check that its folder and disk are present")
+            raise CbirError(f"{stores[url]} has no collections any more. Check that its folder and disk are present")
         return None
     if catalog.files is not None:
         _filled().add(url)

@@ -23,12 +23,9 @@ _CROPPED = re.compile(r"(.+)@(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})", re.DOTALL
 
 @dataclass(frozen=True)
 class Example:
-    """One image of a query.
+    """An image of a query, or the part of it in `crop`.
 
-    Attributes:
-        ref: The id of a stored point, an image's URL, or the name of an uploaded image in the upload cache.
-        crop: The part of the image that is used, None for all of it.
-        sign: Whether hits should be like or unlike the image.
+    `ref` is the id of a stored point, an image's URL, or the name of an uploaded image in the upload cache.
     """
 
     ref: str

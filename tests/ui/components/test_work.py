@@ -20,10 +20,10 @@ def test_a_task_reports_its_share_while_it_runs() -> None:
 
     work = Work(task)
     assert reported.wait(SECONDS)
-    assert (work.share, work.done) == (0.5, False)
+    assert (work.share, work.done()) == (0.5, False)
     may_end.set()
     assert work.result() == 7
-    assert work.done
+    assert work.done()
 
 
 def test_an_error_is_raised_by_the_result() -> None:
