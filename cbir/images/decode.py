@@ -109,7 +109,9 @@ def _eight_bits_a_band(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
-        image = _on_white(image)
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(image, mask=image)
+        return canvas
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -135,12 +137,6 @@ def _too_large(what: str, max_megapixels: float) -> ImageError:
 def _turn_upright(image: Image.Image) -> None:
     with contextlib.suppress(Exception):  # a broken EXIF block does not make the image unusable
         ImageOps.exif_transpose(image, in_place=True)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(image, mask=image)
-    return canvas
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

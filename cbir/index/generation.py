@@ -164,7 +164,10 @@ def open_generation(root: Path, collection: str) -> Generation:
 
     Raises `UsageError` if there is no such collection, and `DamageError` if the pointer or the manifest is damaged.
     """
-    pointer = _pointer(root / collection)
+    if not (root / collection / layout.POINTER).is_file():
+        published = ", ".join(collections(root)) or "none yet"
+        raise UsageError(f"{root} has no collection {collection!r}; it has: {published}")
+    pointer = load(root / collection / layout.POINTER, Pointer)
     path = root / collection / pointer.generation / layout.MANIFEST
     try:
         data = path.read_bytes()
@@ -219,13 +222,6 @@ def save(path: Path, content: Any) -> str:
     write_atomically(path, data)
     sync(path.parent)
     return hashlib.sha256(data).hexdigest()
-
-
-def _pointer(folder: Path) -> Pointer:
-    if not (folder / layout.POINTER).is_file():
-        published = ", ".join(collections(folder.parent)) or "none yet"
-        raise UsageError(f"{folder.parent} has no collection {folder.name!r}; it has: {published}")
-    return load(folder / layout.POINTER, Pointer)
 
 
 def _difference(path: Path, expected: FileRecord, hashed: bool) -> str | None:

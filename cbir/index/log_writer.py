@@ -93,10 +93,7 @@ class LogWriter:
 
 
 def regroup(segment: Path, dimension: int) -> None:
-    """Rewrite a segment of many small frames into large ones, atomically and with the rows in the same order.
-
-    Reading a log takes some kilobytes of memory for each frame.
-    """
+    """Rewrite a segment of many small frames into large ones, atomically: each frame takes kilobytes to read."""
     schema = schema_of(dimension)
     batches = [pa.ipc.read_record_batch(body, schema) for body, _ in frames(map_segment(segment))]
     if sum(batch.num_rows for batch in batches) < len(batches) * _SMALL_FRAMES and len(batches) > 1:

@@ -159,13 +159,6 @@ class VectorLog:
             if low < high:
                 yield self._batches[i], self._rows[low:high] - self._starts[i], low
 
-    def chunks(self, size: int = 1000) -> Iterator[tuple[int, list[str], list[Payload], Vector]]:
-        """Yield (start, ids, payloads, vectors) of `size` points at a time, in order of position."""
-        for start in range(0, len(self), size):
-            positions = range(start, min(start + size, len(self)))
-            ids, payloads = [*map(self.id, positions)], [*map(self.payload, positions)]
-            yield start, ids, payloads, self.vectors(start, start + size)
-
     def _value(self, position: int, column: str) -> Any:
         row = int(self._rows[position])
         i = bisect_right(self._row_starts, row) - 1

@@ -13,6 +13,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +58,7 @@ _SEGMENTS = "segments"
 _CONFIG = "edge_config.json"
 _WAL = "wal"
 _FULL_SCAN_KB = 10_000
+_POINTS_AT_ONCE = 1000
 _DIALECT = Dialect(qdrant_edge, RangeFloat, np.bool_)  # a Python bool is taken for a number
 _WHOLE = QuantizationSearchParams(ignore=True)
 _ACORN = AcornSearchParams(enable=True, max_selectivity=1.0)
@@ -98,8 +100,8 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
     )
     with _plain_errors(folder):
         shard = EdgeShard.create(str(folder), config)
-        for _, ids, payloads, vectors in log.chunks():
-            points = [Point(*values) for values in zip(ids, vectors.tolist(), map(dict, payloads), strict=True)]
+        stored = (Point(point.id, point.vector.tolist(), dict(point.payload)) for point in log.points())
+        while points := list(islice(stored, _POINTS_AT_ONCE)):
             shard.update(UpdateOperation.upsert_points(points))
             shard.flush()  # empties the write-ahead log, which would grow to the size of all vectors
             advance(len(points))

@@ -137,8 +137,9 @@ class FaissIndex:
         wanted = int(chosen.sum())
         if self._lists:
             probes = math.ceil(self._width(params) * self.indexed / max(wanted, 1))
-            probe = partial(self._probe, params=params, selector=_Selector(chosen))
-            ask, again = partial(probe, lists=probes), partial(probe, lists=self._lists.nlist)
+            native = partial(self._native, self._index, params=params, selector=_Selector(chosen))
+            ask = partial(self._index.search, params=native(probes))
+            again = partial(self._index.search, params=native(self._lists.nlist))
         elif self._graph and wanted >= _FEW * self.indexed:
             ask = partial(self._walk, width=self._width(params), params=params, chosen=chosen)
             again = partial(self._scan, params=params, chosen=chosen)
@@ -149,14 +150,6 @@ class FaissIndex:
         if lacking.any():
             scores[lacking], positions[lacking] = again(queries[lacking], k)
         return scores, positions
-
-    def _probe(
-        self, queries: Vector, k: int, lists: int, params: SearchParams, selector: "_Selector"
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best of the selected points in this many inverted lists."""
-        native = self._native(self._index, lists, params, selector)
-        found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=native)
-        return found
 
     def _walk(
         self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]

@@ -104,9 +104,7 @@ class LocalWriter:
         """True if something was written, or an index is missing or damaged, or is to be built with other options."""
         if self._wrote or self._published is None:
             return self._wrote
-        if self._rebuild:
-            return True
-        if self._engines != self._published.manifest.engines:
+        if self._rebuild or self._engines != self._published.manifest.engines:
             return True
         return any(self._published.damage(name) for name in self._engines)
 
@@ -173,7 +171,7 @@ class LocalWriter:
         for name, engine in self._engines.items():
             shutil.rmtree(self._building / name, ignore_errors=True)
             if self._is_as_published(name):
-                link_tree(self._published_folder / name, self._building / name)
+                link_tree(self._folder / str(self._plan.base) / name, self._building / name)
                 continue
             options = {**ENGINES[engine.kind].options, **engine.options}
             with progress(f"building {name}", len(points), "points") as advance:
@@ -203,10 +201,6 @@ class LocalWriter:
                 self._writer = None
         finally:
             self._lock.close()
-
-    @property
-    def _published_folder(self) -> Path:
-        return self._folder / str(self._plan.base)
 
     def _is_as_published(self, name: str) -> bool:
         """Return True if an index would be the same as the published one."""

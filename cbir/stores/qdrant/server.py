@@ -60,14 +60,9 @@ log = logging.getLogger(__name__)
 class ServerOptions:
     """The options in a server's URL. All but `_SEARCHING` say how a collection is created.
 
-    Attributes:
-        shards, replicas, write_consistency: As in Qdrant; None leaves the choice to the server.
-        on_disk: Read vectors and graph from the disk instead of holding them in memory.
-        quantization: "scalar" (int8), "product" (16 times smaller), "binary" or "turbo", held in memory.
-        m, ef_construct: How the graph is built.
-        ef: How widely it is searched.
-        rescore, oversampling: How many quantized candidates per hit are compared by their full vectors.
-        grpc: The port of gRPC, 0 for none; None stands for 6334 if REST has its usual port.
+    None leaves the choice to the server. `on_disk` reads vectors and graph from the disk instead of holding them in
+    memory. Quantized vectors are held in memory: `rescore` and `oversampling` say how many candidates per hit are
+    compared by their full vectors. `grpc` is its port, 0 for none; None stands for 6334 if REST has its usual port.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

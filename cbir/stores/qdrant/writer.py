@@ -131,7 +131,8 @@ class QdrantWriter:
 
     def delete(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _IDS_AT_ONCE):
-            self._delete(models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE])))
+            part = models.PointIdsList(points=list(ids[start : start + _IDS_AT_ONCE]))
+            self._server.ask(methodcaller("delete", self._collection, part, wait=True))
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
         self._index_fields(changes)
@@ -178,9 +179,6 @@ class QdrantWriter:
 
     def close(self) -> None:
         """There is nothing to release: the process has one client for the server."""
-
-    def _delete(self, some: models.PointIdsList) -> None:
-        self._server.ask(lambda client: client.delete(self._collection, some, wait=True))
 
     def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
         """Return the record of the collection. Another ingest may create it at the same moment."""

@@ -39,8 +39,7 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
         assert np.array_equal(
             log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION)
         )
-        chunks = [identity for _, ids, _, _ in log.chunks(2) for identity in ids]
-        assert chunks == [log.id(at) for at in range(len(log))]
+        assert [point.id for point in log.points()] == [log.id(position) for position in range(len(log))]
 
 
 def test_a_log_costs_no_process_half_a_second_for_libraries_that_it_does_not_need(tmp_path: Path) -> None:
