@@ -84,19 +84,9 @@ def ingest_on_ray(
 ) -> tuple[IngestReport, Source]:
     """Ingest on a Ray cluster; return the report of all shares, and the source.
 
-    What a share had stored before its worker died counts as unchanged. `collection`, `dataset` and `policy` are as for
-    `ingest`.
-
-    Args:
-        source: As for `open_source`; every node must be able to read it.
-        options: As for `open_source`.
-        catalogs: Qdrant servers that every node can reach.
-        model_file: The model, which is sent to the nodes.
-        settings: The settings of every node; `workers` is used only for a cluster that is started here.
-        collection: The name of the collection.
-        dataset: The name of the data set.
-        policy: How to treat images that failed before.
-        address: HOST:PORT of the head of the cluster; None starts one for this call.
+    Every node must be able to read the source and reach the servers; the model and the settings are sent to it.
+    `address` is HOST:PORT of the head of the cluster; None starts one for this call, with `settings.workers` workers.
+    What a share had stored before its worker died counts as unchanged.
 
     Raises:
         UsageError: As for `ingest`, or Ray is not installed or cannot do this; nothing was changed.
@@ -122,7 +112,8 @@ def ingest_on_ray(
                 for share in _shares(job, model, workers):
                     if share.report is None:
                         raise _ERRORS.get(share.exit_code, CbirError)(share.error)
-                    _remember(job, share)
+                    before = [failure.id for failure in _failed_before(job, share.shard)]
+                    _remember(catalogs, job, share.failures, before)
                     _add(report, share.report)
                     advance(share.report.read)
     except KeyboardInterrupt:
@@ -237,12 +228,8 @@ def ingest_share(job: Job, shard: tuple[int, int], model: bytes) -> Share:
         model_file = Path(folder) / "model.onnx"
         model_file.write_bytes(model)
         settings = job.settings.model_copy(update={"cache": Path(folder)})
-        before = [failure for failure in job.failed.values() if in_shard(failure.key, shard)]
         catalogs = connect_all(job.stores, settings)
-        for catalog in catalogs:
-            with closing(_journal(catalog, job.collection, settings)) as journal:
-                journal.record([], before)
-                journal.commit()
+        _remember(catalogs, job, _failed_before(job, shard))
         source = open_source(job.source, replace(job.options, shard=shard))
         report = ingest(source, catalogs, model_file, settings, job.collection, job.dataset, job.policy)
         if report.interrupted:
@@ -263,13 +250,18 @@ def _failures(catalogs: Sequence[Catalog], collection: str, settings: Settings) 
     return found
 
 
-def _remember(job: Job, share: Share) -> None:
-    """Replace the failures of a share in the journals of this machine by those of this run."""
-    before = [failure.id for failure in job.failed.values() if in_shard(failure.key, share.shard)]
-    for catalog in connect_all(job.stores, job.settings):
+def _failed_before(job: Job, shard: tuple[int, int]) -> list[Failure]:
+    return [failure for failure in job.failed.values() if in_shard(failure.key, shard)]
+
+
+def _remember(
+    catalogs: Sequence[Catalog], job: Job, failures: Sequence[Failure], forgotten: Sequence[str] = ()
+) -> None:
+    """Write failures into the journals of this machine, and forget those with these ids."""
+    for catalog in catalogs:
         with closing(_journal(catalog, job.collection, job.settings)) as journal:
-            journal.record([], share.failures)
-            journal.commit(forgotten=before)
+            journal.record([], failures)
+            journal.commit(forgotten=forgotten)
 
 
 def _add(total: IngestReport, share: IngestReport) -> None:

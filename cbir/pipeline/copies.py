@@ -1,7 +1,6 @@
 """Copies of stored images, found during an ingest."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,23 +9,12 @@ from cbir.records import Point
 from cbir.search.duplicates import HASH_BITS, perceptual_hash
 
 
-@dataclass(frozen=True)
-class Original:
-    """The key of a stored image that another image is a copy of, and how the two are alike."""
-
-    key: str
-    how: str
-
-
 class Copies:
     """Finds the stored image that a new point is a copy of.
 
-    Args:
-        journal: The collection's journal.
-        bits: The most bits of the perceptual hash in which similar images may differ; None compares the bytes only.
-        stored: (key, thumbnail) of each stored image, read only if `bits` is given.
-        is_in_source: Returns whether the source still has the image of a key. An image that it no longer has is no
-            original: its file may have been renamed.
+    At most `bits` bits of the perceptual hash of a copy differ; None compares the bytes only. `stored` has key and
+    thumbnail of each stored image, and is read only if `bits` is given. An image that the source no longer has is no
+    original: its file may have been renamed.
     """
 
     def __init__(
@@ -49,14 +37,17 @@ class Copies:
                 if is_in_source(key):
                     self._add(key, perceptual_hash(thumbnail))
 
-    def original(self, point: Point) -> Original | None:
-        """Return the stored image that `point` is a copy of. If there is none, `point` itself counts as stored."""
+    def original(self, point: Point) -> tuple[str, str] | None:
+        """Return the key of the stored image that `point` is a copy of, and how the two are alike.
+
+        If there is none, `point` itself counts as stored.
+        """
         key, sha256 = str(point.payload["key"]), str(point.payload["sha256"])
         fresh = self._fresh.setdefault(sha256, point)
         same = self._journal.keys_with(sha256, point.id) if fresh.id == point.id else [str(fresh.payload["key"])]
         copied = next(filter(self._is_in_source, same), None)
         if copied is not None:
-            return Original(copied, "the same bytes")
+            return copied, "the same bytes"
         if self._bits is None:
             return None
         code = perceptual_hash(point.thumbnail)
@@ -64,7 +55,7 @@ class Copies:
             distances, positions = self._index.search(code[None], 1)
             nearest = self._keys[int(positions[0, 0])]
             if distances[0, 0] <= self._bits and nearest != key:
-                return Original(nearest, f"{distances[0, 0]} of 64 bits differ")
+                return nearest, f"{distances[0, 0]} of 64 bits differ"
         self._add(key, code)
         return None
 

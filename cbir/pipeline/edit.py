@@ -1,6 +1,7 @@
 """Points deleted, or their payload changed, without a source."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
@@ -25,9 +26,9 @@ def change_points(
     progress: Progress,
     change: Change,
 ) -> int:
-    """Change points in every store and publish the change; return the number of points.
+    """Change the points with these ids or that match the filter in every store, and publish the change.
 
-    The points are those with these ids and those that match the filter.
+    Return the number of points.
 
     Raises:
         UsageError: Neither ids nor a filter were given, or a store has no such collection.
@@ -54,12 +55,9 @@ def _chosen(
     catalog: Catalog, collection: str | None, ids: Sequence[str], filter: Filter
 ) -> tuple[Plan, Path | None, list[str]]:
     """Return the plan of a collection, its model file, and the ids of the chosen points that it has."""
-    store = catalog.open(collection)
-    try:
+    with closing(catalog.open(collection)) as store:
         info = store.info
         plan = Plan(info.collection, info.dataset, info.source, info.model, None)
         existing = [point_id for point_id, vector in zip(ids, store.vectors(ids), strict=True) if vector is not None]
         matching = [entry.id for entry in entries(store, filter)] if filter else []
         return plan, store.model(), list(dict.fromkeys([*existing, *matching]))
-    finally:
-        store.close()

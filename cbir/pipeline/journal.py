@@ -32,12 +32,8 @@ _SECONDS = 30.0
 class Journal:
     """The journal of one collection, for one thread. What is recorded is kept in memory until `commit`.
 
-    Args:
-        path: The file.
-        max_megapixels: The largest image that this run decodes. Failures of runs with another limit are tried again.
-
-    Attributes:
-        failures: The failures of earlier runs that are not tried again, by id.
+    `failures` are those of earlier runs that are not tried again, by id. Those of runs with another limit on
+    megapixels are tried again.
     """
 
     def __init__(self, path: Path, max_megapixels: float):
@@ -76,9 +72,7 @@ class Journal:
     def commit(self, removed: Iterable[str] = (), forgotten: Iterable[str] = ()) -> None:
         """Write what was recorded in one transaction, after the store has made it durable.
 
-        Args:
-            removed: Ids of points that were removed from the store.
-            forgotten: Ids of failures whose image the source no longer has.
+        Remove the points that were removed from the store, and forget failures whose image the source no longer has.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         failed = [

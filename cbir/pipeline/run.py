@@ -83,16 +83,8 @@ def ingest(
     SIGINT, SIGTERM and SIGHUP end the run early: what was stored is kept, `interrupted` is set in the report, and the
     same call finishes the rest.
 
-    Args:
-        source: The images.
-        catalogs: The index folders and servers to store them in.
-        model_file: The model.
-        settings: Workers, batch size, the limit on pixels and so on.
-        collection: The name of the collection; None makes it of data set and model.
-        dataset: The name of the data set, if it is not the source's. Then the origin may differ from that of earlier
-            runs.
-        policy: How to treat images that are missing, failed before, or are copies.
-        progress: Shows the progress.
+    By default, the name of the collection is made of data set and model. If `dataset` renames the source's data set,
+    its origin may differ from that of earlier runs.
 
     Raises:
         UsageError: A store, model or collection does not fit; nothing was changed.
@@ -252,14 +244,14 @@ def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestRep
     """Count the points that are copies, and return those that are not to be stored."""
     found: dict[str, Failure] = {}
     for point in result.points:
-        original = seen.original(point)
-        if original is None:
+        copied = seen.original(point)
+        if copied is None:
             continue
-        key = str(point.payload["key"])
+        key, (original, how) = str(point.payload["key"]), copied
         report.duplicates += 1
-        report.copies.append({"key": key, "original": original.key, "how": original.how})
+        report.copies.append({"key": key, "original": original, "how": how})
         if policy.skip_duplicates:
-            found[point.id] = Failure(point.id, key, f"a copy of {original.key} ({original.how})")
+            found[point.id] = Failure(point.id, key, f"a copy of {original} ({how})")
     return found
 
 

@@ -32,16 +32,10 @@ IsStored = Callable[[str, str, str | None], bool]
 
 @dataclass
 class ChunkResult:
-    """The points and failures that came of a chunk of items.
+    """The points and failures that came of a chunk of `read` items.
 
-    Attributes:
-        read: The number of items.
-        ids: The ids of the items.
-        points: The points to store.
-        failures: The items that failed; `remembered` of them failed in an earlier run and were not tried again.
-        unchanged: The number of items that every store has already.
-        remembered: See `failures`.
-        seconds: The thread time of each stage.
+    Every store has `unchanged` of them already. `remembered` of the failures are of an earlier run and were not tried
+    again. `seconds` is the thread time of each stage.
     """
 
     read: int = 0
@@ -57,14 +51,8 @@ class ChunkResult:
 class Embedding:
     """How items are turned into points.
 
-    Attributes:
-        embedder: The model.
-        dataset: The name of the data set, of which ids are made.
-        is_stored: Tells which items need not be embedded again.
-        max_megapixels: The largest image to decode.
-        failed: Failures of earlier runs, tried again only if their file changed.
-        unique_keys: True if no two items can have the same key, so that keys need not be remembered.
-        stopping: Set to stop the workers early.
+    Ids are made of the data set's name. Failures of earlier runs (`failed`) are tried again only if their file changed.
+    With `unique_keys`, no two items can have the same key, and keys need not be remembered.
     """
 
     embedder: Embedder

@@ -60,7 +60,6 @@ class Source:
     """Images to ingest.
 
     Attributes:
-        name: The name of the data set.
         origin: The address of the images; a collection takes its images from one origin.
         items: The images; they can be iterated any number of times.
         total: The number of images, None if unknown.
@@ -114,18 +113,13 @@ def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
 
 def check_columns(options: SourceOptions, columns: Collection[str], text: str) -> None:
     """Raise `UsageError` if an option names a column that the source does not have."""
-    wanted = {
-        "label": [options.label] if options.label is not None else [],
-        "key": [options.key] if options.key is not None else [],
-        "payload": options.payload or (),
-        "filter": [condition.column for condition in row_conditions(options)],
-    }
-    for name, named in wanted.items():
-        for column in named:
-            if column not in columns:
-                raise UsageError(
-                    f"{text} has no column {column!r} for --{name}. Its columns are {', '.join(map(str, columns))}."
-                )
+    wanted = [("label", options.label), ("key", options.key)]
+    wanted += [("payload", column) for column in options.payload or ()]
+    wanted += [("filter", condition.column) for condition in row_conditions(options)]
+    for name, column in wanted:
+        if column is not None and column not in columns:
+            existing = ", ".join(map(str, columns))
+            raise UsageError(f"{text} has no column {column!r} for --{name}. Its columns are {existing}.")
 
 
 def row_conditions(options: SourceOptions) -> tuple[Condition, ...]:
@@ -145,43 +139,24 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def is_complete(options: SourceOptions) -> bool:
-    """Return True if the options choose every image of a source."""
-    return all(getattr(options, name) is None for name in ("top_classes", "limit", "filter", "shard"))
+def choose(source: Source, options: SourceOptions, countable: Iterable[Item] | None) -> Source:
+    """Return a source with the items that `top_classes`, `limit` and `shard` choose, each with its version.
 
-
-def selection(items: Iterable[Item], options: SourceOptions) -> Callable[[Iterable[Item]], Iterator[Item]]:
-    """Return a function that lazily keeps what `top_classes`, `limit` and `shard` choose, in that order.
-
-    The most frequent classes are those of `items`. Every shard has the same classes and the same first items, so that
-    all shards together are what a single process would take.
+    Every shard has the same classes and the same first items, so that all shards together are what a single process
+    would take. `countable` are the same items, to be counted; None leaves the number of chosen items unknown.
 
     Raises:
         UsageError: `top_classes` needs labels, and the items have none.
     """
     count, limit, shard = options.top_classes, options.limit, options.shard
-    classes = top_labels((item.label for item in items), count) if count is not None else None
+    labels = (item.label for item in (source.items if countable is None else countable))
+    classes = top_labels(labels, count) if count is not None else None
 
     def keep(items: Iterable[Item]) -> Iterator[Item]:
         kept = islice((item for item in items if classes is None or item.label in classes), limit)
         return (item for item in kept if shard is None or in_shard(item.key, shard))
 
-    return keep
-
-
-def choose(source: Source, options: SourceOptions, countable: Iterable[Item] | None) -> Source:
-    """Return a source with the items that the options choose, each with its version.
-
-    Args:
-        source: The source with all its items.
-        options: The options.
-        countable: The same items, to be counted. None leaves the number of chosen items unknown.
-
-    Raises:
-        UsageError: `top_classes` needs labels, and the items have none.
-    """
-    keep = selection(source.items if countable is None else countable, options)
-    every = is_complete(options)
+    every = all(getattr(options, name) is None for name in ("top_classes", "limit", "filter", "shard"))
     total = source.total if every else None
     if total is None and countable is not None:
         total = sum(1 for _ in keep(countable))

@@ -51,11 +51,7 @@ def remote_token(info: Mapping[str, Any]) -> str:
 
 
 def open_files(url: str, text: str) -> tuple[Any, str]:
-    """Return fsspec's file system for a URL, and the path in it.
-
-    Args:
-        url: The URL.
-        text: Its name in messages.
+    """Return fsspec's file system for a URL, which messages call `text`, and the path in it.
 
     Raises:
         UsageError: fsspec does not support the URL, or a package is missing.

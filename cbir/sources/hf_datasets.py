@@ -13,15 +13,7 @@ from cbir.errors import CbirError, ImageError, UsageError
 from cbir.filters.parser import Condition
 from cbir.images.files import read_file
 from cbir.records import Item
-from cbir.sources.base import (
-    Source,
-    SourceOptions,
-    check_columns,
-    choose,
-    file_token,
-    refuse,
-    row_conditions,
-)
+from cbir.sources.base import Source, SourceOptions, check_columns, choose, file_token, refuse, row_conditions
 from cbir.sources.bucket import open_files, read_remote
 from cbir.sources.hf_loading import ROWS_AT_ONCE, Loaded, Place, load_split, readable_errors
 
@@ -90,16 +82,9 @@ class _ImageReader:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of a data set as items, made again in each iteration.
+    """The rows of a data set, which is formatted as Arrow tables, as items that are made again in each iteration.
 
-    Attributes:
-        data: The data set, formatted as Arrow tables.
-        image: The column with the images.
-        key: The column with the keys, None if the names of the images are the keys.
-        label: The column with the classes, None if there is none.
-        payload: The columns to store.
-        conditions: The conditions of the rows to keep.
-        place: Where the images may be.
+    `image`, `key`, `label` and `payload` are columns. If `key` is None, the names of the images are the keys.
     """
 
     data: Any

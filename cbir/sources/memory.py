@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from functools import cache, partial
+from itertools import repeat
 
 from cbir.errors import ImageError, UsageError
 from cbir.images.inputs import ImageInput, require_image, require_list, to_bytes
@@ -18,11 +19,7 @@ def open_images(
 ) -> Source:
     """Return the source for a list of images.
 
-    Args:
-        images: The images.
-        keys: A unique name for each; by default the path as given, or the SHA-256 of the bytes.
-        payloads: Fields to store with each; `label` is its class.
-        name: The name of the data set.
+    A key is by default the path as given, or the SHA-256 of the bytes. The field `label` of a payload is the class.
 
     Raises:
         UsageError: The lists have different lengths, or an object is not an image.
@@ -33,10 +30,7 @@ def open_images(
             raise UsageError(f"There are {len(images)} images and {len(values)} {what}. Give one for each image.")
     if not len(images):
         raise UsageError("no images were given")
-    items = [
-        _item(image, keys[index] if keys else None, payloads[index] if payloads else {})
-        for index, image in enumerate(images)
-    ]
+    items = list(map(_item, images, keys or repeat(None), payloads or repeat(None)))
     return Source(name, ORIGIN, items, total=len(items))
 
 

@@ -12,11 +12,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from importlib.metadata import version
 from typing import Any
 
@@ -45,11 +45,8 @@ _pools_lock = threading.Lock()
 class Limits:
     """The limits for fetching one image.
 
-    Attributes:
-        max_bytes: The largest size of the body.
-        seconds: The time for all attempts, redirects and waits. Only the look-up of a name has the system's own limit.
-        redirects: The largest number of redirects.
-        private: Allow addresses that are not public too (loopback, 10/8, link-local, ...).
+    `seconds` is the time for all attempts, redirects and waits; only the look-up of a name has the system's own limit.
+    `private` allows addresses that are not public too (loopback, 10/8, link-local, ...).
     """
 
     max_bytes: int = MAX_FILE_BYTES
@@ -152,8 +149,7 @@ def _body(response: httpcore.Response, limits: Limits) -> bytes | str:
     if response.status in _REDIRECTS and b"location" in headers:
         return headers[b"location"]
     if response.status != HTTPStatus.OK:
-        phrase = next((status.phrase for status in HTTPStatus if status == response.status), "")
-        reason = f"HTTP {response.status} {phrase}".strip()
+        reason = f"HTTP {response.status} {responses.get(response.status, '')}".strip()
         if response.status in _TRANSIENT:
             raise _Transient(reason, _seconds(headers.get(b"retry-after", "")))
         raise ImageError(reason)
@@ -208,18 +204,13 @@ class _Checked(httpcore.NetworkBackend):
         self._plain = httpcore.SyncBackend()
 
     def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any
     ) -> httpcore.NetworkStream:
         failure: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
         for address in self._addresses(host, port):
             try:
                 seconds = min(_left(timeout), _CONNECT_SECONDS)
-                return _Stream(self._plain.connect_tcp(address, port, seconds, local_address, socket_options))
+                return _Stream(self._plain.connect_tcp(address, port, seconds, *args, **options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure or httpcore.ConnectError(f"{host} has no address")

@@ -3,7 +3,6 @@
 The column with the path or URL is found by its name; the other columns are payload. Values of CSV are always text.
 """
 
-import io
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from cbir.errors import CbirError, UsageError
 from cbir.records import Item, to_plain
@@ -43,13 +42,9 @@ _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class RowReader:
-    """Turns rows into items.
+    """Turns rows into items. `image` is the column with the path or URL, and `folder` that of relative paths.
 
-    Attributes:
-        image: The column with the path or URL.
-        folder: The folder of relative paths.
-        anywhere: True if paths may lead out of the folder.
-        options: The options `label`, `key`, `payload` and `allow_private_addresses` are used.
+    Paths may lead out of the folder if `anywhere` is True.
     """
 
     image: str
@@ -134,24 +129,22 @@ def open_stdin(_: str, options: SourceOptions) -> Source:
         UsageError: Standard input is empty, or no column names images.
     """
     name = "standard input"
-    handle, path = tempfile.mkstemp()
-    Path(path).unlink()  # the file disappears when this process ends
+    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it is deleted when the source is no longer used
+    path = Path(copy.name)
 
-    def start() -> Generator[Row, None, None]:
-        with closing(lines_of(again, name)) as lines:
-            first = next((line for line in lines if line.strip()), "")
-        yield from json_rows(again, name) if first.lstrip().startswith("{") else path_rows(again, name)
+    def opener() -> BinaryIO:
+        return path.open("rb")
 
-    def again() -> BinaryIO:
-        return io.BufferedReader(_FromStart(handle))
-
-    weakref.finalize(start, os.close, handle)
+    weakref.finalize(opener, copy.close)
     try:
-        with os.fdopen(os.dup(handle), "wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
     except OSError as error:
-        raise CbirError(f"{name} cannot be kept in {Path(path).parent}: {error.strerror}") from None
-    return _open_rows(name, "stdin", name, start, Path.cwd(), options, from_file=False)
+        raise CbirError(f"{name} cannot be kept in {path.parent}: {error.strerror}") from None
+    with closing(lines_of(opener, name)) as lines:
+        first = next((line for line in lines if line.strip()), "")
+    rows = json_rows if first.lstrip().startswith("{") else path_rows
+    return _open_rows(name, "stdin", name, partial(rows, opener, name), Path.cwd(), options, from_file=False)
 
 
 def _open_rows(
@@ -185,20 +178,3 @@ def _open_rows(
 
     every = Items(items)
     return choose(Source(name, origin, every, complete=from_file), options, every)
-
-
-class _FromStart(io.RawIOBase):
-    """Reads an open file from its beginning, with a position of its own."""
-
-    def __init__(self, handle: int):
-        self._handle = handle
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = os.pread(self._handle, len(buffer), self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)

@@ -39,10 +39,8 @@ class Tree:
     ):
         """List the tree.
 
-        Args:
-            address: The address of the tree.
-            listing: Returns the names in a folder, which is "" or a path that ends in a slash.
-            reader: Returns the `read` function of the item with a key.
+        `listing` returns the names in a folder, which is "" or a path that ends in a slash, and `reader` the `read`
+        function of the item with a key.
 
         Raises:
             UsageError: There is no such tree, or it has no images.
@@ -74,15 +72,8 @@ class Tree:
 
     def source(self, name: str, options: SourceOptions) -> Source:
         """Return a source with the images that the options choose."""
-        every = Source(
-            to_plain(name) or "root",
-            to_plain(self._address),
-            self,
-            len(self),
-            complete=True,
-            unique_keys=True,
-            other_files=self._other_files,
-        )
+        name, origin = to_plain(name) or "root", to_plain(self._address)
+        every = Source(name, origin, self, self._count, complete=True, unique_keys=True, other_files=self._other_files)
         return choose(every, options, self)
 
     def _list(self, folder: str) -> list[str]:

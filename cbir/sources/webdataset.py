@@ -42,13 +42,7 @@ _TEXT = ("txt", "text", "cls")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One tar file.
-
-    Attributes:
-        path: Its path.
-        token: A text that changes with its content, "" if there is none.
-        files: Its fsspec file system, None for a local file.
-    """
+    """One tar file. `token` changes with its content; `files` is its fsspec file system, None for a local file."""
 
     path: str
     token: str
@@ -64,13 +58,8 @@ class Shard:
 class Sample:
     """The files of one name: fields from .json, .txt and .cls, and an image.
 
-    Attributes:
-        name: The name that the files share.
-        values: The fields.
-        error: The reason if the fields cannot be read.
-        image: The name of the image in the tar, "" if there is none.
-        read: Returns the bytes of the image.
-        version: As in `Item`, without the fields.
+    `error` is the reason if the fields cannot be read, `image` the name of the image in the tar ("" if there is none),
+    and `version` that of the image alone.
     """
 
     name: str

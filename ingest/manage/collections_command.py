@@ -1,6 +1,7 @@
 """`cbir-ingest collections`: list, compare, drop, choose, snapshot and restore."""
 
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -61,12 +62,11 @@ def compare(
     from .compare import compare as compare_stores
 
     (url, *_), settings = named_stores(store)
-    left, right = open_store(url, first, settings), open_store(other or url, second, settings)
-    try:
+    with (
+        closing(open_store(url, first, settings)) as left,
+        closing(open_store(other or url, second, settings)) as right,
+    ):
         found = compare_stores(left, right)
-    finally:
-        left.close()
-        right.close()
     typer.echo(f"{found.same:,} images are in both and the same")
     cosine = "not comparable, the models differ" if found.lowest_cosine is None else f"{found.lowest_cosine:.6f}"
     typer.echo(f"lowest cosine of their vectors: {cosine}")
@@ -112,11 +112,8 @@ def snapshot(
     from .snapshot import snapshot as write_snapshot
 
     (url, *_), settings = named_stores(store)
-    opened = open_store(url, name, settings)
-    try:
+    with closing(open_store(url, name, settings)) as opened:
         count = write_snapshot(opened, file, model)
-    finally:
-        opened.close()
     typer.echo(f"{file}: {count:,} points")
 
 

@@ -10,14 +10,9 @@ _BATCH = 200
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences of two collections.
+    """The differences of two collections: the keys that only one has, or both with different images.
 
-    Attributes:
-        only_first: The keys that only the first has.
-        only_second: The keys that only the second has.
-        changed: The keys that both have, with different images.
-        same: The number of images that both have.
-        lowest_cosine: The lowest cosine of the vectors of these, None if there are none or the models differ.
+    `lowest_cosine` is that of the vectors of the `same` images, None if there are none or the models differ.
     """
 
     only_first: list[str]

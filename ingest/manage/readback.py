@@ -22,14 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def require_same(name: str, stored: ReadBack, read: StoredIds, sample: Sequence[Point], alone: bool) -> None:
-    """Raise `CbirError` unless a target holds the points that were read.
+    """Raise `CbirError` unless a target holds the points that were read, and no others if `alone`.
 
-    Args:
-        name: The target's name.
-        stored: The target's points.
-        read: The points that were read: their ids, and their images' checksums as digests.
-        sample: Some of these points, which are compared completely.
-        alone: The target must not hold other points.
+    The digests in `read` are the checksums of the images. The points in `sample` are compared completely.
     """
     same = others = 0
     with terminal.progress("comparing", len(read), "points") as advance:

@@ -7,8 +7,7 @@ vector log with all points, and the manifest with the checksums of both. Indexes
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -42,7 +41,8 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
     if target.exists():
         raise UsageError(f"{target} exists already. Name another file.")
     info = store.info
-    with report_full_disk(), _work_folder(target.resolve().parent) as folder:
+    with report_full_disk(), _work_folder(target.resolve().parent) as work:
+        folder = Path(work)
         shutil.copyfile(model_file(info.model, store.model(), model), folder / layout.MODEL)
         writer = LogWriter(segment_path(folder / layout.LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
@@ -75,7 +75,8 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
     """
     if not file.is_file():
         raise UsageError(f"{file} does not exist, or is not a file")
-    with report_full_disk(), _work_folder(file.resolve().parent) as folder:
+    with report_full_disk(), _work_folder(file.resolve().parent) as work:
+        folder = Path(work)
         _extract(file, folder)
         generation = Generation(folder, load(folder / layout.MANIFEST, Manifest))
         for damage in generation.damage():
@@ -90,17 +91,12 @@ def restore(file: Path, stores: Sequence[str], collection: str | None, settings:
         return done.collection, done.points
 
 
-@contextmanager
-def _work_folder(parent: Path) -> Iterator[Path]:
-    """Make a temporary folder on the disk of the snapshot, and remove it in the end."""
+def _work_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a temporary folder on the disk of the snapshot."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".cbir-snapshot-", dir=parent))
+        return tempfile.TemporaryDirectory(prefix=".cbir-snapshot-", dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise UsageError(f"{parent}: {error.strerror}. A snapshot needs a temporary folder there.") from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _extract(file: Path, folder: Path) -> None:

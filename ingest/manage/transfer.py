@@ -37,14 +37,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Transfer:
-    """The result of transferring one collection.
+    """The result of transferring one collection: its name at the targets, and the number of points that were read.
 
-    Attributes:
-        collection: Its name at the targets.
-        points: The number of points that were read.
-        written: The number of them that a target did not have, or had with another digest.
-        removed: The number of points that a target had, that were not read, and that were removed there.
-        compared: The number of points that were read back from each target and compared completely.
+    `written` of them were missing at a target or had another digest there, and `compared` of them were read back from
+    each target and compared completely. `removed` points of a target were not read, and were removed there.
     """
 
     collection: str
@@ -83,16 +79,10 @@ def copy(
 ) -> Iterator[Transfer]:
     """Copy collections into other stores; yield the result of each when it is published.
 
-    In the end the name of a data set stands for the same collection at a target as at the source.
-
-    Args:
-        source: The URL of the store to read.
-        stores: The URLs of the stores to write.
-        names: The names or aliases of the collections; all complete ones if empty.
-        rename: The name of the single collection at the targets, if it is to have another.
-        settings: The API key, timeouts and so on.
-        model: The file of the model that made the vectors. Index folders need it, and a server does not keep it.
-        delete_extra: Remove points from the targets that the source does not have.
+    If `names` is empty, all complete collections are copied. `rename` gives a single one another name at the targets.
+    Index folders need the file of the model that made the vectors, which a server does not keep. `delete_extra` removes
+    points from the targets that the source does not have. In the end the name of a data set stands for the same
+    collection at a target as at the source.
 
     Raises:
         UsageError: The arguments are wrong; nothing was changed.
@@ -141,17 +131,8 @@ def fill(
 ) -> Transfer:
     """Store points in a collection of every store, compare the stored points with them, and publish it.
 
-    SIGINT, SIGTERM and SIGHUP raise `KeyboardInterrupt`; what was stored is kept, and the same call continues.
-
-    Args:
-        plan: The collection.
-        points: Returns the points, each once.
-        count: The approximate number of points.
-        model: The model file.
-        catalogs: The targets.
-        settings: As for `copy`.
-        title: The title of the progress bar.
-        delete_extra: As for `copy`.
+    `points` returns the points, each once; `count` is their approximate number. SIGINT, SIGTERM and SIGHUP raise
+    `KeyboardInterrupt`; what was stored is kept, and the same call continues.
 
     Raises:
         UsageError: There are no points, or a store has a different collection of that name.
