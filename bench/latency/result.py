@@ -163,23 +163,17 @@ def _cold_table(result: LatencyResult) -> Table:
 
 
 def _stage_table(result: LatencyResult) -> Table:
-    parts = {name: f"parts_ms.{name}" for name in ("decode", "preprocess", "model")}
-    times = {**parts, "transport": "transport_ms", "engine": "search_ms", "protocol": "protocol_ms"}
+    names = ("decode", "preprocess", "model", "transport", "engine", "protocol")
     return table_of(
         "A search from image file to hits",
         "store",
         ((store_name(stages.store), stages) for stages in result.stages),
-        *((Column(header, "ms", ".3g"), path) for header, path in times.items()),
-        (Column("embedding", format=".0%"), "shares.embedding"),
+        *((Column(name, "ms", ".3g"), f"milliseconds.{name}") for name in names),
+        (Column("embedding", format=".0%"), "embedding_share"),
     )
 
 
 def _size_table(result: LatencyResult) -> Table:
-    memory = [
-        (Column(f"{when}: {kind}", "MB", ",.1f"), f"{when}.{kind}")
-        for when in ("opened", "searched")
-        for kind in ("own", "mapped")
-    ]
     return table_of(
         "Size",
         "store",
@@ -187,7 +181,8 @@ def _size_table(result: LatencyResult) -> Table:
         (Column("disk", "MB", ",.1f", better="lower"), "disk_megabytes"),
         (Column("walked", "MB", ",.1f"), "walked_megabytes"),
         (Column("/ vectors", format=".2f"), "share"),
-        *memory,
+        (Column("own memory", "MB", ",.1f"), "own_megabytes"),
+        (Column("mapped memory", "MB", ",.1f"), "mapped_megabytes"),
     )
 
 
@@ -245,8 +240,8 @@ def _notes(result: LatencyResult) -> Iterator[str]:
         yield (
             "Disk: the index's files, without the vector log. Walked: the part that every search goes through (the"
             " graph and the quantized or else the whole vectors; all of FAISS), / vectors: by the size of the vectors"
-            " as float32. Memory: the growth of a process with the log open when it opened the index and when it had"
-            " answered the queries. Own memory stays; mapped pages of files are freed when memory is short."
+            " as float32. Memory: the growth of a process with the log open when it had opened the index and answered"
+            " the queries. Own memory stays; mapped pages of files are freed when memory is short."
         )
     for store in (store for run in result.ingests for store in run.stores):
         taken = "never used" if store.taken_up_ms is None else f"used {store.taken_up_ms:,.0f} ms after publishing"

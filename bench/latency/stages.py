@@ -1,5 +1,6 @@
 """How the time of a search from an image file to hits is divided."""
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,24 +22,19 @@ IMAGES = 60
 
 @dataclass(frozen=True)
 class Stages:
-    """One store: medians in milliseconds over images of the collection, searched one by one, and their shares.
+    """One store: medians in milliseconds over images of the collection, searched one by one.
 
     Attributes:
-        parts_ms: The parts of `embedding_ms`: "decode", "preprocess", "model".
-        transport_ms: Fetching one point's payload from a server, which is hardly more than a round trip; None for an
-            embedded store.
-        search_ms: The engine's own call; for a server the rest of its time.
-        protocol_ms: What the store protocol adds to the engine's own call; None for a server.
+        milliseconds: "decode", "preprocess" and "model"; "transport", which is fetching one point's payload from a
+            server and hardly more than a round trip; "engine", the engine's own call, or the rest of a server's time;
+            and "protocol", which the store protocol adds to that call of an embedded engine.
+        embedding_share: Of the first three in the whole time.
     """
 
     store: str
     images: int
-    embedding_ms: float
-    parts_ms: dict[str, float]
-    transport_ms: float | None
-    search_ms: float
-    protocol_ms: float | None
-    shares: dict[str, float]
+    milliseconds: dict[str, float]
+    embedding_share: float
 
 
 def measure(workload: Workload, settings: Settings) -> list[Stages]:
@@ -66,16 +62,16 @@ def measure(workload: Workload, settings: Settings) -> list[Stages]:
 
 def _stages(workload: Workload, store: Store, ids: list[str], parts: dict[str, float], images: int) -> Stages:
     vectors = workload.vectors[:IMAGES]
-    total = float(np.median([timed(partial(store.search, vector[None], workload.k)) for vector in vectors]))
-    transport = protocol = None
-    calls = [call for vector in vectors if (call := bare_search(store, vector, workload.k))]
-    if calls:
-        search = min(total, float(np.median([timed(call) for call in calls])))
-        protocol = total - search
+    total = _median(partial(store.search, vector[None], workload.k) for vector in vectors)
+    if calls := [call for vector in vectors if (call := bare_search(store, vector, workload.k))]:
+        engine = min(total, _median(calls))
+        rest = {"protocol": total - engine}
     else:
-        transport = min(total, float(np.median([timed(partial(store.payloads, [id_])) for id_ in ids])))
-        search = total - transport
+        transport = min(total, _median(partial(store.payloads, [id_]) for id_ in ids))
+        engine, rest = total - transport, {"transport": transport}
     embedding = sum(parts.values())
-    named = {"embedding": embedding, "transport": transport, "search": search, "protocol": protocol}
-    shares = {name: value / (embedding + total) for name, value in named.items() if value is not None}
-    return Stages(store.info.url, images, embedding, parts, transport, search, protocol, shares)
+    return Stages(store.info.url, images, {**parts, "engine": engine, **rest}, embedding / (embedding + total))
+
+
+def _median(calls: Iterable[Callable[[], object]]) -> float:
+    return float(np.median([timed(call) for call in calls]))

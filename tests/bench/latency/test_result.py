@@ -10,7 +10,7 @@ from cbir.bench.core.subject import store_envelope
 from cbir.bench.core.timing import Noise, Spread, Times, times
 from cbir.bench.core.workload import open_workload
 from cbir.bench.latency.cold import Cold
-from cbir.bench.latency.footprint import Footprint, Memory
+from cbir.bench.latency.footprint import Footprint
 from cbir.bench.latency.measure import ClosedLoop, Curve, Filtered, Point
 from cbir.bench.latency.open_loop import OpenLoop, Rate
 from cbir.bench.latency.result import SUBJECT, LatencyResult, present
@@ -62,9 +62,9 @@ def result(made: Path) -> LatencyResult:
         open_loop=[OpenLoop(edge, [Rate(0.25, 25.0, 8, 24.0, spent, spent, 0.5)], ["50% of its best: it stalled"])],
         cold=[Cold(edge, True, SPREAD, SPREAD, SPREAD, SPREAD)],
         stages=[
-            Stages(edge, 60, 8.0, {"decode": 1.0, "preprocess": 2.0, "model": 5.0}, None, 1.5, 0.5, {"search": 0.15})
+            Stages(edge, 60, {"decode": 1.0, "preprocess": 2.0, "model": 5.0, "engine": 1.5, "protocol": 0.5}, 0.8)
         ],
-        footprints=[Footprint(edge, 30.0, {"graph": 30.0}, 29.0, 1.2, Memory(1.0, 20.0), Memory(2.0, 25.0))],
+        footprints=[Footprint(edge, 30.0, 29.0, 1.2, 2.0, 25.0)],
         ingests=[IngestRun(["add", "more"], 8, 600, 3, [SearchedStore(edge, ["a"] * 4, phases, 34.0)])],
     )
 
@@ -106,7 +106,7 @@ def test_every_table(result: LatencyResult) -> None:
     assert cells(section, "Cold start", "opening") == [Range(10.0, 8.0, 12.0)]
     assert cells(section, "A search from image file to hits", "model") == [5.0]
     assert cells(section, "A search from image file to hits", "transport") == [None]
-    assert cells(section, "Size", "searched: mapped") == [25.0]
+    assert cells(section, "Size", "mapped memory") == [25.0]
     during = "During an ingest of 3 images into 600, 8 threads"
     assert cells(section, during, "store") == ["edge, before", "edge, during the ingest"]
     assert cells(section, during, "p95 / before") == [1.0, 1.62]
