@@ -24,14 +24,8 @@ _FIND_SECONDS = 15.0
 class CandidateProcess:
     """A candidate's process, and what was measured so far. Once it has failed, it gets no more queries.
 
-    Attributes:
-        job: What the process is given.
-        efs: At which it is measured; None is a scan.
-        missing: Why it failed, "" if it did not.
-        built: What it printed when its index was ready.
-        megabytes: Its memory while it searches.
-        recalls: By ef, the recall of each query.
-        rounds: By ef, the milliseconds of each query in each round.
+    `job` is what the process is given, and `missing` says why it failed. `built` is what it printed when its index was
+    ready. By ef, where None is a scan, `recalls` has the recall of each query, and `rounds` their milliseconds.
     """
 
     name: str

@@ -4,38 +4,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
-from cbir.tables import Cell, Column, Table
+from cbir.tables import Column, Table
 
+from ..core.rows import table_of
 from ..core.subject import StoreResult, Subject
 from ..embedding.measure import ModelEmbedding
 from ..embedding.tables import embedding_notes, embedding_tables, embedding_verdicts
 from .search import EF_CONSTRUCT, Candidate, M
 
 _MIN_RECALL_PLOTTED = 0.8
-COLUMNS = (
-    Column("candidate"),
-    Column("ef", format="d"),
-    Column("recall", format=".4f"),
-    Column("p5", format=".3f", detail=True),
-    Column("search", "ms", ".3f", better="lower"),
-    Column("p99", "ms", ".3f"),
-    Column("build", "s", ",.1f"),
-    Column("memory", "MB", ",.0f"),
-    Column("while building", "MB", ",.0f", detail=True),
+_COLUMNS = (
+    (Column("ef", format="d"), "at_recall.ef"),
+    (Column("recall", format=".4f"), "at_recall.recall"),
+    (Column("p5", format=".3f", detail=True), "at_recall.recall_p5"),
+    (Column("search", "ms", ".3f", better="lower"), "at_recall.median_ms"),
+    (Column("p99", "ms", ".3f"), "at_recall.search_ms.p99"),
+    (Column("build", "s", ",.1f"), "build_seconds"),
+    (Column("memory", "MB", ",.0f"), "megabytes"),
+    (Column("while building", "MB", ",.0f", detail=True), "build_megabytes"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselinesResult(StoreResult):
-    """The stores beside other libraries.
+    """The stores beside other libraries, compared at `recall` in `rounds` turns of at most `seconds`.
 
-    Attributes:
-        source: What was embedded, None if only searching was measured.
-        rounds: Turns of everything.
-        seconds: Length of a turn, at most.
-        recall: The recall to compare at.
-        candidates: Stores and search libraries.
-        embedding: From image files to vectors, by model.
+    `source` is what was embedded, None if only searching was measured; `embedding` then has a part for each model.
     """
 
     source: str | None
@@ -117,15 +111,8 @@ def _verdicts(result: BaselinesResult) -> list[str]:
 def _search_table(result: BaselinesResult) -> Table:
     infinite = float("inf")
     ordered = sorted(result.candidates, key=lambda found: infinite if found.median_ms is None else found.median_ms)
-    return Table(f"Searching at recall@{result.k} of at least {result.recall}", COLUMNS, [_row(row) for row in ordered])
-
-
-def _row(candidate: Candidate) -> list[Cell]:
-    step = candidate.at_recall
-    searching: list[Cell] = [None] * 5
-    if step:
-        searching = [step.ef, step.recall, step.recall_p5, step.median_ms.as_range(), step.search_ms.p99]
-    return [candidate.name, *searching, candidate.build_seconds, candidate.megabytes, candidate.build_megabytes]
+    title = f"Searching at recall@{result.k} of at least {result.recall}"
+    return table_of(title, "candidate", [(found.name, found) for found in ordered], *_COLUMNS)
 
 
 SUBJECT = Subject("baselines", BaselinesResult, present)

@@ -39,12 +39,9 @@ _OURS = "through the store protocol, with ids and payloads"
 
 @dataclass(frozen=True)
 class Step:
-    """A candidate at one ef; None is a scan.
+    """A candidate at one ef, None for a scan: its mean recall, against the exact answer, and its times.
 
-    Attributes:
-        recall: Mean over the queries, against the exact answer.
-        recall_p5: What 5 in 100 queries are worse than.
-        median_ms: Their median in each round.
+    `recall_p5` is what 5 in 100 queries are worse than, `median_ms` the median of the queries in each round.
     """
 
     ef: int | None
@@ -59,12 +56,9 @@ class Step:
 class Candidate:
     """One store or library.
 
-    Attributes:
-        ours: True for a store of cbir.
-        missing: Why there are no numbers, "" if there are.
-        build_megabytes: Most memory of its process while it builds, with the vectors that it was given.
-        megabytes: Memory of the process that searches.
-        at_recall: The first ef that reaches the wanted recall; None if none does.
+    `ours` is true for a store of cbir, and `missing` says why there are no numbers. `build_megabytes` is the most
+    memory while it builds, its vectors included, and `megabytes` the memory while it searches. `at_recall` is the first
+    step that reaches the wanted recall, None if none does.
     """
 
     name: str
@@ -89,13 +83,7 @@ def measure(
 ) -> list[Candidate]:
     """Return what was measured of each store of the workload and of each library, which `python` has.
 
-    Args:
-        workload: The collection and its queries.
-        libraries: Names of `LIBRARIES`.
-        python: Runs the libraries.
-        target: The recall to compare at.
-        rounds: Turns of each candidate at each ef.
-        seconds: After so long, a turn starts no further query.
+    They are compared at the recall `target`. After `seconds`, a turn starts no further query.
     """
     with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder, ExitStack() as stack:
         candidates = _candidates(workload, libraries, python, Path(folder))

@@ -42,12 +42,9 @@ def _faiss(vectors: Any, job: dict[str, Any]) -> Search:
     index.add(vectors)
 
     parameters: Any = faiss
-
-    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
-        params = parameters.SearchParametersHNSW(efSearch=ef)
-        return index.search(vector[None], k, params=params)[1][0].tolist()  # type: ignore[no-any-return]
-
-    return search
+    return lambda vector, k, ef: index.search(vector[None], k, params=parameters.SearchParametersHNSW(efSearch=ef))[1][
+        0
+    ].tolist()
 
 
 def _qdrant_edge(vectors: Any, job: dict[str, Any]) -> Search:
@@ -142,11 +139,9 @@ def _qdrant_client(vectors: Any, job: dict[str, Any]) -> Search:
         rows = vectors[start : start + _BATCH].tolist()
         client.upsert("vectors", [models.PointStruct(id=number, vector=row) for number, row in enumerate(rows, start)])
 
-    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
-        found = client.query_points("vectors", query=vector, limit=k, with_payload=False).points
-        return [int(hit.id) for hit in found]
-
-    return search
+    return lambda vector, k, ef: [
+        int(hit.id) for hit in client.query_points("vectors", query=vector, limit=k, with_payload=False).points
+    ]
 
 
 LIBRARIES: dict[str, tuple[Builder, str]] = {

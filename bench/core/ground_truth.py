@@ -22,11 +22,9 @@ _MARGIN = 16  # more candidates than k, so that rounding to float32 cannot lose 
 class Truth:
     """The exact neighbours of each query, without the query itself.
 
-    Attributes:
-        queries: (Q,) indexes of the queries in the matrix.
-        threshold: (Q,) float64 score of the k-th neighbour.
-        tied: (Q,) whether the next neighbour has the score of the k-th one, so that the k best are not unique.
-        position: Index of each id that may be a hit.
+    `queries` (Q,) are indexes in the matrix `vectors`, `threshold` (Q,) is the float64 score of the k-th neighbour.
+    `tied` (Q,) says whether the next neighbour has that score, too, so that the k best are not unique. `position` has
+    the index of each id that may be a hit.
     """
 
     queries: Indexes
@@ -46,9 +44,8 @@ class Truth:
 class Neighbours:
     """The nearest points of each query, best first.
 
-    Attributes:
-        rows: (Q, count) int32 rows in the matrix of all points; -1 for missing ones.
-        distances: (Q, count) float32 angular distances, 1 - cosine; inf for missing ones.
+    `rows` (Q, count) are rows of the matrix of all points, `distances` (Q, count) are 1 - cosine. Where a point is
+    missing they are -1 and inf.
     """
 
     rows: npt.NDArray[np.int32]

@@ -28,12 +28,9 @@ _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 class MeasuredProcess:
     """What a process and all that it started printed and used.
 
-    Attributes:
-        printed: The JSON object on the last line of its standard output.
-        seconds: From its start to its end.
-        peak_megabytes: Most memory of its processes together, shared memory counted once. It is sampled twice a
-            second; None if the process ended before the first sample.
-        others: Share of the machine's processors that other processes used meanwhile.
+    `printed` is the JSON object on the last line of its standard output. `peak_megabytes` is the most memory of its
+    processes together, shared memory counted once, sampled twice a second; None if it ended before the first sample.
+    `others` is the share of the machine's processors that other processes used meanwhile.
     """
 
     printed: dict[str, Any]

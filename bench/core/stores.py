@@ -25,11 +25,7 @@ PARAMETERS = {"graph": "ef", "ivf": "nprobe"}
 
 @dataclass(frozen=True)
 class Engine:
-    """An embedded engine with its options.
-
-    Attributes:
-        name: For tables: "edge", "faiss HNSW16".
-    """
+    """An embedded engine with its options, named for tables: "edge", "faiss HNSW16"."""
 
     name: str
     kind: str

@@ -13,14 +13,15 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from cbir import terminal
 from cbir.errors import CbirError
 from cbir.evaluation.result_files import keep, machine
 from cbir.evaluation.sections import Section
 from cbir.index.files import write_atomically
 from cbir.models.card import ModelRef
 from cbir.settings import Settings
+from cbir.tables import to_rich
 
-from .console import print_section
 from .options import STDOUT, json_target
 from .ranking import EPSILON
 from .workload import ORDINARY, Workload, notes, search_method
@@ -35,13 +36,8 @@ log = logging.getLogger(__name__)
 class Result:
     """What every result has; the result of a subject adds its measurements.
 
-    Attributes:
-        benchmark: The subject's name.
-        format: Version of this form.
-        created: When it was measured, ISO 8601 in UTC.
-        versions: Of the packages that a figure depends on.
-        machine: Python, platform and number of processors.
-        notes: How it was measured.
+    `benchmark` is the subject's name, `format` the version of this form, and `created` the time in ISO 8601, UTC.
+    `versions` are those of the packages that a figure depends on; `notes` say how it was measured.
     """
 
     benchmark: str
@@ -69,14 +65,8 @@ class MeasuredStore:
 class StoreResult(Result):
     """What every result of a collection in several stores has.
 
-    Attributes:
-        k: Hits per query.
-        queries: Number of queries.
-        seed: Of their sample.
-        epsilon: Scores that are this close count as equal.
-        points: Points of the collection.
-        exact_copies: Points whose vector is exactly that of another.
-        queries_tied_at_k: Queries whose k-th hit has the score of the next one.
+    Scores within `epsilon` of each other count as equal. `exact_copies` are points whose vector is that of another,
+    and `queries_tied_at_k` the queries whose k-th hit has the score of the next one.
     """
 
     collection: str
@@ -96,13 +86,7 @@ R = TypeVar("R", bound=Result)
 
 @dataclass(frozen=True)
 class Subject(Generic[R]):
-    """One subject of the bench.
-
-    Attributes:
-        name: The command's name, and what its results are kept as.
-        result: The class of its results.
-        present: Returns the section that shows a result.
-    """
+    """One subject of the bench: the name of its command and results, their class, and what shows one."""
 
     name: str
     result: type[R]
@@ -187,7 +171,18 @@ def deliver(subject: Subject[R], result: R, json_file: str | None) -> None:
     if json_file != STDOUT:
         if isinstance(result, StoreResult) and result.model.random_weights:
             log.warning("The model %s has random weights. Its neighbours mean nothing.", result.model.name)
-        print_section(section)
+        _print(section)
+
+
+def _print(section: Section) -> None:
+    console = terminal.console()
+    for verdict in section.verdicts:
+        console.print(verdict, style="bold")
+    console.print(section.subject)
+    for table in section.tables:
+        console.print(to_rich(table))
+    for note in section.notes:
+        console.print(note)
 
 
 def write_json(target: str, content: dict[str, Any]) -> None:

@@ -48,12 +48,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Noise:
-    """How noisy the machine was.
+    """How noisy the machine was: the time of a matrix product that is the same in each round, and others' work.
 
-    Attributes:
-        kernel_ms: The time of a matrix product that is the same in each round. A difference that is smaller than its
-            spread is noise.
-        others: Share of the processors that other processes used.
+    A difference smaller than the spread of `kernel_ms` is noise. `others` is the share of the processors that other
+    processes used.
     """
 
     kernel_ms: Spread

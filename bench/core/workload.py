@@ -30,10 +30,8 @@ MODES = (ORDINARY, EXACT)
 class Workload:
     """One collection in several stores that hold the same points, the queries and their exact neighbours.
 
-    Attributes:
-        infos: What each store reported of itself when the measurement began.
-        copies: Points whose vector is exactly that of another.
-        filter: The condition that every hit must fulfil.
+    `infos` are what each store reported of itself when the measurement began, `copies` the number of points whose
+    vector is exactly that of another. Every hit must fulfil `filter`.
     """
 
     collection: str
@@ -63,8 +61,7 @@ class Workload:
 class Answers:
     """One store's hits of all queries in one mode, without the query itself.
 
-    Attributes:
-        self_missing: Queries that were not among their own k + 1 best hits.
+    `self_missing` counts the queries that were not among their own k + 1 best hits.
     """
 
     rankings: list[Ranking]

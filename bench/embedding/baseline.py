@@ -33,13 +33,9 @@ class Library:
 
 @dataclass
 class Baseline:
-    """One library with one model.
+    """One library with one model; `missing` says why it cannot be measured.
 
-    Attributes:
-        job: What its worker is given.
-        missing: Why it cannot be measured, "" if it can.
-        settings: By the name of the part: its defaults and, if others were faster in a short trial, those.
-        versions: Of its packages.
+    `settings` are by the name of the part: its defaults and, if others were faster in a short trial, those.
     """
 
     name: str

@@ -17,6 +17,7 @@ import numpy as np
 
 from cbir.models.embedder import Embedder
 from cbir.models.runtime import Provider
+from cbir.settings import Settings
 
 
 def run(
@@ -28,13 +29,13 @@ def run(
     batch_size: int,
     provider: Provider,
     seconds: float,
-    max_megapixels: float,
 ) -> dict[str, Any]:
     """Return how many images went through, and in how many seconds of the clock and of the processor.
 
     All files of the folder `images` are held in memory. With `decode` they are decoded in the loop (as the ingest
     does: scaled where the file allows it), else before it. Each of the `workers` runs the model with its `threads`.
     """
+    max_megapixels = Settings().max_image_megapixels
     embedder = Embedder(Path(model), threads=threads, provider=provider)
 
     def pixels(files: Sequence[bytes]) -> np.ndarray:

@@ -16,7 +16,6 @@ from typing import Any
 
 from cbir import terminal
 from cbir.evaluation.result_files import model_name
-from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 
 from ..core.measured_process import MeasuredProcess, apart, run_process
@@ -37,15 +36,7 @@ _TUNED = "the same with the settings that were fastest in a short trial"
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """How to measure.
-
-    Attributes:
-        source_options: Which images of the source are ingested.
-        rounds: Turns of each part.
-        seconds: Length of a turn of each loop and baseline.
-        baselines: Names of other libraries to measure.
-        python: The Python that has them.
-    """
+    """How to measure: `rounds` turns, with loops and baselines of `seconds`; `python` has the libraries."""
 
     source_options: SourceOptions
     rounds: int
@@ -58,12 +49,9 @@ class EmbeddingOptions:
 class EmbeddingPart:
     """What was measured of one way to get vectors, without the start and the end of its process.
 
-    Attributes:
-        missing: Why it was not measured, "" if it was.
-        core_milliseconds: Processor time of an image, None if it is not measured. This and the next two are medians.
-        peak_megabytes: Most memory of all its processes together, None if it is not measured.
-        others: Share of the machine's processors that other processes used meanwhile.
-        ratio: Images a second of the durable ingest by those of this part, round by round.
+    `missing` says why it was not measured. Medians are `core_milliseconds`, the processor time of an image,
+    `peak_megabytes`, the most memory of all its processes together, and `others`, the share of the processors that
+    other processes used. `ratio` is the speed of the durable ingest by that of this part, round by round.
     """
 
     name: str
@@ -79,12 +67,7 @@ class EmbeddingPart:
 
 @dataclass(frozen=True)
 class ModelEmbedding:
-    """What was measured with one model; `parts` are in the order of their turns.
-
-    Attributes:
-        stored: Images that an ingest stored.
-        versions: Packages of each baseline.
-    """
+    """What was measured with one model: images stored, parts in the order of turns, packages of each baseline."""
 
     model: str
     stored: int
@@ -192,7 +175,6 @@ class _Case:
             "decode": name == BOUND,
             "provider": summary["provider"],
             "seconds": self._options.seconds,
-            "max_megapixels": Settings().max_image_megapixels,
         }
         process = run_process(name, [sys.executable, "-m", "cbir.bench.embedding.loops", json.dumps(job)])
         self._add(name, process, settings)

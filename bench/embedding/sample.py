@@ -28,16 +28,9 @@ _PHOTO_SIZE = (4000, 3000)
 
 @dataclass(frozen=True)
 class Sample:
-    """Image files to measure with, and the models.
-
-    Attributes:
-        total: Images in the source, None if it does not say.
-        count: Images in `folder/images`, which the loops and the baselines go through.
-        bytes: Their size.
-    """
+    """The models, and `count` image files of `bytes` in all, which the loops and the baselines go through."""
 
     source: str
-    total: int | None
     count: int
     bytes: int
     files: list[Path]
@@ -63,7 +56,7 @@ def prepare(
     if not sizes:
         raise UsageError(f"{source}: none of its images can be used")
     cards = [embedder.card for embedder in embedders]
-    return Sample(str(source), opened.total, len(sizes), sum(sizes), files, cards)
+    return Sample(str(source), len(sizes), sum(sizes), files, cards)
 
 
 def _make_photos(folder: Path, count: int) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from cbir.models.runtime import int8_overflows
-from cbir.tables import Cell, Column, Table
+from cbir.tables import Column, Table
 
+from ..core.rows import table_of
 from ..core.timing import busy_notes
 from .measure import BOUND, DURABLE, MODEL, PUBLISHED, ModelEmbedding
 
@@ -13,17 +14,21 @@ INT8_NOTE = (
     " sums overflow."
 )
 _COLUMNS = (
-    Column("part"),
-    Column("images/s", format=",.1f", better="higher"),
-    Column("CPU", "ms", ".2f"),
-    Column("memory", "MB", ",.0f"),
-    Column("durable / this", format=".2f"),
+    (Column("images/s", format=",.1f", better="higher"), "images_per_second"),
+    (Column("CPU", "ms", ".2f"), "core_milliseconds"),
+    (Column("memory", "MB", ",.0f"), "peak_megabytes"),
+    (Column("durable / this", format=".2f"), "ratio"),
 )
 
 
 def embedding_tables(measured: Sequence[ModelEmbedding]) -> list[Table]:
     """Return a table of the parts of each model."""
-    return [Table(f"{model.model}, {model.stored:,} images", _COLUMNS, _rows(model)) for model in measured]
+    return [
+        table_of(
+            f"{model.model}, {model.stored:,} images", "part", [(part.name, part) for part in model.parts], *_COLUMNS
+        )
+        for model in measured
+    ]
 
 
 def embedding_verdicts(measured: Sequence[ModelEmbedding]) -> list[str]:
@@ -56,16 +61,3 @@ def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:
         if part.missing
     ]
     return notes + [INT8_NOTE] * any("int8" in model.model and int8_overflows() for model in measured)
-
-
-def _rows(model: ModelEmbedding) -> list[list[Cell]]:
-    return [
-        [
-            part.name,
-            part.images_per_second.as_range() if part.images_per_second else None,
-            part.core_milliseconds,
-            part.peak_megabytes,
-            part.ratio.as_range() if part.ratio else None,
-        ]
-        for part in model.parts
-    ]

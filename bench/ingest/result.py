@@ -16,12 +16,7 @@ PACKAGES = ("cbir", "onnxruntime", "pillow", "numpy", "qdrant-edge-py", "faiss-c
 class IngestResult(Result):
     """How fast an ingest runs with each model.
 
-    Attributes:
-        options: Which images of the source were ingested.
-        sample: Number of images that the loops and baselines went through.
-        sample_bytes: Their size.
-        rounds: Turns of each part.
-        seconds: Length of a turn of what is no ingest.
+    `sample` is the number of images that the loops and baselines went through, `seconds` the length of their turns.
     """
 
     source: str

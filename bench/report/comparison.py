@@ -22,13 +22,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number of a report that can be compared.
+    """One number of a report, with the bounds that chance gives it, and as its table shows it.
 
-    Attributes:
-        name: The subject, the table, the row and the column; the same in every run.
-        range: The number with the bounds that chance gives it.
-        text: The same as the table shows it, with its unit.
-        better: Which direction is better.
+    `name` has the subject, the table, the row and the column; it is the same in every run.
     """
 
     name: str
@@ -82,13 +78,13 @@ def compare(before: Sequence[Report], after: Sequence[Report]) -> Comparison:
     )
 
 
-def verdicts(found: Comparison) -> list[str]:
-    """Return what changed, in a sentence for each direction."""
+def summary(found: Comparison) -> str:
+    """Return how many numbers changed in each direction, as a sentence."""
     counts = Counter(change.verdict for change in found.changes)
     total = f"{len(found.changes):,} numbers"
     if not counts["worse"] and not counts["better"]:
-        return [f"Nothing changed beyond noise, of {total}."]
-    return [f"{counts['worse']:,} worse and {counts['better']:,} better, of {total}."]
+        return f"Nothing changed beyond noise, of {total}."
+    return f"{counts['worse']:,} worse and {counts['better']:,} better, of {total}."
 
 
 def as_table(found: Comparison, every: bool) -> Table:

@@ -41,7 +41,7 @@ def compare(
     from cbir.tables import to_rich
 
     from ..core.subject import write_json
-    from .comparison import as_table, verdicts
+    from .comparison import as_table, summary
     from .comparison import compare as changes
     from .report_file import read_results
 
@@ -52,8 +52,7 @@ def compare(
         write_json(as_json, {"before": str(before), "after": str(after), **asdict(found)})
     if as_json != STDOUT:
         console = terminal.console()
-        for verdict in verdicts(found):
-            console.print(verdict, style="bold")
+        console.print(summary(found), style="bold")
         table = as_table(found, every)
         if table.rows:
             console.print(to_rich(table))

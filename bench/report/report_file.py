@@ -25,16 +25,9 @@ _IMAGES = "images"  # base64, whose slashes are no folders
 
 @dataclass(frozen=True)
 class FullReport:
-    """A report.
+    """A report: what was measured, and when, where and by which version it was put together.
 
-    Attributes:
-        created: When it was put together, ISO 8601 in UTC.
-        cbir_version: By which version.
-        commit: Of the source that made it, None without a repository; "+" where the source was changed.
-        machine: Python, platform and number of processors.
-        results: What was measured, each with its command, time, machine, version and section.
-        kind: Always "report".
-        schema: Version of this form.
+    `commit` is that of the source, None without a repository; it ends in "+" where the source was changed.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -68,15 +61,6 @@ def schema() -> str:
     return json.dumps(_ADAPTER.json_schema(), indent=1) + "\n"
 
 
-def read_report(path: Path) -> FullReport:
-    """Return the report in a file.
-
-    Raises:
-        UsageError: There is none.
-    """
-    return _report(_read(path), path)
-
-
 def read_results(path: Path) -> list[Report]:
     """Return the results in a file: of a report, or the one that `--json` wrote.
 
@@ -88,7 +72,12 @@ def read_results(path: Path) -> list[Report]:
         subject = SUBJECTS[content["benchmark"]]
         section = subject.present(subject.load(content))
         return [Report(subject.name, datetime.now(UTC), cbir.__version__, "", {}, content, section)]
-    return _report(content, path).results
+    try:
+        return _ADAPTER.validate_python(content).results
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UsageError(f"{path} is not a report.json of `cbir-bench report`: {place}: {first['msg']}") from None
 
 
 def _presented(report: Report) -> Report:
@@ -107,15 +96,6 @@ def _read(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise UsageError(f"{path} is not JSON") from None
-
-
-def _report(content: Any, path: Path) -> FullReport:
-    try:
-        return _ADAPTER.validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UsageError(f"{path} is not a report.json of `cbir-bench report`: {place}: {first['msg']}") from None
 
 
 def _without_folders(value: Any) -> Any:

@@ -4,10 +4,9 @@ import re
 
 import pytest
 from cbir.bench.report.render import as_html, as_markdown
-from cbir.bench.report.report_file import read_report
 
 from cbir.evaluation.sections import Strip
-from tests.support.readme import BLOCKS, README, REPORT, names_of_blocks, outside_of_blocks, rewritten
+from tests.support.readme import BLOCKS, README, REPORT, names_of_blocks, outside_of_blocks, read_report, rewritten
 
 MEASURED = re.compile(
     r"\d ?(ms\b|images/s|searches/s|µs)"  # speeds

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cbir.bench.report.report_file import FullReport, read_report
+from cbir.bench.report.report_file import FullReport
+from pydantic import TypeAdapter
 
 from cbir.index.files import write_atomically
 from cbir.tables import Column, Table, to_markdown
@@ -15,6 +16,11 @@ from cbir.tables import Column, Table, to_markdown
 ROOT = Path(__file__).parents[2]
 README, REPORT = ROOT / "README.md", ROOT / "docs" / "report" / "report.json"
 _BLOCK = re.compile(r"<!-- report: (?P<name>[a-z]+) -->\n.*?<!-- end of (?P=name) -->", re.DOTALL)
+
+
+def read_report(path: Path) -> FullReport:
+    """Return the report in a file."""
+    return TypeAdapter(FullReport).validate_json(path.read_bytes())
 
 
 def rewritten(text: str, report: FullReport) -> str:

@@ -1,7 +1,7 @@
 """A subject saves, loads and shows its results."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ from cbir.bench.models.result import SUBJECT, ModelsResult
 
 from cbir.errors import CbirError
 from cbir.evaluation.result_files import latest
+from cbir.evaluation.sections import Section
 from cbir.settings import Settings
+from cbir.tables import Column, Table
 
 CASE = Case("cpu", 1, "", Spread(9.0, 8.0, 12.0), Spread(111.0, 83.0, 125.0))
 SPEED = ModelSpeed("lite0", "fp32", 1280, 224, 13.4, False, "0" * 64, [CASE])
@@ -61,3 +63,14 @@ def test_a_target_that_fails_in_the_end_is_one_line(tmp_path: Path, monkeypatch:
     with pytest.raises(CbirError, match="Cannot write .*parity.json: No space left on device"):
         write_json(str(tmp_path / "parity.json"), {})
     assert list(tmp_path.iterdir()) == [], "nothing is left beside it"
+
+
+def test_verdicts_come_first_and_nothing_is_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "words " * 60
+    table = Table("Table", [Column("store"), Column("search", "ms", ".2f")], [[long.strip(), 1.5]])
+    section = Section("title", "subject", ["FAISS is faster."], [table], ["A note."])
+    deliver(replace(SUBJECT, present=lambda result: section), RESULT, None)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[:2] == ["FAISS is faster.", "subject"]
+    assert lines[-1] == "A note."
+    assert any(long.strip() in line and line.endswith("1.50") for line in lines)

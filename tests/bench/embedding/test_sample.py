@@ -8,7 +8,6 @@ from cbir.bench.embedding import sample
 from PIL import Image
 
 from cbir.sources.base import SourceOptions
-from tests.bench.conftest import IMAGES
 
 
 def test_photos_are_made_once_and_linked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -27,6 +26,5 @@ def test_the_sample_is_spread_over_the_source(monkeypatch: pytest.MonkeyPatch, f
     names = sorted(path.name for path in folder.iterdir() if path.stem != "broken")
     written = sorted((tmp_path / "images").iterdir())
     assert prepared.count == len(written) == 10
-    assert prepared.total == IMAGES + 1
     sources = {(folder / name).read_bytes(): index for index, name in enumerate(names)}
     assert min(np.diff([sources[path.read_bytes()] for path in written])) >= 3

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from cbir.bench.report.comparison import as_table, compare, measurements, verdicts
+from cbir.bench.report.comparison import as_table, compare, measurements, summary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,8 +52,8 @@ def test_only_columns_with_a_direction_are_compared() -> None:
 
 def test_the_verdict_and_the_table_say_what_changed() -> None:
     found = compare(report([("a", 1.0), ("b", 1.0), ("c", 1.0)]), report([("a", 2.0), ("b", 0.5), ("c", 1.0)]))
-    assert verdicts(found) == ["1 worse and 1 better, of 3 numbers."]
+    assert summary(found) == "1 worse and 1 better, of 3 numbers."
     assert [row[-1] for row in as_table(found, every=False).rows] == ["worse", "better"]
     assert len(as_table(found, every=True).rows) == 3
     same = compare(report([("a", 1.0), ("b", 2.0)]), report([("a", 1.0), ("b", 2.0)]))
-    assert verdicts(same) == ["Nothing changed beyond noise, of 2 numbers."]
+    assert summary(same) == "Nothing changed beyond noise, of 2 numbers."

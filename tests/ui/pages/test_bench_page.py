@@ -21,9 +21,9 @@ REPORT = Path(__file__).parents[3] / "docs/report/report.json"
 
 def published() -> list[Report]:
     """Return the results of the published report."""
-    from cbir.bench.report.report_file import read_report
+    from cbir.bench.report.report_file import read_results
 
-    return read_report(REPORT).results
+    return read_results(REPORT)
 
 
 @pytest.fixture(scope="module")
