@@ -60,5 +60,5 @@ def test_a_graph_that_takes_pixels_as_they_are_is_given_them_back(tmp_path: Path
 @pytest.mark.parametrize(("name", "module"), [("torch", "timm"), ("sentence-transformers", "sentence_transformers")])
 def test_a_missing_library_is_named(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    job = {"name": name, "backbone": "resnet18", "folder": "", "input": {}, "settings": {"batch_size": 1}}
+    job = {"name": name, "backbone": "resnet18", "folder": "", "input": {}, "settings": {"batch_size": 1}, "seconds": 1}
     assert module in run(job)["missing"]
