@@ -45,7 +45,9 @@ WHOLE_NAMES = {"at", "known", "least", "one", "thing", "there", "way"}
 TEXT = re.compile(r"\b(effort|shel(?:f|ves)|Brought|onward|oracles?|Sinks?|IndexBuilder|ServerSink|pictures?)\b", re.I)
 """What no comment, message or page says."""
 
-ALLOWED = re.compile(r"""~/Pictures|<picture>|[`"]--(effort|pictures)[`"]|alias=(AliasChoices\("images", )?"pictures\"""")
+ALLOWED = re.compile(
+    r"""~/Pictures|<picture>|[`"]--(effort|pictures)[`"]|alias=(AliasChoices\("images", )?"pictures\""""
+)
 """Names that other people gave, old options that are still accepted, and a field of published model files."""
 
 
