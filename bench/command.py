@@ -27,9 +27,7 @@ RENAMED = {
     "--beside": "--search-during-ingest",
 }
 
-app = terminal.new_app(
-    "Measure which model finds best, whether the stores agree, and how fast everything is.", renamed=RENAMED
-)
+app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")
 
 for command in (accuracy, parity, latency, models, ingest, baselines, plan, exchange, report, compare):
     app.command()(command)
@@ -38,7 +36,7 @@ for command in (accuracy, parity, latency, models, ingest, baselines, plan, exch
 def main() -> None:
     """Run the command line; what it needs of the extra `bench` and does not find is said in one line."""
     try:
-        terminal.run(app)
+        terminal.run(app, RENAMED)
     except ModuleNotFoundError as error:
         if error.name not in ("h5py", "markdown_it", "matplotlib", "psutil", "scipy", "sklearn"):
             raise

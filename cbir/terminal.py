@@ -35,18 +35,14 @@ _WIDEST = 1_000_000
 _WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
-def new_app(
-    help_text: str, default: str | None = None, renamed: Mapping[str, str] = MappingProxyType({})
-) -> typer.Typer:
+def new_app(help_text: str, default: str | None = None) -> typer.Typer:
     """Return a Typer application that shows its help without arguments, and the traceback of a bug.
 
-    The command `default` is meant if the first argument is not a command's name. `renamed` has the new names of
-    commands and options by their old ones, which are still accepted but not shown.
+    The command `default` is meant if the first argument is not a command's name.
     """
 
     class Group(typer.core.TyperGroup):
         def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-            args = [renamed.get(word, word) for word in args[:1]] + [_new_option(word, renamed) for word in args[1:]]
             if default:
                 args = _with_default(self.commands, default, args)
             return super().parse_args(ctx, args)
@@ -67,12 +63,6 @@ def new_app(
     )
 
 
-def _new_option(word: str, renamed: Mapping[str, str]) -> str:
-    """Return an option with its old name replaced, in `--peer=torch` as well as in `--peer`."""
-    name, equals, value = word.partition("=")
-    return renamed.get(name, name) + equals + value if word.startswith("--") else word
-
-
 def _with_default(commands: Mapping[str, Any], default: str, args: list[str]) -> list[str]:
     """Return the arguments with the default command's name in front, unless they name a command or need none."""
     if not args:
@@ -87,15 +77,18 @@ def _with_default(commands: Mapping[str, Any], default: str, args: list[str]) ->
     return [default, *args]
 
 
-def run(app: typer.Typer) -> None:
-    """Run `app`. A misuse or failure ends in one line on standard error and its exit code."""
+def run(app: typer.Typer, renamed: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Run `app`. A misuse or failure ends in one line on standard error and its exit code.
+
+    `renamed` has the new names of commands and options by their old ones, which are still accepted but not shown.
+    """
     try:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would log lost connections between our own lines
         if _INSECURE in sys.argv[1:]:  # with any command, and for the processes that it starts
             sys.argv.remove(_INSECURE)
             os.environ["CBIR_INSECURE"] = "1"
         _set_log_level(os.environ.get("LOG_LEVEL", "").upper())
-        code = _command(app)(standalone_mode=False) or 0
+        code = _command(app)(with_new_names(sys.argv[1:], renamed), standalone_mode=False) or 0
         if code == _INTERRUPTED:  # Typer's exit code for Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -111,6 +104,16 @@ def run(app: typer.Typer) -> None:
         leave(_INTERRUPTED)
     except OSError as error:
         _end(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+
+
+def with_new_names(words: list[str], renamed: Mapping[str, str]) -> list[str]:
+    """Return the words with an old command in front and old options (`--peer`, `--peer=torch`) replaced."""
+    found = [renamed.get(word, word) for word in words[:1]] + words[1:]
+    for i, word in enumerate(found):
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            found[i] = renamed.get(name, name) + equals + value
+    return found
 
 
 def _command(app: typer.Typer) -> Any:

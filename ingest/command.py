@@ -22,6 +22,8 @@ _storing = partial(typer.Option, rich_help_panel="Storing")
 _skipping = partial(typer.Option, rich_help_panel="Failures and duplicates")
 _speed = partial(typer.Option, rich_help_panel="Speed")
 
+RENAMED = {"--where": "--filter"}
+
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
 app.add_typer(collections_app, name="collections", rich_help_panel=_CHECK)
 
@@ -54,7 +56,6 @@ def add(
         str | None,
         _source("--filter", metavar="CONDITIONS", help="Keep the rows that match 'year>2015 and color=red'."),
     ] = None,
-    where: Annotated[str | None, typer.Option(hidden=True)] = None,
     shard: Annotated[str | None, _speed(metavar="I/N", help="Keep the I-th of N shares, for N processes.")] = None,
     streaming: Annotated[
         bool, _source("--streaming", help="Read a data set without downloading or converting it first.")
@@ -121,7 +122,7 @@ def add(
         top_classes,
         limit,
         payload=tuple(payload) if payload else None,
-        filter=filter or where,
+        filter=filter,
         shard=parse_shard(shard) if shard else None,
         allow_private_addresses=allow_private_addresses,
         streaming=streaming,
@@ -274,7 +275,7 @@ def verify(store: StoresToRead = None, collection: Collection = None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    terminal.run(app)
+    terminal.run(app, RENAMED)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _WIDEST = 1_000_000
 
+RENAMED = {"--top": "--limit", "--threshold": "--min-score"}
+
 app = terminal.new_app("Find the images most similar to a given one: `cbir-search ./query.jpg`.")
 _query = partial(typer.Option, rich_help_panel="Query", metavar="KEY|ID")
 _collection = partial(typer.Option, rich_help_panel="Collection")
@@ -69,8 +71,6 @@ def search(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
-    top: Annotated[int | None, typer.Option("--top", min=1, max=1000, hidden=True)] = None,
-    threshold: Annotated[float | None, typer.Option(min=-1, max=1, hidden=True)] = None,
 ) -> None:
     """Find the images of a collection that are most similar to IMAGE.
 
@@ -97,10 +97,10 @@ def search(
         hits = photos.search(
             like=[*(_image(text, photos) for text in images or ()), *stored(like)],
             unlike=stored(unlike),
-            limit=top or limit,
+            limit=limit,
             offset=offset,
             filter=filter,
-            min_score=threshold if min_score is None else min_score,
+            min_score=min_score,
             diversity=diversity,
             group_by=group_by,
             group_size=group_size,
@@ -167,4 +167,4 @@ def _row(hit: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     """Run the command line."""
-    terminal.run(app)
+    terminal.run(app, RENAMED)

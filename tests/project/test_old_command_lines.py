@@ -24,7 +24,7 @@ def command_line(program: str) -> Any:
 
 
 def renamed(program: str) -> dict[str, str]:
-    """Return the new names of a program's commands and options by their old ones, which `new_app` still accepts."""
+    """Return the new names of a program's commands and options by their old ones, which are still accepted."""
     return getattr(import_module(PROGRAMS[program].partition(":")[0]), "RENAMED", {})
 
 

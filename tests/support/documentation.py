@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset, Features, Image, Value
 from typer.main import get_command
 
+from cbir.terminal import with_new_names
 from tests.support.examples import SampleImages
 from tests.support.running import PROGRAMS
 
@@ -71,8 +72,9 @@ def parse(words: tuple[str, ...]) -> set[str]:
     names = {word.partition("=")[0] for word in arguments}  # Typer empties the list
     module = import_module(PROGRAMS[program].partition(":")[0])
     command: Any = get_command(module.app)
-    hidden = set(getattr(module, "RENAMED", ())) & names
-    context = command.make_context(program, arguments)
+    renamed = getattr(module, "RENAMED", {})
+    hidden = renamed.keys() & names
+    context = command.make_context(program, with_new_names(arguments, renamed))
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         if command.hidden:
