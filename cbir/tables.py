@@ -87,12 +87,6 @@ class Table:
             raise ValueError(f"{cells} in the table {self.title!r}: {wrong[0]}")
         self.texts()
 
-    def with_columns(self, headers: Sequence[str]) -> "Table":
-        """Return the table with only these columns, in this order."""
-        indexes = [[column.header for column in self.columns].index(header) for header in headers]
-        rows = [[row[index] for index in indexes] for row in self.rows]
-        return Table(self.title, [self.columns[index] for index in indexes], rows)
-
     def texts(self) -> list[list[str]]:
         """Return the rows as text."""
         return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]

@@ -81,7 +81,7 @@ def notes(options: Options, images: ImageSet, warnings: Sequence[str]) -> list[s
 
 
 def present(result: AccuracyResult) -> Section:
-    """Return the section that shows a result: the best model, the published table beside ours, and the details."""
+    """Return the section that shows a result: the best model, the published table with ours, and the details."""
     k = result.settings.k
     names = _names(result.models)
     ranked = sorted(zip(names, result.models, strict=True), key=lambda pair: -pair[1].metrics["main_score"])

@@ -1,4 +1,4 @@
-"""`cbir-bench baselines`: cbir beside other libraries."""
+"""`cbir-bench baselines`: cbir compared with other libraries."""
 
 from typing import Annotated
 
@@ -31,7 +31,7 @@ def baselines(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn, at most.")] = 5.0,
     as_json: Json = None,
 ) -> None:
-    """Measure cbir beside other libraries: searching at the same recall, and image files to vectors.
+    """Compare cbir with other libraries: searching at the same recall, and image files to vectors.
 
     Example: cbir-bench baselines ./photos --baseline faiss --baseline hnswlib
     """

@@ -27,7 +27,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class BaselinesResult(StoreResult):
-    """The stores beside other libraries, compared at `recall` in `rounds` turns of at most `seconds`.
+    """The stores compared with other libraries at `recall` in `rounds` turns of at most `seconds`.
 
     `source` is what was embedded, None if only searching was measured; `embedding` then has a part for each model.
     """

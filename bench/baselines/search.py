@@ -1,4 +1,4 @@
-"""The stores of a collection beside other search libraries with the same vectors: how fast each is at the same recall.
+"""The stores of a collection and other search libraries with the same vectors: how fast each is at the same recall.
 
 Every candidate is a process of its own and builds its own index. Then all of them, at every ef, take turns in a random
 order each round, so that whatever else the machine does slows all of them alike.

@@ -27,7 +27,7 @@ def ingest(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn of what is not an ingest.")] = 10.0,
     as_json: Json = None,
 ) -> None:
-    """Time an ingest beside its model alone, and beside other libraries.
+    """Compare an ingest with its model alone, and with other libraries.
 
     Example: cbir-bench ingest ./photos --limit 500
     """

@@ -1,6 +1,7 @@
 """A report written as Markdown, and as HTML that is made of it.
 
-The HTML file holds everything and loads nothing from the network. Markdown cannot hold images, so they lie beside it.
+The HTML file holds everything and loads nothing from the network. Markdown cannot hold
+images, so they are files next to it.
 """
 
 import base64
@@ -62,7 +63,7 @@ def as_html(report: FullReport, title: str) -> str:
 
 
 def as_markdown(report: FullReport, title: str) -> tuple[str, dict[str, bytes]]:
-    """Return a report as Markdown, verdicts first, and the files that it shows by their path beside it."""
+    """Return a report as Markdown, verdicts first, and the files that it shows by their path next to it."""
     files: dict[str, bytes] = {}
     found = [(result, result.section) for result in report.results if result.section is not None]
     verdicts = [verdict for _, section in found for verdict in section.verdicts]

@@ -40,12 +40,6 @@ def test_a_row_that_does_not_fit_is_refused() -> None:
         Table("x", [Column("a", format="d")], [[0.5]])
 
 
-def test_columns_are_chosen_by_their_headers() -> None:
-    chosen = TABLE.with_columns(["points", "store"])
-    assert [column.header for column in chosen.columns] == ["points", "store"]
-    assert chosen.rows == [[36906, "edge"], [None, "faiss | `flat`"]]
-
-
 def test_a_console_leaves_details_out() -> None:
     console = Console(file=io.StringIO(), width=80)
     console.print(to_rich(TABLE))

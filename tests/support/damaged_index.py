@@ -8,9 +8,9 @@ from cbir.errors import CbirError
 from cbir.index.generation import Damage
 from cbir.settings import Settings
 from cbir.stores.registry import connect, open_store
-from tests.support.building import both, unit_vectors
+from tests.support.building import both
+from tests.support.made_index import VECTORS
 
-VECTORS = unit_vectors(300)
 SECONDS = 30
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(["cbir.stores.embedded.edge", "cbir.stores.embedded.faiss_index"])

@@ -1,5 +1,6 @@
 """An index folder of made-up points, as the commands on whole collections are tested with."""
 
+import subprocess
 from pathlib import Path
 
 from cbir.settings import Settings
@@ -9,6 +10,12 @@ from cbir.stores.registry import connect, open_store
 from tests.support.building import unit_vectors
 
 VECTORS = unit_vectors(300)
+
+
+def copy_index(index: Path, target: Path) -> Path:
+    """Copy an index folder, so that a test may change it, and return the copy."""
+    subprocess.run(["/bin/cp", "-a", index, target], check=True)  # Edge's files stay sparse
+    return target
 
 
 def listed(root: Path) -> list[CollectionInfo]:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import locate, parse
 from tests.support.building import MODEL, both, build, builder_for, plan_for, points_of, unit_vectors
-from tests.support.damaged_index import VECTORS, answers, examined, verify_folder
+from tests.support.damaged_index import answers, examined, verify_folder
+from tests.support.made_index import VECTORS, copy_index
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(built: Path, tmp_path: Path) -> Path:
     """An index that the test may do with as it likes."""
-    subprocess.run(["/bin/cp", "-a", built, tmp_path / "index"], check=True)  # Edge's files stay sparse
-    return tmp_path / "index"
+    return copy_index(built, tmp_path / "index")
 
 
 def flip(path: Path) -> None:

@@ -1,12 +1,11 @@
 """Fixtures of the commands on whole collections."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.building import both, build
-from tests.support.made_index import VECTORS
+from tests.support.made_index import VECTORS, copy_index
 
 
 @pytest.fixture(scope="session")
@@ -20,5 +19,4 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(built: Path, tmp_path: Path) -> Path:
     """A copy of it, which a test may change."""
-    subprocess.run(["/bin/cp", "-a", built, tmp_path / "index"], check=True)  # Edge's files stay sparse
-    return tmp_path / "index"
+    return copy_index(built, tmp_path / "index")
