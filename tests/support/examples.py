@@ -37,8 +37,8 @@ def make_example_folder(root: Path, sample_images: SampleImages) -> None:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy the folder, so that an example may change it."""
-    shutil.copytree(source, target, dirs_exist_ok=True)
+    """Copy the folder, so that an example may change it, without the working files of collections that are open."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("views"), dirs_exist_ok=True)
 
 
 def run_examples(text: str, name: str, names: dict[str, Any]) -> None:

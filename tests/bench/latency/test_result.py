@@ -17,10 +17,11 @@ from cbir.bench.latency.result import SUBJECT, LatencyResult, present
 from cbir.bench.latency.search_during_ingest import IngestRun, Phase, SearchedStore
 from cbir.bench.latency.stages import Stages
 
-from cbir.evaluation.sections import Curves, Section
+from cbir.evaluation.sections import Curves
 from cbir.settings import Settings
 from cbir.tables import Range, to_markdown
 from tests.support.building import both
+from tests.support.sections import cells
 
 SPREAD = Spread(10.0, 8.0, 12.0)
 
@@ -67,11 +68,6 @@ def result(made: Path) -> LatencyResult:
         footprints=[Footprint(edge, 30.0, 29.0, 1.2, 2.0, 25.0)],
         ingests=[IngestRun(["add", "more"], 8, 600, 3, [SearchedStore(edge, ["a"] * 4, phases, 34.0)])],
     )
-
-
-def cells(section: Section, title: str, header: str) -> list[Any]:
-    (table,) = (table for table in section.tables if table.title == title)
-    return [row[0] for row in table.with_columns([header]).rows]
 
 
 def test_a_saved_result_is_loaded_again(result: LatencyResult) -> None:

@@ -15,17 +15,13 @@ from cbir.settings import Settings
 from cbir.stores.base import Store
 from tests.support.bench_stores import altered
 from tests.support.building import both
+from tests.support.sections import cells
 
 
 def result_of(workload: Workload, images: bool = False) -> ParityResult:
     found = measure(workload, lambda done: None, images)
     header: dict[str, Any] = store_envelope(SUBJECT.name, workload, [])
     return ParityResult(**header, **vars(found))
-
-
-def column(section: Any, title: str, header: str) -> list[Any]:
-    (table,) = (table for table in section.tables if table.title == title)
-    return [row[0] for row in table.with_columns([header]).rows]
 
 
 @pytest.fixture
@@ -42,8 +38,8 @@ def test_stores_that_differ(lossy: ParityResult) -> None:
     section = present(lossy)
     assert section.verdicts[0] == "0 of 40 queries have the same hits in ordinary search of edge and edge."
     assert "edge, exact: recall@5 is 0.8000." in section.verdicts
-    assert column(section, "Against the exact answer", "recall@5") == pytest.approx([1, 1, 0.8, 0.8])
-    assert column(section, "Store against store", "different") == [40, 40]
+    assert cells(section, "Against the exact answer", "recall@5") == pytest.approx([1, 1, 0.8, 0.8])
+    assert cells(section, "Store against store", "different") == [40, 40]
     notes = [note for note in section.notes if "differs at rank 1 by" in note]
     assert len(notes) == 10, "five of each way of searching"
     assert "edge / edge, exact: 35 more queries differ; --json names all." in section.notes
@@ -57,7 +53,7 @@ def test_stores_that_agree(made: Path) -> None:
         "edge, ordinary: recall@5 is 1.0000.",
         "faiss, ordinary: recall@5 is 1.0000.",
     ]
-    assert column(section, "Store against store", "stores") == ["edge / faiss, ordinary", "edge / faiss, exact"]
+    assert cells(section, "Store against store", "stores") == ["edge / faiss, ordinary", "edge / faiss, exact"]
 
 
 def test_a_query_that_does_not_find_itself_is_noted(store: Store) -> None:
