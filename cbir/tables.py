@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 Better = Literal["higher", "lower"]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -115,18 +116,21 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return the table as CSV with its plain numbers; a column of ranges becomes three."""
+    """Return the table as CSV with its plain numbers; a column of ranges becomes three.
+
+    A text that a spreadsheet would read as a formula gets an apostrophe before it.
+    """
     ranged = [any(isinstance(row[i], Range) for row in table.rows) for i in range(len(table.columns))]
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file)  # with CRLF, or a carriage return in a text would not be quoted and end the row
     heads = [
         [column.heading, f"{column.heading}, low", f"{column.heading}, high"] if wide else [column.heading]
         for column, wide in zip(table.columns, ranged, strict=True)
     ]
-    writer.writerow([name for names in heads for name in names])
+    writer.writerow([_harmless(name) for names in heads for name in names])
     for row in table.rows:
         cells = [_bounds(cell) if wide else [cell] for cell, wide in zip(row, ranged, strict=True)]
-        writer.writerow([value for values in cells for value in values])
+        writer.writerow([_harmless(value) for values in cells for value in values])
     return file.getvalue()
 
 
@@ -137,3 +141,7 @@ def plain(text: str) -> str:
 
 def _bounds(cell: Cell) -> list[Cell]:
     return [cell.value, cell.low, cell.high] if isinstance(cell, Range) else [cell, None, None]
+
+
+def _harmless(cell: Cell) -> Cell:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

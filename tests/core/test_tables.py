@@ -63,5 +63,14 @@ def test_csv_has_plain_numbers_and_three_columns_for_a_range() -> None:
     ]
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_csv_has_no_text_that_a_spreadsheet_reads_as_a_formula(start: str) -> None:
+    table = Table("", [Column(f"{start}1+1"), Column("number")], [[f"{start}1+1", -1.5], [f"1{start}=1", None]])
+    head, first, second = csv.reader(io.StringIO(to_csv(table), newline=""))
+    assert head == [f"'{start}1+1", "number"]
+    assert first == [f"'{start}1+1", "-1.5"]
+    assert second == [f"1{start}=1", ""]
+
+
 def test_plain_text_is_no_markup() -> None:
     assert "<a" not in MarkdownIt("commonmark").render(plain("[x](http://evil.example) <b>"))

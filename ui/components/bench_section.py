@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -12,22 +13,23 @@ from cbir.errors import ImageError
 from cbir.evaluation.result_files import shortened
 from cbir.evaluation.sections import Bars, Curves, Section, Strip
 from cbir.images.decode import decode
-from cbir.tables import Range, Table
+from cbir.tables import Range, Table, to_csv
 
 from .plots import readable
 from .problems import literal
 
 _MAX_IMAGES = 40
 _IMAGE_SIDE = 64
+_DOWNLOAD = ":material/download:"
 
 
-def draw(section: Section) -> None:
-    """Draw the section: verdicts first, then plots and tables, and the notes folded away."""
+def draw(section: Section, kind: str) -> None:
+    """Draw the section of a kind of result: verdicts first, then plots and tables, and the notes folded away."""
     st.subheader(literal(section.title), anchor=False)
     for verdict in section.verdicts:
         st.markdown(f"**{_text(verdict)}**")
     st.markdown(_text(section.subject))
-    for part in section.parts:
+    for number, part in enumerate(section.parts):
         match part:
             case Curves():
                 st.altair_chart(readable(_curves(part)), width="stretch")
@@ -36,19 +38,24 @@ def draw(section: Section) -> None:
             case Strip():
                 _strip(part)
             case table:
-                _table(table)
+                _table(table, f"{kind}-{number}.csv")
     if section.notes:
         with st.expander("How to read this"):
             for note in section.notes:
                 st.markdown(_text(note))
 
 
-def _table(table: Table) -> None:
+def _table(table: Table, file: str) -> None:
+    rows = [[shortened(cell) if isinstance(cell, str) else cell for cell in row] for row in table.rows]
+    table = replace(table, rows=rows)
     if table.title:
         st.markdown(f"**{_text(table.title)}**")
     formats = {column.heading: number_format(column.format) for column in table.columns if column.format}
     config = {heading: st.column_config.NumberColumn(format=text) for heading, text in formats.items()}
     st.dataframe(as_columns(table), hide_index=True, column_config=config)
+    st.download_button(
+        "Download CSV", to_csv(table), file, "text/csv", file, on_click="ignore", type="tertiary", icon=_DOWNLOAD
+    )
 
 
 def as_columns(table: Table) -> dict[str, Sequence[Any]]:
@@ -57,7 +64,7 @@ def as_columns(table: Table) -> dict[str, Sequence[Any]]:
     for index, column in enumerate(table.columns):
         cells = [row[index] for row in table.rows]
         if not any(isinstance(cell, Range) for cell in cells):
-            found[column.heading] = [shortened(cell) if isinstance(cell, str) else cell for cell in cells]
+            found[column.heading] = cells
             continue
         found[column.heading] = [cell.value if isinstance(cell, Range) else cell for cell in cells]
         found[f"{column.header}, range"] = [

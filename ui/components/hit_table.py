@@ -1,7 +1,5 @@
 """Hits as JSON for programs, and as CSV for spreadsheets."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +7,7 @@ from typing import Any
 from cbir.records import to_json, without_fraction
 from cbir.results import Hit, Hits
 from cbir.stores.base import StoreInfo
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from cbir.tables import Cell, Column, Table, to_csv
 
 
 def as_record(hits: Hits, info: StoreInfo, access: str, first: int = 1) -> dict[str, Any]:
@@ -33,21 +30,15 @@ def as_json(hits: Hits, info: StoreInfo, access: str) -> str:
 
 
 def as_csv(hits: Sequence[Hit]) -> str:
-    """Return hits as CSV: rank, score and the point's id, then the fields of the payloads.
-
-    A text that a spreadsheet would read as a formula gets an apostrophe before it.
-    """
+    """Return hits as CSV: rank, score and the point's id, then the fields of the payloads."""
     fields = list(dict.fromkeys(field for hit in hits for field in hit.payload))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["rank", "score", "point", *map(_cell, fields)])
-    for rank, hit in enumerate(hits, 1):
-        writer.writerow([rank, f"{hit.score:.6f}", hit.id, *(_cell(hit.payload.get(field)) for field in fields)])
-    return out.getvalue()
+    rows = [
+        [rank, round(hit.score, 6), hit.id, *(_cell(hit.payload.get(field)) for field in fields)]
+        for rank, hit in enumerate(hits, 1)
+    ]
+    return to_csv(Table("", [Column(name) for name in ("rank", "score", "point", *fields)], rows))
 
 
-def _cell(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return without_fraction(value)
-    text = value if isinstance(value, str) else to_json(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _cell(value: Any) -> Cell:
+    is_plain = value is None or isinstance(value, str | bool | int | float)
+    return without_fraction(value) if is_plain else to_json(value)

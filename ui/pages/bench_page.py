@@ -37,7 +37,7 @@ def draw(settings: Settings) -> None:
 def _report(report: Report) -> None:
     """Draw a result and where it comes from."""
     if report.section is not None:
-        bench_section.draw(report.section)
+        bench_section.draw(report.section, report.kind)
     machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     when = f"{report.created:%Y-%m-%d %H:%M %Z}"
     st.caption(f"Measured {when} with cbir {literal(report.cbir_version)} on {literal(machine)} by this command:")

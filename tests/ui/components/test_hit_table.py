@@ -22,11 +22,11 @@ HITS = [
 ]
 
 
-def test_csv_contains_no_formula() -> None:
+def test_csv_has_a_column_for_each_field_and_no_formula() -> None:
     rows = list(csv.reader(io.StringIO(hit_table.as_csv(HITS))))
     assert rows[0] == ["rank", "score", "point", "key", "label", "sha256", "name", "year", "tags"]
-    assert rows[1] == ["1", "0.750000", ID, "a.png", "cats", "0", '\'=HYPERLINK("http://x")', "7", ""]
-    assert rows[2] == ["2", "0.500000", OTHER, "b, c.png", "", "1", "", "", '["x","ü"]']
+    assert rows[1] == ["1", "0.75", ID, "a.png", "cats", "0", '\'=HYPERLINK("http://x")', "7", ""]
+    assert rows[2] == ["2", "0.5", OTHER, "b, c.png", "", "1", "", "", '["x","ü"]']
 
 
 def test_json_contains_every_fact_of_the_search() -> None:

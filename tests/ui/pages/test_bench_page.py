@@ -1,5 +1,7 @@
 """The page of the bench, in a real browser."""
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -56,6 +58,11 @@ def test_the_latest_results_are_verdicts_plots_and_tables(tab: Page, bench_site:
     for number in range(drawn):
         expect(plots.nth(number).locator(".mark-symbol path").first).to_be_attached()
     expect(tab.get_by_test_id("stDataFrame")).to_have_count(sum(len(section.tables) for section in sections if section))
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Download CSV").first.click()
+    rows = list(csv.reader(io.StringIO(download.value.path().read_text())))
+    (first,) = (section for section in sections[:1] if section)
+    assert [row[0] for row in rows[1:]] == [row[0] for row in first.tables[0].rows]
     expect(main).to_contain_text("cbir-bench latency --store edge:…/index")
     expect(main).to_contain_text(re.compile(r"Measured 20\d\d-\d\d-\d\d \d\d:\d\d UTC with cbir [\d.]+ on python 3"))
     expect(main).to_contain_text("Not measured yet")
