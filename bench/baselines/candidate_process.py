@@ -1,12 +1,11 @@
-"""The process of one candidate: it builds its index, then answers queries line by line (see `search_worker`)."""
+"""The process of one candidate: it builds its index, then answers queries (see `search_worker`)."""
 
 import json
 import subprocess
-import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -20,61 +19,46 @@ _TURN_SECONDS = 300.0
 _FIND_SECONDS = 15.0
 
 
-@dataclass
 class CandidateProcess:
     """A candidate's process, and what was measured so far. Once it has failed, it gets no more queries.
 
-    `job` is what the process is given, and `missing` says why it failed. `built` is what it printed when its index was
-    ready. By ef, where None is a scan, `recalls` has the recall of each query, and `rounds` their milliseconds.
+    `missing` says why it failed. `built` is what it said when its index was ready, and its memory while it
+    searches. By ef, where None is a scan, `recalls` has the recall of each query, and `rounds` their milliseconds.
     """
 
-    name: str
-    workload: Workload
-    command: Sequence[str]
-    job: Mapping[str, Any]
-    efs: Sequence[int | None]
-    process: subprocess.Popen[bytes] | None = None
-    missing: str = ""
-    built: dict[str, Any] = field(default_factory=dict)
-    megabytes: float | None = None
-    recalls: dict[int | None, list[float]] = field(default_factory=dict)
-    rounds: dict[int | None, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, command: Sequence[str], job: Mapping[str, Any], efs: Sequence[int | None]):
+        self.name, self.efs = job["name"], efs
+        self.missing, self.built = "", dict[str, Any]()
+        self.recalls: dict[int | None, list[float]] = {}
+        self.rounds: dict[int | None, list[list[float]]] = defaultdict(list)
+        Path(job["folder"]).mkdir()
+        self._errors = Path(f"{job['folder']}.stderr")
+        self._channel, theirs = Pipe()
+        with self._errors.open("wb") as errors, theirs:
+            number = theirs.fileno()
+            words = [*command, json.dumps(job), str(number)]
+            self._process = subprocess.Popen(words, stdout=errors, stderr=errors, pass_fds=[number])
 
-    @property
-    def _errors(self) -> Path:
-        return Path(f"{self.job['folder']}.stderr")
+    def build(self) -> None:
+        """Wait until its index is ready."""
+        self.built = self._answer(_BUILD_SECONDS)
 
     def close(self) -> None:
         """End the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            for pipe in (self.process.stdin, self.process.stdout):
-                with suppress(BrokenPipeError):
-                    pipe.close()  # type: ignore[union-attr]
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
 
-    def build(self) -> None:
-        """Start the process and wait until its index is ready."""
-        Path(self.job["folder"]).mkdir()
-        with self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [*self.command, json.dumps(self.job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-            )
-        self.built = self._answer(_BUILD_SECONDS)
-
-    def find(self, ef: int | None) -> None:
-        """Search for all queries, untimed, to get their recall; a scan in Python may not finish all of them."""
-        found = self._search(ef, _FIND_SECONDS, hits=True)
-        if not found:
-            return
-        workload, truth = self.workload, self.workload.truth
-        self.megabytes = found["megabytes"]
-        self.recalls[ef] = []
-        for row, hits in enumerate(found["hits"]):
+    def find(self, workload: Workload, ef: int | None) -> None:
+        """Search for all queries, to get their recall; a scan in Python may not finish all of them."""
+        truth, answer = workload.truth, self._search(ef, _FIND_SECONDS, hits=True)
+        self.built["megabytes"] = answer.get("megabytes")
+        for row, hits in enumerate(answer.get("hits", ())):
             query = int(truth.queries[row])
             others = [hit for hit in dict.fromkeys(hits) if hit != query][: workload.k]
             scores = truth.vectors[others].astype(np.float64) @ truth.vectors[query].astype(np.float64)
-            self.recalls[ef].append(recall(scores.tolist(), float(truth.threshold[row]), workload.k))
+            found = recall(scores.tolist(), float(truth.threshold[row]), workload.k)
+            self.recalls.setdefault(ef, []).append(found)
 
     def time(self, ef: int | None, seconds: float) -> None:
         """Time the queries once."""
@@ -82,29 +66,22 @@ class CandidateProcess:
             self.rounds[ef].append(found["ms"])
 
     def _search(self, ef: int | None, seconds: float, hits: bool = False) -> dict[str, Any]:
-        if self.missing or self.process is None or self.process.stdin is None:
+        if self.missing:
             return {}
-        with suppress(BrokenPipeError):  # the process has ended; its answer says why
-            self.process.stdin.write(json.dumps({"ef": ef, "seconds": seconds, "hits": hits}).encode() + b"\n")
-            self.process.stdin.flush()
+        with suppress(OSError):  # the process has ended; its answer says why
+            self._channel.send({"ef": ef, "seconds": seconds, "hits": hits})
         return self._answer(_TURN_SECONDS)
 
     def _answer(self, seconds: float) -> dict[str, Any]:
-        """Return the next line; nothing if the process ended or takes too long, and `missing` then says why."""
-        process = self.process
-        assert process is not None and process.stdout is not None  # noqa: S101 - `build` has started it
-        timer = threading.Timer(seconds, process.kill)
-        timer.start()
+        """Return the next answer; nothing if the process ended or takes too long, and `missing` then says why."""
         try:
-            line = process.stdout.readline()
-        finally:
-            overdue = not timer.is_alive()
-            timer.cancel()
-        try:
-            return dict(json.loads(line))
-        except ValueError:
-            self.missing = f"took more than {seconds:.0f} s" if overdue else self._reason(process.wait())
-            return {}
+            if self._channel.poll(seconds):
+                return dict(self._channel.recv())
+            self.missing = f"took more than {seconds:.0f} s"
+            self._process.kill()
+        except (EOFError, OSError):
+            self.missing = self._reason(self._process.wait())
+        return {}
 
     def _reason(self, code: int) -> str:
         lines = [line for line in self._errors.read_text(errors="replace").splitlines() if line.strip()]

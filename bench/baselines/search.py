@@ -7,10 +7,11 @@ order each round, so that whatever else the machine does slows all of them alike
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +20,11 @@ from cbir import terminal
 from ..core.stores import store_name
 from ..core.timing import Spread, Times, spread, times
 from ..core.workload import Workload
+from . import search_worker
 from .candidate_process import CandidateProcess
-from .search_worker import LIBRARIES
 
 EFS = (11, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192)
 M, EF_CONSTRUCT = 16, 100
-_SCANS = ("numpy", "qdrant-client")
-_DESCRIPTIONS = {
-    "faiss": "its HNSW index in memory, positions only",
-    "hnswlib": "in memory, positions only",
-    "usearch": "in memory, float32, keys only",
-    "qdrant-edge": "the embedded engine as it is, ids only",
-    "lancedb": "HNSW in one partition, vectors as they are, on disk, ids only",
-    "qdrant-client": "QdrantClient(path=...), a scan in Python, ids only",
-    "numpy": "a product with all vectors and the largest of it",
-}
-_OURS = "through the store protocol, with ids and payloads"
 
 
 @dataclass(frozen=True)
@@ -86,16 +76,18 @@ def measure(
     They are compared at the recall `target`. After `seconds`, a turn starts no further query.
     """
     with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder, ExitStack() as stack:
-        candidates = _candidates(workload, libraries, python, Path(folder))
-        cases = [(candidate, ef) for candidate in candidates for ef in candidate.efs]
-        total = len(candidates) + (1 + rounds) * len(cases)
+        jobs = list(_jobs(workload, libraries, python, Path(folder)))
+        total = sum(1 + (1 + rounds) * len(efs) for _, _, efs in jobs)
         advance = stack.enter_context(terminal.progress("searching", total, "turns"))
-        for candidate in candidates:
-            stack.callback(candidate.close)
-            candidate.build()
+        candidates = []
+        for job in jobs:
+            candidates.append(CandidateProcess(*job))
+            stack.callback(candidates[-1].close)
+            candidates[-1].build()
             advance(1)
+        cases = [(candidate, ef) for candidate in candidates for ef in candidate.efs]
         for candidate, ef in cases:
-            candidate.find(ef)
+            candidate.find(workload, ef)
             advance(1)
         rng = np.random.default_rng(workload.seed)
         for _ in range(rounds):
@@ -106,50 +98,32 @@ def measure(
         return [_result(candidate, target) for candidate in candidates]
 
 
-def _candidates(workload: Workload, libraries: Sequence[str], python: str, folder: Path) -> list[CandidateProcess]:
-    paths = {name: str(folder / name) for name in ("vectors.npy", "queries.npy", "ids.json")}
-    np.save(paths["vectors.npy"], workload.truth.vectors)
-    np.save(paths["queries.npy"], workload.vectors)
-    Path(paths["ids.json"]).write_text(json.dumps(list(workload.truth.position)))
-    common = {
-        "vectors": paths["vectors.npy"],
-        "queries": paths["queries.npy"],
-        "k": workload.k + 1,
-        "m": M,
-        "ef_construct": EF_CONSTRUCT,
-    }
+def _jobs(
+    workload: Workload, libraries: Sequence[str], python: str, folder: Path
+) -> Iterator[tuple[list[str], dict[str, Any], Sequence[int | None]]]:
+    """Yield the arguments of `CandidateProcess` for each store and library, whose data is then in the folder."""
+    np.save(folder / "vectors.npy", workload.truth.vectors)
+    np.save(folder / "queries.npy", workload.vectors)
+    (folder / "ids.json").write_text(json.dumps(list(workload.truth.position)))
+    common = {"data": str(folder), "k": workload.k + 1, "m": M, "ef_construct": EF_CONSTRUCT}
     efs = sorted({max(ef, workload.k + 1) for ef in EFS})  # a graph gives at most ef hits
-    found = []
     for number, info in enumerate(workload.infos):
-        own = {"url": info.url, "collection": info.collection, "ids": paths["ids.json"], "package": "cbir"}
+        own = {"name": f"cbir {store_name(info.url)}", "url": info.url, "collection": info.collection}
         job = {**common, **own, "folder": str(folder / f"store-{number}")}
-        command = [sys.executable, "-m", "cbir.bench.baselines.cbir_worker"]
-        own_efs = [None] if info.access == "scan" else efs
-        found.append(CandidateProcess(f"cbir {store_name(info.url)}", workload, command, job, own_efs))
+        yield [sys.executable, "-m", search_worker.__name__], job, [None] if info.access == "scan" else efs
     for name in libraries:
-        job = {**common, "name": name, "package": LIBRARIES[name][1], "folder": str(folder / name)}
-        command = [python, str(Path(__file__).with_name("search_worker.py"))]
-        found.append(CandidateProcess(name, workload, command, job, [None] if name in _SCANS else efs))
-    return found
+        job = {**common, "name": name, "folder": str(folder / name)}
+        yield [python, search_worker.__file__], job, [None] if search_worker.LIBRARIES[name].scans else efs
 
 
 def _result(process: CandidateProcess, target: float) -> Candidate:
-    ours = process.name not in LIBRARIES
-    description = _OURS if ours else _DESCRIPTIONS[process.name]
+    library = search_worker.LIBRARIES.get(process.name, search_worker.STORE)
+    candidate = Candidate(process.name, library.description, library is search_worker.STORE, process.missing)
     if process.missing:
-        return Candidate(process.name, description, ours, process.missing)
+        return candidate
     curve = [_step(ef, process.recalls[ef], process.rounds[ef]) for ef in process.efs]
-    return Candidate(
-        name=process.name,
-        description=description,
-        ours=ours,
-        version=process.built["version"],
-        build_seconds=process.built["build_seconds"],
-        build_megabytes=process.built["build_megabytes"],
-        megabytes=process.megabytes,
-        curve=curve,
-        at_recall=next((step for step in curve if step.recall >= target), None),
-    )
+    at_recall = next((step for step in curve if step.recall >= target), None)
+    return replace(candidate, **process.built, curve=curve, at_recall=at_recall)
 
 
 def _step(ef: int | None, recalls: Sequence[float], rounds: Sequence[Sequence[float]]) -> Step:

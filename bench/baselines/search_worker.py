@@ -1,24 +1,34 @@
 """One search library with the vectors of a collection: it builds its index, then answers queries.
 
-Run by path, in the environment that has the library; it needs nothing of cbir but NumPy. Takes a JSON object, prints
-one JSON line when the index is there, and one for each line that it reads.
+Run by path, in the environment that has the library; it needs nothing of cbir but NumPy. Takes a JSON object, and the
+file descriptor of the `Connection` that it answers on.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 Search = Callable[[Any, int, int | None], Sequence[int]]
 """Takes a vector, float32 (D,), the number of hits and ef; returns the positions of the hits, best first."""
-Builder = Callable[[Any, dict[str, Any]], Search]
 
 _BATCH = 1000
 _MIN_QUERIES = 20
+
+
+@dataclass(frozen=True)
+class Library:
+    """What builds the index of vectors for a job, the package it comes in, and how it is used."""
+
+    build: Callable[[Any, dict[str, Any]], Search]
+    package: str
+    description: str
+    scans: bool = False
 
 
 def _numpy(vectors: Any, job: dict[str, Any]) -> Search:
@@ -144,53 +154,78 @@ def _qdrant_client(vectors: Any, job: dict[str, Any]) -> Search:
     ]
 
 
-LIBRARIES: dict[str, tuple[Builder, str]] = {
-    "faiss": (_faiss, "faiss-cpu"),
-    "hnswlib": (_hnswlib, "hnswlib"),
-    "usearch": (_usearch, "usearch"),
-    "qdrant-edge": (_qdrant_edge, "qdrant-edge-py"),
-    "lancedb": (_lancedb, "lancedb"),
-    "qdrant-client": (_qdrant_client, "qdrant-client"),
-    "numpy": (_numpy, "numpy"),
+def _cbir(vectors: Any, job: dict[str, Any]) -> Search:
+    """Open a store, which was built before. The index of an embedded one is built again, to be measured."""
+    from cbir.settings import Settings
+    from cbir.stores.base import SearchParams
+    from cbir.stores.registry import open_store
+
+    from ..core.measured_process import apart
+    from ..core.stores import location_of, rebuild
+
+    place = job["url"], job["collection"]
+    job["built"] = apart(rebuild, *place) if location_of(job["url"]) else (None, None)
+    store = open_store(*place, Settings())
+    position = {point_id: index for index, point_id in enumerate(json.loads(Path(job["data"], "ids.json").read_text()))}
+
+    def search(vector: Any, k: int, ef: int | None) -> Sequence[int]:
+        return [position[hit.id] for hit in store.search(vector[None], k, params=SearchParams(ef))[0]]
+
+    return search
+
+
+STORE = Library(_cbir, "cbir", "through the store protocol, with ids and payloads")
+LIBRARIES = {
+    "faiss": Library(_faiss, "faiss-cpu", "its HNSW index in memory, positions only"),
+    "hnswlib": Library(_hnswlib, "hnswlib", "in memory, positions only"),
+    "usearch": Library(_usearch, "usearch", "in memory, float32, keys only"),
+    "qdrant-edge": Library(_qdrant_edge, "qdrant-edge-py", "the embedded engine as it is, ids only"),
+    "lancedb": Library(_lancedb, "lancedb", "HNSW in one partition, vectors as they are, on disk, ids only"),
+    "qdrant-client": Library(
+        _qdrant_client, "qdrant-client", "QdrantClient(path=...), a scan in Python, ids only", scans=True
+    ),
+    "numpy": Library(_numpy, "numpy", "a product with all vectors and the largest of it", scans=True),
 }
-"""By name: what builds its index, and the package it comes in."""
+"""By name; a store of cbir has another name and is a `STORE`."""
 
 
-def memory() -> tuple[float | None, float | None]:
-    """Return the megabytes that this process has, and the most it ever had; None where there is no /proc."""
+def megabytes(name: str) -> float | None:
+    """Return a size in /proc/self/status, VmRSS for this process now, VmHWM for its most; None where there is none."""
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0]) / 1000
     except OSError:
-        return None, None
-    now, most = (int(lines[name].split()[0]) / 1000 for name in ("VmRSS", "VmHWM"))
-    return now, most
+        return None
 
 
-def serve(job: dict[str, Any], build: Builder) -> None:
-    """Build an index, print that it is ready, then answer each line of JSON on standard input.
+def serve(job: dict[str, Any], channel: Connection) -> None:
+    """Build an index, say that it is ready, then answer each order until the other side is gone.
 
     Args:
-        job: vectors, queries: .npy files of float32 (N, D) and (Q, D); folder: an empty one for the index; k: hits;
-            m, ef_construct: of its graph, where it has one; package: whose version is printed.
-        build: Builds the index. If it puts `build_seconds` and `build_megabytes` into the job, these are printed
-            instead of what is measured here.
+        job: name: of the library; data: a folder with vectors.npy (N, D), queries.npy (Q, D), both float32, and
+            ids.json; folder: an empty one for the index; k: hits; m, ef_construct: of its graph, where it has one;
+            url, collection: of a store.
+        channel: Where it answers.
 
-    A line has `ef`, `seconds`, after which no further query starts, and whether `hits` are wanted. The answer has `ms`,
-    a number for each query, and `hits`, the positions of each query's hits.
+    An order has `ef`, `seconds`, after which no further query starts, and whether `hits` are wanted. The answer has
+    `ms`, a number for each query, and `hits`, the positions of each query's hits.
     """
     import numpy as np
 
-    vectors, queries = np.load(job["vectors"]), np.load(job["queries"])
+    library = LIBRARIES.get(job["name"], STORE)
+    vectors, queries = (np.load(f"{job['data']}/{name}.npy") for name in ("vectors", "queries"))
     started = time.perf_counter()
-    search = build(vectors, job)
-    seconds = job.get("build_seconds", time.perf_counter() - started)
+    search = library.build(vectors, job)
+    seconds = time.perf_counter() - started
     del vectors
     for query in queries[:_MIN_QUERIES]:
         search(query, job["k"], 2 * job["k"])
-    most = job.get("build_megabytes", memory()[1])
-    _say(build_seconds=seconds, build_megabytes=most, version=version(job["package"]))
-    for line in sys.stdin:
-        order = json.loads(line)
+    seconds, most = job.get("built", (seconds, megabytes("VmHWM")))
+    channel.send({"build_seconds": seconds, "build_megabytes": most, "version": version(library.package)})
+    while True:
+        try:
+            order = channel.recv()
+        except EOFError:
+            return
         spent, hits, until = [], [], time.perf_counter() + order["seconds"]
         for number, query in enumerate(queries):
             if number >= _MIN_QUERIES and time.perf_counter() > until:
@@ -199,25 +234,8 @@ def serve(job: dict[str, Any], build: Builder) -> None:
             found = search(query, job["k"], order["ef"])
             spent.append((time.perf_counter() - start) * 1000)
             hits.append(list(found))
-        _say(ms=spent, hits=hits if order["hits"] else [], megabytes=memory()[0])
-
-
-def _say(**values: object) -> None:
-    _ANSWERS.write(json.dumps(values) + "\n")
-    _ANSWERS.flush()
-
-
-_ANSWERS = sys.stdout
-
-
-def claim_output() -> None:
-    """Keep the standard output for answers: what a library prints goes to the standard error from now on."""
-    global _ANSWERS
-    _ANSWERS = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+        channel.send({"ms": spent, "hits": hits if order["hits"] else [], "megabytes": megabytes("VmRSS")})
 
 
 if __name__ == "__main__":
-    claim_output()
-    given = json.loads(sys.argv[1])
-    serve(given, LIBRARIES[given["name"]][0])
+    serve(json.loads(sys.argv[1]), Connection(int(sys.argv[2])))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cbir.errors import UsageError
 from cbir.index.generation import Generation, open_generation
@@ -12,6 +13,7 @@ from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
+from cbir.stores.embedded.build import peak_memory
 from cbir.stores.embedded.catalog import EmbeddedCatalog
 from cbir.stores.embedded.reader import EmbeddedStore
 from cbir.stores.engines import ENGINES, EngineIndex
@@ -95,16 +97,17 @@ def loaded_generation(url: str, collection: str) -> Generation:
     return open_generation(location.root, collection)
 
 
-def rebuild(url: str, collection: str, folder: Path, settings: Settings) -> float:
-    """Build the index of an embedded store again in the missing `folder`, and return the seconds."""
-    store = open_store(url, collection, settings)
+def rebuild(url: str, collection: str) -> tuple[float, float]:
+    """Build the index of an embedded store again, to be removed; return the seconds and this process's most MB."""
+    store = open_store(url, collection, Settings())
     assert isinstance(store, EmbeddedStore)  # noqa: S101 - the caller has checked the URL
     kind, log = kind_of(url), store.log
     options = {name: store.info.options[name] for name in ENGINES[kind].build_options}
     store.close()
-    started = time.perf_counter()
-    Engine("", kind, options).build(folder, log, lambda done: None)
-    return time.perf_counter() - started
+    with TemporaryDirectory(prefix="cbir-bench-") as folder:
+        started = time.perf_counter()
+        Engine("", kind, options).build(Path(folder) / "index", log, lambda done: None)
+        return time.perf_counter() - started, peak_memory() / 1e6
 
 
 def bare_search(store: Store, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object] | None:

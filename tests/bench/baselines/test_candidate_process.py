@@ -28,7 +28,8 @@ def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls:
         "usearch": "import os, signal; print('about to end', file=sys.stderr); os.kill(os.getpid(), signal.SIGSEGV)",
         "lancedb": 'answer(build_seconds=1, build_megabytes=1, version="0"); raise RuntimeError("disk is full")',
     }
-    lines = ["import json, sys", "def answer(**values): print(json.dumps(values), flush=True)"]
+    lines = ["import json, sys", "from multiprocessing.connection import Connection"]
+    lines += ["def answer(**values): Connection(int(sys.argv[3])).send(values)"]
     lines += [f"if json.loads(sys.argv[2])['name'] == {name!r}: {text}" for name, text in scripts.items()]
     python = tmp_path / "python"
     python.write_text("\n".join([f"#!{sys.executable}", *lines]))
