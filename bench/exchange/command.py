@@ -33,7 +33,7 @@ def exchange(
     from ..core.ground_truth import exact_neighbours
     from ..core.subject import deliver, store_envelope
     from ..core.workload import open_workload
-    from .files import FORMATS, HDF5, check_new, write
+    from .files import FORMATS, HDF5, check_new, planned, write
     from .measure import cases, measure, summary
     from .result import NOTES, SUBJECT, ExchangeResult
 
@@ -46,15 +46,18 @@ def exchange(
     with open_workload(store, collection, k - 1, queries, seed, Settings()) as workload:
         searches = cases(workload, values) if HDF5 in formats else []
         if not overwrite:
-            check_new(folder, workload, searches, formats)
+            check_new(planned(folder, workload, searches, formats))
         with terminal.progress("exact neighbours", len(workload.queries), "queries") as advance:
             truth = exact_neighbours(workload.truth, advance)
         total = len(workload.queries) * len(searches) * (1 + rounds)
         with terminal.progress("searching", total, "searches") as advance:
             measure(workload, searches, rounds, advance)
-        with terminal.progress("writing", None, "rows") as advance:
-            written = write(folder, workload, truth, searches, formats, advance)
+        files = planned(folder, workload, [case for case in searches if not case.run.failed], formats)
+        with terminal.progress("writing", len(files), "files") as advance:
+            for path, writer in files.items():
+                write(path, writer, truth)
+                advance(1)
         runs = [summary(workload, truth, case) for case in searches]
         header = {**store_envelope(SUBJECT.name, workload, NOTES), "k": truth.count}
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in written}
-    deliver(SUBJECT, ExchangeResult(**header, folder=str(folder), files=files, runs=runs), as_json)
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
+    deliver(SUBJECT, ExchangeResult(**header, folder=str(folder), files=sizes, runs=runs), as_json)

@@ -2,16 +2,16 @@
 
 import math
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cbir.errors import CbirError, UsageError
 from cbir.index.files import files_below, sync
-from cbir.progress import Advance
 from cbir.text import one_line
 
 from ..core.ground_truth import Neighbours
@@ -54,32 +54,47 @@ rank ({tied:,} of the queries) can count as misses. `ids.parquet` says which ima
 """
 
 
-def check_new(folder: Path, workload: Workload, cases: Sequence[Case], formats: Sequence[str]) -> None:
-    """Raise `UsageError` if a file that will be written exists."""
-    files = [folder / "README.md"]
+Writer = Callable[[Path, Neighbours], None]
+"""Writes a file, given a path and the exact neighbours."""
+
+
+def planned(folder: Path, workload: Workload, cases: Sequence[Case], formats: Sequence[str]) -> dict[Path, Writer]:
+    """Return what writes each file by its path. `cases` are for ann-benchmarks, to be measured before."""
+    files: dict[Path, Writer] = {}
     if HDF5 in formats:
-        files += [_data(folder, workload), *(_result(folder, workload, case) for case in cases)]
+        files[folder / "data" / f"{workload.collection}.hdf5"] = partial(_write_data, workload)
+        results = folder / "results" / workload.collection / str(workload.k + 1)
+        for case in cases:
+            files[results / case.run.algorithm / f"{case.run.parameters}.hdf5"] = partial(_write_result, workload, case)
     if PARQUET in formats:
-        files += _tables(folder)
+        files |= {folder / f"{name}.parquet": partial(_write_table, workload, name) for name in TABLES}
+    return {**files, folder / "README.md": partial(_write_readme, workload, formats)}
+
+
+def check_new(files: Iterable[Path]) -> None:
+    """Raise `UsageError` if a file that will be written exists."""
     for path in files:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists already. Name another folder, or add --overwrite.")
 
 
-def write(
-    folder: Path, workload: Workload, truth: Neighbours, cases: Sequence[Case], formats: Sequence[str], advance: Advance
-) -> list[Path]:
-    """Write all files, those of failed cases left out, and return them. `advance` is called with rows."""
-    files: list[Path] = []
-    if HDF5 in formats:
-        files.append(_write_data(folder, workload, truth, advance))
-        files += [_write_result(folder, workload, truth, case) for case in cases if not case.failed]
-    if PARQUET in formats:
-        files += _write_tables(folder, workload, truth, advance)
-    return [*files, _write_readme(folder, workload, truth, formats)]
+def write(path: Path, writer: Writer, truth: Neighbours) -> None:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            writer(temporary, truth)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CbirError(f"Cannot write {path}: {error.strerror or one_line(error)}.") from None
 
 
-def _write_readme(folder: Path, workload: Workload, truth: Neighbours, formats: Sequence[str]) -> Path:
+def _write_readme(workload: Workload, formats: Sequence[str], path: Path, truth: Neighbours) -> None:
     text = _README + (_README_HDF5 if HDF5 in formats else "") + (_README_PARQUET if PARQUET in formats else "")
     filled = text.format(
         name=workload.collection,
@@ -90,34 +105,22 @@ def _write_readme(folder: Path, workload: Workload, truth: Neighbours, formats: 
         self=SELF,
         tied=int(workload.truth.tied.sum()),
     )
-    path = folder / "README.md"
-    with _replacing(path) as temporary:
-        temporary.write_text(filled)
-    return path
+    path.write_text(filled)
 
 
-def _write_data(folder: Path, workload: Workload, truth: Neighbours, advance: Advance) -> Path:
+def _write_data(workload: Workload, path: Path, truth: Neighbours) -> None:
     vectors = workload.truth.vectors
-    path = _data(folder, workload)
     attributes = {"type": "dense", "distance": "angular", "dimension": vectors.shape[1], "point_type": "float"}
-    with _new_hdf5(path, workload, attributes) as file:
-        train = file.create_dataset("train", vectors.shape, np.float32)
-        for start in range(0, len(vectors), _ROWS):
-            block = vectors[start : start + _ROWS]
-            train[start : start + len(block)] = block
-            advance(len(block))
-        file.create_dataset("test", data=workload.vectors, dtype=np.float32)
-        file.create_dataset("neighbors", data=truth.rows)
-        file.create_dataset("distances", data=truth.distances)
-    return path
+    data = {"train": vectors, "test": workload.vectors, "neighbors": truth.rows, "distances": truth.distances}
+    _write_hdf5(path, workload, attributes, data)
 
 
-def _write_result(folder: Path, workload: Workload, truth: Neighbours, case: Case) -> Path:
+def _write_result(workload: Workload, case: Case, path: Path, truth: Neighbours) -> None:
     found, index = case.neighbours(workload), index_folder(workload.infos[case.number])
     attributes = {
-        "algo": case.algorithm,
+        "algo": case.run.algorithm,
         "dataset": workload.collection,
-        "name": f"{case.algorithm} {case.parameters}",
+        "name": f"{case.run.algorithm} {case.run.parameters}",
         "count": found.count,
         "distance": "angular",
         "batch_mode": False,
@@ -129,60 +132,14 @@ def _write_result(folder: Path, workload: Workload, truth: Neighbours, case: Cas
         "index_size": sum(path.stat().st_size for path in files_below(index)) / 1000 if index else math.nan,
         "cbir_recall": mean_recall(truth, found),
     }
-    path = _result(folder, workload, case)
-    with _new_hdf5(path, workload, attributes) as file:
-        file.create_dataset("times", data=case.best_round, dtype=np.float32)
-        file.create_dataset("neighbors", data=found.rows)
-        file.create_dataset("distances", data=found.distances)
-    return path
+    times = np.array(case.best_round, np.float32)
+    _write_hdf5(path, workload, attributes, {"times": times, "neighbors": found.rows, "distances": found.distances})
 
 
-def _write_tables(folder: Path, workload: Workload, truth: Neighbours, advance: Advance) -> list[Path]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {"id": pa.int64(), "emb": pa.list_(pa.float32()), "neighbors_id": pa.list_(pa.int64())}
-    ids, queries = list(workload.truth.position), workload.truth.queries
-
-    def names(block: slice) -> dict[str, Any]:
-        """Return which image an id is."""
-        payloads = [payload or {} for payload in workload.stores[0].payloads(ids[block])]
-        values = {name: [payload.get(name) for payload in payloads] for name in ("key", "label")}
-        return {"point_id": ids[block]} | {
-            name: [None if value is None else str(value) for value in column] for name, column in values.items()
-        }
-
-    tables: tuple[tuple[np.ndarray, Callable[[slice], dict[str, Any]]], ...] = (
-        (np.arange(len(ids)), lambda block: {"emb": list(workload.truth.vectors[block])}),
-        (queries, lambda block: {"emb": list(workload.vectors[block])}),
-        (queries, lambda block: {"neighbors_id": list(truth.rows[block])}),
-        (np.arange(len(ids)), names),
-    )
-    for path, (numbers, columns) in zip(_tables(folder), tables, strict=True):
-        schema = pa.schema([(name, types.get(name, pa.string())) for name in ("id", *columns(slice(1)))])
-        with _replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-            for start in range(0, len(numbers), _ROWS):
-                block = slice(start, start + _ROWS)
-                writer.write_batch(pa.RecordBatch.from_pydict({"id": numbers[block], **columns(block)}, schema))
-                advance(len(numbers[block]))
-    return _tables(folder)
-
-
-def _tables(folder: Path) -> list[Path]:
-    return [folder / f"{name}.parquet" for name in ("train", "test", "neighbors", "ids")]
-
-
-def _data(folder: Path, workload: Workload) -> Path:
-    return folder / "data" / f"{workload.collection}.hdf5"
-
-
-def _result(folder: Path, workload: Workload, case: Case) -> Path:
-    return folder / "results" / workload.collection / str(workload.k + 1) / case.algorithm / f"{case.parameters}.hdf5"
-
-
-@contextmanager
-def _new_hdf5(path: Path, workload: Workload, attributes: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield a new HDF5 file with the attributes and cbir's own."""
+def _write_hdf5(
+    path: Path, workload: Workload, attributes: Mapping[str, Any], data: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Write an HDF5 file with the attributes and cbir's own."""
     import h5py
 
     own = {
@@ -191,23 +148,44 @@ def _new_hdf5(path: Path, workload: Workload, attributes: Mapping[str, Any]) -> 
         "cbir_generation": workload.infos[0].generation,
         "cbir_seed": workload.seed,
     }
-    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with h5py.File(path, "w") as file:
         file.attrs.update({**attributes, **own})
-        yield file
+        for name, values in data.items():
+            file.create_dataset(name, data=values)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, whose file replaces `path` when it is on the disk, and is removed on failure."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CbirError(f"Cannot write {path}: {error.strerror or one_line(error)}.") from None
+def _write_table(workload: Workload, name: str, path: Path, truth: Neighbours) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = TABLES[name]
+    numbers = workload.truth.queries if name in ("test", "neighbors") else np.arange(len(workload.truth.vectors))
+    types = {"id": pa.int64(), "emb": pa.list_(pa.float32()), "neighbors_id": pa.list_(pa.int64())}
+    schema = pa.schema(
+        [(column, types.get(column, pa.string())) for column in ("id", *columns(workload, truth, slice(1)))]
+    )
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(numbers), _ROWS):
+            rows = slice(start, start + _ROWS)
+            block = {"id": numbers[rows], **columns(workload, truth, rows)}
+            writer.write_batch(pa.RecordBatch.from_pydict(block, schema))
+
+
+def _names(workload: Workload, rows: slice) -> dict[str, list[str | None]]:
+    """Return which image an id is."""
+    ids = list(workload.truth.position)[rows]
+    payloads = [payload or {} for payload in workload.stores[0].payloads(ids)]
+    named = {
+        name: [None if (value := payload.get(name)) is None else str(value) for payload in payloads]
+        for name in ("key", "label")
+    }
+    return {"point_id": [*ids], **named}
+
+
+TABLES: Mapping[str, Callable[[Workload, Neighbours, slice], dict[str, Any]]] = {
+    "train": lambda workload, truth, rows: {"emb": list(workload.truth.vectors[rows])},
+    "test": lambda workload, truth, rows: {"emb": list(workload.vectors[rows])},
+    "neighbors": lambda workload, truth, rows: {"neighbors_id": list(truth.rows[rows])},
+    "ids": lambda workload, truth, rows: _names(workload, rows),
+}
+"""By name: what returns some rows of a file of VectorDBBench, apart from their ids."""

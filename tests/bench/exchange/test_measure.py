@@ -24,7 +24,7 @@ def test_recall_is_cbirs_own_on_the_same_hits(store: Store) -> None:
     (case,) = searches = cases(workload, [1])
     measure(workload, searches, 1, silent_advance)
     found = case.neighbours(workload)
-    assert case.failed == ""
+    assert case.run.failed == ""
     ours = []
     for number, vector in enumerate(workload.vectors):
         (hits,) = store.search(vector[None], K, params=SearchParams(ef=1))
@@ -70,4 +70,4 @@ def test_a_store_that_returns_a_point_twice_fails(store: Store) -> None:
     workload = workload_of([altered(store, lambda hits: [hits[0], *hits[:-1]])], K - 1, 10, 1)
     searches = cases(workload, [1])
     measure(workload, searches, 1, silent_advance)
-    assert "returned a point twice" in searches[0].failed
+    assert "returned a point twice" in searches[0].run.failed
