@@ -33,9 +33,9 @@ def exchange(
     from ..core.ground_truth import exact_neighbours
     from ..core.subject import deliver, store_envelope
     from ..core.workload import open_workload
-    from .files import FORMATS, HDF5, check_new, planned, write
-    from .measure import cases, measure, summary
-    from .result import NOTES, SUBJECT, ExchangeResult
+    from .files import FORMATS, HDF5, SELF, check_new, planned, write
+    from .measure import cases, measure
+    from .result import SUBJECT, ExchangeResult
 
     formats = list(dict.fromkeys(format_ or FORMATS))
     if unknown := set(formats) - set(FORMATS):
@@ -52,12 +52,12 @@ def exchange(
         total = len(workload.queries) * len(searches) * (1 + rounds)
         with terminal.progress("searching", total, "searches") as advance:
             measure(workload, searches, rounds, advance)
-        files = planned(folder, workload, [case for case in searches if not case.run.failed], formats)
+        files = planned(folder, workload, [case for case in searches if not case.failed], formats)
         with terminal.progress("writing", len(files), "files") as advance:
             for path, writer in files.items():
                 write(path, writer, truth)
                 advance(1)
-        runs = [summary(workload, truth, case) for case in searches]
-        header = {**store_envelope(SUBJECT.name, workload, NOTES), "k": truth.count}
+        header = {**store_envelope(SUBJECT.name, workload, [SELF]), "k": truth.count}
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-    deliver(SUBJECT, ExchangeResult(**header, folder=str(folder), files=sizes, runs=runs), as_json)
+    failed = {case.name: case.failed for case in searches if case.failed}
+    deliver(SUBJECT, ExchangeResult(**header, folder=str(folder), files=sizes, failed=failed), as_json)

@@ -65,7 +65,7 @@ def planned(folder: Path, workload: Workload, cases: Sequence[Case], formats: Se
         files[folder / "data" / f"{workload.collection}.hdf5"] = partial(_write_data, workload)
         results = folder / "results" / workload.collection / str(workload.k + 1)
         for case in cases:
-            files[results / case.run.algorithm / f"{case.run.parameters}.hdf5"] = partial(_write_result, workload, case)
+            files[results / case.algorithm / f"{case.parameters}.hdf5"] = partial(_write_result, workload, case)
     if PARQUET in formats:
         files |= {folder / f"{name}.parquet": partial(_write_table, workload, name) for name in TABLES}
     return {**files, folder / "README.md": partial(_write_readme, workload, formats)}
@@ -118,9 +118,9 @@ def _write_data(workload: Workload, path: Path, truth: Neighbours) -> None:
 def _write_result(workload: Workload, case: Case, path: Path, truth: Neighbours) -> None:
     found, index = case.neighbours(workload), index_folder(workload.infos[case.number])
     attributes = {
-        "algo": case.run.algorithm,
+        "algo": case.algorithm,
         "dataset": workload.collection,
-        "name": f"{case.run.algorithm} {case.run.parameters}",
+        "name": case.name,
         "count": found.count,
         "distance": "angular",
         "batch_mode": False,

@@ -6,7 +6,7 @@ it, and both the exact neighbours and the stores' results count the query itself
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,41 +17,30 @@ from cbir.stores.base import SearchParams
 from ..core.ground_truth import Neighbours, angular
 from ..core.ranking import EPSILON
 from ..core.stores import PARAMETERS, ef_values, labels
-from ..core.timing import Spread, spread
 from ..core.workload import Workload
-
-ANN_EPSILON = 1e-3
-
-
-@dataclass(frozen=True)
-class SearchRun:
-    """The searches of a store at one value of ef, by one client; no values if they failed.
-
-    `algorithm` and `parameters` are names in files and plots, such as "cbir-edge" and "graph_ef_128" or "scan".
-    `recall_ann_benchmarks` counts a hit as ann-benchmarks does, and `recall` as cbir does.
-    """
-
-    store: str
-    algorithm: str
-    parameters: str
-    recall_ann_benchmarks: float | None = None
-    recall: float | None = None
-    searches_per_second: Spread | None = None
-    failed: str = ""
 
 
 @dataclass
 class Case:
     """The store with a number in the workload at one value of ef or nprobe (None for a scan).
 
-    `rows` are those of each query's hits, and `rounds` the seconds of each search in each round.
+    `algorithm` and `parameters` are names in files and plots, such as "cbir-edge" and "graph_ef_128" or "scan". `rows`
+    are those of each query's hits, and `rounds` the seconds of each search in each round; `failed` says why there are
+    none.
     """
 
     number: int
     ef: int | None
-    run: SearchRun
+    algorithm: str
+    parameters: str
     rows: list[list[int]] = field(default_factory=list)
     rounds: list[list[float]] = field(default_factory=list)
+    failed: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of a plot's curve."""
+        return f"{self.algorithm} {self.parameters}"
 
     @property
     def best_round(self) -> list[float]:
@@ -68,9 +57,9 @@ class Case:
         return Neighbours(rows, distances)
 
 
-def mean_recall(truth: Neighbours, found: Neighbours, epsilon: float = EPSILON) -> float:
-    """Return the share of hits that are at most `epsilon` farther than the last true neighbour, as ann-benchmarks."""
-    limits = truth.distances[:, -1:].astype(np.float64) + epsilon
+def mean_recall(truth: Neighbours, found: Neighbours) -> float:
+    """Return the share of hits that are at most `EPSILON` farther than the last true neighbour."""
+    limits = truth.distances[:, -1:].astype(np.float64) + EPSILON
     return float((found.distances.astype(np.float64) <= limits).mean())
 
 
@@ -79,13 +68,10 @@ def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
     names = labels(workload.infos)
     return [
         Case(
-            number,
-            ef,
-            SearchRun(
-                store=info.url,
-                algorithm=f"cbir-{names[info.url]}".replace(" ", "-"),
-                parameters=f"{info.access}_{PARAMETERS[info.access]}_{ef}" if ef else info.access,
-            ),
+            number=number,
+            ef=ef,
+            algorithm=f"cbir-{names[info.url]}".replace(" ", "-"),
+            parameters=f"{info.access}_{PARAMETERS[info.access]}_{ef}" if ef else info.access,
         )
         for number, info in enumerate(workload.infos)
         for ef in ef_values(info, wanted, workload.k)
@@ -102,14 +88,14 @@ def measure(workload: Workload, cases: Sequence[Case], rounds: int, advance: Adv
         for index in rng.permutation(len(cases)).tolist():
             case = cases[index]
             try:
-                if not case.run.failed:
+                if not case.failed:
                     rows, seconds = _search(workload, case)
                     if number:
                         case.rounds.append(seconds)
                     else:
                         case.rows = rows
             except CbirError as error:
-                case.run = replace(case.run, failed=str(error))
+                case.failed = str(error)
             advance(len(workload.queries))
 
 
@@ -122,16 +108,6 @@ def _search(workload: Workload, case: Case) -> tuple[list[list[int]], list[float
         spent.append(time.perf_counter() - start)
         ids = [hit.id for hit in hits]
         if len(set(ids)) < len(ids) or not position.keys() >= set(ids):
-            raise CbirError(f"{case.run.store} returned a point twice, or one that it does not have.")
+            raise CbirError(f"{store.info.url} returned a point twice, or one that it does not have.")
         rows.append([position[id_] for id_ in ids])
     return rows, spent
-
-
-def summary(workload: Workload, truth: Neighbours, case: Case) -> SearchRun:
-    """Return the metrics of a case that was measured."""
-    if case.run.failed:
-        return case.run
-    found = case.neighbours(workload)
-    rates = spread([1 / float(np.mean(seconds)) for seconds in case.rounds])
-    recalls = mean_recall(truth, found, ANN_EPSILON), mean_recall(truth, found)
-    return replace(case.run, recall_ann_benchmarks=recalls[0], recall=recalls[1], searches_per_second=rates)

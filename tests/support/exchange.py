@@ -9,6 +9,7 @@ import numpy as np
 from tests.support.building import unit_vectors
 
 COUNT, QUERIES, K = 500, 40, 20
+ANN_EPSILON = 1e-3
 VECTORS = unit_vectors(COUNT)
 VECTORS[7] = VECTORS[8] = VECTORS[9]
 OPTIONS = ("--queries", QUERIES, "-k", K, "--rounds", 2)

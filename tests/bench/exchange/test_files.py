@@ -8,11 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from cbir.bench.core.ranking import recall
 from cbir.bench.exchange import files
-from cbir.bench.exchange.measure import ANN_EPSILON
 
 from cbir.records import point_id
 from tests.support.building import both
-from tests.support.exchange import COUNT, OPTIONS, QUERIES, VECTORS, K, ann_recall, ann_results
+from tests.support.exchange import ANN_EPSILON, COUNT, OPTIONS, QUERIES, VECTORS, K, ann_recall, ann_results
 from tests.support.running import Program
 
 h5py = pytest.importorskip("h5py")
@@ -69,13 +68,9 @@ def test_the_results_of_ann_benchmarks(written: tuple[Path, dict[str, Any]], mad
     lists = ("cbir-faiss-2", "ivf_nprobe_1")
     assert set(found) == {("cbir-faiss-1", f"graph_ef_{K}"), lists, ("cbir-faiss-2", "ivf_nprobe_2")}
     assert found[lists]["cbir_recall"] < 1, "one list of sixteen misses neighbours"
-    by_name = {(run["algorithm"], run["parameters"]): run for run in result["runs"]}
-    for name, attributes in found.items():
-        assert by_name[name]["recall"] == attributes["cbir_recall"]
-        assert by_name[name]["recall_ann_benchmarks"] >= attributes["cbir_recall"]
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(result["files"])
     assert (result["benchmark"], result["k"]) == ("exchange", K)
-    assert {run["failed"] for run in result["runs"]} == {""}
+    assert result["failed"] == {}
 
 
 def test_the_files_of_vectordbbench(written: tuple[Path, dict[str, Any]]) -> None:
