@@ -49,14 +49,14 @@ def plan(
     from ..core.synthetic import made_up_images
     from .plan import USUAL_IMAGES, Options, make_plan, parse_count
     from .probe import IMAGES, probe_images, probe_indexes
-    from .result import SUBJECT, PlanResult, notes
+    from .result import NOTES, SUBJECT, PlanResult
 
     if check:
         raise UsageError("--check no longer exists. Build an index with cbir-ingest to compare it with the plan.")
-    counts = [parse_count(count) for count in images or map(str, USUAL_IMAGES)]
+    counts = [parse_count(count) for count in images or USUAL_IMAGES]
     settings = Settings()
     embedder = load_embedder(model, settings, threads=1)
-    options = Options(dimension or embedder.card.dimension, replicas, node_gb * 1e9)
+    options = Options(dimension or embedder.card.dimension, replicas, node_gb)
     engines = [engine_of(url, options.dimension) for url in store or ("edge:.", "faiss:.")]
     if data is None:
         items, origin = made_up_images(IMAGES), "made-up JPEGs of 640 x 480 pixels"
@@ -69,6 +69,6 @@ def plan(
         indexes = probe_indexes(engines, options.dimension, advance)
     plans = [make_plan(count, options, costs, indexes) for count in counts]
     packages = ("cbir", "qdrant-edge-py", "faiss-cpu", "onnxruntime", "numpy")
-    header = envelope(SUBJECT.name, notes(options, embedder.card, plans), packages)
+    header = envelope(SUBJECT.name, NOTES, packages)
     result = PlanResult(**header, model=embedder.ref, options=options, images=costs, indexes=indexes, plans=plans)
     deliver(SUBJECT, result, as_json)

@@ -13,7 +13,7 @@ from cbir.errors import UsageError
 
 from .probe import ImageCosts, IndexCosts
 
-USUAL_IMAGES = (10**6, 10**8, 10**9)
+USUAL_IMAGES = ("1M", "100M", "1B")
 HEADROOM = 1.2  # a fifth more RAM for page cache and optimizer, a fifth more disk for log and snapshots
 NODE_SHARE = 0.8  # of a server's RAM that a plan may use
 NODE_POINTS = 10**8  # vectors that a server typically holds at most
@@ -30,54 +30,61 @@ FLOAT32, INT8 = "float32 in RAM", "int8 in RAM, float32 on disk"
 LAYOUTS: dict[str, dict[str, str]] = {FLOAT32: {}, INT8: {"on_disk": "1", "quantization": "scalar"}}
 """How a server may hold a collection, with the options of its URL."""
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
+_CORES = 64
+_GB = 1e9
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user decides; `replicas` None depends on the number of images, `node_bytes` is the RAM of a server."""
+    """What the user decides; `replicas` None depends on the number of images, `node_gb` is the RAM of a server."""
 
     dimension: int
     replicas: int | None
-    node_bytes: float
+    node_gb: float
 
 
 @dataclass(frozen=True)
-class IndexSize:
-    """An embedded index of one engine; `ram_bytes` is what searches need, `core_hours` what building takes."""
+class IndexPlan:
+    """An embedded index of one engine: GB of its vector log, its files and the RAM of searches, and core-hours."""
 
     name: str
-    disk_bytes: float
-    ram_bytes: float
-    core_hours: float
+    log_gb: float
+    disk_gb: float
+    ram_gb: float
+    embedding_hours: float
+    building_hours: float
+
+    @property
+    def hours(self) -> float:
+        """Hours until it is built on 64 cores."""
+        return (self.embedding_hours + self.building_hours) / _CORES
 
 
 @dataclass(frozen=True)
-class ServerSize:
-    """A collection on a Qdrant cluster of so many servers in one layout, all replicas together."""
+class ServerPlan:
+    """A collection on a Qdrant cluster of `nodes` servers in one layout, all replicas together; `url` is its store."""
 
     layout: str
-    ram_bytes: float
-    disk_bytes: float
+    ram_gb: float
+    disk_gb: float
     nodes: int
+    replicas: int
+    shards: int
+    url: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a number of images needs: the float32 vectors, the log of an embedded index, and each index and server.
-
-    `recommended` is one of `servers`, and `url` is the store with its layout.
-    """
+    """What a number of images needs, as an embedded index of each engine and on servers in each layout."""
 
     images: int
-    vector_bytes: float
-    log_bytes: float
-    embedding_core_hours: float
-    indexes: list[IndexSize]
-    servers: list[ServerSize]
-    recommended: ServerSize
-    replicas: int
-    shards: int
-    url: str
+    indexes: list[IndexPlan]
+    servers: list[ServerPlan]
+
+    @property
+    def recommended(self) -> ServerPlan:
+        """The layout for servers: float32, unless int8 needs fewer of them."""
+        return min(self.servers, key=lambda server: server.nodes)
 
 
 def parse_count(text: str) -> int:
@@ -90,46 +97,50 @@ def parse_count(text: str) -> int:
 
 
 def make_plan(images: int, options: Options, costs: ImageCosts, indexes: Sequence[IndexCosts]) -> Plan:
-    """Return what so many images need.
-
-    float32 is recommended if it needs no more servers than the number of points and replicas, otherwise int8.
-    """
-    replicas = options.replicas or (1 if images <= ONE_SHARD_POINTS else 2)
-    points = images * replicas
-    fewest = max(math.ceil(points / NODE_POINTS), CLUSTER_NODES if replicas > 1 else 1, replicas)
-    servers = []
-    for layout in LAYOUTS:
-        ram, disk = points * ram_bytes(layout, options), points * disk_bytes(layout, options, costs)
-        nodes = max(fewest, math.ceil(ram / (NODE_SHARE * options.node_bytes)))
-        servers.append(ServerSize(layout, ram, disk, nodes))
-    recommended = servers[0] if servers[0].nodes == fewest else servers[1]
-    shards = shard_count(images, recommended.nodes)
-    counts = {name: str(count) for name, count in (("shards", shards), ("replicas", replicas)) if count > 1}
-    query = "&".join(f"{name}={value}" for name, value in (counts | LAYOUTS[recommended.layout]).items())
+    """Return what so many images need."""
     return Plan(
-        images=images,
-        vector_bytes=images * 4.0 * options.dimension,
-        log_bytes=images * (4 * options.dimension + costs.thumbnail_bytes + costs.payload_bytes + LOG_BYTES),
-        embedding_core_hours=images * costs.core_seconds / 3600,
-        indexes=[index_size(index, images) for index in indexes],
-        servers=servers,
-        recommended=recommended,
-        replicas=replicas,
-        shards=shards,
-        url=f"http://HOST:6333{'?' if query else ''}{query}",
+        images,
+        [plan_index(images, options, costs, index) for index in indexes],
+        [plan_servers(images, options, costs, layout) for layout in LAYOUTS],
     )
 
 
-def index_size(costs: IndexCosts, images: int) -> IndexSize:
-    """Return the size of an index of so many images.
+def plan_index(images: int, options: Options, costs: ImageCosts, index: IndexCosts) -> IndexPlan:
+    """Return what an embedded index of so many images needs.
 
     Files grow in proportion to the points. A graph takes n log n, because each insertion is a search (Malkov and
     Yashunin 2016, section 4.2); an index without a graph takes n.
     """
-    factor = images / costs.points
-    depth = math.log(images) / math.log(costs.points) if costs.access == "graph" else 1.0
-    disk = costs.disk_bytes * factor
-    return IndexSize(costs.name, disk, disk + LOG_RAM_BYTES * images, costs.core_seconds * factor * depth / 3600)
+    factor = images / index.points
+    depth = math.log(images) / math.log(index.points) if index.access == "graph" else 1.0
+    log_bytes = 4 * options.dimension + costs.thumbnail_bytes + costs.payload_bytes + LOG_BYTES
+    disk = index.disk_bytes * factor / _GB
+    return IndexPlan(
+        name=index.name,
+        log_gb=images * log_bytes / _GB,
+        disk_gb=disk,
+        ram_gb=disk + images * LOG_RAM_BYTES / _GB,
+        embedding_hours=images * costs.core_seconds / 3600,
+        building_hours=index.core_seconds * factor * depth / 3600,
+    )
+
+
+def plan_servers(images: int, options: Options, costs: ImageCosts, layout: str) -> ServerPlan:
+    """Return what so many images need on servers in one layout."""
+    replicas = options.replicas or (1 if images <= ONE_SHARD_POINTS else 2)
+    points = images * replicas
+    ram = points * ram_bytes(layout, options) / _GB
+    nodes = max(
+        math.ceil(ram / (NODE_SHARE * options.node_gb)),
+        math.ceil(points / NODE_POINTS),
+        CLUSTER_NODES if replicas > 1 else 1,
+        replicas,
+    )
+    shards = shard_count(images, nodes)
+    counts = {name: str(count) for name, count in (("shards", shards), ("replicas", replicas)) if count > 1}
+    query = "&".join(f"{name}={value}" for name, value in (counts | LAYOUTS[layout]).items())
+    url = f"http://HOST:6333{'?' if query else ''}{query}"
+    return ServerPlan(layout, ram, points * disk_bytes(layout, options, costs) / _GB, nodes, replicas, shards, url)
 
 
 def ram_bytes(layout: str, options: Options) -> float:

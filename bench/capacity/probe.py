@@ -3,9 +3,7 @@
 Time is processor time, summed over threads, so other work on the machine hardly counts.
 """
 
-import hashlib
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir.errors import ImageError, UsageError
-from cbir.images.decode import thumbnail
-from cbir.images.preprocessing import Pixels
+from cbir.errors import UsageError
+from cbir.index.files import files_below
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.vector_log import VectorLog
 from cbir.models.embedder import Embedder
+from cbir.pipeline.workers import Embedding, embed_all
 from cbir.progress import Advance
-from cbir.records import Item, Point, digest, full_payload, point_id, to_json
+from cbir.records import Item, Point, digest, point_id, to_json
 from cbir.settings import Settings
 
 from ..core.stores import Engine
@@ -58,28 +56,19 @@ class IndexCosts:
 
 
 def probe_images(items: Sequence[Item], source: str, embedder: Embedder, settings: Settings) -> ImageCosts:
-    """Take images from file to vector in batches, and return the costs. `embedder` should have one thread."""
-    pixels: list[Pixels] = []
-    thumbnails: list[int] = []
-    payloads: list[int] = []
+    """Take images from file to point as an ingest does, and return the costs. `embedder` should have one thread."""
     side = embedder.card.input.size
     embedder.run(np.zeros((1, side, side, 3), np.uint8))  # the first run is slow
+    embedding = Embedding(embedder, "plan", lambda *version: False, settings.max_image_megapixels)
     start = time.process_time()
-    for item in items:
-        try:
-            data = item.read()
-            image = embedder.decode(data, settings.max_image_megapixels)
-        except (ImageError, OSError):
-            continue
-        pixels.append(embedder.pixels(image))
-        thumbnails.append(len(thumbnail(image, data)))
-        payloads.append(len(to_json(full_payload(item, hashlib.sha256(data).hexdigest())).encode()))
-    for first in range(0, len(pixels), settings.batch_size):
-        embedder.run(np.stack(pixels[first : first + settings.batch_size]))
+    results = embed_all(items, embedding, 1, settings.batch_size)
+    points = [point for result in results for point in result.points]
     seconds = time.process_time() - start
-    if not pixels:
+    if not points:
         raise UsageError(f"{source}: none of its first {len(items)} images can be decoded. Name another --data.")
-    count = len(pixels)
+    thumbnails = [len(point.thumbnail) for point in points]
+    payloads = [len(to_json(point.payload).encode()) for point in points]
+    count = len(points)
     return ImageCosts(source, count, seconds / count, float(np.mean(thumbnails)), float(np.mean(payloads)))
 
 
@@ -88,30 +77,28 @@ def probe_indexes(engines: Sequence[Engine], dimension: int, advance: Advance) -
     points = min(PROBE_POINTS, math.ceil(PROBE_BYTES / (4 * dimension)))
     found = []
     with tempfile.TemporaryDirectory(prefix="cbir-plan-") as name:
-        folder = Path(name) / "index"
         log = write_log(Path(name) / "log", points, dimension)
-        for engine in engines:
+        for number, engine in enumerate(engines):
+            folder = Path(name) / str(number)
             engine.load()
             start = time.process_time()
             engine.build(folder, log, lambda count: None)
             seconds = time.process_time() - start
             with closing(engine.open(folder, log)) as index:
                 access = index.access
-            disk_bytes = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+            disk_bytes = sum(path.stat().st_blocks * 512 for path in files_below(folder))
             found.append(IndexCosts(engine.name, points, seconds, disk_bytes, access))
-            shutil.rmtree(folder)
             advance(1)
     return found
 
 
 def write_log(folder: Path, count: int, dimension: int) -> VectorLog:
     """Write a vector log of `count` clustered vectors without thumbnails, and open it."""
-    writer = LogWriter(segment_path(folder, 1), dimension)
     points = []
     for number, vector in enumerate(clustered(count, dimension, 0)):
         payload = {"key": str(number), "label": "made up"}
-        points.append(Point(point_id("made up", str(number)), vector, payload, str(number), b"", digest(payload)))
-    with closing(writer):
+        points.append(Point(point_id("made up", str(number)), vector, payload, "", b"", digest(payload)))
+    with closing(LogWriter(segment_path(folder, 1), dimension)) as writer:
         for start in range(0, count, _BATCH):
             writer.append(points[start : start + _BATCH])
     return VectorLog(folder, dimension)

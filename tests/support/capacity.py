@@ -6,4 +6,4 @@ from cbir.bench.capacity.probe import ImageCosts, IndexCosts
 IMAGES = ImageCosts("made up", 100, 0.01, 6_000.0, 150.0)
 EDGE = IndexCosts("edge", 20_000, 8.0, 25e6, "graph")
 FLAT = IndexCosts("faiss Flat", 20_000, 1.0, 20e6, "scan")
-OPTIONS = Options(256, None, 128e9)
+OPTIONS = Options(256, None, 128)

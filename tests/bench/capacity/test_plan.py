@@ -8,17 +8,17 @@ from cbir.bench.capacity.plan import (
     FLOAT32,
     INT8,
     LAYOUTS,
-    IndexSize,
+    IndexPlan,
     Options,
     Plan,
     disk_bytes,
-    index_size,
     make_plan,
     parse_count,
+    plan_index,
     ram_bytes,
     shard_count,
 )
-from cbir.bench.capacity.probe import ImageCosts
+from cbir.bench.capacity.probe import ImageCosts, IndexCosts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,10 +34,14 @@ def plan(images: int, options: Options = OPTIONS, costs: ImageCosts = IMAGES) ->
     return make_plan(images, options, costs, [EDGE, FLAT])
 
 
+def index_plan(images: int, costs: IndexCosts) -> IndexPlan:
+    return plan_index(images, OPTIONS, IMAGES, costs)
+
+
 def test_the_worked_example_of_qdrants_guide() -> None:
     """A million points of 768 dimensions in RAM, two replicas: 6.11 GiB, and 7.33 to plan for."""
     planned = plan(10**6, replace(OPTIONS, dimension=768, replicas=2))
-    assert planned.servers[0].ram_bytes / 2**30 == pytest.approx(7.33, abs=0.02)
+    assert planned.servers[0].ram_gb * 1e9 / 2**30 == pytest.approx(7.33, abs=0.02)
 
 
 def test_int8_needs_less_ram_and_more_disk() -> None:
@@ -53,62 +57,58 @@ def test_the_disk_holds_thumbnails_as_base64_payload() -> None:
 
 
 def test_a_graph_grows_by_n_log_n_and_a_file_in_a_line() -> None:
-    million = index_size(EDGE, 10**6)
-    assert million.core_hours * 3600 == pytest.approx(8 * 50 * math.log(10**6) / math.log(20_000))
-    assert million.disk_bytes == pytest.approx(1250 * 10**6)
-    assert million.ram_bytes == pytest.approx((1250 + 32) * 10**6)
-    assert index_size(FLAT, 10**6).core_hours * 3600 == pytest.approx(50), "without a graph it is a line"
+    million = index_plan(10**6, EDGE)
+    assert million.building_hours * 3600 == pytest.approx(8 * 50 * math.log(10**6) / math.log(20_000))
+    assert (million.disk_gb, million.ram_gb) == pytest.approx((1.25, 1.25 + 0.032))
+    assert index_plan(10**6, FLAT).building_hours * 3600 == pytest.approx(50), "without a graph it is a line"
 
 
 @pytest.mark.parametrize("costs", [EDGE, FLAT], ids=lambda costs: costs.name)
-def test_the_plan_for_the_measured_points_is_what_was_measured(costs: object) -> None:
-    size = index_size(costs, 20_000)  # type: ignore[arg-type]
-    assert (size.disk_bytes, size.core_hours * 3600) == pytest.approx((costs.disk_bytes, costs.core_seconds))  # type: ignore[attr-defined]
+def test_the_plan_for_the_measured_points_is_what_was_measured(costs: IndexCosts) -> None:
+    size = index_plan(20_000, costs)
+    assert (size.disk_gb * 1e9, size.building_hours * 3600) == pytest.approx((costs.disk_bytes, costs.core_seconds))
 
 
 @given(COUNTS, COUNTS)
 def test_more_images_never_need_less(first: int, second: int) -> None:
     few, many = plan(min(first, second)), plan(max(first, second))
     assert few.recommended.nodes <= many.recommended.nodes
-    for name in ("vector_bytes", "log_bytes", "embedding_core_hours", "replicas"):
-        assert getattr(few, name) <= getattr(many, name)
     for less, more in zip(few.servers, many.servers, strict=True):
-        assert less.ram_bytes <= more.ram_bytes and less.nodes <= more.nodes
+        assert less.ram_gb <= more.ram_gb and less.nodes <= more.nodes and less.replicas <= more.replicas
     for small, large in zip(few.indexes, many.indexes, strict=True):
-        for name in [field.name for field in fields(IndexSize)][1:]:
+        for name in [field.name for field in fields(IndexPlan)][1:]:
             assert getattr(small, name) <= getattr(large, name) * (1 + 1e-9), name
 
 
 def test_every_cost_of_an_image_counts() -> None:
     before = plan(10**6)
     slower = plan(10**6, costs=replace(IMAGES, core_seconds=0.02))
-    assert slower.embedding_core_hours == pytest.approx(2 * before.embedding_core_hours)
+    assert slower.indexes[0].embedding_hours == pytest.approx(2 * before.indexes[0].embedding_hours)
     for name in ("thumbnail_bytes", "payload_bytes"):
         larger = plan(10**6, costs=replace(IMAGES, **{name: getattr(IMAGES, name) + 100}))
-        assert larger.log_bytes == pytest.approx(before.log_bytes + 1e8)
-        assert all(size.disk_bytes > old.disk_bytes for size, old in zip(larger.servers, before.servers, strict=True))
+        assert larger.indexes[0].log_gb == pytest.approx(before.indexes[0].log_gb + 0.1)
+        assert all(size.disk_gb > old.disk_gb for size, old in zip(larger.servers, before.servers, strict=True))
 
 
-@given(COUNTS, st.none() | st.integers(1, 5), st.integers(32, 4096), st.floats(8e9, 2e12))
-def test_the_recommended_store_can_be_made(
-    images: int, replicas: int | None, dimension: int, node_bytes: float
-) -> None:
-    planned = plan(images, Options(dimension, replicas, node_bytes))
-    options, layout = server_options(parse(planned.url)), LAYOUTS[planned.recommended.layout]
+@given(COUNTS, st.none() | st.integers(1, 5), st.integers(32, 4096), st.floats(8, 2000))
+def test_the_recommended_store_can_be_made(images: int, replicas: int | None, dimension: int, node_gb: float) -> None:
+    planned = plan(images, Options(dimension, replicas, node_gb)).recommended
+    options, layout = server_options(parse(planned.url)), LAYOUTS[planned.layout]
     assert (options.shards or 1, options.replicas or 1) == (planned.shards, planned.replicas)
     assert (options.on_disk, options.quantization) == ("on_disk" in layout, layout.get("quantization"))
     assert planned.replicas == (replicas or planned.replicas)
-    assert planned.recommended.nodes >= planned.replicas, "two replicas of a shard cannot be on one server"
-    assert planned.recommended.ram_bytes <= planned.recommended.nodes * node_bytes * 0.8
-    assert planned.shards % planned.recommended.nodes == 0, "a server would have more than another"
+    assert planned.nodes >= planned.replicas, "two replicas of a shard cannot be on one server"
+    assert planned.ram_gb <= planned.nodes * node_gb * 0.8
+    assert planned.shards % planned.nodes == 0, "a server would have more than another"
 
 
 def test_settings_by_size() -> None:
-    million, hundred, billion = (plan(count, replace(OPTIONS, dimension=1280)) for count in (10**6, 10**8, 10**9))
+    options = replace(OPTIONS, dimension=1280)
+    million, hundred, billion = (plan(count, options).recommended for count in (10**6, 10**8, 10**9))
     assert million.url == "http://HOST:6333"
     assert hundred.url.endswith("?shards=12&replicas=2&on_disk=1&quantization=scalar")
-    assert billion.recommended.nodes >= 20, "a server takes some hundred million points"
-    assert billion.shards >= 2 * billion.recommended.nodes
+    assert billion.nodes >= 20, "a server takes some hundred million points"
+    assert billion.shards >= 2 * billion.nodes
     assert [shard_count(10**8, nodes) for nodes in (1, 3, 4, 5, 6, 12)] == [12, 12, 12, 10, 12, 24]
 
 

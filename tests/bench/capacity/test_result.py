@@ -1,10 +1,8 @@
 """How a plan is shown."""
 
-from dataclasses import replace
-
 import pytest
 from cbir.bench.capacity.plan import make_plan
-from cbir.bench.capacity.result import SUBJECT, PlanResult, notes, present, short
+from cbir.bench.capacity.result import NOTES, SUBJECT, PlanResult, present, short
 from cbir.bench.core.subject import envelope
 
 from cbir.models.embedder import Embedder
@@ -15,7 +13,7 @@ from tests.support.capacity import EDGE, FLAT, IMAGES, OPTIONS
 @pytest.fixture
 def result(embedder: Embedder) -> PlanResult:
     plans = [make_plan(count, OPTIONS, IMAGES, [EDGE, FLAT]) for count in (10**6, 10**9)]
-    header = envelope("plan", notes(OPTIONS, embedder.card, plans), ("cbir",))
+    header = envelope("plan", NOTES, ("cbir",))
     return PlanResult(**header, model=embedder.ref, options=OPTIONS, images=IMAGES, indexes=[EDGE, FLAT], plans=plans)
 
 
@@ -27,30 +25,21 @@ def test_the_verdicts_say_which_store_to_use(result: PlanResult) -> None:
     few, many = present(result).verdicts
     assert few == "1 M images: 1 server of 128 GB, float32 in RAM: --store 'http://HOST:6333'"
     assert many.startswith("1 B images: 20 servers of 128 GB, int8 in RAM")
-    assert result.plans[1].url in many
+    assert result.plans[1].recommended.url in many
 
 
 def test_the_tables_hold_every_size(result: PlanResult) -> None:
     section = present(result)
     indexes, servers = section.tables
     assert [row[0] for row in indexes.rows] == ["1 M, edge", "1 M, faiss Flat", "1 B, edge", "1 B, faiss Flat"]
-    assert indexes.rows[0][1:5] == pytest.approx([1.024, 7.274, 1.25, 1.282])
-    hours = indexes.rows[0][5:]
+    assert indexes.rows[0][1:4] == pytest.approx([7.274, 1.25, 1.282])
+    hours = indexes.rows[0][4:]
     assert hours[0] == pytest.approx(10**6 * 0.01 / 3600)
     assert hours[2] == pytest.approx((hours[0] + hours[1]) / 64)  # type: ignore[operator]
     assert [row[3:] for row in servers.rows] == [[1, 1], [1, 1], [29, 2], [20, 2]]
     for table in section.tables:
         assert all(len(line) < 140 for line in to_markdown(table).splitlines())
     assert "100 images a second and core" in section.subject and "edge: 2,500 vectors a second" in section.subject
-
-
-def test_notes_name_another_dimension_and_quantization(embedder: Embedder, result: PlanResult) -> None:
-    few, many = result.plans
-    assert "vectors of 256" in " ".join(notes(OPTIONS, embedder.card, [few]))
-    assert "Quantized" not in " ".join(notes(OPTIONS, embedder.card, [few]))
-    assert "Quantized" in " ".join(notes(OPTIONS, embedder.card, [few, many]))
-    same = replace(OPTIONS, dimension=embedder.card.dimension)
-    assert "vectors of" not in " ".join(notes(same, embedder.card, [few]))
 
 
 def test_numbers_of_images_in_short_form() -> None:
