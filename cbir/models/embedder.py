@@ -14,6 +14,7 @@ from cbir.images.preprocessing import Pixels
 from cbir.models.card import ModelCard, ModelRef
 from cbir.models.runtime import Provider, choose_provider, cores, open_session
 from cbir.models.sealed import DEFAULT_MODEL, checksum_of, find_model, read_card, read_sealed
+from cbir.models.trial import require_safe
 from cbir.records import Vector
 from cbir.settings import MAX_MEGAPIXELS, ProviderChoice, Settings, default_cache
 from cbir.text import one_line
@@ -55,10 +56,11 @@ class Embedder:
             model: A packaged model's name, or the path of a file that `cbir-export` made.
             threads: Number of threads for each call of `run`; None for all cores.
             provider: The execution provider: "cpu" (onnxruntime), "openvino", "openvino-bf16" or "auto" (the fastest).
-            cache: The folder where the fastest provider is recorded; None for the user's cache folder.
+            cache: The folder that records which files passed the trial run and which provider is the fastest; None for
+                the user's cache folder.
 
         Raises:
-            UsageError: There is no such model, or the file is not a model file of cbir.
+            UsageError: There is no such model, the file is not a model file of cbir, or it does not pass the trial run.
             CbirError: The file is damaged.
         """
         import onnxruntime
@@ -67,6 +69,8 @@ class Embedder:
         data = read_sealed(self.path)
         self.sha256 = checksum_of(data)
         threads = threads or cores()
+        cache = cache or default_cache()
+        require_safe(self.path, data, self.sha256, cache)
         try:
             self._session = open_session(data, "cpu" if provider == "auto" else provider, threads)
         except UsageError:
@@ -75,7 +79,7 @@ class Embedder:
             raise UsageError(f"{self.path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
         self.card: ModelCard = read_card(self.path, self._session)
         if provider == "auto":
-            provider = choose_provider(data, self.sha256, threads, (cache or default_cache()) / "providers.json")
+            provider = choose_provider(data, self.sha256, threads, cache / "providers.json")
             if provider != "cpu":
                 self._session = open_session(data, provider, threads)
         self.provider: Provider = provider

@@ -51,7 +51,7 @@ def test_a_sealed_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
     field = CHECKSUM_FIELD.encode()
     fake = b"junk\x0a" + bytes([len(field)]) + field + b"\x12\x40" + BLANK_CHECKSUM.encode() + b"junk"
     (tmp_path / "fake.onnx").write_bytes(seal(fake))
-    with pytest.raises(UsageError, match="not a model that onnxruntime can load"):
+    with pytest.raises(UsageError, match="not a model that cbir can run: no ONNX"):
         Embedder(tmp_path / "fake.onnx")
 
 

@@ -1,0 +1,106 @@
+"""Refuses a model file whose graph could do more than turn images into vectors in bounded memory and time.
+
+Its operators must be in `FIRST_SIZE`: none of them loops, reads files or is random. No shape may depend on what an
+image shows. All batches of one size then take the same memory and time, so that one trial run can measure both.
+"""
+
+from collections.abc import Iterator
+from types import MappingProxyType
+from typing import Any
+
+_SIZES_IN_ALL_INPUTS = "ConstantOfShape Range"
+_SIZES_IN_LATER_INPUTS = (
+    "CumSum Expand Pad ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum"
+    " ReduceSumSquare Reshape Resize Slice Split Squeeze Tile TopK Trilu Unsqueeze"
+)
+_SIZED_BY_SHAPES = (
+    "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose Cos"
+    " DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Flatten Floor Gather GatherElements GatherND"
+    " Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid"
+    " HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax"
+    " LpNormalization LpPool MatMul Max MaxPool Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear"
+    " RMSNormalization Reciprocal Relu Round ScatterElements ScatterND Selu Sigmoid Sign Sin Softmax Softplus Softsign"
+    " SpaceToDepth Sqrt Sub Sum Swish Tanh ThresholdedRelu Transpose Where Xor"
+)
+_MEASURES = ("Shape", "Size")
+FIRST_SIZE = MappingProxyType(
+    dict.fromkeys(_SIZES_IN_ALL_INPUTS.split(), 0)
+    | dict.fromkeys(_SIZES_IN_LATER_INPUTS.split(), 1)
+    | dict.fromkeys((*_SIZED_BY_SHAPES.split(), *_MEASURES), None)
+)
+"""The operators that a model file may have. The inputs from this number on, if any, give the shape of the result."""
+
+# Numbers of fields in onnx.proto.
+_GRAPH, _FUNCTIONS = 7, 25
+_NODES, _INITIALIZERS, _GRAPH_INPUTS = 1, 5, 11
+_INPUTS, _OUTPUTS, _OPERATOR, _DOMAIN = 1, 2, 4, 7
+_DATA_LOCATION = 14
+
+
+def refusal(data: bytes) -> str | None:
+    """Return why the graph in a model file is refused, or None; raise `ValueError` if there is no graph to read."""
+    model = memoryview(data)
+    graphs = _values(model, _GRAPH)
+    nodes = [node for graph in graphs for node in _values(graph, _NODES)]
+    operators = {name for node in nodes for name in _texts(node, _OPERATOR)}
+    domains = {f"{name}.*" for node in nodes for name in _texts(node, _DOMAIN) if name not in ("", "ai.onnx")}
+    if foreign := sorted((operators - FIRST_SIZE.keys()) | domains):
+        return f"its graph has operators that are not allowed: {', '.join(foreign)}"
+    if _values(model, _FUNCTIONS):
+        return "its graph defines operators of its own"
+    tensors = [tensor for graph in graphs for tensor in _values(graph, _INITIALIZERS)]
+    if any(any(_values(tensor, _DATA_LOCATION)) for tensor in tensors):
+        return "its weights are in another file"
+    inputs = {name for graph in graphs for value in _values(graph, _GRAPH_INPUTS) for name in _texts(value, 1)}
+    return _changing_shape(
+        [[_texts(node, field) for field in (_OPERATOR, _INPUTS, _OUTPUTS)] for node in nodes], inputs
+    )
+
+
+def _changing_shape(nodes: list[list[list[str]]], images: set[str]) -> str | None:
+    """Return why a graph is refused in which a shape depends on the contents of `images`, or None."""
+    depending, before = set(images), 0
+    while before < len(depending):  # until no more are found, since nodes may be in any order
+        before = len(depending)
+        for operators, inputs, outputs in nodes:
+            operator = operators[-1]
+            first = FIRST_SIZE[operator]
+            if first is not None and not depending.isdisjoint(inputs[first:]):
+                return f"in its graph the result of {operator} has another shape for each image"
+            if operator not in _MEASURES and not depending.isdisjoint(inputs):
+                depending.update(outputs)
+    return None
+
+
+def _texts(message: memoryview, field: int) -> list[str]:
+    return [bytes(value).decode() for value in _values(message, field)]
+
+
+def _values(message: memoryview, field: int) -> list[Any]:
+    """Return the values of a field in a protobuf message: numbers, or the bytes of texts and of other messages."""
+    return [value for number, value in _fields(message) if number == field]
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    position = 0
+    while position < len(message):
+        tag, position = _number(message, position)
+        kind = tag & 7
+        if kind not in (0, 1, 2, 5) or tag >= 2**32:
+            raise ValueError(f"no ONNX: a field of kind {kind}")
+        number, end = _number(message, position) if kind in (0, 2) else (0, position + (8 if kind == 1 else 4))
+        start, end = end, end + (number if kind == 2 else 0)
+        if end > len(message):
+            raise ValueError("no ONNX: a field longer than the file")
+        yield tag >> 3, message[start:end] if kind == 2 else number
+        position = end
+
+
+def _number(message: memoryview, position: int) -> tuple[int, int]:
+    """Return the number of up to 10 bytes at a position, and the position after it."""
+    value = 0
+    for shift, byte in zip(range(0, 70, 7), message[position:], strict=False):
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position + shift // 7 + 1
+    raise ValueError("no ONNX: a number without an end")

@@ -1,0 +1,68 @@
+"""Tries a model file in a process with limits before its first run here, since it may be somebody else's.
+
+`python -m cbir.models.trial` is that process. It reads the file from its standard input.
+"""
+
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from cbir.errors import UsageError
+from cbir.models.graph import refusal
+from cbir.models.runtime import cores, open_session
+from cbir.models.sealed import PACKAGED
+from cbir.text import one_line
+
+MAX_MEMORY = 2**33
+"""The address space in which a model must load and embed a batch, in bytes."""
+
+MAX_SECONDS = 120
+"""The longest time that this may take."""
+
+_BATCH = 8
+_MOST_THREADS = 8  # each takes address space
+
+
+def require_safe(path: Path, data: bytes, checksum: str, cache: Path) -> None:
+    """Raise `UsageError` for a model file that is refused. What passes is recorded in the folder `cache`."""
+    passed = cache / "models" / checksum
+    if passed.exists() or any(checksum in record.read_text() for record in PACKAGED.glob("*.parity.json")):
+        return
+    command = [sys.executable, "-P", "-m", __name__, str(MAX_MEMORY)]
+    refused = f"{path} is not a model that cbir can run"
+    try:
+        subprocess.run(command, input=data, capture_output=True, check=True, timeout=MAX_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"{refused}: a batch of {_BATCH} images took more than {MAX_SECONDS} s") from None
+    except subprocess.CalledProcessError as error:
+        reason = one_line(error.stderr.decode(errors="replace").strip().rpartition("\n")[2])[:400]
+        if error.returncode < 0 or not reason:
+            reason = f"a trial run ended with code {error.returncode}; it may need too much memory"
+        raise UsageError(f"{refused}: {reason}") from None
+    with suppress(OSError):  # without a record it is tried again the next time
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
+
+
+def main() -> None:
+    """Exit with the reason if the model file is refused."""
+    limit = int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    data = sys.stdin.buffer.read()
+    try:
+        if reason := refusal(data):
+            sys.exit(reason)
+        session = open_session(data, "cpu", min(cores(), _MOST_THREADS))
+        (pixels,) = session.get_inputs()
+        if pixels.type == "tensor(uint8)":  # `read_card` refuses any other
+            session.run(None, {pixels.name: np.zeros((_BATCH, *pixels.shape[1:]), np.uint8)})
+    except Exception as error:  # onnxruntime's errors share no base class
+        sys.exit(f"{one_line(error)[:300]} (it has {limit / 2**30:.0f} GiB of memory)")
+
+
+if __name__ == "__main__":
+    main()

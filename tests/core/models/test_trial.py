@@ -1,0 +1,80 @@
+"""A model file is tried in a process with limits before it runs here: too much memory, too much time, a crash."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbir.errors import UsageError
+from cbir.models import trial
+from cbir.models.embedder import Embedder
+from tests.support.onnx_file import DIMENSION, SIDE, cast, node, tensor, write_model
+
+START, FINISH = cast("images", "floats"), node("Flatten", "floats", "embeddings")
+
+
+def refused(path: Path, cache: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        Embedder(path, provider="cpu", cache=cache)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith(f"{path} is not a model that cbir can run: ")
+    return message.partition("run: ")[2]
+
+
+def test_a_model_that_passes_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_model(tmp_path / "made.onnx", [START, FINISH])
+    vectors = Embedder(path, cache=tmp_path / "cache").run(np.ones((2, SIDE, SIDE, 3), np.uint8))
+    assert vectors.shape == (2, DIMENSION)
+    monkeypatch.setattr(trial, "MAX_SECONDS", 0)
+    Embedder(path, cache=tmp_path / "cache")
+    assert "took more than 0 s" in refused(path, tmp_path / "another")
+
+
+def test_the_packaged_model_needs_no_trial(model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "MAX_SECONDS", 0)
+    Embedder(model_file, cache=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    Embedder(write_model(tmp_path / "made.onnx", [START, FINISH]), cache=tmp_path / "file")
+
+
+def test_an_operator_that_loops_is_refused(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "made.onnx", [START, FINISH, node("Loop", "floats", "more")])
+    assert refused(path, tmp_path) == "its graph has operators that are not allowed: Loop"
+
+
+def test_a_constant_of_240_gigabytes_is_refused(tmp_path: Path) -> None:
+    size = tensor("size", np.array([60_000_000_000], np.int64))
+    nodes = [START, node("ConstantOfShape", "size", "large"), node("ReduceMax", "large", "most")]
+    path = write_model(
+        tmp_path / "made.onnx",
+        [*nodes, node("Add", "floats most", "sum"), node("Flatten", "sum", "embeddings")],
+        [size],
+    )
+    assert "8 GiB" in refused(path, tmp_path)
+
+
+def test_products_that_take_hours_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "MAX_SECONDS", 2)
+    nodes = [START, node("ConstantOfShape", "size", "m0")]
+    nodes += [node("MatMul", f"m{i} m{i}", f"m{i + 1}") for i in range(2000)]
+    nodes += [
+        node("ReduceMax", "m2000", "most"),
+        node("Add", "floats most", "sum"),
+        node("Flatten", "sum", "embeddings"),
+    ]
+    path = write_model(tmp_path / "made.onnx", nodes, [tensor("size", np.array([5000, 5000], np.int64))])
+    assert refused(path, tmp_path) == "a batch of 8 images took more than 2 s"
+
+
+def test_a_graph_that_onnxruntime_refuses_is_one_line(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "made.onnx", [START, node("Flatten", "nowhere", "embeddings")])
+    assert "nowhere" in refused(path, tmp_path)
+
+
+def test_a_trial_that_is_killed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "MAX_MEMORY", 2**26)  # not enough to import anything
+    assert refused(write_model(tmp_path / "made.onnx", [START, FINISH]), tmp_path)
