@@ -1,12 +1,12 @@
 """What changed from one report to another by more than chance, from the tables of both."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from cbir.evaluation.result_files import Report
-from cbir.tables import Better, Cell, Column, Range, Table
+from cbir.tables import Cell, Column, Range, Table
 
 Verdict = Literal["better", "worse", "the same", "within noise"]
 VERDICTS: tuple[Verdict, ...] = ("worse", "better", "within noise", "the same")
@@ -21,48 +21,40 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One number of a report, with the bounds that chance gives it, and as its table shows it.
+class Change:
+    """One number in both reports; `relative` is the change by the first value, None where that is 0.
 
     `name` has the subject, the table, the row and the column; it is the same in every run.
     """
 
     name: str
-    range: Range
-    text: str
-    better: Better
-
-
-@dataclass(frozen=True)
-class Change:
-    """One number in both reports; `relative` is the change by the first value, None where that is 0."""
-
-    before: Measurement
-    after: Measurement
+    column: Column
+    before: Range
+    after: Range
     relative: float | None
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All numbers of two reports: those that both have, by name, and the names that only one has."""
+    """All numbers of two reports: those that both have, and the names of those that only one has."""
 
     changes: list[Change]
     only_before: list[str]
     only_after: list[str]
 
 
-def measurements(reports: Sequence[Report]) -> Iterator[Measurement]:
-    """Yield each number of each table whose column says which direction is better."""
+def measurements(reports: Sequence[Report]) -> dict[str, tuple[Column, Range]]:
+    """Return by name each number of each table whose column says which direction is better."""
+    found = {}
     for report in reports:
         for table in report.section.tables if report.section else ():
             for row in table.rows:
                 for column, cell in zip(table.columns, row, strict=True):
-                    found = _range(cell)
-                    if column.better and found:
-                        words = [report.kind, table.title, str(row[0]), column.header]
-                        name = " / ".join(word for word in words if word)
-                        yield Measurement(name, found, f"{column.text(cell)} {column.unit}".rstrip(), column.better)
+                    if column.better and isinstance(cell, Range | int | float):
+                        name = " / ".join(filter(None, [report.kind, table.title, str(row[0]), column.header]))
+                        found[name] = column, cell if isinstance(cell, Range) else Range(cell, cell, cell)
+    return found
 
 
 def compare(before: Sequence[Report], after: Sequence[Report]) -> Comparison:
@@ -71,8 +63,8 @@ def compare(before: Sequence[Report], after: Sequence[Report]) -> Comparison:
     A change counts if the two ranges do not overlap: the rounds of a time, or the 95 % interval of a mean. This is
     stricter than a test of the difference, so a small change may go unseen.
     """
-    first, second = ({found.name: found for found in measurements(reports)} for reports in (before, after))
-    changes = [_change(first[name], second[name]) for name in first if name in second]
+    first, second = measurements(before), measurements(after)
+    changes = [_change(name, *first[name], second[name][1]) for name in first if name in second]
     return Comparison(
         changes, [name for name in first if name not in second], [name for name in second if name not in first]
     )
@@ -91,25 +83,19 @@ def as_table(found: Comparison, every: bool) -> Table:
     """Return what changed beyond noise, the worse first, or `every` number."""
     shown = [change for change in found.changes if every or change.verdict in ("worse", "better")]
     shown.sort(key=lambda change: (VERDICTS.index(change.verdict), -abs(change.relative or 0)))
-    rows = [
-        [change.before.name, change.before.text, change.after.text, change.relative, change.verdict] for change in shown
-    ]
+    rows: list[list[Cell]] = []
+    for change in shown:
+        texts = (f"{change.column.text(cell)} {change.column.unit}".rstrip() for cell in (change.before, change.after))
+        rows.append([change.name, *texts, change.relative, change.verdict])
     return Table("", COLUMNS, rows)
 
 
-def _range(cell: Cell) -> Range | None:
-    if isinstance(cell, Range):
-        return cell
-    return Range(cell, cell, cell) if isinstance(cell, int | float) else None
-
-
-def _change(before: Measurement, after: Measurement) -> Change:
-    old, new = before.range, after.range
+def _change(name: str, column: Column, old: Range, new: Range) -> Change:
     relative = (new.value - old.value) / abs(old.value) if old.value else None
     if old.value == new.value:
         verdict: Verdict = "the same"
     elif old.low <= new.high and new.low <= old.high:
         verdict = "within noise"
     else:
-        verdict = "better" if (new.value > old.value) == (after.better == "higher") else "worse"
-    return Change(before, after, relative, verdict)
+        verdict = "better" if (new.value > old.value) == (column.better == "higher") else "worse"
+    return Change(name, column, old, new, relative, verdict)

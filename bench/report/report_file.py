@@ -17,7 +17,6 @@ from cbir.evaluation.result_files import Report, machine, shortened
 
 from ..registry import SUBJECTS
 
-SCHEMA_FILE = "report.schema.json"
 _LARGEST = 256 * 2**20
 _UPWARDS = re.compile(r"(?<![\w./])\.\./(?:[^\s/'\"]+/)+")
 _IMAGES = "images"  # base64, whose slashes are no folders
@@ -67,7 +66,14 @@ def read_results(path: Path) -> list[Report]:
     Raises:
         UsageError: There are none.
     """
-    content = _read(path)
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"{path} is too large for a report of cbir-bench")
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON") from None
     if isinstance(content, dict) and content.get("benchmark") in SUBJECTS:
         subject = SUBJECTS[content["benchmark"]]
         section = subject.present(subject.load(content))
@@ -85,17 +91,6 @@ def _presented(report: Report) -> Report:
     subject, result = SUBJECTS[report.kind], _without_folders(report.result)
     section = subject.present(subject.load(result))
     return replace(report, command=_without_folders(report.command), result=result, section=section)
-
-
-def _read(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise UsageError(f"{path} is too large for a report of cbir-bench")
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not JSON") from None
 
 
 def _without_folders(value: Any) -> Any:

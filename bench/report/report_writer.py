@@ -1,15 +1,44 @@
-"""A report written into a folder: HTML, Markdown with its images, JSON and the schema of the JSON."""
+"""A report written into a folder: JSON with its schema, Markdown, and HTML that is made of it.
 
+The HTML file holds everything and loads nothing from the network. Markdown cannot hold images, so they are files next
+to it.
+"""
+
+import base64
+import re
+import textwrap
 from collections.abc import Sequence
+from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
 from cbir.evaluation.result_files import Report, latest
+from cbir.evaluation.sections import Bars, Curves, Part, Strip
 from cbir.index.files import write_atomically
+from cbir.tables import plain, to_markdown
 
 from ..registry import SUBJECTS
-from .render import as_html, as_markdown
-from .report_file import SCHEMA_FILE, as_json, put_together, schema
+from .plots import draw
+from .report_file import FullReport, as_json, put_together, schema
+
+_WIDTH = 120
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2421; --soft: #5b6763; --line: #d8dedb; --paper: #fff; --fill: #f4f7f5; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6ebe9; --soft: #a5b1ac; --line: #39433f; --paper: #141917; --fill: #1d2421; }
+  svg { background: #fff; border-radius: 6px; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
+  max-width: 72rem; padding: 1rem; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
+table { display: block; overflow-x: auto; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; text-align: left; } svg { max-width: 100%; height: auto; }
+img { width: 64px; height: 64px; object-fit: contain; background: var(--fill); vertical-align: middle; }
+small { display: block; color: var(--soft); } pre { padding: .7rem; overflow: auto; background: var(--fill); }
+ul { padding-left: 1.2rem; } li { margin: .2rem 0; }
+"""
 
 
 def collect(folders: Sequence[Path]) -> list[Report]:
@@ -40,7 +69,7 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
         "report.html": as_html(report, title).encode(),
         "report.md": markdown.encode(),
         "report.json": as_json(report).encode(),
-        SCHEMA_FILE: schema().encode(),
+        "report.schema.json": schema().encode(),
         **images,
     }
     try:
@@ -55,3 +84,106 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
     except OSError as error:
         raise CbirError(f"Cannot write the report: {error.filename or folder}: {error.strerror}.") from None
     return [folder / name for name in files if "/" not in name]
+
+
+def as_html(report: FullReport, title: str) -> str:
+    """Return a report as one HTML file: its Markdown with contents, and with its plots and images inside."""
+    from markdown_it import MarkdownIt
+
+    text, files = as_markdown(report, title)
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(text)
+    contents = []
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", _anchor(inline.content))
+            if opening.tag == "h2":
+                contents.append(f'<li><a href="#{_anchor(inline.content)}">{escape(inline.content)}</a></li>')
+        for child in inline.children or ():
+            if child.type == "image":
+                caption, data = re.sub(r"\\(.)", r"\1", child.content), files[str(child.attrs["src"])]
+                child.type, child.content = "html_inline", _embedded(caption, data)
+    top, heading, sections = parser.renderer.render(tokens, parser.options, {}).partition("<h2")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"{top}<ul>{''.join(contents)}</ul>\n{heading}{sections}</body></html>\n"
+    )
+
+
+def as_markdown(report: FullReport, title: str) -> tuple[str, dict[str, bytes]]:
+    """Return a report as Markdown, verdicts first, and the files that it shows by their path next to it."""
+    files: dict[str, bytes] = {}
+    found = [(result, result.section) for result in report.results if result.section is not None]
+    verdicts = [verdict for _, section in found for verdict in section.verdicts]
+    text = [f"# {plain(title)}", _list(verdicts), "How this was measured:", _list(_origin(report))]
+    for result, section in found:
+        text += [f"## {plain(section.title)}", _wrapped(plain(section.subject)), _list(section.verdicts)]
+        text.append("\n".join(["```bash", *_command_lines(result.command), "```"]))
+        text += [_markdown(part, files) for part in section.parts]
+        if section.notes:
+            text += ["### How to read this", _list(section.notes)]
+    return "\n\n".join(part for part in text if part.strip()) + "\n", files
+
+
+def _origin(report: FullReport) -> list[str]:
+    """Return where, when and with which versions a report was made."""
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    versions: dict[str, str] = {}
+    for result in report.results:
+        versions |= result.result.get("versions", {})
+    processors = {str(result.machine["processor"]) for result in report.results if result.machine.get("processor")}
+    times = sorted(result.created for result in report.results)
+    commit = f", commit {report.commit}" if report.commit else ""
+    return [
+        f"Put together {report.created:%Y-%m-%d %H:%M} UTC with cbir {report.cbir_version}{commit}",
+        f"Machine: {', '.join([machine, *sorted(processors)])}",
+        "Versions: " + ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+        f"Measured from {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC",
+    ]
+
+
+def _command_lines(command: str) -> list[str]:
+    """Return a command line in lines that fit, each but the last ended by a backslash."""
+    lines = textwrap.wrap(
+        " ".join(command.replace("```", "'''").split()), _WIDTH - 2, break_long_words=False, break_on_hyphens=False
+    )
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def _markdown(part: Part, files: dict[str, bytes]) -> str:
+    match part:
+        case Curves() | Bars():
+            path = f"plots/{part.name}.svg"
+            files[path] = draw(part).encode()
+            return f"![{plain(part.caption)}]({path})"
+        case Strip():
+            lines = []
+            for image in part.images:
+                path = f"images/{re.sub(r'[^A-Za-z0-9-]', '_', image.id)}.jpg"
+                if image.data is not None:
+                    files[path] = base64.b64decode(image.data)
+                lines.append((f"![]({path}) " if image.data is not None else "") + plain(image.caption))
+            return _wrapped(plain(part.title)) + "\n\n" + "\n".join(lines)
+        case table:
+            return (_wrapped(f"**{plain(table.title)}**") + "\n\n" if table.title else "") + to_markdown(table)
+
+
+def _embedded(caption: str, data: bytes) -> str:
+    if data.startswith(b"<svg"):
+        text = escape(caption)
+        return f'<span role="img" aria-label="{text}">{data.decode()}</span><small>{text}</small>'
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(_wrapped(f"- {plain(line)}", "  ") for line in lines)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from cbir.bench.report.render import as_html, as_markdown
+from cbir.bench.report.report_writer import as_html, as_markdown
 
 from cbir.evaluation.sections import Strip
 from tests.support.readme import BLOCKS, README, REPORT, names_of_blocks, outside_of_blocks, read_report, rewritten

@@ -34,7 +34,7 @@ def test_the_json_keeps_to_its_schema_and_can_be_compared(run: Program, results:
     code, out, _ = run("compare", made / "report.json", tmp_path / "slower.json")
     assert code == 0 and out.startswith("1 worse and 0 better") and "+900.0%" in out
     code, out, _ = run("compare", tmp_path / "slower.json", made / "report.json", "--json", "-")
-    changed = {change["before"]["name"]: change["verdict"] for change in json.loads(out)["changes"]}
+    changed = {change["name"]: change["verdict"] for change in json.loads(out)["changes"]}
     assert [verdict for verdict in changed.values() if verdict != "the same"] == ["better"]
     for start in ("accuracy / ", "latency / Searches by one client / edge, ", "models / ", "parity / ", "baselines / "):
         assert any(name.startswith(start) for name in changed), start
