@@ -41,15 +41,16 @@ def baselines(
 
     from ..core.subject import deliver, store_envelope
     from ..core.workload import open_workload
-    from ..embedding import baseline as embedders
+    from ..embedding.baseline import check_baselines
     from ..embedding.measure import EmbeddingOptions, ModelEmbedding
     from ..embedding.measure import measure as measure_embedding
+    from ..embedding.worker import LIBRARIES as EMBEDDERS
     from .result import SUBJECT, BaselinesResult, notes
     from .search import measure
     from .search_worker import LIBRARIES
 
-    available = [*embedders.LIBRARIES, *LIBRARIES]
-    names, python = embedders.check_baselines(baseline or available, baseline_python, available)
+    available = [*EMBEDDERS, *LIBRARIES]
+    names, python = check_baselines(baseline or available, baseline_python, available)
     options = SourceOptions(label=label, top_classes=top_classes, limit=limit)
     if source is None and (model or options != SourceOptions()):
         raise UsageError("--model, --label, --top-classes and --limit need a SOURCE to embed.")
@@ -58,7 +59,7 @@ def baselines(
         candidates = measure(workload, libraries, python, recall, rounds, seconds)
         embedding: list[ModelEmbedding] = []
         if source is not None:
-            chosen = [name for name in embedders.LIBRARIES if name in names]
+            chosen = [name for name in EMBEDDERS if name in names]
             how = EmbeddingOptions(options, rounds, seconds, chosen, python)
             embedding = measure_embedding(source, None, model or [DEFAULT_MODEL], how)[1]
         header = store_envelope(SUBJECT.name, workload, notes(candidates, embedding))

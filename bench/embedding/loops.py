@@ -16,32 +16,26 @@ from typing import Any
 import numpy as np
 
 from cbir.models.embedder import Embedder
-from cbir.models.runtime import Provider
 from cbir.settings import Settings
 
 
-def run(
-    model: str,
-    images: str,
-    decode: bool,
-    workers: int,
-    threads: int,
-    batch_size: int,
-    provider: Provider,
-    seconds: float,
-) -> dict[str, Any]:
+def run(job: dict[str, Any]) -> dict[str, Any]:
     """Return how many images went through, and in how many seconds of the clock and of the processor.
 
-    All files of the folder `images` are held in memory. With `decode` they are decoded in the loop (as the ingest
-    does: scaled where the file allows it), else before it. Each of the `workers` runs the model with its `threads`.
+    All files are held in memory. With `decode` they are decoded in the loop (as the ingest does: scaled where the file
+    allows it), else before it. Each of the `workers` runs the model with its `threads`.
+
+    Args:
+        job: model: the model file; images: folder of files; decode, workers, threads, batch_size, provider, seconds.
     """
     max_megapixels = Settings().max_image_megapixels
-    embedder = Embedder(Path(model), threads=threads, provider=provider)
+    embedder = Embedder(Path(job["model"]), threads=job["threads"], provider=job["provider"])
+    decode, workers, batch_size = job["decode"], job["workers"], job["batch_size"]
 
     def pixels(files: Sequence[bytes]) -> np.ndarray:
         return np.stack([embedder.pixels(embedder.decode(data, max_megapixels)) for data in files])
 
-    files = [path.read_bytes() for path in sorted(Path(images).iterdir())]
+    files = [path.read_bytes() for path in sorted(Path(job["images"]).iterdir())]
     ready: Any = files if decode else pixels(files)
     batches = cycle([ready[start : start + batch_size] for start in range(0, len(ready), batch_size)])
     turn = threading.Lock()
@@ -58,10 +52,10 @@ def run(
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, [time.perf_counter() + 0.1] * workers))  # a session's first runs make its plans
         start, spent = time.perf_counter(), time.process_time()
-        count = sum(pool.map(work, [start + seconds] * workers))
+        count = sum(pool.map(work, [start + job["seconds"]] * workers))
         seconds, core_seconds = time.perf_counter() - start, time.process_time() - spent
     return {"images": count, "seconds": seconds, "core_seconds": core_seconds}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(run(**json.loads(sys.argv[1]))) + "\n")
+    sys.stdout.write(json.dumps(run(json.loads(sys.argv[1]))) + "\n")

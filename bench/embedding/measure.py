@@ -20,7 +20,8 @@ from cbir.sources.base import SourceOptions
 
 from ..core.measured_process import MeasuredProcess, apart, run_process
 from ..core.timing import Spread, spread
-from .baseline import start_baseline
+from . import loops
+from .baseline import Baseline
 from .sample import Sample, prepare
 
 MODEL, BOUND = "model", "decode and model"
@@ -99,23 +100,47 @@ class _Case:
         self._name = model_name(card.name, card.precision)
         self._index, self._images = folder / "index", folder / "images"
         self._source, self._options = sample.source, options
-        self._stored = 0
-        self._settings: dict[str, Mapping[str, Any]] = {}
         self._baselines = [
-            start_baseline(name, options.python, self._file, card, self._images, folder / f"baselines-{number}" / name)
+            Baseline(name, options.python, self._file, card, self._images, folder / f"baselines-{number}" / name)
             for name in options.baselines
         ]
         names = [MODEL, BOUND, DURABLE, PUBLISHED, *(name for each in self._baselines for name in each.settings)]
         self._runs: dict[str, list[MeasuredProcess]] = {name: [] for name in names}
+        self._settings: dict[str, Mapping[str, Any]] = {}
 
     def take_turn(self) -> None:
-        """Run every part once."""
-        summary = self._ingest()
+        """Run every part once. Each prints its images, their seconds and perhaps those of the processor."""
+        ingest = self._ingest()
+        summary, spent = ingest.printed, ingest.printed["seconds"]
+        self._stored = summary["stored"]
+        published = spent["total"] - spent["open"]
+        settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "provider")}
+        ends = {DURABLE: (published - spent["build"], spent.get("core")), PUBLISHED: (published, None)}
+        for name, (seconds, core) in ends.items():
+            printed = {"images": self._stored, "seconds": seconds, "core_seconds": core}
+            self._add(name, replace(ingest, printed=printed), {**settings, "seconds": spent})
         for name in (MODEL, BOUND):
-            self._loop(name, summary)
+            job = {**settings, "model": str(self._file), "images": str(self._images), "decode": name == BOUND}
+            words = ["-m", loops.__name__, json.dumps({**job, "seconds": self._options.seconds})]
+            self._add(name, run_process(name, [sys.executable, *words]), settings)
         for baseline in self._baselines:
-            for name, settings in baseline.settings.items():
-                self._add(name, baseline.run(settings, self._options.seconds), settings)
+            for name, chosen in baseline.settings.items():
+                self._add(name, baseline.run(chosen, self._options.seconds), chosen)
+
+    def _ingest(self) -> MeasuredProcess:
+        options, root = self._options.source_options, self._index
+        given = {"--label": options.label, "--top-classes": options.top_classes, "--limit": options.limit}
+        command = [sys.executable, "-m", "cbir.ingest.command", "add", self._source, "--json"]
+        command += ["--model", str(self._file), "--store", f"edge:{root}", "--store", f"faiss:{root}/faiss"]
+        command += [str(word) for name, value in given.items() if value is not None for word in (name, value)]
+        try:
+            return run_process("the ingest", command)
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+
+    def _add(self, name: str, process: MeasuredProcess, settings: Mapping[str, Any]) -> None:
+        self._settings[name] = settings
+        self._runs[name].append(process)
 
     def result(self) -> ModelEmbedding:
         """Return the medians of all rounds."""
@@ -127,68 +152,22 @@ class _Case:
 
     def _part(self, name: str, description: str) -> EmbeddingPart:
         runs = self._runs[name]
-        speeds, durable = ([_speed(run) for run in self._runs[each]] for each in (name, DURABLE))
-        core_seconds = [run.printed.get("core_seconds") for run in runs]
-        core = [
-            None if seconds is None else 1000 * seconds / run.printed["images"]
-            for seconds, run in zip(core_seconds, runs, strict=True)
-        ]
+        speeds, durable = (
+            [run.printed["images"] / run.printed["seconds"] for run in self._runs[each]] for each in (name, DURABLE)
+        )
         return EmbeddingPart(
             name=name,
             description=description,
             images_per_second=spread(speeds),
-            core_milliseconds=_median(core),
-            peak_megabytes=_median([run.peak_megabytes for run in runs]),
+            core_milliseconds=_median(
+                [1000 * spent / run.printed["images"] for run in runs if (spent := run.printed.get("core_seconds"))]
+            ),
+            peak_megabytes=_median([run.peak_megabytes for run in runs if run.peak_megabytes]),
             others=_median([run.others for run in runs]),
             ratio=spread([ours / speed for ours, speed in zip(durable, speeds, strict=True)]),
             settings=self._settings[name],
         )
 
-    def _ingest(self) -> dict[str, Any]:
-        options, root = self._options.source_options, self._index
-        given = {"--label": options.label, "--top-classes": options.top_classes, "--limit": options.limit}
-        command = [sys.executable, "-m", "cbir.ingest.command", "add", self._source, "--json"]
-        command += ["--model", str(self._file), "--store", f"edge:{root}", "--store", f"faiss:{root}/faiss"]
-        command += [str(word) for name, value in given.items() if value is not None for word in (name, value)]
-        try:
-            process = run_process("the ingest", command)
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
-        summary, spent = process.printed, process.printed["seconds"]
-        self._stored = summary["stored"]
-        published = spent["total"] - spent["open"]
-        settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "provider")}
-        for name, seconds, core in (
-            (DURABLE, published - spent["build"], spent.get("core")),
-            (PUBLISHED, published, None),
-        ):
-            printed = {"images": self._stored, "seconds": seconds, "core_seconds": core}
-            self._add(name, replace(process, printed=printed), {**settings, "seconds": spent})
-        return summary
 
-    def _loop(self, name: str, summary: Mapping[str, Any]) -> None:
-        settings = {part: summary[part] for part in ("workers", "threads", "batch_size")}
-        job = {
-            **settings,
-            "model": str(self._file),
-            "images": str(self._images),
-            "decode": name == BOUND,
-            "provider": summary["provider"],
-            "seconds": self._options.seconds,
-        }
-        process = run_process(name, [sys.executable, "-m", "cbir.bench.embedding.loops", json.dumps(job)])
-        self._add(name, process, settings)
-
-    def _add(self, name: str, process: MeasuredProcess, settings: Mapping[str, Any]) -> None:
-        """Keep a run that printed its images, their seconds and perhaps the processor's."""
-        self._settings[name] = settings
-        self._runs[name].append(process)
-
-
-def _speed(run: MeasuredProcess) -> float:
-    return float(run.printed["images"] / run.printed["seconds"])
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    measured = [value for value in values if value is not None]
-    return statistics.median(measured) if measured else None
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,6 +21,19 @@ _NORMALISING = ("Cast", "Transpose", "Sub", "Div", "Mul", "Add")
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _CROPS = {"center": "center", "pad": "border", "squash": "squash"}
 _WORDS = ["<|startoftext|>", "<|endoftext|>"]  # a tokenizer has to be there; no text is embedded
+
+
+@dataclass(frozen=True)
+class Library:
+    """What embeds the files of a job until its time is over and yields the size of each batch, and how it is used.
+
+    `packages` are those whose versions count. `settings` returns what to try on so many cores, its own defaults first.
+    """
+
+    embed: Callable[[dict[str, Any], Callable[[], bool]], Iterator[int]]
+    packages: tuple[str, ...]
+    description: str
+    settings: Callable[[int], list[dict[str, Any]]]
 
 
 def refit(model_file: str, mean: list[float], std: list[float], target: Path) -> None:
@@ -177,13 +191,30 @@ def _files(job: dict[str, Any]) -> list[Path]:
     return sorted(Path(job["images"]).iterdir())
 
 
-Embed = Callable[[dict[str, Any], Callable[[], bool]], Iterator[int]]
-_LIBRARIES: Mapping[str, tuple[Embed, tuple[str, ...]]] = {
-    "fastembed": (_fastembed, ("fastembed", "onnxruntime", "pillow", "numpy", "onnx")),
-    "torch": (_torch, ("torch", "timm", "pillow")),
-    "sentence-transformers": (_sentence_transformers, ("sentence-transformers", "transformers", "torch", "pillow")),
+LIBRARIES: Mapping[str, Library] = {
+    "fastembed": Library(
+        _fastembed,
+        ("fastembed", "onnxruntime", "pillow", "numpy", "onnx"),
+        "its image embedding as it comes, with the same ONNX function",
+        lambda cores: [{"batch_size": batch, "parallel": parallel} for parallel in (None, cores) for batch in (16, 4)],
+    ),
+    "torch": Library(
+        _torch,
+        ("torch", "timm", "pillow"),
+        "the same backbone, eager, behind a DataLoader with as many workers",
+        lambda cores: [
+            {"workers": cores, "batch_size": 32, "threads": threads, "channels_last": channels_last}
+            for channels_last in (False, True)
+            for threads in (None, 1)
+        ],
+    ),
+    "sentence-transformers": Library(
+        _sentence_transformers,
+        ("sentence-transformers", "transformers", "torch", "pillow"),
+        "its CLIP ViT-B/32 with random weights, a larger model",
+        lambda cores: [{"batch_size": 32}],
+    ),
 }
-"""By name: what embeds files until the time is over, and the packages whose versions count."""
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -193,15 +224,14 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         job: name: of the library; model: the model file; backbone, input, mean, std: of its card; images: folder of
             files; folder: an empty one at the first run; seconds: how long; settings: of the library.
     """
-    embed, packages = _LIBRARIES[job["name"]]
-    limit: float = job["seconds"]
+    library, limit = LIBRARIES[job["name"]], float(job["seconds"])
     begun, images = float("inf"), 0
 
     def is_over() -> bool:
         return time.perf_counter() - begun >= limit
 
     try:
-        for number, count in enumerate(embed(job, is_over)):
+        for number, count in enumerate(library.embed(job, is_over)):
             if number:
                 images += count
             else:
@@ -209,7 +239,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     except ImportError as error:
         return {"missing": str(error)}
     seconds = time.perf_counter() - begun
-    return {"images": images, "seconds": seconds, "versions": {name: version(name) for name in packages}}
+    return {"images": images, "seconds": seconds, "versions": {name: version(name) for name in library.packages}}
 
 
 if __name__ == "__main__":

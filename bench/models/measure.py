@@ -17,7 +17,7 @@ PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
 _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 
 
-@dataclass(frozen=True)
+@dataclass
 class Case:
     """One model, run by one provider in batches of one size. A case that failed has a reason and no times."""
 
@@ -42,18 +42,6 @@ class ModelSpeed:
     cases: list[Case] = field(default_factory=list)
 
 
-@dataclass
-class _Run:
-    """A case that is being measured."""
-
-    model: ModelSpeed
-    provider: Provider
-    batch: int
-    embedder: Embedder | None
-    failed: str
-    spent: list[float] = field(default_factory=list)
-
-
 def measure(
     files: Sequence[Path], providers: Sequence[Provider], batches: Sequence[int], rounds: int, advance: Advance
 ) -> tuple[list[ModelSpeed], Noise]:
@@ -62,7 +50,7 @@ def measure(
     `advance` is called after each turn.
     """
     found = []
-    runs: list[_Run] = []
+    runs: list[tuple[Case, Embedder, list[float]]] = []
     for path in files:
         on_cpu = Embedder(path, threads=cores(), provider="cpu")
         card = on_cpu.card
@@ -77,35 +65,38 @@ def measure(
         )
         found.append(model)
         for provider in providers:
-            embedder, failed = on_cpu if provider == "cpu" else None, ""
+            cases = [Case(provider, batch) for batch in batches]
+            model.cases.extend(cases)
             try:
-                embedder = embedder or Embedder(path, threads=cores(), provider=provider)
+                embedder = on_cpu if provider == "cpu" else Embedder(path, threads=cores(), provider=provider)
+                runs += [(case, embedder, []) for case in cases]
             except CbirError as error:
-                failed = str(error)
-            runs += [_Run(model, provider, batch, embedder, failed) for batch in batches]
+                for case in cases:
+                    case.failed = str(error)
     rng = np.random.default_rng(0)
     meter = NoiseMeter()
-    for turn in range(rounds + 1):  # the first one warms up
+    for turn in range(rounds + 1):
         for index in rng.permutation(len(runs)).tolist():
-            _take(runs[index], keep=turn > 0)
+            case, embedder, spent = runs[index]
+            milliseconds = _time(embedder, case.batch)
+            if turn:  # the first one warms up
+                spent.append(milliseconds / case.batch)
             advance(1)
         meter.look()
-    for run in runs:
-        spreads = [spread(run.spent), spread([1000 / spent for spent in run.spent])] if run.embedder else []
-        run.model.cases.append(Case(run.provider, run.batch, run.failed, *spreads))
+    for case, _, spent in runs:
+        case.ms_an_image = spread(spent)
+        case.images_per_second = spread([1000 / milliseconds for milliseconds in spent])
     return found, meter.noise()
 
 
-def _take(run: _Run, keep: bool) -> None:
-    if not (embedder := run.embedder):
-        return
-    shape = run.batch, run.model.input, run.model.input, 3
-    pixels = np.random.default_rng(run.batch).integers(0, 256, shape, np.uint8)
+def _time(embedder: Embedder, batch: int) -> float:
+    """Return the median milliseconds of a run."""
+    side = embedder.card.input.size
+    pixels = np.random.default_rng(batch).integers(0, 256, (batch, side, side, 3), np.uint8)
     times: list[float] = []
     while sum(times) < _TURN_MS:
         times.append(timed(lambda: embedder.run(pixels)))
-    if keep:
-        run.spent.append(float(np.median(times)) / run.batch)
+    return float(np.median(times))
 
 
 def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbir.bench.embedding.baseline import LIBRARIES, check_baselines
+from cbir.bench.embedding.baseline import check_baselines
 from cbir.bench.embedding.measure import DURABLE
+from cbir.bench.embedding.worker import LIBRARIES
 
 from cbir.errors import UsageError
 from tests.support.running import Program
