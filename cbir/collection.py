@@ -109,19 +109,22 @@ class Collection(CollectionReader):
     ) -> IngestReport:
         """Make the collection equal to a source: add what is new or changed, remove what is missing there.
 
+        It is refused if more than a fifth of the collection is missing, unless `policy.max_delete` allows more.
+        `Policy(dry_run=True)` reports what would be removed and stored.
+
         Example:
             >>> few = cbir.open("./few", create=True)
             >>> few.add("./photos").stored
             6
             >>> import shutil
             >>> shutil.rmtree("./photos/food")
-            >>> report = few.sync("./photos")
+            >>> report = few.sync("./photos", policy=cbir.Policy(max_delete=0.5))
             >>> report.unchanged, report.removed
             (3, 3)
 
         Raises:
-            UsageError: There is no such source, the collection was filled from another one, or the options select
-                only a part of it; nothing was changed.
+            UsageError: There is no such source, the collection was filled from another one, the options select only
+                a part of it, or too much of the collection is missing there; nothing was changed.
             CbirError: As for `add`.
         """
         opened = source if isinstance(source, Source) else open_source(os.fspath(source), options)

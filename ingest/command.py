@@ -11,7 +11,17 @@ from cbir.text import printable
 
 from .manage.collections_command import app as collections_app
 from .manage.edit_command import delete, update
-from .options import AsJson, Collection, ModelFile, Stores, StoresToRead, named_catalogs, named_collection, named_stores
+from .options import (
+    AsJson,
+    Collection,
+    ModelFile,
+    Stores,
+    StoresToRead,
+    named_catalogs,
+    named_collection,
+    named_stores,
+    percentage,
+)
 
 if TYPE_CHECKING:
     from cbir.pipeline.report import IngestReport
@@ -85,6 +95,17 @@ def add(
             min=0, max=16, help="An image is a copy too if at most N of the 64 bits of its perceptual hash differ."
         ),
     ] = None,
+    max_delete: Annotated[
+        float | None,
+        typer.Option(
+            parser=percentage,
+            metavar="PERCENT",
+            help="With sync: remove at most this share of the collection, or else nothing. (default: 20%)",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; report what would be stored and removed.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="With sync: sync again whenever the folder changes.")] = False,
     runner: Annotated[
         Literal["local", "ray"], _speed(help="ray: use the workers of a Ray cluster to fill servers.")
@@ -128,9 +149,18 @@ def add(
         streaming=streaming,
     )
     syncing = context.info_name == "sync"
-    policy = Policy(syncing, retry_failed, skip_duplicates, near_duplicates, partial=shard is not None)
-    if watch and not syncing:
-        raise UsageError("--watch works with sync only: cbir-ingest sync SOURCE --watch")
+    policy = Policy(
+        syncing,
+        retry_failed,
+        skip_duplicates,
+        near_duplicates,
+        partial=shard is not None,
+        max_delete=Policy.max_delete if max_delete is None else max_delete,
+        dry_run=dry_run,
+    )
+    for name, value in (("--watch", watch or None), ("--max-delete", max_delete)):
+        if value is not None and not syncing:
+            raise UsageError(f"{name} works with sync only: cbir-ingest sync SOURCE {name}")
     if ray_address and runner != "ray":
         raise UsageError("--ray-address works with --runner ray only")
 

@@ -42,6 +42,18 @@ def local_path(text: str) -> Path:
     return Path(text)
 
 
+def percentage(text: str) -> float:
+    """Return the share that a text such as `30%` names.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    number = text.removesuffix("%")
+    if number == text or not number.isdecimal() or int(number) > 100:
+        raise UsageError(f"Invalid share: {text!r}. Use a percentage such as 30%.")
+    return int(number) / 100
+
+
 ModelFile = Annotated[
     Path | None,
     typer.Option(

@@ -139,6 +139,8 @@ def _check(catalogs: Sequence[Catalog], source: str, options: SourceOptions, pol
         raise UsageError("--runner ray divides the source itself. Remove --shard.")
     if policy.remove_missing:
         raise UsageError("sync does not run on Ray. Use add with --runner ray, and then sync without it.")
+    if policy.dry_run:
+        raise UsageError("--dry-run does not work with --runner ray")
     if policy.skip_duplicates or policy.near_duplicates is not None:
         raise UsageError("--runner ray does not find copies. `cbir-ingest duplicates` lists them afterwards.")
     if find_spec("ray") is None:

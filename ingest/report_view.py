@@ -29,6 +29,8 @@ def show(report: IngestReport, notes: Sequence[str], stores: Sequence[str] = (),
 
 def _summary(report: IngestReport) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
+    if report.dry_run:
+        table.add_row("dry run", "nothing was changed; the counts are those of a real run")
     table.add_row("collection", report.collection)
     table.add_row("stores", ", ".join(report.stores))
     table.add_row("read", f"{report.read:,}")
@@ -68,7 +70,7 @@ def _hints(report: IngestReport) -> list[str]:
 
 def _next_step(report: IngestReport, stores: Sequence[str], collection: str) -> list[str]:
     """Return commands that search the stored images, and can be pasted."""
-    if report.interrupted or not report.example_key:
+    if report.dry_run or report.interrupted or not report.example_key:
         return []
     options = [f" --store {quote(url)}" for url in stores]
     named = f" --collection {quote(collection)}" if collection else ""

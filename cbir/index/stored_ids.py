@@ -61,7 +61,11 @@ class StoredIds:
 
     def unmarked(self) -> list[str]:
         """Return the ids that were never marked: the source has lost them."""
-        return [str(uuid.UUID(bytes=stored.ljust(16, b"\0"))) for stored in self._ids[~self._marked].tolist()]
+        return _texts(self._ids[~self._marked])
+
+    def without(self, others: "StoredIds") -> list[str]:
+        """Return the ids that are not among others."""
+        return _texts(self._ids[~np.isin(self._ids, others._ids)])
 
     def _index(self, point_id: str) -> int | None:
         if not len(self._ids):
@@ -69,6 +73,10 @@ class StoredIds:
         wanted = np.frombuffer(id_bytes(point_id), "S16")
         i = int(np.searchsorted(self._ids, wanted)[0])
         return i if i < len(self._ids) and self._ids[i] == wanted[0] else None
+
+
+def _texts(ids: np.ndarray) -> list[str]:
+    return [str(uuid.UUID(bytes=stored.ljust(16, b"\0"))) for stored in ids.tolist()]
 
 
 def _fingerprint(text: str) -> int:

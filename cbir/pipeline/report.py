@@ -33,6 +33,7 @@ class IngestReport:
         skipped: The images that were not stored; `reasons` counts them and `failures` names them. `remembered` of them
             failed in an earlier run and were not tried again.
         other_files: The files of a folder tree that are no images by their suffix.
+        dry_run: True if nothing was changed; the counts are those of a real run.
         images_per_second: stored / seconds["total"].
         seconds: The time of each stage. "open" ends when the first image is read; "read", "decode" and "embed" are
             thread time divided by the workers; "store" is writing, "build" is building and publishing the indexes;
@@ -54,6 +55,7 @@ class IngestReport:
     skipped: int = 0
     remembered: int = 0
     other_files: int = 0
+    dry_run: bool = False
     images_per_second: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
     peak_megabytes: dict[str, int] = field(default_factory=dict)

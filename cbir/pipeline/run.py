@@ -1,16 +1,18 @@
 """One ingest run: the images of a source are embedded, written to every store and published."""
 
 import logging
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
 from types import FrameType
 
+from cbir.errors import UsageError
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection, collection_name
 from cbir.index.stored_ids import StoredIds
@@ -19,7 +21,7 @@ from cbir.models.embedder import load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.workers import ChunkResult, Embedding, embed_all
+from cbir.pipeline.workers import ChunkResult, Embedding, embed_all, unbroken
 from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
 from cbir.progress import Progress, silent
 from cbir.records import Failure, id_bytes, point_id
@@ -29,6 +31,8 @@ from cbir.stores.base import Catalog
 from cbir.text import redacted
 
 log = logging.getLogger(__name__)
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ class Policy:
         near_duplicates: The most of the 64 bits of its perceptual hash in which a copy may differ from its original.
             None: only an image with the same bytes is a copy.
         partial: Other processes store the rest of the data set, so a server's collection is not declared complete.
+        max_delete: The largest share of a collection that `remove_missing` may remove. If more is missing, the run is
+            refused: the source may be a wrong or an incomplete one.
+        dry_run: Change nothing, and report what the run would do. The collection must exist.
     """
 
     remove_missing: bool = False
@@ -55,6 +62,8 @@ class Policy:
     skip_duplicates: bool = False
     near_duplicates: int | None = None
     partial: bool = False
+    max_delete: float = 0.2
+    dry_run: bool = False
 
 
 DEFAULT_POLICY = Policy()
@@ -100,6 +109,11 @@ def ingest(
         log.warning("warning: %s has random weights, so its results are meaningless", model.name)
     name = dataset or source.name
     plan = Plan(collection or _free_name(name, model, catalogs), name, source.origin, model, None)
+    for catalog in catalogs if policy.dry_run else ():
+        if catalog.plan(plan.collection) is None:
+            raise UsageError(
+                f"{catalog.address} has no collection {plan.collection} yet: every image of {source.origin} is new"
+            )
     report = IngestReport(
         plan.collection,
         [redacted(url) for catalog in catalogs for url in catalog.urls],
@@ -108,6 +122,7 @@ def ingest(
         batch_size=settings.batch_size,
         provider=embedder.provider,
         other_files=source.other_files,
+        dry_run=policy.dry_run,
     )
     limit = settings.max_image_megapixels
     with open_targets(catalogs, plan, model_file, limit, same_source=dataset is not None) as targets:
@@ -124,6 +139,7 @@ def ingest(
             limit,
             {} if policy.retry_failed else failed_in_all(targets),
             source.unique_keys,
+            dry_run=policy.dry_run,
         )
         report.seconds["open"], core = time.perf_counter() - started, time.process_time()
         try:
@@ -135,7 +151,8 @@ def ingest(
                     for target in targets:
                         target.flush()
                 start, report.seconds["core"] = time.perf_counter(), time.process_time() - core
-                publish_all(targets, progress, policy.partial)
+                if not policy.dry_run:
+                    publish_all(targets, progress, policy.partial)
                 report.seconds["build"] = time.perf_counter() - start
         except KeyboardInterrupt:
             report.interrupted = True
@@ -190,7 +207,16 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Write the source's images to the targets, and count them in the report."""
-    in_source = _in_source(source, embedding.dataset)
+    source_ids = cache(partial(_source_ids, source, embedding.dataset))
+
+    def in_source(key: str) -> bool:
+        # a source of which only a part is read is taken to have every image
+        return not source.complete or point_id(embedding.dataset, key) in source_ids()
+
+    if policy.remove_missing and source.complete:
+        for target in targets:
+            _check_removal(target, source_ids(), in_source, source, policy)
+    written = () if policy.dry_run else targets
     copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), in_source)
     failed_before = {image_id for target in targets for image_id in target.journal.failures}
     results = embed_all(source.items, embedding, report.workers, report.batch_size, ordered=policy.skip_duplicates)
@@ -201,9 +227,9 @@ def _fill(
             copies = _copies(result, copies_seen, policy, report)
             points = [point for point in result.points if point.id not in copies]
             failures = [failure for failure in result.failures if not failure.failed_at]
-            refused = {failure.id: failure for target in targets for failure in target.write(points, failures)}
-            flushed = [target.flush_if_due() for target in targets]
-            if flushed[0]:
+            refused = {failure.id: failure for target in written for failure in target.write(points, failures)}
+            flushed = [target.flush_if_due() for target in written]
+            if any(flushed[:1]):
                 copies_seen.committed()  # by the first target's journal
             for target in targets:
                 for image_id in result.ids:
@@ -220,24 +246,36 @@ def _fill(
             advance(result.read - caught_up)
     if source.complete:
         _note_missing(targets, policy, report)
-        for target in targets:
+        for target in written:
             target.flush()
             target.journal.commit(forgotten=failed_before)
 
 
-def _in_source(source: Source, dataset: str) -> Callable[[str], bool]:
-    """Return a function that tells whether the source has an image of a key.
+def _source_ids(source: Source, dataset: str) -> StoredIds:
+    """Go through the source, and return the ids of its images."""
+    return StoredIds.of((id_bytes(point_id(dataset, item.key)), "", "") for item in unbroken(source.items))
 
-    Its first call goes through the source. A source of which only a part is read is taken to have every image.
+
+def _check_removal(
+    target: Target, source_ids: StoredIds, in_source: Callable[[str], bool], source: Source, policy: Policy
+) -> None:
+    """Raise `UsageError` if the source lacks more of the stored images than may be removed; a dry run only warns.
+
+    Images below a folder that could not be listed, which the source has under the folder's name, are not missing.
     """
-    if not source.complete:
-        return lambda key: True
-
-    @cache
-    def ids() -> StoredIds:
-        return StoredIds.of((id_bytes(point_id(dataset, item.key)), "", "") for item in source.items)
-
-    return lambda key: point_id(dataset, key) in ids()
+    stored = target.writer.stored_ids
+    keys = target.journal.keys(stored.without(source_ids)).values()
+    missing = sum(not any(in_source(str(folder)) for folder in PurePosixPath(key).parents) for key in keys)
+    if missing <= policy.max_delete * len(stored) + _ROUNDING:
+        return
+    refused = (
+        f"sync would remove {missing:,} of {len(stored):,} points from {target.writer.name}, more than"
+        f" {policy.max_delete:.0%}. Is {source.origin} the right source, and complete? --dry-run lists the points, and"
+        f" --max-delete {math.ceil(100 * missing / len(stored))}% removes them."
+    )
+    if not policy.dry_run:
+        raise UsageError(refused)
+    log.warning("warning: %s", refused)
 
 
 def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestReport) -> dict[str, Failure]:
@@ -266,6 +304,7 @@ def _note_missing(targets: Sequence[Target], policy: Policy, report: IngestRepor
         missing = {image_id: key for image_id, key in unmarked.items() if not key.startswith(unlisted)}
         report.missing = max(report.missing, len(missing))
         if policy.remove_missing and missing:
-            target.delete(list(missing))
+            if not policy.dry_run:
+                target.delete(list(missing))
             report.removed = max(report.removed, len(missing))
             report.removed_keys = sorted({*report.removed_keys, *missing.values()})

@@ -20,6 +20,7 @@ from cbir.errors import CbirError, ImageError
 from cbir.images.decode import thumbnail
 from cbir.models.embedder import Embedder
 from cbir.records import Failure, Item, Point, digest, full_payload, point_id, to_plain
+from cbir.text import one_line
 
 LOOK_AHEAD = 2
 """The chunks that wait, finished or not yet started, for each worker."""
@@ -52,7 +53,8 @@ class Embedding:
     """How items are turned into points.
 
     Ids are made of the data set's name. Failures of earlier runs (`failed`) are tried again only if their file changed.
-    With `unique_keys`, no two items can have the same key, and keys need not be remembered.
+    With `unique_keys`, no two items can have the same key, and keys need not be remembered. In a dry run, images are
+    decoded, but get no vector.
     """
 
     embedder: Embedder
@@ -61,6 +63,7 @@ class Embedding:
     max_megapixels: float
     failed: Mapping[str, Failure] = field(default_factory=dict)
     unique_keys: bool = False
+    dry_run: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -124,8 +127,8 @@ def _chunks(
     items: Iterable[Item], embedding: Embedding, size: int
 ) -> Iterator[tuple[list[tuple[str, Item]], ChunkResult]]:
     """Yield chunks of (id, item), each with its result so far. An item whose key came before in this run fails."""
-    stream, seen = iter(items), set[str]()
-    count, broken = 0, None
+    stream, seen = unbroken(items), set[str]()
+    broken = None
     while broken is None:
         start = time.perf_counter()
         result, fresh = ChunkResult(), []
@@ -143,15 +146,25 @@ def _chunks(
                 fresh.append((identity, item))
         except CbirError as error:
             broken = error
-        except Exception as error:  # each library raises errors of its own for broken data
-            broken = CbirError(f"the source broke off after {count + result.read:,} images: {error}")
         result.seconds["read"] = time.perf_counter() - start
-        count += result.read
         if result.read:
             yield fresh, result
         elif broken is None:
             return
     raise broken
+
+
+def unbroken(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items; each library raises errors of its own for broken data, which become a `CbirError`."""
+    count = 0
+    try:
+        for item in items:
+            yield item
+            count += 1
+    except CbirError:
+        raise
+    except Exception as error:
+        raise CbirError(f"the source broke off after {count:,} images: {one_line(error)}") from None
 
 
 def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embedding: Embedding) -> ChunkResult:
@@ -168,7 +181,8 @@ def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embeddi
             result.remembered += prepared is embedding.failed.get(identity)
         else:
             ready.append(prepared)
-    if not ready:
+    if embedding.dry_run or not ready:
+        result.points = [point for point, _ in ready]
         return result
     with _timed(result.seconds, "embed"):
         vectors = embedding.embedder.run(np.stack([pixels for _, pixels in ready]))

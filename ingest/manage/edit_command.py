@@ -1,5 +1,6 @@
 """`cbir-ingest delete` and `cbir-ingest update`."""
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -21,9 +22,18 @@ Filter = Annotated[
 ]
 
 
-def delete(ids: Ids = None, filter: Filter = "", store: Stores = None, collection: Collection = None) -> None:
+def delete(
+    ids: Ids = None,
+    filter: Filter = "",
+    store: Stores = None,
+    collection: Collection = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete what --filter matches without asking.")] = False,
+) -> None:
     """Delete images from a collection. If their source still has them, the next ingest stores them again."""
     with named_collection(store, collection) as opened:
+        found = f"{opened.count(filter):,} of {opened.count():,} images match {filter!r}" if filter and not yes else ""
+        if found and not (sys.stdin.isatty() and typer.confirm(f"{found}. Delete them?")):
+            raise UsageError(f"{found}. Nothing was deleted; add --yes to delete them without asking.")
         count = opened.delete(ids=ids or [], filter=filter, progress=terminal.progress)
     typer.echo(f"{count:,} points removed")
 

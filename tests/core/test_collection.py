@@ -90,7 +90,7 @@ def test_a_second_folder_does_not_take_the_place_of_the_first() -> None:
         assert photos.add(first).unchanged == 3
         photos.add([second / "c" / "0.png"], keys=["another"])
         assert photos.count() == 4
-        report = photos.sync(first)
+        report = photos.sync(first, policy=cbir.Policy(max_delete=0.25))
         assert (report.unchanged, report.removed) == (3, 1)
 
 

@@ -247,6 +247,22 @@ def test_the_model_of_a_collection_does_not_change_with_the_users_file(
 def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
     assert "`sync` needs the whole source" in run("sync", photos, "--limit", 3, code=2).stderr
     assert "--watch works with sync only" in run(photos, "--watch", code=2).stderr
+    assert "--max-delete works with sync only" in run(photos, "--max-delete", "30%", code=2).stderr
+    assert "Invalid share: '30'. Use a percentage" in run("sync", photos, "--max-delete", "30", code=2).stderr
+
+
+def test_a_sync_of_a_folder_without_most_images_is_refused_unless_allowed(photos: Path, tmp_path: Path) -> None:
+    sync = ("sync", photos, *stores(tmp_path / "index"))
+    run(*sync)
+    for path in sorted(photos.rglob("*.png"))[12:]:
+        path.unlink()
+    refused = run(*sync, code=2).stderr
+    assert "would remove 12 of 24 points" in refused
+    assert "--max-delete 50%" in refused
+    assert "removed 12" in " ".join(run(*sync, "--dry-run").stdout.split())
+    assert len(stored(tmp_path / "index")) == 24
+    assert json.loads(run(*sync, "--max-delete", "50%", "--json").stdout)["removed"] == 12
+    assert len(stored(tmp_path / "index")) == 12
 
 
 def commands(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:

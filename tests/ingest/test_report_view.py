@@ -42,6 +42,7 @@ def test_the_next_step_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None
     ("counts", "hint"),
     [
         ({"remembered": 2}, "add --retry-failed"),
+        ({"dry_run": True, "example_key": "a"}, "dry run nothing was changed; the counts are those of a real run"),
         ({"missing": 3, "removed": 1}, "no longer in the source: 2 images. `cbir-ingest sync` removes them."),
         ({"interrupted": True, "resumed": 2, "stored": 3}, "5 embedded images are kept. Run the same command again"),
     ],

@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cbir.errors import CbirError, ImageError
+from cbir.errors import CbirError, ImageError, UsageError
 from cbir.index import generation
 from cbir.index.vector_log import VectorLog
 from cbir.models import embedder as embedders
@@ -20,7 +21,7 @@ from cbir.pipeline import run as runs
 from cbir.pipeline.run import Policy, ingest
 from cbir.records import Item
 from cbir.settings import Settings
-from cbir.sources.base import SourceOptions
+from cbir.sources.base import SourceOptions, unusable
 from cbir.sources.registry import open_source
 from cbir.stores.registry import open_store
 from tests.support.building import both, catalogs
@@ -199,8 +200,6 @@ def test_what_lies_in_a_folder_that_cannot_be_listed_is_not_removed(source_folde
 
 
 def test_an_unlisted_folder_keeps_its_pictures(source_folder: Path, model_file: Path) -> None:
-    from dataclasses import replace
-
     sync(source_folder, model_file)
     folder = files(source_folder)[0].parent
     source = open_source(str(source_folder), SourceOptions())
@@ -213,3 +212,65 @@ def test_an_unlisted_folder_keeps_its_pictures(source_folder: Path, model_file: 
     broken = replace(source, items=[*rest[1:], Item(folder.name, closed)])
     summary = ingest(broken, catalogs(f"faiss:{source_folder.parent}/index"), model_file, Settings(), policy=SYNC)
     assert summary.removed_keys == [rest[0].key]
+
+
+def test_a_sync_that_would_remove_too_much_is_refused_and_changes_nothing(
+    source_folder: Path, model_file: Path
+) -> None:
+    """A folder that is not mounted, or a wrong one, has few of the stored images."""
+    sync(source_folder, model_file)
+    before, kept = stored_keys(source_folder), files(source_folder)[:9]
+    for path in files(source_folder)[9:]:
+        path.unlink()
+    shutil.copyfile(kept[0], source_folder / "new.png")
+    too_much = r"sync would remove 3 of 12 points from .*, more than 20%.* --max-delete 25% removes them"
+    with pytest.raises(UsageError, match=too_much):
+        sync(source_folder, model_file)
+    assert stored_keys(source_folder) == before
+    report = sync(source_folder, model_file, replace(SYNC, max_delete=0.25))
+    assert (report.stored, report.removed) == (1, 3)
+    assert stored_keys(source_folder) == file_keys(source_folder)
+
+
+def test_images_below_an_unlisted_folder_do_not_count_as_missing(source_folder: Path, model_file: Path) -> None:
+    sync(source_folder, model_file)
+    source = open_source(str(source_folder), SourceOptions())
+    kept = next(iter(source.items))
+    folders = [
+        Item(name, partial(unusable, "cannot list this folder"))
+        for name in {k.split("/")[0] for k in stored_keys(source_folder)}
+    ]
+    broken = replace(source, items=[kept, *folders])
+    report = ingest(broken, catalogs(f"faiss:{source_folder.parent}/index"), model_file, Settings(), policy=SYNC)
+    assert (report.removed, report.missing, report.skipped) == (0, 0, len(folders))
+
+
+def test_a_dry_run_reports_what_a_run_would_do_and_changes_nothing(
+    source_folder: Path, model_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dry = replace(SYNC, dry_run=True)
+    with pytest.raises(
+        UsageError, match="has no collection photos-efficientnet_lite0 yet: every image of .*photos is new"
+    ):
+        sync(source_folder, model_file, dry)
+    assert not (source_folder.parent / "index").exists()
+    sync(source_folder, model_file)
+    changed, broken, *gone = files(source_folder)[:5]
+    shutil.copyfile(files(source_folder)[6], changed)
+    shutil.copyfile(files(source_folder)[6], source_folder / "new.png")
+    broken.write_bytes(b"")
+    for path in gone:
+        path.unlink()
+    folder, before = source_folder.parent / "index", stored_keys(source_folder)
+    versions = {path: path.stat().st_mtime_ns for path in folder.glob("*/0*/**/*")}
+    report = sync(source_folder, model_file, dry)
+    assert report.dry_run
+    assert "3 of 12 points" in caplog.text
+    found = (report.read, report.stored, report.changed, report.unchanged, report.skipped, report.removed)
+    assert found == (10, 2, 1, 7, 1, 3)
+    assert report.removed_keys == [path.relative_to(source_folder).as_posix() for path in gone]
+    assert stored_keys(source_folder) == before
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/0*/**/*")} == versions
+    assert not list(folder.glob("*/building"))
+    real = sync(source_folder, model_file, replace(SYNC, max_delete=1.0))
+    assert (real.read, real.stored, real.changed, real.unchanged, real.skipped, real.removed) == found
