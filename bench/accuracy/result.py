@@ -31,7 +31,6 @@ PAIR_COLUMNS = (
     Column("second"),
     Column("first - second", format="+.4f"),
     Column("p", format=".4f"),
-    Column("p of top-1", format=".4f"),
     Column("better"),
 )
 _PUBLISHED_METRICS = {
@@ -67,9 +66,9 @@ def notes(options: Options, images: ImageSet, warnings: Sequence[str]) -> list[s
         f"The query itself and its exact copies (SHA-256 of the file) are no hits. {images.copies:,} of"
         f" {images.images:,} images are copies. `with_copies` in the JSON has the metrics with copies among the hits.",
         f"Intervals are {LEVEL:.0%}, from {options.resamples:,} bootstrap resamples of the queries, the same for all"
-        f" models. p is from {FLIPS:,} sign flips of the paired differences, and for the first hit from McNemar's exact"
-        " test; both are corrected for the number of pairs (Holm). A model has a better rank than another only if the"
-        " paired interval excludes 0 and the corrected p is below 0.05. Equal ranks do not prove equal models.",
+        f" models. p is from {FLIPS:,} sign flips of the paired differences, corrected for the number of pairs (Holm)."
+        " A model has a better rank than another only if the paired interval excludes 0 and the corrected p is below"
+        " 0.05. Equal ranks do not prove equal models.",
     ]
     if images.left_out:
         found.append(f"{images.left_out:,} images with a label could not be embedded and are left out.")
@@ -153,7 +152,7 @@ def _pairs(pairs: Sequence[Pair], names: Sequence[str], k: int) -> Table:
     for pair in sorted(pairs, key=lambda pair: pair.p_holm):
         better = "neither" if pair.better is None else ("first", "second")[pair.models.index(pair.better)]
         first, second = (names[number] for number in pair.models)
-        rows.append([first, second, Range(pair.difference, *pair.interval), pair.p_holm, pair.p_top1_holm, better])
+        rows.append([first, second, Range(pair.difference, *pair.interval), pair.p_holm, better])
     return Table(f"Each pair of models on the same queries, by Precision@{k}; p is corrected", PAIR_COLUMNS, rows)
 
 

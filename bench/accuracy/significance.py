@@ -18,8 +18,7 @@ _CELLS = 10_000_000  # of the arrays that SciPy makes at once
 class Pair:
     """Two models, by number, on the same queries: the difference of their Precision@k and its paired 95 % interval.
 
-    `p` is that of no difference, by flipping signs; `p_top1` that of first hits that are right equally often (McNemar).
-    `better` is the number of the model that is better beyond chance.
+    `p` is that of no difference, by flipping signs. `better` is the number of the model that is better beyond chance.
     """
 
     models: tuple[int, int]
@@ -27,15 +26,13 @@ class Pair:
     interval: tuple[float, float]
     p: float
     p_holm: float
-    p_top1: float
-    p_top1_holm: float
     better: int | None
 
 
 def compare_models(
     values: Sequence[Mapping[str, Values]], main: str, resamples: int, seed: int
 ) -> tuple[list[dict[str, tuple[float, float]]], list[Pair]]:
-    """Return the intervals of each model's metrics, and all pairs compared by the metrics `main` and `hit_rate_at_1`.
+    """Return the intervals of each model's metrics, and all pairs compared by the metric `main`.
 
     `values` has the values of every query, (Q,), by metric for each model.
     """
@@ -46,15 +43,11 @@ def compare_models(
     bounds = iter(intervals(np.stack([*rows, *differences]), resamples, seed))
     by_model = [{metric: next(bounds) for metric in metrics} for _ in values]
     p_values = [sign_flip(difference, seed) for difference in differences]
-    right = [model["hit_rate_at_1"] > 0 for model in values]
-    top1 = [mcnemar(right[first], right[second]) for first, second in numbers]
     pairs = []
-    for models, difference, p, p_holm, p_top1, p_top1_holm in zip(
-        numbers, differences, p_values, holm(p_values), top1, holm(top1), strict=True
-    ):
+    for models, difference, p, p_holm in zip(numbers, differences, p_values, holm(p_values), strict=True):
         (low, high), mean = next(bounds), float(difference.mean())
         better = models[mean < 0] if p_holm < _ALPHA and (low > 0 or high < 0) else None
-        pairs.append(Pair(models, mean, (low, high), p, p_holm, p_top1, p_top1_holm, better))
+        pairs.append(Pair(models, mean, (low, high), p, p_holm, better))
     return by_model, pairs
 
 
@@ -87,15 +80,6 @@ def sign_flip(differences: Values, seed: int) -> float:
         (differences,), np.sum, permutation_type="samples", n_resamples=FLIPS, batch=batch, axis=-1, rng=seed
     )
     return float(result.pvalue)
-
-
-def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
-    """Return the exact two-sided p-value of two models being right equally often on the same queries (McNemar 1947)."""
-    from scipy.stats import binomtest
-
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    total = only_first + only_second
-    return float(binomtest(only_first, total).pvalue) if total else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

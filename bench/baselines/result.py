@@ -1,6 +1,6 @@
 """The result of `cbir-bench baselines`, and how it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
@@ -80,32 +80,18 @@ def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) 
     return said + [f"{found.name}: not measured: {found.missing}" for found in candidates if found.missing]
 
 
-def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the fastest library at the recall, the stores of cbir apart; None if none reaches it."""
-    reached = [found for found in candidates if not found.ours and found.median_ms is not None]
-    return min(reached, key=lambda found: found.median_ms or 0.0, default=None)
-
-
-def behind(candidates: Sequence[Candidate]) -> dict[str, float]:
-    """Return the median of each store of cbir by that of the fastest library, both at the recall."""
-    best = fastest(candidates)
-    if best is None or best.median_ms is None:
-        return {}
-    return {found.name: found.median_ms / best.median_ms for found in candidates if found.ours and found.median_ms}
-
-
-def _verdicts(result: BaselinesResult) -> list[str]:
-    best = fastest(result.candidates)
-    verdicts = [
-        f"{name} takes {ratio:.2f} times as long as {best.name}, the fastest library, at recall {result.recall}."
-        for name, ratio in behind(result.candidates).items()
-        if best
-    ]
-    below = [found for found in result.candidates if found.curve and found.at_recall is None]
-    return verdicts + [
-        f"{found.name} does not reach recall {result.recall}: {max(step.recall for step in found.curve):.4f} at most."
-        for found in below
-    ]
+def _verdicts(result: BaselinesResult) -> Iterator[str]:
+    reached = [(found.median_ms, found.name) for found in result.candidates if found.median_ms and not found.ours]
+    for found in result.candidates:
+        if found.curve and not found.median_ms:
+            most = max(step.recall for step in found.curve)
+            yield f"{found.name} does not reach recall {result.recall}: {most:.4f} at most."
+        elif found.ours and found.median_ms and reached:
+            fastest, name = min(reached)
+            yield (
+                f"{found.name} takes {found.median_ms / fastest:.2f} times as long as {name}, the fastest library, at"
+                f" recall {result.recall}."
+            )
 
 
 def _search_table(result: BaselinesResult) -> Table:

@@ -35,11 +35,11 @@ def parity(
     with open_workload(store, collection, k, queries, seed, Settings()) as workload:
         total = len(workload.queries) * len(workload.stores) * len(MODES)
         with terminal.progress("comparing", total, "searches") as advance:
-            found = measure(workload, advance, images)
+            against_truth, pairs, strips = measure(workload, advance, images)
         header = store_envelope(SUBJECT.name, workload, [NOTE])
-    result = ParityResult(**header, **vars(found))
+    result = ParityResult(**header, against_truth=against_truth, pairs=pairs, images=strips)
     deliver(SUBJECT, result, as_json)
-    for part in found.against_truth:
+    for part in against_truth:
         mean = part.ann_recall_at_k.mean
         if min_recall is not None and mean is not None and mean < min_recall and part.mode == ORDINARY:
             raise CbirError(f"{part.store}: ann_recall_at_{workload.k} is {mean:.6g}, below {min_recall}")

@@ -80,21 +80,13 @@ class StoreAgainstStore:
         return len(self.differences)
 
 
-@dataclass(frozen=True)
-class Parity:
-    """All comparisons.
+def measure(
+    workload: Workload, advance: Advance, images: bool = False
+) -> tuple[list[AgainstTruth], list[StoreAgainstStore], list[Strip]]:
+    """Search all queries in every store in both modes and compare the hits.
 
-    Attributes:
-        images: If requested, the queries of each pair that differ most, as the images of both lists of hits.
+    With `images`, return also the queries of each pair that differ most, as the images of both lists of hits.
     """
-
-    against_truth: list[AgainstTruth]
-    pairs: list[StoreAgainstStore]
-    images: list[Strip]
-
-
-def measure(workload: Workload, advance: Advance, images: bool = False) -> Parity:
-    """Search all queries in every store in both modes and compare the hits."""
     rankings: dict[str, list[Rankings]] = {mode: [] for mode in MODES}
     against_truth = []
     for store, info in zip(workload.stores, workload.infos, strict=True):
@@ -121,7 +113,7 @@ def measure(workload: Workload, advance: Advance, images: bool = False) -> Parit
             both = list(zip(rankings[mode][left], rankings[mode][right], strict=True))
             pairs.append(_compare(workload, names, mode, both))
             strips += _strips(workload, names, mode, both) if images else []
-    return Parity(against_truth, pairs, strips)
+    return against_truth, pairs, strips
 
 
 def _score_differences(workload: Workload, rankings: Rankings) -> Summary:

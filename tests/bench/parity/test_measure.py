@@ -5,6 +5,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cbir.bench.core.metrics import Summary
@@ -12,6 +13,7 @@ from cbir.bench.core.workload import EXACT, MODES, Workload, open_workload, work
 from cbir.bench.parity import measure
 from PIL import Image
 
+from cbir.evaluation.sections import Strip
 from cbir.records import Hit, point_id
 from cbir.settings import Settings
 from cbir.stores.base import Store
@@ -19,11 +21,19 @@ from tests.support.bench_stores import COUNT, VECTORS, altered
 from tests.support.building import both, build
 
 
-def measured(workload: Workload) -> measure.Parity:
-    return measure.measure(workload, lambda done: None)
+class Parity(NamedTuple):
+    """What `measure` returns."""
+
+    against_truth: list[measure.AgainstTruth]
+    pairs: list[measure.StoreAgainstStore]
+    images: list[Strip]
 
 
-def beside_itself(store: Store, alter: Callable[[list[Hit]], list[Hit]], k: int = 5) -> measure.Parity:
+def measured(workload: Workload, images: bool = False) -> Parity:
+    return Parity(*measure.measure(workload, lambda done: None, images))
+
+
+def beside_itself(store: Store, alter: Callable[[list[Hit]], list[Hit]], k: int = 5) -> Parity:
     """The result for a store and its altered self."""
     return measured(workload_of([store, altered(store, alter)], k, 40, 1))
 
@@ -129,7 +139,7 @@ def test_an_exact_search_agrees_with_the_exact_answer(made: Path) -> None:
 
 def test_the_queries_that_differ_most(made: Path) -> None:
     with open_workload([f"faiss:{made}/lists?nprobe=1", both(made)[0]], "made", 10, 40, 1, Settings()) as workload:
-        found = measure.measure(workload, lambda done: None, images=True)
+        found = measured(workload, images=True)
     worst = found.pairs[0].rbo.worst_query
     titles = [strip.title for strip in found.images[:2]]
     assert titles == [f"faiss lists nprobe=1, ordinary: {worst}", f"edge, ordinary: {worst}"]
@@ -145,7 +155,7 @@ def test_images_of_the_queries_that_differ_most(index: Path) -> None:
     with open_workload(both(index)[:1], None, 15, 10, 42, Settings()) as workload:
         opened = workload.stores[0]
         turned = workload_of([opened, altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 15, 10, 42)
-        found = measure.measure(turned, lambda done: None, images=True)
+        found = measured(turned, images=True)
     assert len(found.images) == 2 * 2 * 3, "three queries in two stores and two ways of searching"
     for strip in found.images:
         assert len(strip.images) == 16

@@ -19,9 +19,9 @@ from tests.support.sections import cells
 
 
 def result_of(workload: Workload, images: bool = False) -> ParityResult:
-    found = measure(workload, lambda done: None, images)
+    against_truth, pairs, strips = measure(workload, lambda done: None, images)
     header: dict[str, Any] = store_envelope(SUBJECT.name, workload, [])
-    return ParityResult(**header, **vars(found))
+    return ParityResult(**header, against_truth=against_truth, pairs=pairs, images=strips)
 
 
 @pytest.fixture
