@@ -1,7 +1,8 @@
 """Tables of typed objects: a row for each object, and the path of its attribute for each column."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_type_hints
 
 from cbir.tables import Cell, Column, Table
 
@@ -9,27 +10,55 @@ from .timing import Spread
 
 Shown = tuple[Column, str]
 """A column and the path of what it shows, such as "search_ms.p95"."""
+RECALL: Sequence[Shown] = (
+    (Column("recall@{k}", format=".4f", better="higher"), "mean"),
+    (Column("p5", format=".4f"), "p5"),
+    (Column("min", format=".4f"), "worst"),
+)
+"""The columns of a summary of recalls."""
+
+
+def typed_table(title: str, name: str, kind: type, items: Iterable[tuple[str, object]], k: int = 0) -> Table:
+    """Return a table of named objects of a dataclass whose fields are annotated with columns.
+
+    A field's annotation is one `Column`, or a sequence of `Shown` for its parts; `{k}` in a header is filled in.
+    """
+    columns: list[Shown] = []
+    for part, hint in get_type_hints(kind, include_extras=True).items():
+        for shown in getattr(hint, "__metadata__", ()):
+            parts = [(shown, "")] if isinstance(shown, Column) else shown
+            columns += [(of_k(column, k), f"{part}.{path}".rstrip(".")) for column, path in parts]
+    return table_of(title, name, items, *columns)
 
 
 def table_of(title: str, name: str, items: Iterable[tuple[str, object]], *shown: Shown) -> Table:
-    """Return a table of named objects. A path that meets None leaves the cell empty; a `Spread` becomes a `Range`."""
+    """Return a table of named objects.
+
+    A path that meets None leaves the cell empty, a `Spread` becomes a `Range`, and what is true is marked by a star.
+    """
     rows = [[label, *(_cell(item, path) for _, path in shown)] for label, item in items]
     return Table(title, [Column(name), *(column for column, _ in shown)], rows)
 
 
-def recall_columns(k: int, path: str = "ann_recall_at_k") -> list[Shown]:
-    """Return the columns of a summary of recalls: mean, p5 and the lowest."""
-    others = [(Column(header, format=".4f"), f"{path}.{name}") for header, name in (("p5", "p5"), ("min", "worst"))]
-    return [(Column(f"recall@{k}", format=".4f", better="higher"), f"{path}.mean"), *others]
+def recall_columns(k: int) -> list[Shown]:
+    """Return the columns of `ann_recall_at_k`."""
+    return [(of_k(column, k), f"ann_recall_at_k.{path}") for column, path in RECALL]
 
 
-def time_columns(path: str, *names: str) -> list[Shown]:
+def of_k(column: Column, k: int) -> Column:
+    """Return a column with `{k}` in its header filled in."""
+    return replace(column, header=column.header.format(k=k))
+
+
+def time_columns(*names: str) -> list[Shown]:
     """Return the columns of `Times` in milliseconds."""
-    return [(Column(name.replace("p999", "p99.9"), "ms", ".3g"), f"{path}.{name}") for name in names]
+    return [(Column(name.replace("p999", "p99.9"), "ms", ".3g"), name) for name in names]
 
 
 def _cell(value: Any, path: str) -> Cell:
     for name in path.split("."):
         if value is not None:
             value = value.get(name) if isinstance(value, Mapping) else getattr(value, name)
+    if isinstance(value, bool):
+        return "*" if value else ""
     return value.as_range() if isinstance(value, Spread) else value

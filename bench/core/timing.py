@@ -94,7 +94,7 @@ def timed(call: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def times(milliseconds: Sequence[float]) -> Times:
+def times(milliseconds: Sequence[float] | np.ndarray) -> Times:
     """Return the summary of single measurements."""
     p25, median, p75, p95, p99, p999 = np.percentile(milliseconds, [25, 50, 75, 95, 99, 99.9]).tolist()
     enough = len(milliseconds) >= P999_NEEDS

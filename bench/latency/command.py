@@ -29,11 +29,13 @@ def latency(
     as_json: Json = None,
 ) -> None:
     """Measure each store: recall against speed, filters, load, cold start, size, and searching during an ingest."""
+    from dataclasses import replace
+
     from cbir.settings import Settings
 
     from ..core.subject import deliver, store_envelope
     from ..core.workload import common_collection, open_workload
-    from . import cold, footprint, measure, open_loop, stages
+    from . import loops, measure, opening, stages
     from . import search_during_ingest as during
     from .result import SUBJECT, LatencyResult
 
@@ -42,31 +44,19 @@ def latency(
     settings = Settings()
     urls = list(store or settings.store_urls)
     name = collection or common_collection(urls, settings)
-    first = [cold.measure(url, name, k, seed) for url in urls]
+    opened = [opening.measure(url, name, k, seed) for url in urls]
     with open_workload(urls, name, k, queries, seed, settings) as workload:
         source = search_during_ingest
-        ingests = during.measure(workload, source, max(clients), settings) if source else []
-        sizes = [footprint.measure(info, workload.queries, workload.k) for info in workload.infos]
+        ingest = during.measure(workload, source, max(clients), settings) if source else None
         classes = measure.choose_classes(workload, field)
-        total = measure.steps(workload, wanted, len(classes), clients, rounds)
-        with terminal.progress("every ef", total, "searches") as advance:
+        with terminal.progress("every ef", measure.turns(workload, wanted, rounds), "turns") as advance:
             curves, noise = measure.measure(workload, wanted, classes, clients, rounds, advance)
-        with terminal.progress("at given rates", len(urls) * len(open_loop.SHARES), "rates") as advance:
-            loops = [
-                open_loop.measure(workload, i, curve, max(clients), seconds, advance)
-                for i, curve in enumerate(curves if seconds else [])
-            ]
-        result = LatencyResult(
-            **store_envelope(SUBJECT.name, workload, []),
-            field=field,
-            threads=clients,
-            rounds=rounds,
-            curves=curves,
-            noise=noise,
-            open_loop=loops,
-            cold=[found for found in first if found],
-            stages=stages.measure(workload, settings),
-            footprints=[size for size in sizes if size],
-            ingests=ingests,
-        )
+        with terminal.progress("at given rates", len(urls) * len(loops.SHARES), "rates") as advance:
+            for i, (start, size) in enumerate(opened):
+                curve = replace(curves[i], opening=start, size=size, stages=stages.measure(workload, i, settings))
+                curves[i] = measure.at_rates(curve, workload, i, max(clients), seconds, advance)
+        header = store_envelope(SUBJECT.name, workload, [])
+    result = LatencyResult(
+        **header, field=field, threads=clients, rounds=rounds, curves=curves, noise=noise, ingest=ingest
+    )
     deliver(SUBJECT, result, as_json)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cbir.bench.latency import open_loop
+from cbir.bench.latency import loops
 
 from tests.support.building import both, store_options
 from tests.support.running import Program
@@ -15,18 +15,27 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     words = [*urls, "--queries", 20, "-k", 5, "--rounds", 1, "--threads", "1, 2", "--seconds", 0.2, "--field"]
     code, out, err = run("latency", *words, "kind", "--ef", "16,64", "--json", tmp_path / "out.json")
     assert (code, err) == (0, "")
-    for text in ("searches/s", "/ raw", "kind=rare", "kind=common", "Size", "Open loop, 2 threads", "Cold start"):
+    for text in (
+        "searches/s",
+        "/ raw",
+        "kind=rare",
+        "kind=common",
+        "Size",
+        "up to 2 clients",
+        "Open loop",
+        "Cold start",
+    ):
         assert text in out
     assert "coordinated omission" in out
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["benchmark"], result["threads"], result["rounds"]) == ("latency", [1, 2], 1)
-    assert (
-        [curve["store"] for curve in result["curves"]] == [size["store"] for size in result["footprints"]] == both(made)
-    )
-    assert [len(curve["points"]) for curve in result["curves"]] == [1, 2]
-    assert [part["points"] for part in result["curves"][0]["points"][0]["filtered"]] == [15, 245]
-    assert [len(loop["rates"]) for loop in result["open_loop"]] == [len(open_loop.SHARES)] * 2
-    assert (len(result["cold"]), result["ingests"]) == (2, [])
+    curves = result["curves"]
+    assert [curve["store"] for curve in curves] == both(made)
+    assert all(curve["opening"] and curve["size"] for curve in curves)
+    assert [len(curve["points"]) for curve in curves] == [1, 2]
+    assert [part["filter"] for part in curves[0]["points"][0]["filtered"]] == ["kind=rare", "kind=common"]
+    assert [len(curve["rates"]) for curve in curves] == [len(loops.SHARES)] * 2
+    assert result["ingest"] is None
     code, out, _ = run("stores", *words, "nothing", "--effort", 64, "--json", "-")
     result = json.loads(out)
     assert (code, result["benchmark"], result["curves"][1]["points"][0]["filtered"]) == (0, "latency", [])

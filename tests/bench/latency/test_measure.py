@@ -10,7 +10,7 @@ import pytest
 from cbir.bench.core.metrics import Summary
 from cbir.bench.core.timing import spread, times
 from cbir.bench.core.workload import Workload, open_workload, workload_of
-from cbir.bench.latency.measure import Curve, Point, choose_classes, mark_front, measure, steps
+from cbir.bench.latency.measure import Curve, Point, at_rates, choose_classes, mark_front, measure, turns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def measured(workload: Workload, wanted: Sequence[int] = (128,), rounds: int = 2
     reported: list[int] = []
     classes = choose_classes(workload, "kind")
     curves, noise = measure(workload, wanted, classes, [1, 2], rounds, reported.append)
-    assert sum(reported) <= steps(workload, wanted, len(classes), [1, 2], rounds)
+    assert sum(reported) == turns(workload, wanted, rounds)
     assert 0 < noise.kernel_ms.lowest <= noise.kernel_ms.median <= noise.kernel_ms.highest
     return curves
 
@@ -44,25 +44,25 @@ def mean_of(recall: Summary | None) -> float:
 
 def test_the_classes_are_those_nearest_to_the_shares(store: Store) -> None:
     workload = workload_of([store], 5, 40, 1)
-    rare, common = choose_classes(workload, "kind")
-    assert (rare.value, rare.points, rare.share) == ("rare", 15, 0.025)
-    assert (common.value, common.points) == ("common", 245)
-    assert rare.workload.filter == (Match("kind", ("rare",)),)
+    classes = choose_classes(workload, "kind")
+    points = [(name, len(part.truth.position)) for name, part in classes.items()]
+    assert points == [("kind=rare", 15), ("kind=common", 245)]
+    assert classes["kind=rare"].filter == (Match("kind", ("rare",)),)
     few = choose_classes(workload_of([store], 20, 40, 1), "kind")
-    assert [part.value for part in few] == ["common"], "15 are too few"
-    assert choose_classes(workload, "nothing") == []
+    assert list(few) == ["kind=common"], "15 are too few"
+    assert choose_classes(workload, "nothing") == {}
 
 
 def test_the_ground_truth_of_a_filter(store: Store) -> None:
     workload = workload_of([store], 5, 40, 1)
-    for part in choose_classes(workload, "kind"):
-        ids = [point.id for point in store.scroll(part.workload.filter)]
-        assert set(part.workload.truth.position) == set(ids)
+    for part in choose_classes(workload, "kind").values():
+        ids = [point.id for point in store.scroll(part.filter)]
+        assert set(part.truth.position) == set(ids)
         for number, query in enumerate(workload.queries):
             others = [id_ for id_ in ids if id_ != query]
             vectors = [vector for vector in store.vectors(others) if vector is not None]
             scores = np.sort([float(vector @ workload.vectors[number]) for vector in vectors])[::-1]
-            assert part.workload.truth.threshold[number] == pytest.approx(scores[4], abs=1e-6)
+            assert part.truth.threshold[number] == pytest.approx(scores[4], abs=1e-6)
 
 
 def test_real_stores(made: Path) -> None:
@@ -80,7 +80,10 @@ def test_real_stores(made: Path) -> None:
         assert mean_of(point.ann_recall_at_k) > 0.95
         assert point.raw_ms is not None
         assert point.ratio == point.search_ms.median / point.raw_ms.median
-        assert [part.value for part in point.filtered] == ["rare", "common"]
+        assert [(part.filter, part.share) for part in point.filtered] == [
+            ("kind=rare", 0.025),
+            ("kind=common", pytest.approx(245 / 600)),
+        ]
         for part in point.filtered:
             assert mean_of(part.ann_recall_at_k) > 0.95
             assert part.ratio == part.search_ms.median / point.search_ms.median
@@ -148,7 +151,7 @@ def test_every_client_searches_its_share(store: Store) -> None:
         return store.search(vectors, k, **options)
 
     workload = altered_workload(store, noting)
-    measure(workload, [], [], [1, 3], 1, lambda done: None)
+    measure(workload, [], {}, [1, 3], 1, lambda done: None)
     assert len(searched) == 4 * 40, "the recall, alone, and two loads"
     assert {searched.count(vector.tobytes()) for vector in workload.vectors} == {4}
 
@@ -156,16 +159,16 @@ def test_every_client_searches_its_share(store: Store) -> None:
 def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
     """With so small an ef, a walk among the points of the class alone ends early: 0.9 of them."""
     with open_workload(large[:1], None, 10, 150, 1, Settings()) as workload:
-        (common,) = choose_classes(workload, "kind")
-        ((curve,), _) = measure(workload, [16], [common], [1], 1, lambda done: None)
+        classes = choose_classes(workload, "kind")
+        ((curve,), _) = measure(workload, [16], classes, [1], 1, lambda done: None)
     (found,) = curve.points[0].filtered
-    assert (curve.points[0].ef, found.value, found.points) == (16, "common", 360)
+    assert (curve.points[0].ef, found.filter, found.share) == (16, "kind=common", 0.4)
     assert mean_of(found.ann_recall_at_k) > 0.97
 
 
 def point_at(recall: float, milliseconds: float) -> Point:
     summary, spent = Summary(recall, recall, recall, None, 0), times([milliseconds])
-    return Point(1, summary, spent, spread([milliseconds]), None, None, [], [])
+    return Point(1, False, summary, spread([milliseconds]), spent, None, None, [], [])
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.8, 0.9, 1.0]), st.sampled_from([1.0, 2.0, 4.0])), min_size=1))
@@ -177,8 +180,17 @@ def test_the_front_is_what_nothing_beats(places: list[tuple[float, float]]) -> N
     assert any(point.on_front for point in marked)
 
 
+def test_the_open_loop_is_that_of_the_best_closed_loop(made: Path) -> None:
+    with open_workload(both(made)[1:], "made", 5, 30, 1, Settings()) as workload:
+        (curve,) = measured(workload)
+        found = at_rates(curve, workload, 0, 2, 0.1, lambda done: None)
+        assert found.rates[1].share * curve.best_rate == pytest.approx(found.rates[1].due_per_second, rel=0.1)
+        assert at_rates(curve, workload, 0, 2, 0, lambda done: None).rates == []
+        assert at_rates(replace(curve, points=[]), workload, 0, 2, 0.1, lambda done: None).rates == []
+
+
 def test_the_fastest_point_at_a_recall() -> None:
     points = mark_front([point_at(0.5, 1), point_at(0.99, 4), point_at(1.0, 3)])
-    curve = Curve("edge:a", "graph", "ef", 128, points, [])
-    assert [point.front_mark for point in points] == ["*", "", "*"]
+    curve = Curve("edge:a", "ef", 128, points, [])
+    assert [point.on_front for point in points] == [True, False, True]
     assert (curve.fastest_at(0.99), curve.fastest_at(0.4), curve.fastest_at(1.1)) == (points[2], points[0], None)

@@ -9,10 +9,9 @@ from cbir.bench.core.metrics import Summary
 from cbir.bench.core.subject import store_envelope
 from cbir.bench.core.timing import Noise, Spread, Times, times
 from cbir.bench.core.workload import open_workload
-from cbir.bench.latency.cold import Cold
-from cbir.bench.latency.footprint import Footprint
-from cbir.bench.latency.measure import ClosedLoop, Curve, Filtered, Point
-from cbir.bench.latency.open_loop import OpenLoop, Rate
+from cbir.bench.latency.loops import ClosedLoop, Rate
+from cbir.bench.latency.measure import Curve, Filtered, Point
+from cbir.bench.latency.opening import Opening, Size
 from cbir.bench.latency.result import SUBJECT, LatencyResult, present
 from cbir.bench.latency.search_during_ingest import IngestRun, Phase, SearchedStore
 from cbir.bench.latency.stages import Stages
@@ -26,19 +25,19 @@ from tests.support.sections import cells
 SPREAD = Spread(10.0, 8.0, 12.0)
 
 
-def point(ef: int | None, recall: float, milliseconds: float, raw: bool = True) -> Point:
+def point(ef: int | None, recall: float, milliseconds: float) -> Point:
     spent = times([milliseconds] * 3)
     summary = Summary(recall, recall, recall, None, 0)
     return Point(
         ef=ef,
+        on_front=recall > 0.99,
         ann_recall_at_k=summary,
-        search_ms=spent,
         medians_ms=Spread(milliseconds, milliseconds - 0.1, milliseconds + 0.1),
-        raw_ms=spent if raw else None,
-        ratio=1.0 if raw else None,
+        search_ms=spent,
+        raw_ms=spent,
+        ratio=1.0,
         loads=[ClosedLoop(8, Spread(1234.0, 1200.0, 1300.0), spent)],
-        filtered=[Filtered("kind", "rare", 15, 0.025, summary, spent, 1.5)],
-        on_front=True,
+        filtered=[Filtered("kind=rare", 0.025, summary, spent, 1.5)],
     )
 
 
@@ -56,17 +55,23 @@ def result(made: Path) -> LatencyResult:
         threads=[8],
         rounds=3,
         curves=[
-            Curve(edge, "graph", "ef", 128, [point(16, 0.98, 0.5), point(128, 1.0, 0.81)], ["ef 256: it broke"]),
-            Curve(faiss, "graph", "ef", 128, [point(16, 0.995, 0.3), point(128, 1.0, 0.9)], []),
+            Curve(
+                store=edge,
+                parameter="ef",
+                default=128,
+                points=[point(16, 0.98, 0.5), point(128, 1.0, 0.81)],
+                failures=["ef 256: it broke", "50% of its best: it stalled"],
+                rates=[Rate(0.25, 25.0, 24.0, spent, spent, 0.5)],
+                opening=Opening(True, SPREAD, SPREAD, SPREAD, SPREAD),
+                size=Size(30.0, 29.0, 1.2, 2.0, 25.0),
+                stages=Stages(
+                    60, {"decode": 1.0, "preprocess": 2.0, "model": 5.0, "engine": 1.5, "protocol": 0.5}, 0.8
+                ),
+            ),
+            Curve(faiss, "ef", 128, [point(16, 0.995, 0.3), point(128, 1.0, 0.9)], []),
         ],
         noise=Noise(SPREAD, 0.0),
-        open_loop=[OpenLoop(edge, [Rate(0.25, 25.0, 8, 24.0, spent, spent, 0.5)], ["50% of its best: it stalled"])],
-        cold=[Cold(edge, True, SPREAD, SPREAD, SPREAD, SPREAD)],
-        stages=[
-            Stages(edge, 60, {"decode": 1.0, "preprocess": 2.0, "model": 5.0, "engine": 1.5, "protocol": 0.5}, 0.8)
-        ],
-        footprints=[Footprint(edge, 30.0, 29.0, 1.2, 2.0, 25.0)],
-        ingests=[IngestRun(["add", "more"], 8, 600, 3, [SearchedStore(edge, ["a"] * 4, phases, 34.0)])],
+        ingest=IngestRun(["add", "more"], 600, 3, [SearchedStore(edge, ["a"] * 4, phases, 34.0)]),
     )
 
 
@@ -80,7 +85,7 @@ def test_the_verdict_compares_the_stores_at_the_same_recall(result: LatencyResul
         "edge: during an ingest of 3 images the p95 is 1.62 times that before, with 4 errors.",
     ]
     edge, faiss = result.curves
-    slow = replace(result, curves=[replace(edge, points=edge.points[:1]), faiss], ingests=[])
+    slow = replace(result, curves=[replace(edge, points=edge.points[:1]), faiss], ingest=None)
     assert present(slow).verdicts == [
         "faiss takes 0.3 ms for a search at recall 0.99.",
         "edge does not reach recall 0.99: 0.9800 at most.",
@@ -97,13 +102,14 @@ def test_every_table(result: LatencyResult) -> None:
     assert cells(section, "Searches by one client", "median")[0] == Range(0.5, 0.4, 0.6)
     rates = cells(section, "Searches by several clients at once", "searches/s")
     assert rates == [Range(1234.0, 1200.0, 1300.0)] * 2, "at the default ef of each store"
-    assert cells(section, "Filtered searches", "store and filter") == [f"{name}, kind=rare" for name in names]
-    assert cells(section, "Open loop, 8 threads", "answered/s") == [24.0]
+    assert cells(section, "Searches by one client", "front") == ["", "*", "*", "*"]
+    assert cells(section, "Filtered searches", "store") == [f"{name}, kind=rare" for name in names]
+    assert cells(section, "Open loop", "answered/s") == [24.0]
     assert cells(section, "Cold start", "opening") == [Range(10.0, 8.0, 12.0)]
     assert cells(section, "A search from image file to hits", "model") == [5.0]
     assert cells(section, "A search from image file to hits", "transport") == [None]
     assert cells(section, "Size", "mapped memory") == [25.0]
-    during = "During an ingest of 3 images into 600, 8 threads"
+    during = "During an ingest"
     assert cells(section, during, "store") == ["edge, before", "edge, during the ingest"]
     assert cells(section, during, "p95 / before") == [1.0, 1.62]
     for table in section.tables:
@@ -118,8 +124,11 @@ def test_what_failed_and_what_was_not_measured_is_noted(result: LatencyResult) -
     assert "edge, 50% of its best: it stalled" in notes
     assert notes.count("a") == 3, "the first errors"
     assert any("used 34 ms after publishing" in note for note in notes)
-    curves = [replace(curve, points=[replace(part, filtered=[]) for part in curve.points]) for curve in result.curves]
-    bare = replace(result, curves=curves, open_loop=[], cold=[], stages=[], footprints=[], ingests=[])
+    curves = [
+        Curve(curve.store, curve.parameter, None, [replace(part, filtered=[]) for part in curve.points], [])
+        for curve in result.curves
+    ]
+    bare = replace(result, curves=curves, ingest=None)
     section = present(bare)
     assert any("filters were not measured" in note for note in section.notes)
     assert [table.title for table in section.tables] == [

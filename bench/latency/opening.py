@@ -1,0 +1,128 @@
+"""Embedded indexes opened in a new process: the first searches, whose files are not in memory, and the index's size."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import psutil
+
+from cbir.index.files import files_below
+from cbir.settings import Settings
+from cbir.stores.registry import open_store
+from cbir.tables import Better, Column
+
+from ..core.measured_process import apart
+from ..core.stores import kind_of, loaded_generation, location_of
+from ..core.timing import Spread, spread, timed
+
+ROUNDS = 3
+QUERIES = 200
+_AFTER = 100
+_WALKED = {"quantized.data": "codes", "vector_index": "graph", "vector_storage": "vectors"}
+"""What the files of a Qdrant segment that a search walks through hold, by a part of their path."""
+
+
+def _ms(header: str) -> Column:
+    return Column(header, "ms", ".3g", better="lower")
+
+
+def _megabytes(header: str, better: Better | None = None) -> Column:
+    return Column(header, "MB", ",.1f", better)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opening an index in a new process, which hashes and so reads its files, and the searches after that.
+
+    `dropped` is whether the system was asked to remove the files from memory first. The first search is followed by 99,
+    and these by 100 more, of which the medians are taken.
+    """
+
+    dropped: bool
+    open_ms: Annotated[Spread, _ms("opening")]
+    first_ms: Annotated[Spread, _ms("first search")]
+    next_ms: Annotated[Spread, _ms("next 99, median")]
+    warm_ms: Annotated[Spread, _ms("then")]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Megabytes of an index.
+
+    Every search walks through the graph, and the codes (quantized vectors) or else the vectors, or all of FAISS; that
+    should be in memory. `share` is its size by that of the vectors as float32. `own` and `mapped` are how much the
+    memory of a process with the vector log open grew by opening and searching the index: the own memory belongs to no
+    file, and the system takes back mapped pages when memory is short.
+    """
+
+    disk: Annotated[float, _megabytes("disk", better="lower")]
+    walked: Annotated[float, _megabytes("walked")]
+    share: Annotated[float, Column("/ vectors", format=".2f")]
+    own: Annotated[float, _megabytes("own memory")]
+    mapped: Annotated[float, _megabytes("mapped memory")]
+
+
+def measure(
+    url: str, collection: str, k: int, seed: int, rounds: int = ROUNDS
+) -> tuple[Opening, Size] | tuple[None, None]:
+    """Return what a new process needs to search a store; nothing for a server, which cannot be restarted here.
+
+    Call it before this process opens the store: files that are in use stay in memory.
+    """
+    location = location_of(url)
+    if location is None:
+        return None, None
+    dropped, *spent, own, mapped = zip(*(apart(_open, url, collection, k, seed) for _ in range(rounds)), strict=True)
+    generation = loaded_generation(url, collection)
+    disk, walked = sizes(generation.folder / location.name, kind_of(url))
+    vectors = generation.manifest.count * generation.manifest.model.dimension * 4 / 1e6
+    size = Size(disk, walked, walked / vectors, float(np.median(own)), float(np.median(mapped)))
+    return Opening(dropped[0], *map(spread, spent)), size
+
+
+def _open(url: str, collection: str, k: int, seed: int) -> tuple[Any, ...]:
+    """Open a store in this process and search it; return the numbers of `Opening`, and how much its memory grew."""
+    generation = loaded_generation(url, collection)
+    log = generation.log()
+    rng = np.random.default_rng(seed)
+    vectors = [log.vector(int(row)) for row in rng.integers(0, len(log), QUERIES)]
+    dropped, before = drop(generation.folder), _memory()
+    opened: list[Any] = []
+    open_ms = timed(lambda: opened.append(open_store(url, collection, Settings())))
+    (store,) = opened
+    spent = [timed(partial(store.search, vector[None], k)) for vector in vectors]
+    grown = _memory() - before
+    store.close()
+    return dropped, open_ms, spent[0], float(np.median(spent[1:_AFTER])), float(np.median(spent[_AFTER:])), *grown
+
+
+def drop(folder: Path) -> bool:
+    """Ask the system to remove a folder's files from memory; return whether this system can do that."""
+    if not hasattr(os, "posix_fadvise"):
+        return False
+    for path in files_below(folder):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return True
+
+
+def sizes(folder: Path, kind: str) -> tuple[float, float]:
+    """Return the megabytes of an index on the disk, and of its files that a search walks through."""
+    parts: dict[str, float] = {}
+    for path in files_below(folder):
+        name = path.relative_to(folder).as_posix()
+        part = next((part for mark, part in _WALKED.items() if mark in name), "rest")
+        parts[part] = parts.get(part, 0.0) + path.stat().st_blocks * 512 / 1e6
+    disk = sum(parts.values())
+    vectors = parts.get("codes") or parts.get("vectors", 0.0)
+    return disk, parts.get("graph", 0.0) + vectors if kind == "edge" else disk
+
+
+def _memory() -> np.ndarray:
+    """Return this process's own and mapped megabytes."""
+    info = psutil.Process().memory_info()
+    mapped = getattr(info, "shared", 0)  # Linux only
+    return np.array([info.rss - mapped, mapped]) / 1e6
