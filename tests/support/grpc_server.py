@@ -14,7 +14,7 @@ from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http import models
 
 from tests.support.faults import Fault, take_fault
-from tests.support.qdrant_server import Engine, RefusedError
+from tests.support.qdrant_engine import Engine, RefusedError, status_of
 
 _STATUS = {400: StatusCode.INVALID_ARGUMENT, 404: StatusCode.NOT_FOUND, 409: StatusCode.ALREADY_EXISTS}
 
@@ -64,13 +64,12 @@ class Service:
         def called(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 with engine.lock:
+                    engine.enter(getattr(request, "collection_name", ""))
                     return method(engine, request)
             except RefusedError as error:
                 context.abort(_STATUS[error.status], str(error))
-            except ValueError as error:
-                text = str(error)
-                status = 404 if "not found" in text else 409 if "already exists" in text else 400
-                context.abort(_STATUS[status], f"Wrong input: {text}")
+            except (ValueError, KeyError) as error:
+                context.abort(_STATUS[status_of(error)], f"Wrong input: {error}")
 
         return called
 
@@ -80,12 +79,13 @@ def _set(message: Any, name: str, convert: Callable[[Any], Any]) -> Any:
 
 
 def _sent(record: Any) -> Any:
-    """Return the record as the server sends it: its payload is never missing, but empty."""
-    return RestToGrpc.convert_retrieved_point(record.model_copy(update={"payload": record.payload or {}}))
+    """Return the record as the server sends it: its payload is never missing, and its fields are in no order."""
+    payload = dict(sorted((record.payload or {}).items(), key=lambda item: hash(item[0])))
+    return RestToGrpc.convert_retrieved_point(record.model_copy(update={"payload": payload}))
 
 
-def _done(result: object) -> Any:
-    return proto.PointsOperationResponse(result=RestToGrpc.convert_update_result(result))
+def _done(result: Any) -> Any:
+    return proto.PointsOperationResponse(result=RestToGrpc.convert_update_result(models.UpdateResult(**result)))
 
 
 def _create(engine: Engine, request: Any) -> Any:
@@ -136,56 +136,81 @@ def _delete(engine: Engine, request: Any) -> Any:
 
 
 def _index(engine: Engine, request: Any) -> Any:
-    schema = GrpcToRest.convert_payload_schema_type(proto.PayloadSchemaType.Keyword)
+    kinds = {value: name.lower() for name, value in proto.FieldType.items()}
+    schema = models.PayloadSchemaType(kinds[request.field_type].removeprefix("fieldtype"))
     body = models.CreateFieldIndex(field_name=request.field_name, field_schema=schema)
     return _done(engine.index(request.collection_name, body))
 
 
 def _scroll(engine: Engine, request: Any) -> Any:
-    points, following = engine.client.scroll(
-        request.collection_name,
-        scroll_filter=_set(request, "filter", GrpcToRest.convert_filter),
-        limit=_set(request, "limit", int) or 10,
+    body = models.ScrollRequest(
+        filter=_set(request, "filter", GrpcToRest.convert_filter),
+        limit=_set(request, "limit", int),
         offset=_set(request, "offset", GrpcToRest.convert_point_id),
         with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
-        with_vectors=GrpcToRest.convert_with_vectors_selector(request.with_vectors),
+        with_vector=GrpcToRest.convert_with_vectors_selector(request.with_vectors),
     )
+    found: Any = engine.scroll(request.collection_name, body)
+    following = found["next_page_offset"]
     offset = None if following is None else RestToGrpc.convert_extended_point_id(following)
-    return proto.ScrollResponse(result=[_sent(point) for point in points], next_page_offset=offset)
+    return proto.ScrollResponse(result=[_sent(point) for point in found["points"]], next_page_offset=offset)
 
 
 def _get(engine: Engine, request: Any) -> Any:
-    found = engine.client.retrieve(
-        request.collection_name,
-        [GrpcToRest.convert_point_id(point_id) for point_id in request.ids],
+    body = models.PointRequest(
+        ids=[GrpcToRest.convert_point_id(point_id) for point_id in request.ids],
         with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
-        with_vectors=GrpcToRest.convert_with_vectors_selector(request.with_vectors),
+        with_vector=GrpcToRest.convert_with_vectors_selector(request.with_vectors),
     )
+    found: Any = engine.retrieve(request.collection_name, body)
     return proto.GetResponse(result=[_sent(point) for point in found])
 
 
 def _count(engine: Engine, request: Any) -> Any:
-    found = engine.client.count(request.collection_name, _set(request, "filter", GrpcToRest.convert_filter))
+    body = models.CountRequest(filter=_set(request, "filter", GrpcToRest.convert_filter), exact=request.exact)
+    found: Any = engine.count(request.collection_name, body)
     return proto.CountResponse(result=RestToGrpc.convert_count_result(found))
 
 
+def _facet(engine: Engine, request: Any) -> Any:
+    body = models.FacetRequest(
+        key=request.key, limit=request.limit, filter=_set(request, "filter", GrpcToRest.convert_filter)
+    )
+    found: Any = engine.facet(request.collection_name, body)
+    hits = [models.FacetValueHit(**hit) for hit in found["hits"]]
+    return proto.FacetResponse(hits=[RestToGrpc.convert_facet_value_hit(hit) for hit in hits])
+
+
 def _query(engine: Engine, request: Any) -> Any:
-    requests = [GrpcToRest.convert_query_points(query) for query in request.query_points]
-    answers = engine.client.query_batch_points(request.collection_name, requests)
+    searches = [_request_of(query) for query in request.query_points]
+    answers: Any = engine.query(request.collection_name, models.QueryRequestBatch(searches=searches))
     results = [[RestToGrpc.convert_scored_point(hit) for hit in answer.points] for answer in answers]
     return proto.QueryBatchResponse(result=[proto.BatchResult(result=hits) for hits in results])
+
+
+def _request_of(query: Any) -> models.QueryRequest:
+    found = GrpcToRest.convert_query_points(query)
+    return found if found.limit is not None else found.model_copy(update={"limit": 10})
+
+
+def _batch(engine: Engine, request: Any) -> Any:
+    operations = [GrpcToRest.convert_points_update_operation(operation) for operation in request.operations]
+    done: Any = engine.batch(request.collection_name, models.UpdateOperations(operations=operations))
+    return proto.UpdateBatchResponse(
+        result=[RestToGrpc.convert_update_result(models.UpdateResult(**one)) for one in done]
+    )
 
 
 _QDRANT = {"HealthCheck": lambda engine, request: proto.HealthCheckReply(title="qdrant - for tests", version="1.19.0")}
 _COLLECTIONS = {
     "List": _list,
     "Get": lambda engine, request: proto.GetCollectionInfoResponse(
-        result=RestToGrpc.convert_collection_info(engine.info(request.collection_name))
+        result=RestToGrpc.convert_collection_info(models.CollectionInfo(**engine.info(request.collection_name)))
     ),
     "Create": _create,
     "Update": _update,
     "Delete": lambda engine, request: proto.CollectionOperationResponse(
-        result=engine.client.delete_collection(request.collection_name)
+        result=bool(engine.drop(request.collection_name))
     ),
     "UpdateAliases": _aliases,
     "ListAliases": _list_aliases,
@@ -197,6 +222,8 @@ _POINTS = {
     "Scroll": _scroll,
     "Get": _get,
     "Count": _count,
+    "Facet": _facet,
+    "UpdateBatch": _batch,
     "QueryBatch": _query,
 }
 
@@ -206,7 +233,7 @@ def grpc_port(
     key: str | None = None, credentials: grpc.ServerCredentials | None = None, receives: int = -1
 ) -> Iterator[Port]:
     """Serve on a free port; `receives` is the size of the largest message that it accepts, -1 for any."""
-    engine = Engine(None)
+    engine = Engine()
     port = Port(engine, key)
     options = [("grpc.max_receive_message_length", receives), ("grpc.so_reuseport", 0)]
     with ThreadPoolExecutor(4) as pool:

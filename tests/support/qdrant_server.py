@@ -1,11 +1,12 @@
-"""A Qdrant server for tests: the REST calls that cbir makes, answered by the client's own local mode.
+"""A Qdrant server for tests: REST, answered by `tests.support.qdrant_engine`.
 
-    python -m tests.support.qdrant_server --port 0 --api-key KEY --storage DIR    prints its port, serves until killed
+    python -m tests.support.qdrant_server --port 0 --api-key KEY    prints its port, serves until killed
 
 It refuses what the real server refuses. POST /_configure sets its behaviour, GET /_stats returns what was requested.
 """
 
 import argparse
+import json
 import os
 import re
 import socket
@@ -16,48 +17,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
 from tests.support.faults import Fault, take_fault
+from tests.support.qdrant_engine import Behaviour, Engine, RefusedError, Stats, require_paths, status_of
 
 ROOT = Path(__file__).parents[2]
-BODY_LIMIT = 32 * 2**20
-
-
-@dataclass(frozen=True)
-class Behaviour:
-    """How the server behaves.
-
-    Attributes:
-        faults: Faults, in the order in which they are tried.
-        poisoned: Ids of points that it refuses.
-        body_limit: Its limit for a request's body, in bytes.
-        refuse_seconds: It stops listening for so long.
-    """
-
-    faults: Sequence[Fault] = ()
-    poisoned: Sequence[str] = ()
-    body_limit: int = BODY_LIMIT
-    refuse_seconds: float = 0.0
-
-
-@dataclass
-class Stats:
-    """Requests since the server started, by "METHOD path"; points written and deleted; bytes of the largest body."""
-
-    requests: dict[str, int] = field(default_factory=dict)
-    written: int = 0
-    deleted: int = 0
-    largest_body: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,11 +71,10 @@ class Running:
 
 
 @contextmanager
-def qdrant_server(api_key: str | None = None, storage: Path | None = None) -> Iterator[Running]:
+def qdrant_server(api_key: str | None = None) -> Iterator[Running]:
     """Run a server in another process."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.support.qdrant_server", "--parent", str(os.getpid())]
     command += ["--api-key", api_key] if api_key else []
-    command += ["--storage", str(storage)] if storage else []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -109,92 +83,8 @@ def qdrant_server(api_key: str | None = None, storage: Path | None = None) -> It
             process.kill()
 
 
-class RefusedError(Exception):
-    """A request that the server refuses."""
-
-    def __init__(self, status: int, reason: str):
-        super().__init__(reason)
-        self.status = status
-
-
-class Engine:
-    """The client's local mode under a lock, with collection parameters and payload indexes, which it lacks."""
-
-    def __init__(self, storage: Path | None):
-        place = {"path": str(storage)} if storage else {"location": ":memory:"}
-        self.client = QdrantClient(**place, force_disable_check_same_thread=True)
-        self.stats = Stats()
-        self.behaviour = Behaviour()
-        self.lock = threading.RLock()
-        self._created: dict[str, models.CreateCollection] = {}
-        self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
-
-    def create(self, name: str, body: models.CreateCollection) -> object:
-        done = self.client.create_collection(name, vectors_config=body.vectors, metadata=body.metadata)
-        self._created[name], self._indexes[name] = body, {}
-        return done
-
-    def info(self, name: str) -> object:
-        found = self.client.get_collection(name)
-        aliases = {alias.alias_name: alias.collection_name for alias in self.client.get_aliases().aliases}
-        real = aliases.get(name, name)
-        found.payload_schema = self._indexes.get(real, {})
-        created = self._created.get(real)
-        if created is not None:
-            config = found.config
-            for name_ in ("shard_number", "replication_factor", "write_consistency_factor", "on_disk_payload"):
-                setattr(config.params, name_, getattr(created, name_))
-            config.quantization_config = created.quantization_config
-            for name_, value in (created.hnsw_config or models.HnswConfigDiff()).model_dump(exclude_none=True).items():
-                setattr(config.hnsw_config, name_, value)
-        return found
-
-    def index(self, name: str, body: models.CreateFieldIndex) -> object:
-        done = self.client.create_payload_index(name, body.field_name, body.field_schema)
-        field = body.field_name.strip('"')  # quotation marks only where the name needs them
-        path = field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else body.field_name
-        self._indexes.setdefault(name, {})[path] = models.PayloadIndexInfo(data_type=body.field_schema, points=0)
-        return done
-
-    def upsert(self, name: str, body: models.PointsList) -> object:
-        ids = [str(point.id) for point in body.points]
-        for point_id in ids:
-            if point_id in self.behaviour.poisoned:
-                raise RefusedError(400, f"Wrong input: the point {point_id} is poisoned")
-        done = self.client.upsert(name, body.points)
-        self.stats.written += len(ids)
-        return done
-
-    def delete(self, name: str, body: models.PointIdsList) -> object:
-        self.stats.deleted += len(body.points)
-        return self.client.delete(name, body)
-
-    def scroll(self, name: str, body: models.ScrollRequest) -> object:
-        points, following = self.client.scroll(
-            name,
-            scroll_filter=body.filter,
-            limit=body.limit or 10,
-            offset=body.offset,
-            with_payload=True if body.with_payload is None else body.with_payload,
-            with_vectors=body.with_vector or False,
-        )
-        return {"points": points, "next_page_offset": following}
-
-    def retrieve(self, name: str, body: models.PointRequest) -> object:
-        payload = True if body.with_payload is None else body.with_payload
-        return self.client.retrieve(name, body.ids, with_payload=payload, with_vectors=body.with_vector or False)
-
-    def queries(self, name: str, body: models.QueryRequestBatch) -> object:
-        return self.client.query_batch_points(name, body.searches)
-
-    def facet(self, name: str, body: models.FacetRequest) -> object:
-        if body.key not in self._indexes.get(name, {}):
-            raise RefusedError(400, f"Bad request: No appropriate index for faceting: `{body.key}`")
-        return self.client.facet(name, body.key, facet_filter=body.filter, limit=body.limit or 10)
-
-
 Call = Callable[[Engine, str, Any], object]
-# The routes: method, path, type of the body, handler.
+# The routes: method, path, type of the body, handler. A path's second part is given to the handler as the body.
 _ROUTES: Sequence[tuple[str, str, Any, Call]] = [
     ("GET", "/collections", None, lambda engine, _, __: engine.client.get_collections()),
     ("POST", "/collections/aliases", models.ChangeAliasesOperation,
@@ -207,21 +97,53 @@ _ROUTES: Sequence[tuple[str, str, Any, Call]] = [
     ("PUT", "/collections/{}", models.CreateCollection, Engine.create),
     ("PATCH", "/collections/{}", models.UpdateCollection,
      lambda engine, name, body: engine.client.update_collection(name, metadata=body.metadata)),
-    ("DELETE", "/collections/{}", None, lambda engine, name, _: engine.client.delete_collection(name)),
+    ("DELETE", "/collections/{}", None, lambda engine, name, _: engine.drop(name)),
     ("PUT", "/collections/{}/index", models.CreateFieldIndex, Engine.index),
     ("PUT", "/collections/{}/points", models.PointsList, Engine.upsert),
     ("POST", "/collections/{}/points", models.PointRequest, Engine.retrieve),
-    ("POST", "/collections/{}/points/batch", models.UpdateOperations,
-     lambda engine, name, body: engine.client.batch_update_points(name, body.operations)),
-    ("POST", "/collections/{}/points/delete", models.PointIdsList, Engine.delete),
+    ("GET", "/collections/{}/points/{}", None, Engine.point),
+    ("POST", "/collections/{}/points/payload", models.SetPayload,
+     lambda engine, name, body: engine.change(name, "set_payload", body)),
+    ("PUT", "/collections/{}/points/payload", models.SetPayload,
+     lambda engine, name, body: engine.change(name, "overwrite_payload", body)),
+    ("POST", "/collections/{}/points/payload/delete", models.DeletePayload,
+     lambda engine, name, body: engine.change(name, "delete_payload", body)),
+    ("POST", "/collections/{}/points/batch", models.UpdateOperations, Engine.batch),
+    ("POST", "/collections/{}/points/delete", models.PointIdsList | models.FilterSelector, Engine.delete),
     ("POST", "/collections/{}/points/scroll", models.ScrollRequest, Engine.scroll),
-    ("POST", "/collections/{}/points/count", models.CountRequest,
-     lambda engine, name, body: engine.client.count(name, count_filter=body.filter)),
+    ("POST", "/collections/{}/points/count", models.CountRequest, Engine.count),
     ("POST", "/collections/{}/points/query", models.QueryRequest,
-     lambda engine, name, body: engine.client.query_batch_points(name, [body])[0]),
-    ("POST", "/collections/{}/points/query/batch", models.QueryRequestBatch, Engine.queries),
+     lambda engine, name, body: engine.query(name, models.QueryRequestBatch(searches=[body]))[0]),
+    ("POST", "/collections/{}/points/query/batch", models.QueryRequestBatch, Engine.query),
+    ("POST", "/collections/{}/points/query/groups", models.QueryGroupsRequest, Engine.groups),
     ("POST", "/collections/{}/facet", models.FacetRequest, Engine.facet),
 ]  # fmt: skip
+# Answered without a key.
+_TITLE = {
+    "title": "qdrant - vector search engine",
+    "version": "1.18.3",
+    "commit": "db8fa43fcb6aedec1e739487e17a99731b74590a",
+}
+_OPEN = {
+    "/": to_json(_TITLE),
+    "/readyz": b"all shards are ready",
+    "/livez": b"healthz check passed",
+    "/healthz": b"healthz check passed",
+}
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"expected value, not {text}")
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON; what an answer has not, it leaves out, but a payload keeps its nulls."""
+    if isinstance(value, BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return {name: _plain(inner) for name, inner in fields.items() if inner is not None}
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -259,8 +181,11 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if fault.status:
                 raise RefusedError(int(fault.status), fault.details)
-            if self.api_key is not None and self.headers.get("api-key") != self.api_key:
-                raise RefusedError(401, "Must provide an API key or an Authorization bearer token")
+            if path in _OPEN:
+                return 200, _OPEN[path]
+            refusal = self._refusal(path)
+            if refusal:
+                return 401, refusal
             limit = self.engine.behaviour.body_limit
             if len(body) > limit:
                 # Qdrant answers so; a proxy in front of it would answer 413
@@ -269,26 +194,44 @@ class Handler(BaseHTTPRequestHandler):
                 )
             result = self._result(path, body)
         except RefusedError as error:
-            return error.status, to_json({"status": {"error": str(error)}, "time": 0.0})
+            return error.status, to_json({"status": {"error": str(error)}, "time": 0.0}) if str(error) else b""
         if fault.update:
             result = {"operation_id": 1, "status": fault.update}
-        return 200, to_json({"result": result, "status": "ok", "time": 0.0}, by_alias=True)
+        return 200, to_json({"result": _plain(result), "status": "ok", "time": 0.0})
+
+    def _refusal(self, path: str) -> bytes:
+        """Return the answer to a request with a wrong key, or with none."""
+        key, reader = self.headers.get("api-key"), self.engine.behaviour.read_only
+        if self.api_key is None or key == self.api_key:
+            return b""
+        if key is None:
+            return b"Must provide an API key or an Authorization bearer token"
+        if not reader or key != reader:
+            return b"Invalid API key or JWT"
+        changes = re.search("aliases$|delete$|payload$|points/batch$", path)
+        if self.command in ("PUT", "PATCH", "DELETE") or (self.command == "POST" and changes):
+            raise RefusedError(403, "Forbidden: Global manage access is required")
+        return b""
 
     def _result(self, path: str, body: bytes) -> object:
         for method, template, kind, call in _ROUTES:
             found = re.fullmatch(template.replace("{}", "([^/]+)"), path)
             if method == self.command and found:
+                name, *rest = [unquote(part) for part in found.groups()] or [""]
                 try:
-                    content = TypeAdapter(kind).validate_json(body) if kind else None
+                    if kind:
+                        require_paths(json.loads(body, parse_constant=_refuse_constant))
+                    content = TypeAdapter(kind).validate_json(body) if kind else "".join(rest)
                     with self.engine.lock:
-                        return call(self.engine, httpx.URL(f"/{''.join(found.groups())}").path[1:], content)
+                        self.engine.enter(name)
+                        if call is Engine.upsert:
+                            return self.engine.upsert(name, content, wait="wait=true" in self.path)
+                        return call(self.engine, name, content)
                 except ValidationError as error:
                     raise RefusedError(400, f"Format error in JSON body: {error.errors()[0]['msg']}") from None
-                except ValueError as error:
-                    text = str(error)
-                    status = 404 if "not found" in text else 409 if "already exists" in text else 400
-                    raise RefusedError(status, f"Wrong input: {text}") from None
-        raise RefusedError(404, f"{self.command} {path}: unknown route")
+                except (ValueError, KeyError) as error:
+                    raise RefusedError(status_of(error), f"Wrong input: {error}") from None
+        raise RefusedError(404, "")
 
     def _send(self, status: int, content: bytes, fault: Fault | None = None) -> None:
         self.send_response(status)
@@ -322,9 +265,9 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = True
 
 
-def serve(port: int, api_key: str | None, storage: Path | None) -> None:
+def serve(port: int, api_key: str | None) -> None:
     """Serve until killed."""
-    handler = type("Bound", (Handler,), {"engine": Engine(storage), "api_key": api_key})
+    handler = type("Bound", (Handler,), {"engine": Engine(), "api_key": api_key})
     announced = False
     while True:
         with Listener(("127.0.0.1", port), handler) as listener:
@@ -348,12 +291,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--api-key")
-    parser.add_argument("--storage", type=Path)
     parser.add_argument("--parent", type=int, help="id of the process that started this one; end when it ends")
     given = parser.parse_args()
     if given.parent:
         threading.Thread(target=_end_with, args=(given.parent,), daemon=True).start()
-    serve(given.port, given.api_key, given.storage)
+    serve(given.port, given.api_key)
 
 
 if __name__ == "__main__":
