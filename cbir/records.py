@@ -21,6 +21,7 @@ IDENTITY = ("key", "sha256")
 """Those of them that identify the image of a point; users cannot change them, and filters do not offer them."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
 _NAMESPACE = uuid.UUID("b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51")
 
 
@@ -148,12 +149,24 @@ def to_plain(value: Any) -> Any:
 
 
 def without_fraction(value: Any) -> Any:
-    """Return a float without a fraction as an integer, and anything else unchanged."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    """Return plain JSON with floats that are whole numbers as integers, so that each number has one spelling."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, Mapping):
+        return {name: without_fraction(inner) for name, inner in value.items()}
+    return [without_fraction(inner) for inner in value] if isinstance(value, list) else value
 
 
 def digest(payload: Payload) -> str:
-    """Return the SHA-256 of a payload. It changes with any field, and with the image, whose SHA-256 is a field."""
+    """Return the SHA-256 of a payload. It changes with any field, and with the image, whose SHA-256 is a field.
+
+    It does not depend on the order of the fields, nor on the spelling of numbers: a server may change both.
+    """
+    return hashlib.sha256(_CANONICAL.encode(without_fraction(payload)).encode()).hexdigest()
+
+
+def old_digest(payload: Payload) -> str:
+    """Return the digest as older versions stored it, of a payload in the order of its source."""
     return hashlib.sha256(to_json(payload).encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from cbir.errors import CbirError, ImageError
 from cbir.images.decode import thumbnail
 from cbir.models.embedder import Embedder
-from cbir.records import Failure, Item, Point, digest, full_payload, point_id, to_plain
+from cbir.records import Failure, Item, Point, digest, full_payload, old_digest, point_id, to_plain
 from cbir.text import one_line
 
 LOOK_AHEAD = 2
@@ -214,7 +214,7 @@ def _prepare(
             sha256 = hashlib.sha256(data).hexdigest()
             payload = full_payload(item, sha256)
             payload_digest = digest(payload)
-        if embedding.is_stored(identity, item.version, payload_digest):
+        if any(embedding.is_stored(identity, item.version, text) for text in (payload_digest, old_digest(payload))):
             return None
         if before and before.sha256 == sha256:
             return before

@@ -11,8 +11,7 @@ from cbir.settings import Settings
 from cbir.stores.base import Store
 from cbir.stores.registry import open_store
 from tests.support.api import CATEGORIES, KINDS, PER_CATEGORY, Filled, opened
-from tests.support.building import plan_for, qdrant_writer
-from tests.support.contract import INDEXES, POINTS, VECTORS, fill_folder
+from tests.support.contract import INDEXES, SETTINGS, fill_folder, fill_server, server_plan, servers
 from tests.support.examples import SampleImages, copy_folder
 from tests.support.qdrant_server import qdrant_server
 
@@ -89,10 +88,11 @@ def contract_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     root = tmp_path_factory.mktemp("contract") / "index"
     urls = {kind: url.format(root=root) for kind, url in INDEXES.items()}
     fill_folder(list(urls.values()))
-    with qdrant_server() as server:
-        urls["server"] = server.url
-        qdrant_writer(server.url, plan_for(VECTORS), Settings()).write(POINTS)
+    with servers() as found:
         opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
+        for kind, url in found.items():
+            fill_server(kind, url)
+            opened[kind] = open_store(url, server_plan(kind).collection, SETTINGS)
         yield opened
         for store in opened.values():
             store.close()

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.records import Item, full_payload, point_id, to_json, to_plain
+from cbir.records import Item, digest, full_payload, point_id, to_json, to_plain
 
 
 def test_an_id_depends_on_data_set_and_key_alone() -> None:
@@ -41,3 +41,11 @@ def test_values_that_stores_refuse_are_put_into_words() -> None:
 def test_the_users_fields_do_not_overwrite_ours() -> None:
     item = Item("k", lambda: b"", "shoe", {"key": 7, "colour": "red"})
     assert full_payload(item, "ab") == {"key": "k", "label": "shoe", "sha256": "ab", "key_": 7, "colour": "red"}
+
+
+@given(VALUES, VALUES)
+def test_a_digest_depends_neither_on_the_order_of_fields_nor_on_the_spelling_of_numbers(one: Any, other: Any) -> None:
+    payload = {"one": to_plain(one), "other": to_plain(other)}
+    assert digest(payload) == digest(dict(reversed(payload.items()))) == digest(json.loads(to_json(payload)))
+    assert digest({"a": 2.0, "b": [{"c": -0.0}]}) == digest({"b": [{"c": 0}], "a": 2})
+    assert digest({"a": 2}) != digest({"a": 2.5}) != digest({"a": True})

@@ -1,5 +1,9 @@
 """One collection with payloads of every kind, for the tests that hold any store to what a plain scan answers."""
 
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +12,20 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 
 from cbir.filters.conditions import Filter, matches
+from cbir.index.generation import Plan
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.progress import silent
 from cbir.records import Point, Vector, digest
+from cbir.settings import Settings
 from cbir.stores.base import SearchParams
-from tests.support.building import builder_for, points_of, unit_vectors
+from cbir.stores.registry import connect
+from tests.support.building import builder_for, plan_for, points_of, qdrant_writer, unit_vectors
+from tests.support.grpc_server import grpc_port
+from tests.support.qdrant_points import NOWHERE
+from tests.support.qdrant_server import qdrant_server
+
+_OWN = f"cbir-test-{uuid.uuid4().hex}"
 
 COUNT = 400
 VECTORS = unit_vectors(COUNT)
@@ -28,7 +40,11 @@ INDEXES = {
     "faiss-refined": "faiss:{root}/refined?index=OPQ4,IVF4,PQ4x4,RFlat&nprobe=4&oversampling=100",
 }
 """With such oversampling all of them find the best hits; `test_reader` has some that do not rescore."""
-KINDS = (*INDEXES, "server")
+REAL, API_KEY = os.environ.get("QDRANT_URL", "").partition("?")[0], os.environ.get("QDRANT_API_KEY")
+"""A real server is tested too, over REST and over gRPC, wherever one answers."""
+SERVERS = ("server", "grpc", *(("real-rest", "real-grpc") if REAL else ()))
+SETTINGS = Settings(QDRANT_API_KEY=API_KEY)
+KINDS = (*INDEXES, *SERVERS)
 EXACT = SearchParams(exact=True)
 WIDE = SearchParams(ef=COUNT)
 fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -55,6 +71,32 @@ def made_points() -> list[Point]:
 
 POINTS = made_points()
 BY_ID = {point.id: point for point in POINTS}
+
+
+def server_plan(kind: str) -> Plan:
+    """Return the plan of the collection on a server: on a real one, under a name that nobody else has."""
+    plan = plan_for(VECTORS)
+    return replace(plan, collection=f"{_OWN}-{kind}", dataset=f"{_OWN}-{kind}-set") if kind.startswith("real") else plan
+
+
+@contextmanager
+def servers() -> Iterator[dict[str, str]]:
+    """Yield the URL of a server of each kind. What the contract left on a real one is removed."""
+    with qdrant_server() as server, grpc_port() as port:
+        urls = {"server": server.url, "grpc": f"{NOWHERE}?grpc={port.number}"}
+        urls |= {"real-rest": f"{REAL}?grpc=0", "real-grpc": REAL} if REAL else {}
+        try:
+            yield urls
+        finally:
+            for kind in SERVERS[2:]:
+                connect(urls[kind], SETTINGS).drop(server_plan(kind).collection)
+
+
+def fill_server(kind: str, url: str) -> None:
+    """Store the points in a collection of a server, and publish it."""
+    writer = qdrant_writer(url, server_plan(kind), SETTINGS)
+    assert writer.write(POINTS) == []
+    writer.publish(silent)
 
 
 def fill_folder(urls: list[str]) -> None:

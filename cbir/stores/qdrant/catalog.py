@@ -17,6 +17,7 @@ from cbir.settings import Settings
 from cbir.stores.base import Contents
 from cbir.stores.checks import open_name
 from cbir.stores.listing import CollectionInfo, Condition, Run
+from cbir.stores.qdrant.kinds import check
 from cbir.stores.qdrant.records import (
     CollectionRecord,
     aliases_of,
@@ -139,7 +140,7 @@ class QdrantCatalog:
             names = ", ".join(self.names()) or "none"
             raise UsageError(f"{server.url} has no collection {name} of cbir's; it has: {names}")
         require_options(server, chosen, record)
-        return QdrantStore(redacted(self._url.text), server, chosen, record)
+        return QdrantStore(redacted(self._url.text), server, chosen, record, check(server, chosen))
 
 
 def server_listed(

@@ -19,8 +19,9 @@ from cbir.models.card import ModelRef
 from cbir.records import Point
 from cbir.stores.qdrant.server import Server, ServerError
 
-METADATA = "cbir"
+METADATA, KINDS = "cbir", "cbir_kinds"
 THUMBNAIL, VERSION, DIGEST = "cbir_thumbnail", "cbir_version", "cbir_digest"
+USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
 _PAGE, _PAGE_WITH_VECTORS = 1000, 200
 _QUANTIZATION: dict[str | None, models.QuantizationConfig | None] = {
     None: None,
@@ -89,7 +90,12 @@ def read_record(server: Server, collection: str) -> CollectionRecord | None:
 
 def write_record(server: Server, collection: str, record: CollectionRecord) -> None:
     """Store a collection's record in its metadata."""
-    server.ask(lambda client: client.update_collection(collection, metadata={METADATA: asdict(record)}))
+    write_metadata(server, collection, METADATA, asdict(record))
+
+
+def write_metadata(server: Server, collection: str, name: str, content: dict[str, Any]) -> None:
+    """Store one entry of a collection's metadata. The others stay."""
+    server.ask(lambda client: client.update_collection(collection, metadata={name: content}))
 
 
 def create_collection(server: Server, collection: str, record: CollectionRecord) -> None:
@@ -107,7 +113,7 @@ def create_collection(server: Server, collection: str, record: CollectionRecord)
             write_consistency_factor=options.write_consistency,
             quantization_config=_QUANTIZATION[options.quantization],
             on_disk_payload=True,  # most of it is thumbnails
-            metadata={METADATA: asdict(record)},
+            metadata={METADATA: asdict(record), KINDS: {}},
         )
     )
 
@@ -133,7 +139,7 @@ def to_point(record: models.Record) -> Point:
 def scroll(
     server: Server,
     collection: str,
-    payload: list[str] | bool = False,
+    payload: list[str] | bool | models.PayloadSelectorExclude = False,
     vectors: bool = False,
     filter: models.Filter | None = None,
 ) -> Iterator[models.Record]:

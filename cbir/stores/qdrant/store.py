@@ -3,46 +3,42 @@
 import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from qdrant_client import models
 
+from cbir.errors import UsageError
 from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
 from cbir.filters.evaluate import PayloadTable, sorted_counts
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
 from cbir.stores.checks import check_id, check_query, page
-from cbir.stores.qdrant.records import DIGEST, THUMBNAIL, VERSION, CollectionRecord, scroll, to_point
+from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, stored_kinds
+from cbir.stores.qdrant.records import THUMBNAIL, USER_PAYLOAD, CollectionRecord, scroll, to_point
 from cbir.stores.qdrant.server import Server
 
-_USER_PAYLOAD = models.PayloadSelectorExclude(exclude=[THUMBNAIL, VERSION, DIGEST])
 _ACORN = models.AcornSearchParams(enable=True, max_selectivity=1.0)
 """A filtered search continues through points that do not match, as in the embedded engine."""
 
 _DIALECT = Dialect(models, models.Range, bool)
-_COUNTED = frozenset(
-    {models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.INTEGER, models.PayloadSchemaType.BOOL}
-)
-_FIELD_KINDS = {
-    models.PayloadSchemaType.KEYWORD: FieldKind.TEXT,
-    models.PayloadSchemaType.INTEGER: FieldKind.NUMBER,
-    models.PayloadSchemaType.FLOAT: FieldKind.NUMBER,
-    models.PayloadSchemaType.BOOL: FieldKind.TRUTH,
-}
 
 
 class QdrantStore:
-    """One collection of a server; see `cbir.stores.base.Store`."""
+    """One collection of a server; see `cbir.stores.base.Store`.
 
-    def __init__(self, url: str, server: Server, collection: str, record: CollectionRecord):
-        self._url, self._server, self._collection, self._record = url, server, collection, record
+    `old` has the kinds of its fields if an older version made it, and the key allows no change of its indexes.
+    """
+
+    def __init__(self, url: str, server: Server, collection: str, record: CollectionRecord, old: Kinds):
+        self._url, self._server, self._collection, self._record, self._old = url, server, collection, record, old
 
     @property
     def info(self) -> StoreInfo:
         """Facts about the collection. The points are counted on every access."""
         count = self.count()
-        indexed = self._server.ask(lambda client: client.get_collection(self._collection)).indexed_vectors_count or 0
+        indexed = self._info().indexed_vectors_count or 0
         return StoreInfo(
             url=self._url,
             collection=self._collection,
@@ -77,12 +73,12 @@ class QdrantStore:
             ),
             acorn=_ACORN if filter and not exact else None,
         )
-        chosen = qdrant_filter(filter, _DIALECT)
+        chosen = self._filter(filter)
         requests = [
             models.QueryRequest(
                 query=vector,
                 limit=k + offset,
-                with_payload=_USER_PAYLOAD,
+                with_payload=USER_PAYLOAD,
                 params=walk,
                 filter=chosen,
                 score_threshold=min_score,
@@ -102,14 +98,14 @@ class QdrantStore:
         return [found.get(point_id) for point_id in point_ids]
 
     def count(self, filter: Filter = ()) -> int:
-        chosen = qdrant_filter(filter, _DIALECT)
+        chosen = self._filter(filter)
         return self._server.ask(lambda client: client.count(self._collection, chosen, exact=True)).count
 
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """The server counts a field that has an index; for other fields all values are read and counted here."""
-        chosen = qdrant_filter(filter, _DIALECT)
-        schema, path = self._schema(), field_path(field)
-        if path in schema and schema[path].data_type in _COUNTED:
+        chosen = self._filter(filter)
+        info, path = self._info(), field_path(field)
+        if (stored_kinds(info) or {}).get(field) in COUNTED and path in info.payload_schema:
             counted = self._server.ask(
                 lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
             )
@@ -118,23 +114,22 @@ class QdrantStore:
         return PayloadTable(point.payload or {} for point in points).facet(field, ())[:limit]
 
     def fields(self) -> dict[str, FieldKind]:
-        """The index of a field, and so its kind, comes from the first value that was stored."""
-        kinds = {path.strip('"'): _FIELD_KINDS.get(index.data_type) for path, index in self._schema().items()}
-        return filterable_fields({field: kind for field, kind in kinds.items() if kind is not None})
+        kinds = stored_kinds(self._info()) or self._old
+        return filterable_fields({field: FIELD_KINDS.get(kind, FieldKind.TEXT) for field, kind in kinds.items()})
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         check_id(after)
-        chosen = qdrant_filter(filter, _DIALECT)
+        chosen = self._filter(filter)
         wanted = limit if after is None else limit + 1  # the server's offset is the first point to return
         points, _ = self._server.ask(
             lambda client: client.scroll(
-                self._collection, chosen, limit=wanted, offset=after, with_payload=_USER_PAYLOAD
+                self._collection, chosen, limit=wanted, offset=after, with_payload=USER_PAYLOAD
             )
         )
         return [Entry(str(point.id), point.payload or {}) for point in points if str(point.id) != after][:limit]
 
     def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
-        found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=_USER_PAYLOAD)}
+        found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=USER_PAYLOAD)}
         return [found.get(point_id) for point_id in point_ids]
 
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
@@ -160,8 +155,18 @@ class QdrantStore:
     def close(self) -> None:
         """There is nothing to release: all stores of a server share one client."""
 
-    def _schema(self) -> dict[str, models.PayloadIndexInfo]:
-        return self._server.ask(lambda client: client.get_collection(self._collection)).payload_schema
+    def _info(self) -> models.CollectionInfo:
+        return self._server.ask(lambda client: client.get_collection(self._collection))
+
+    def _filter(self, filter: Filter) -> models.Filter | None:
+        for field in {condition.field for condition in filter if self._old.get(condition.field) in ("float", "mixed")}:
+            index = self._info().payload_schema.get(field_path(field))
+            if index is not None and index.data_type is models.PayloadSchemaType.INTEGER:
+                raise UsageError(
+                    f"{self._server.url}: the index of {field} in {self._collection} leaves out numbers with a"
+                    " fraction. Open the collection once with an API key that may write, which repairs the index."
+                )
+        return cast(models.Filter | None, qdrant_filter(filter, _DIALECT))
 
     def _retrieve(
         self,

@@ -18,14 +18,14 @@ from pydantic_core import to_json
 from qdrant_client import models
 
 from cbir.errors import CbirError, UsageError
-from cbir.filters.conditions import values_of
 from cbir.filters.translate import field_path
 from cbir.index.generation import Plan, require_same
 from cbir.index.stored_ids import StoredIds
 from cbir.progress import Progress
-from cbir.records import IDENTITY, Failure, Payload, Point, with_changes
+from cbir.records import Failure, Payload, Point, with_changes, without_fraction
 from cbir.settings import Settings
 from cbir.stores.base import ReadBack
+from cbir.stores.qdrant.kinds import kinds_in, merged, settle
 from cbir.stores.qdrant.records import (
     DIGEST,
     THUMBNAIL,
@@ -58,13 +58,6 @@ _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _MOST_REFUSED = 1000
 _IDS_AT_ONCE = 10_000
 _CHANGED_AT_ONCE = 500
-_LONGEST_TEXT = 100  # longer text is a description, not a value to filter by
-_INDEX_KINDS = {
-    str: models.PayloadSchemaType.KEYWORD,
-    int: models.PayloadSchemaType.INTEGER,
-    float: models.PayloadSchemaType.FLOAT,
-    bool: models.PayloadSchemaType.BOOL,
-}
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +79,6 @@ class QdrantWriter:
         aliases = aliases_of(server)
         if plan.collection in aliases:
             raise UsageError(f"{self.name} is an alias of {aliases[plan.collection]}; name that one or another")
-        self._indexed = set(IDENTITY)
         self._alias = plan.alias
         if plan.alias in names:
             log.warning(
@@ -95,6 +87,7 @@ class QdrantWriter:
             )
             self._alias = ""
         self._record = self._made_or_found(plan, plan.collection in names, same_source)
+        self._kinds, self._unchecked = settle(server, plan.collection), False
         self.needs_publishing = self._record.building or bool(
             self._alias and aliases.get(self._alias) != plan.collection
         )
@@ -106,8 +99,7 @@ class QdrantWriter:
         """A server does not report its free space."""
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
-        for point in points:
-            self._index_fields(point.payload)
+        self._index_fields([point.payload for point in points])
         refused: list[Failure] = []
         pending: deque[Future[list[Failure]]] = deque()
         pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="upsert")
@@ -135,7 +127,7 @@ class QdrantWriter:
             self._server.ask(methodcaller("delete", self._collection, part, wait=True))
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
-        self._index_fields(changes)
+        self._index_fields([changes])
         for start in range(0, len(ids), _CHANGED_AT_ONCE):
             self._update(list(ids[start : start + _CHANGED_AT_ONCE]), changes)
 
@@ -166,7 +158,10 @@ class QdrantWriter:
         return ReadBack(self.described(), get)
 
     def flush(self) -> None:
-        """There is nothing to flush: the server has acknowledged every write."""
+        """The server has acknowledged every write. Only what other processes wrote of the kinds is checked."""
+        if self._unchecked:
+            self._unchecked = False
+            self._kinds = settle(self._server, self._collection, self._kinds)
 
     def publish(self, progress: Progress) -> None:
         """Mark the collection as complete, and move the data set's alias to it."""
@@ -201,20 +196,14 @@ class QdrantWriter:
         before = replace(plan, dataset=record.dataset, source=record.source, model=record.model)
         require_same(before, plan, self.name, same_source)
         require_options(self._server, plan.collection, record)
-        schema = self._server.ask(lambda client: client.get_collection(plan.collection)).payload_schema
-        self._indexed.update(path.strip('"') for path in schema)
         return record
 
-    def _index_fields(self, payload: Payload) -> None:
-        """Let the server index each new field for filters and facets, by the kind of its first value."""
-        for field in payload.keys() - self._indexed:
-            value = next(iter(values_of(payload, field)), None)
-            if value is not None:
-                self._indexed.add(field)
-                kind = _INDEX_KINDS.get(type(value))
-                if kind is not None and '"' not in field and len(str(value)) <= _LONGEST_TEXT:
-                    index = (self._collection, field_path(field), kind)
-                    self._server.ask(methodcaller("create_payload_index", *index))
+    def _index_fields(self, payloads: Sequence[Payload]) -> None:
+        """Let the server index new fields for filters and facets, and those whose kind changes."""
+        kinds = merged(self._kinds, kinds_in(payloads))
+        if kinds != self._kinds:
+            self._kinds = settle(self._server, self._collection, kinds)
+            self._unchecked = True
 
     def _rows(self) -> Iterator[tuple[bytes, str, str]]:
         for point in scroll(self._server, self._collection, payload=[VERSION, DIGEST]):
@@ -247,7 +236,9 @@ def _struct(point: Point) -> models.PointStruct:
         DIGEST: point.digest,
         THUMBNAIL: base64.b64encode(point.thumbnail).decode(),
     }
-    return models.PointStruct(id=point.id, vector=point.vector.tolist(), payload={**point.payload, **own})
+    return models.PointStruct(
+        id=point.id, vector=point.vector.tolist(), payload={**without_fraction(point.payload), **own}
+    )
 
 
 def _operations(record: models.Record, changes: Payload) -> list[models.UpdateOperation]:
@@ -255,7 +246,7 @@ def _operations(record: models.Record, changes: Payload) -> list[models.UpdateOp
     payload: dict[str, Any] = dict(record.payload or {})
     version, before = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
     point = with_changes(Point(str(record.id), np.empty(0, np.float32), payload, version, b"", before), changes)
-    new = {name: value for name, value in changes.items() if value is not None}
+    new = {name: value for name, value in without_fraction(changes).items() if value is not None}
     removed = [field_path(name) for name, value in changes.items() if value is None]
     own = {VERSION: point.version, DIGEST: point.digest}
     operations: list[models.UpdateOperation] = [

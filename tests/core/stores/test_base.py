@@ -1,9 +1,6 @@
 """One contract for all stores: every answer equals the answer of a plain scan in NumPy."""
 
-import os
-import uuid
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +12,10 @@ from cbir.collection import Collection
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter, Match, Range, matches, values_of
 from cbir.filters.parser import parse_filter
-from cbir.progress import silent
 from cbir.records import digest
-from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
-from cbir.stores.registry import connect, open_store
-from tests.support.building import DIMENSION, catalogs, plan_for, qdrant_writer, unit_vectors
+from cbir.stores.registry import connect_all, open_store
+from tests.support.building import DIMENSION, plan_for, unit_vectors
 from tests.support.contract import (
     BY_ID,
     COUNT,
@@ -29,16 +24,17 @@ from tests.support.contract import (
     KINDS,
     NOBODY,
     POINTS,
+    SERVERS,
+    SETTINGS,
     VECTORS,
     WIDE,
     fast,
     fill_folder,
+    fill_server,
     scan,
+    server_plan,
+    servers,
 )
-from tests.support.qdrant_server import qdrant_server
-
-SERVER, API_KEY = os.environ.get("QDRANT_URL", ""), os.environ.get("QDRANT_API_KEY")
-
 
 FIELDS = ("label", "year", "price", "tags", "new", "mixed", "two words", "absent")
 
@@ -109,10 +105,9 @@ def test_counts_and_facets(store: Store, filter: Filter) -> None:
 
 def test_fields_are_named_with_what_they_hold(store: Store) -> None:
     found = store.fields()
-    mixed = found.pop("mixed")
-    assert mixed == ("number" if store.info.url.startswith("http") else "text")  # a server has an index for the first
     expected = {
         "label": "text",
+        "mixed": "text",
         "new": "truth",
         "price": "number",
         "tags": "text",
@@ -164,24 +159,22 @@ def test_a_field_that_no_store_can_ask_for(store: Store) -> None:
             store.search(VECTORS[:1], 1, filter=(Match('a"b', (1,)),))
 
 
-@pytest.mark.parametrize("kind", ["edge", "faiss", "server"])
+@pytest.mark.parametrize("kind", ["edge", "faiss", *SERVERS])
 def test_points_are_deleted_and_changed_by_filter_and_by_id(kind: str, tmp_path: Path) -> None:
-    root = tmp_path / "index"
-    with qdrant_server() as server:
-        url = server.url if kind == "server" else INDEXES[kind].format(root=root)
-        if kind == "server":
-            writer = qdrant_writer(url, plan_for(VECTORS), Settings())
-            writer.write(POINTS)
-            writer.publish(silent)
+    with servers() as urls:
+        url = urls[kind] if kind in urls else INDEXES[kind].format(root=tmp_path / "index")
+        name = server_plan(kind).collection
+        if kind in urls:
+            fill_server(kind, url)
         else:
             fill_folder([url])
-        made = Collection(catalogs(url), "made", Settings())
+        made = Collection(connect_all([url], SETTINGS), name, SETTINGS)
         bags = parse_filter("label=Bags")
         removed = [point.id for point in POINTS if matches(point.payload, bags)]
         assert made.delete(ids=[POINTS[0].id, NOBODY], filter=bags) == len({*removed, POINTS[0].id})
         new = {"label": "Boots", "year": None, "fresh": 1}
         assert made.update(new, ids=[POINTS[0].id], filter=parse_filter("label=Shoes")) > 0
-        store = open_store(url, "made", Settings())
+        store = open_store(url, name, SETTINGS)
         left = [point for point in POINTS if point.id not in {*removed, POINTS[0].id}]
         expected = {
             point.id: {name: value for name, value in {**point.payload, **new}.items() if name != "year"}
@@ -254,7 +247,7 @@ def test_a_sample_is_random_but_repeatable(store: Store) -> None:
 
 def test_the_store_says_what_it_holds(store: Store) -> None:
     assert store.info.count == COUNT
-    assert store.info.collection == "made"
+    assert store.info.collection in {"made", *(server_plan(kind).collection for kind in SERVERS)}
     assert store.info.model == plan_for(VECTORS).model
 
 
@@ -270,23 +263,3 @@ def test_the_store_says_what_it_holds(store: Store) -> None:
 def test_a_wrong_query_is_refused(store: Store, query: np.ndarray, k: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         store.search(query, k)
-
-
-@pytest.mark.server
-@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
-@pytest.mark.skipif(not SERVER, reason="no QDRANT_URL")
-def test_a_real_server_keeps_the_contract() -> None:
-    name, url = f"cbir-test-{uuid.uuid4().hex}", SERVER
-    options = Settings(QDRANT_API_KEY=API_KEY)
-    plan = replace(plan_for(VECTORS, f"{name}-made"), dataset=name)
-    catalog, writer = connect(url, options), qdrant_writer(url, plan, options)
-    try:
-        assert writer.write(POINTS) == []
-        writer.publish(silent)
-        assert catalog.resolve(name) == plan.collection
-        store = open_store(url, name, options)
-        test_what_is_stored_comes_back(store)
-        test_copies_come_by_id(store)
-        test_the_matrix_holds_every_vector(store)
-    finally:
-        catalog.drop(plan.collection)

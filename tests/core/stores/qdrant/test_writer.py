@@ -1,5 +1,6 @@
 """A server being filled: it loses nothing, whatever the network does, and one bad image costs no other."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import cbir.stores.qdrant.writer
 from cbir.errors import CbirError, UsageError
 from cbir.index.generation import Plan
 from cbir.pipeline.run import ingest
+from cbir.records import old_digest
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
@@ -242,6 +244,27 @@ def test_a_run_with_faults_stores_what_the_embedded_engine_stores(
     assert [hit.id for hit in found] == [hit.id for hit in expected]
     again = ingest(source, catalogs(server.url), model_file, options)
     assert (again.stored, again.unchanged) == (0, 12)
+
+
+def test_digests_of_an_older_version_are_known(server: Running, photos: Path, model_file: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    rows = tmp_path / "rows.jsonl"
+    paths = [path.relative_to(tmp_path) for path in (tmp_path / "photos").rglob("*.png")]
+    rows.write_text("".join(json.dumps({"path": str(path), "price": i / 2}) + "\n" for i, path in enumerate(paths)))
+
+    def run() -> tuple[int, int]:
+        source = open_source(str(rows), SourceOptions())
+        summary = ingest(source, catalogs(server.url), model_file, Settings(cache=tmp_path), "older")
+        return summary.stored, summary.unchanged
+
+    assert run() == (12, 0)
+    client = server.client()
+    for point in client.scroll("older", limit=12)[0]:
+        payload = {name: value for name, value in (point.payload or {}).items() if not name.startswith("cbir_")}
+        payload["price"] = float(payload["price"])
+        own = {"cbir_version": "of another time", "cbir_digest": old_digest(payload)}
+        client.set_payload("older", own, points=[point.id])
+    assert run() == (0, 12)
 
 
 def test_two_runs_into_one_collection_both_succeed(server: Running, photos: Path, clean: Store, tmp_path: Path) -> None:
