@@ -80,11 +80,11 @@ def probe_indexes(engines: Sequence[Engine], dimension: int, advance: Advance) -
         log = write_log(Path(name) / "log", points, dimension)
         for number, engine in enumerate(engines):
             folder = Path(name) / str(number)
-            engine.load()
+            module = engine.module
             start = time.process_time()
-            engine.build(folder, log, lambda count: None)
+            module.build(folder, log, engine.options, lambda count: None)
             seconds = time.process_time() - start
-            with closing(engine.open(folder, log)) as index:
+            with closing(module.open_index(folder, log, engine.options)) as index:
                 access = index.access
             disk_bytes = sum(path.stat().st_blocks * 512 for path in files_below(folder))
             found.append(IndexCosts(engine.name, points, seconds, disk_bytes, access))

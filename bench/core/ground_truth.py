@@ -1,20 +1,19 @@
 """The exact neighbours of each query, computed by NumPy from all vectors and without any store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
-from cbir.progress import Advance
+from cbir.evaluation.retrieval import neighbours
 from cbir.records import Vector
 
 from .ranking import EPSILON
 
 Indexes = npt.NDArray[np.int64]
 
-_CELLS = 2**22  # scores at a time: 16 MB of float32, and twice that for the indexes of the largest ones
 _MARGIN = 16  # more candidates than k, so that rounding to float32 cannot lose a true neighbour
 
 
@@ -63,31 +62,14 @@ def ground_truth(ids: Sequence[str], vectors: Vector, queries: Indexes, k: int, 
     `pool` has the rows of the points that may be hits, more than k of them; None means all.
     """
     rows = np.arange(len(ids)) if pool is None else pool
-    candidates = vectors if pool is None else vectors[pool]
-    count = k + _MARGIN + 1
-    chosen = rows[nearest_rows(lambda start, stop: candidates[start:stop], len(rows), vectors[queries], count)]
     best = [
         -np.sort(-_exact_scores(vectors, int(query), row[row != query]))
-        for query, row in zip(queries, chosen, strict=True)
+        for query, row in zip(queries, _candidates(vectors, queries, k, rows), strict=True)
     ]
     threshold = np.array([scores[k - 1] for scores in best])
     following = np.array([scores[k] if len(scores) > k else -np.inf for scores in best])
     position = {ids[row]: row for row in rows.tolist()}
     return Truth(queries, k, threshold, threshold - following <= EPSILON, position, vectors)
-
-
-def nearest_rows(block_of: Callable[[int, int], Vector], total: int, queries: Vector, count: int) -> Indexes:
-    """Return the rows of the `count` vectors (all, if there are fewer) nearest to each query, in any order."""
-    rows = max(1, _CELLS // max(1, len(queries)))
-    scores, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-    for start in range(0, total, rows):
-        block = queries @ block_of(start, start + rows).T
-        best = _largest(block, count)
-        scores = np.hstack([scores, np.take_along_axis(block, best, 1)])
-        positions = np.hstack([positions, best + start])
-        best = _largest(scores, count)
-        scores, positions = np.take_along_axis(scores, best, 1), np.take_along_axis(positions, best, 1)
-    return positions
 
 
 def count_copies(vectors: Vector) -> int:
@@ -101,27 +83,20 @@ def angular(vectors: Vector, query: int, rows: Indexes) -> npt.NDArray[np.float6
     return np.asarray(1 - others @ vector / (np.linalg.norm(others, axis=1) * np.linalg.norm(vector)))
 
 
-def exact_neighbours(truth: Truth, advance: Advance = lambda done: None) -> Neighbours:
-    """Return the k + 1 nearest points of each query, the query included; equal ones are ordered by row.
-
-    The candidates are found in float32 and ordered in float64. `advance` is called with 1 after each query.
-    """
-    vectors, queries, count = truth.vectors, truth.queries, truth.k + 1
-    rows = np.empty((len(queries), count), np.int32)
-    distances = np.empty((len(queries), count), np.float32)
-    chosen = nearest_rows(lambda start, stop: vectors[start:stop], len(vectors), vectors[queries], count + _MARGIN)
-    for i, (query, candidates) in enumerate(zip(queries.tolist(), chosen, strict=True)):
-        found = angular(vectors, query, candidates)
-        order = np.lexsort((candidates, found))[:count]
-        rows[i], distances[i] = candidates[order], found[order]
-        advance(1)
-    return Neighbours(rows, distances)
+def exact_neighbours(truth: Truth) -> Neighbours:
+    """Return the k + 1 nearest points of each query, the query included; equal ones are ordered by row."""
+    rows = _candidates(truth.vectors, truth.queries, truth.k, np.arange(len(truth.vectors)))
+    pairs = zip(truth.queries.tolist(), rows, strict=True)
+    distances = np.array([angular(truth.vectors, query, candidates) for query, candidates in pairs])
+    order = np.lexsort((rows, distances))[:, : truth.k + 1]
+    rows, distances = np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1)
+    return Neighbours(rows.astype(np.int32), distances.astype(np.float32))
 
 
-def _largest(scores: Vector, count: int) -> Indexes:
-    if scores.shape[1] <= count:
-        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    return np.argpartition(scores, scores.shape[1] - count, axis=1)[:, -count:]
+def _candidates(vectors: Vector, queries: Indexes, k: int, pool: Indexes) -> Indexes:
+    """Return the rows of the pool that are nearest to each query in float32, itself among them, and some more."""
+    everything = len(pool) == len(vectors)
+    return pool[neighbours(vectors[queries], vectors if everything else vectors[pool], min(k + 1 + _MARGIN, len(pool)))]
 
 
 def _exact_scores(vectors: Vector, query: int, rows: Indexes) -> npt.NDArray[np.float64]:

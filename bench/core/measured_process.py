@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from subprocess import PIPE, TimeoutExpired
 from typing import Any, TypeVar
 
 import psutil
@@ -45,26 +45,27 @@ def run_process(name: str, command: Sequence[str], environment: dict[str, str] |
     Raises:
         CbirError: It failed; the last line of its standard error says why.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        meter, start = OthersMeter(), time.perf_counter()
-        environment = {**os.environ, **(environment or {})}
-        process = psutil.Popen(command, stdout=out, stderr=err, env=environment, process_group=0)
-        used: dict[int, float] = {}  # seconds by process: a parent does not wait for each of its children
-        peak = 0.0
-        try:
-            while process.poll() is None:
-                now = _usage(process)
-                used |= {pid: seconds for pid, (seconds, _) in now.items()}
-                peak = max(peak, sum(megabytes for _, megabytes in now.values()))
-                with suppress(psutil.TimeoutExpired):
-                    process.wait(_SAMPLE_SECONDS)
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-            raise
-        seconds, others = time.perf_counter() - start, meter.share(sum(used.values()))
-        lines, errors = (_lines(file) for file in (out, err))
+    meter, start = OthersMeter(), time.perf_counter()
+    process = psutil.Popen(
+        command, stdout=PIPE, stderr=PIPE, text=True, errors="replace", env=os.environ | (environment or {}),
+        process_group=0,
+    )  # fmt: skip
+    used: dict[int, float] = {}  # seconds by process: a parent does not wait for each of its children
+    peak, outputs = 0.0, None
+    try:
+        while outputs is None:
+            now = _usage(process)
+            used |= {pid: seconds for pid, (seconds, _) in now.items()}
+            peak = max(peak, sum(megabytes for _, megabytes in now.values()))
+            with suppress(TimeoutExpired):
+                outputs = process.communicate(timeout=_SAMPLE_SECONDS)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    seconds, others = time.perf_counter() - start, meter.share(sum(used.values()))
+    lines, errors = ([line for line in text.splitlines() if line.strip()] for text in outputs)
     if process.returncode:
         raise CbirError(f"{name} failed: {errors[-1] if errors else f'exit code {process.returncode}'}")
     try:
@@ -85,11 +86,6 @@ def apart(call: Callable[..., T], *arguments: Any) -> T:
             return pool.submit(call, *arguments).result()
         except BrokenProcessPool:
             raise CbirError("A measured process died. Memory or disk may have run out.") from None
-
-
-def _lines(file: Any) -> list[str]:
-    file.seek(0)
-    return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
 
 
 class OthersMeter:

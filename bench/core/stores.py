@@ -5,18 +5,16 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from cbir.errors import UsageError
-from cbir.index.generation import Generation, open_generation
-from cbir.index.vector_log import VectorLog
-from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
 from cbir.stores.embedded.build import peak_memory
 from cbir.stores.embedded.catalog import EmbeddedCatalog
 from cbir.stores.embedded.reader import EmbeddedStore
-from cbir.stores.engines import ENGINES, EngineIndex
+from cbir.stores.engines import ENGINES
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import SERVER_SCHEMES, Location, split
 from cbir.text import redacted
@@ -33,18 +31,10 @@ class Engine:
     kind: str
     options: Mapping[str, str]
 
-    def load(self) -> None:
-        """Import the engine's library, so that this is not part of a measurement."""
-        ENGINES[self.kind].load()
-
-    def build(self, folder: Path, log: VectorLog, advance: Advance) -> None:
-        """Build the index of a log in the missing `folder`."""
-        ENGINES[self.kind].load().build(folder, log, self.options, advance)
-
-    def open(self, folder: Path, log: VectorLog) -> EngineIndex:
-        """Open the index of a log."""
-        index: EngineIndex = ENGINES[self.kind].load().open_index(folder, log, self.options)
-        return index
+    @property
+    def module(self) -> Any:
+        """The module with its library, which is loaded at the first use."""
+        return ENGINES[self.kind].load()
 
 
 def engine_of(url: str, dimension: int) -> Engine:
@@ -88,15 +78,6 @@ def copied_url(location: Location, folder: Path) -> str:
     return f"{scheme}:{folder / location.name}" + (f"?{options}" if options else "")
 
 
-def loaded_generation(url: str, collection: str) -> Generation:
-    """Return the published generation of an embedded collection, the engine's library loaded but no index opened."""
-    location = location_of(url)
-    if location is None:
-        raise UsageError(f"{redacted(url)} is a server. This is measured for stores in a folder only.")
-    ENGINES[location.url.scheme].load()
-    return open_generation(location.root, collection)
-
-
 def rebuild(url: str, collection: str) -> tuple[float, float]:
     """Build the index of an embedded store again, to be removed; return the seconds and this process's most MB."""
     store = open_store(url, collection, Settings())
@@ -106,7 +87,7 @@ def rebuild(url: str, collection: str) -> tuple[float, float]:
     store.close()
     with TemporaryDirectory(prefix="cbir-bench-") as folder:
         started = time.perf_counter()
-        Engine("", kind, options).build(Path(folder) / "index", log, lambda done: None)
+        ENGINES[kind].load().build(Path(folder) / "index", log, options, lambda done: None)
         return time.perf_counter() - started, peak_memory() / 1e6
 
 

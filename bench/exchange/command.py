@@ -47,8 +47,7 @@ def exchange(
         searches = cases(workload, values) if HDF5 in formats else []
         if not overwrite:
             check_new(planned(folder, workload, searches, formats))
-        with terminal.progress("exact neighbours", len(workload.queries), "queries") as advance:
-            truth = exact_neighbours(workload.truth, advance)
+        truth = exact_neighbours(workload.truth)
         total = len(workload.queries) * len(searches) * (1 + rounds)
         with terminal.progress("searching", total, "searches") as advance:
             measure(workload, searches, rounds, advance)

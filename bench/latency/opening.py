@@ -10,12 +10,14 @@ import numpy as np
 import psutil
 
 from cbir.index.files import files_below
+from cbir.index.generation import open_generation
 from cbir.settings import Settings
+from cbir.stores.engines import ENGINES
 from cbir.stores.registry import open_store
 from cbir.tables import Better, Column
 
 from ..core.measured_process import apart
-from ..core.stores import kind_of, loaded_generation, location_of
+from ..core.stores import kind_of, location_of
 from ..core.timing import Spread, spread, timed
 
 ROUNDS = 3
@@ -75,17 +77,20 @@ def measure(
     location = location_of(url)
     if location is None:
         return None, None
-    dropped, *spent, own, mapped = zip(*(apart(_open, url, collection, k, seed) for _ in range(rounds)), strict=True)
-    generation = loaded_generation(url, collection)
+    dropped, *spent, own, mapped = zip(
+        *(apart(_open, url, location.root, collection, k, seed) for _ in range(rounds)), strict=True
+    )
+    generation = open_generation(location.root, collection)
     disk, walked = sizes(generation.folder / location.name, kind_of(url))
     vectors = generation.manifest.count * generation.manifest.model.dimension * 4 / 1e6
     size = Size(disk, walked, walked / vectors, float(np.median(own)), float(np.median(mapped)))
     return Opening(dropped[0], *map(spread, spent)), size
 
 
-def _open(url: str, collection: str, k: int, seed: int) -> tuple[Any, ...]:
+def _open(url: str, root: Path, collection: str, k: int, seed: int) -> tuple[Any, ...]:
     """Open a store in this process and search it; return the numbers of `Opening`, and how much its memory grew."""
-    generation = loaded_generation(url, collection)
+    ENGINES[kind_of(url)].load()  # the time and the memory of the library are not the index's
+    generation = open_generation(root, collection)
     log = generation.log()
     rng = np.random.default_rng(seed)
     vectors = [log.vector(int(row)) for row in rng.integers(0, len(log), QUERIES)]

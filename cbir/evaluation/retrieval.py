@@ -15,7 +15,7 @@ from cbir.records import Vector
 
 Rows = npt.NDArray[np.int64]
 K = 5
-_QUERIES_AT_ONCE = 1024
+_CELLS = 2**25  # scores at a time: 128 MB of float32, and twice that for the order of the nearest
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ def split_name(seed: int) -> str:
 def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = False) -> Rows:
     """Return the rows of the k nearest indexed unit vectors (N, D) of each query (Q, D), as (Q, k), best first.
 
-    N must be larger than k. With `exclude_self` the queries are the indexed vectors, and none is its own neighbour.
+    N must be at least k. With `exclude_self` the queries are the indexed vectors, and none is its own neighbour.
     """
     found = []
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        scores = queries[start : start + _QUERIES_AT_ONCE] @ indexed.T
+    at_once = max(1, _CELLS // len(indexed))
+    for start in range(0, len(queries), at_once):
+        scores = queries[start : start + at_once] @ indexed.T
         if exclude_self:
             rows = np.arange(len(scores))
             scores[rows, start + rows] = -np.inf

@@ -27,19 +27,16 @@ def test_the_ground_truth_is_that_of_a_full_sort() -> None:
     assert count_copies(vectors) == 2
 
 
-def test_the_ground_truth_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors, ids, queries = unit_vectors(300), [str(number) for number in range(300)], np.arange(40)
-    whole = ground_truth(ids, vectors, queries, 10)
-    monkeypatch.setattr("cbir.bench.core.ground_truth._CELLS", 40 * 7)
-    assert ground_truth(ids, vectors, queries, 10).threshold == pytest.approx(whole.threshold, abs=1e-12)
-
-
-def test_exact_neighbours_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_neighbours_are_those_of_a_full_sort() -> None:
     vectors, ids, queries = unit_vectors(200), [str(number) for number in range(200)], np.arange(30)
+    vectors[7] = vectors[8] = vectors[9]
     truth = ground_truth(ids, vectors, queries, 19)
-    whole = exact_neighbours(truth)
-    monkeypatch.setattr("cbir.bench.core.ground_truth._CELLS", 3 * 200)
-    assert (exact_neighbours(truth).rows == whole.rows).all()
+    exact = vectors.astype(np.float64)
+    expected = np.argsort(-(exact[queries] @ exact.T), axis=1, kind="stable")[:, :20]
+    found = exact_neighbours(truth)
+    assert (found.rows == expected).all()
+    scores = np.take_along_axis(exact[queries] @ exact.T, expected, axis=1)
+    assert found.distances == pytest.approx(1 - scores, abs=1e-6)
     everything = exact_neighbours(replace(truth, k=199)).rows
     assert np.sort(everything, axis=1).tolist() == [list(range(200))] * 30
 

@@ -14,7 +14,6 @@ from cbir.bench.core.stores import (
     index_folder,
     kind_of,
     labels,
-    loaded_generation,
     location_of,
     store_name,
 )
@@ -38,16 +37,14 @@ def test_stores_of_a_kind_are_numbered(store: Store) -> None:
 def test_a_server_has_no_folder(store: Store) -> None:
     assert location_of(SERVER) is None
     assert index_folder(replace(store.info, url=SERVER)) is None
-    for call in (lambda: engine_of(SERVER, 8), lambda: loaded_generation(SERVER, "made")):
-        with pytest.raises(UsageError, match="is a server"):
-            call()
+    with pytest.raises(UsageError, match="is a server"):
+        engine_of(SERVER, 8)
 
 
-def test_an_embedded_store_has_its_folder_and_log(made: Path, store: Store, tmp_path: Path) -> None:
+def test_an_embedded_store_has_its_folder(made: Path, store: Store, tmp_path: Path) -> None:
     folder = index_folder(store.info)
     assert folder == made / "made" / store.info.generation / "edge"
     assert folder.is_dir()
-    assert len(loaded_generation(store.info.url, "made").log()) == len(VECTORS)
     location = location_of(f"faiss:{made}/lists?nprobe=4")
     assert location is not None
     assert copied_url(location, tmp_path) == f"faiss:{tmp_path}/lists?nprobe=4"

@@ -14,6 +14,13 @@ def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def test_neighbours_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = unit(np.random.default_rng(0), 300, 16)
+    whole = neighbours(vectors, vectors, 10, exclude_self=True)
+    monkeypatch.setattr("cbir.evaluation.retrieval._CELLS", 300 * 7)
+    assert (neighbours(vectors, vectors, 10, exclude_self=True) == whole).all()
+
+
 @settings(max_examples=40, deadline=None)
 @given(count=st.integers(3, 60), k=st.integers(1, 5), seed=st.integers(0, 99), alone=st.booleans())
 def test_neighbours_are_those_of_a_full_sort(count: int, k: int, seed: int, alone: bool) -> None:
