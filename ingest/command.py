@@ -54,6 +54,12 @@ def add(
         str | None,
         _storing(help="Name of the data set; sources of the same name are one data set. (default: the source's name)"),
     ] = None,
+    index_field: Annotated[
+        list[str] | None,
+        _storing(
+            help="Payload field to index for fast filters in Edge; may be given several times. (default: the first 8)"
+        ),
+    ] = None,
     label: Annotated[str | None, _source(help="Column with the class.")] = None,
     key: Annotated[str | None, _source(help="Column with the unique key.")] = None,
     split: Annotated[str | None, _source(help="Split of a data set that has splits. (default: train)")] = None,
@@ -123,6 +129,7 @@ def add(
     from cbir.sources.base import SourceOptions, parse_shard
     from cbir.sources.registry import open_source
     from cbir.stores.registry import connect_all
+    from cbir.stores.url import with_index_fields
 
     from .report_view import show
 
@@ -134,7 +141,7 @@ def add(
     }
     urls, settings = named_stores(store)
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
-    catalogs = connect_all(urls, settings)
+    catalogs = connect_all(with_index_fields(urls, index_field) if index_field else urls, settings)
     model_file = find_model(model)
     options = SourceOptions(
         label,

@@ -50,7 +50,7 @@ class Engine:
 ENGINES: Mapping[str, Engine] = {
     "edge": Engine(
         "cbir.stores.embedded.edge",
-        {"m": "16", "ef_construct": "100", "quantization": "none", "on_disk": "0"},
+        {"m": "16", "ef_construct": "100", "quantization": "none", "on_disk": "0", "index_field": ""},
         {"ef": "128", "rescore": "1", "oversampling": "2"},
     ),
     "faiss": Engine(

@@ -1,7 +1,7 @@
 """Parses store URLs. Nothing else does.
 
     edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
-         quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0
+         quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0, index_field=year,price
     faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
     http://HOST:6333?grpc=6334, https://HOST:6333    a Qdrant server or cluster
 
@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from cbir.errors import UsageError
 from cbir.index import layout
@@ -25,11 +25,13 @@ from cbir.text import redacted
 DEFAULT_ENGINE = "edge"
 SERVER_SCHEMES = ("http", "https")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_INDEX_FIELD = "index_field"
 _CHOICES = {
     "quantization": ("none", "scalar", "product", "binary", "turbo"),
     "on_disk": ("0", "1"),
     "rescore": ("0", "1"),
 }
+_TEXTS = ("index", _INDEX_FIELD)
 _MAX_NUMBER = 1_000_000
 
 
@@ -65,6 +67,22 @@ def split(text: str) -> tuple[str, str, str]:
     return scheme, path, options
 
 
+def with_index_fields(stores: Sequence[str | os.PathLike[str]], fields: Sequence[str]) -> list[str]:
+    """Return the store URLs, with these fields for the engines that have an index of each field.
+
+    Raises:
+        UsageError: No store has such an engine.
+    """
+    urls = [as_url(store) for store in stores]
+    indexing = [_INDEX_FIELD in ENGINES[split(url)[0]].options if split(url)[0] in ENGINES else False for url in urls]
+    if not any(indexing):
+        raise UsageError("--index-field works with edge:PATH only: a FAISS index has none, and a server has them all")
+    option = urlencode({_INDEX_FIELD: ",".join(fields)}, safe=",")
+    return [
+        f"{url}{'&' if '?' in url else '?'}{option}" if has else url for url, has in zip(urls, indexing, strict=True)
+    ]
+
+
 def parse(text: str) -> StoreURL:
     """Parse a store URL; raise `UsageError` for an unknown scheme or option, or an invalid value."""
     scheme, path, query = split(text)
@@ -83,7 +101,7 @@ def parse(text: str) -> StoreURL:
         if name in _CHOICES:
             if value not in _CHOICES[name]:
                 raise UsageError(f"store {text!r}: {name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
-        elif name != "index" and not (value.isdecimal() and 0 < int(value) <= _MAX_NUMBER):
+        elif name not in _TEXTS and not (value.isdecimal() and 0 < int(value) <= _MAX_NUMBER):
             raise UsageError(f"store {text!r}: {name} must be a whole number from 1 to {_MAX_NUMBER:,}, not {value!r}")
     return StoreURL(text, scheme, path, options)
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cbir.ui.search_command import main as search_main
 from PIL import Image
 from typer.main import get_command
 
+from cbir.filters.conditions import Match
 from cbir.models.embedder import Embedder
 from cbir.models.sealed import seal
 from cbir.settings import Settings
@@ -249,6 +251,18 @@ def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
     assert "--watch works with sync only" in run(photos, "--watch", code=2).stderr
     assert "--max-delete works with sync only" in run(photos, "--max-delete", "30%", code=2).stderr
     assert "Invalid share: '30'. Use a percentage" in run("sync", photos, "--max-delete", "30", code=2).stderr
+
+
+def test_only_the_named_fields_of_a_wide_table_are_indexed(photos: Path, tmp_path: Path) -> None:
+    values = {f"c{column}": column for column in range(200)}
+    rows = [{"file_name": str(path), **values} for path in sorted(photos.rglob("*.png"))[:2]]
+    (photos / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run(photos / "list.jsonl", "--store", f"edge:{tmp_path}/index", "--index-field", "c7", "--index-field", "c150")
+    with closing(open_store(f"edge:{tmp_path}/index", None, Settings())) as store:
+        assert store.info.options["index_field"] == "c7,c150"
+        for field in ("c7", "c8"):
+            filter = (Match(field, (int(field[1:]),)),)
+            assert len(store.search(store.matrix()[1][:1], 5, filter=filter)[0]) == 2
 
 
 def test_a_sync_of_a_folder_without_most_images_is_refused_unless_allowed(photos: Path, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import qdrant_edge
@@ -28,7 +29,9 @@ from qdrant_edge import (
     EdgeOptimizersConfig,
     EdgeShard,
     EdgeVectorParams,
+    HasIdCondition,
     HnswIndexConfig,
+    IntegerIndexParams,
     PayloadSchemaType,
     Point,
     ProductQuantizationConfig,
@@ -59,6 +62,7 @@ _CONFIG = "edge_config.json"
 _WAL = "wal"
 _FULL_SCAN_KB = 10_000
 _POINTS_AT_ONCE = 1000
+_FILTERS_KEPT = 8
 _DIALECT = Dialect(qdrant_edge, RangeFloat, np.bool_)  # a Python bool is taken for a number
 _WHOLE = QuantizationSearchParams(ignore=True)
 _ACORN = AcornSearchParams(enable=True, max_selectivity=1.0)
@@ -70,9 +74,10 @@ _QUANTIZATION = {
     "turbo": TurboQuantQuantizationConfig(always_ram=True, bits=TurboQuantBitSize.Bits4),
 }
 
-_INDEX_KINDS = {
+_MOST_INDEXED = 8
+_INDEX_KINDS: Mapping[type, Any] = {
     str: PayloadSchemaType.Keyword,
-    int: PayloadSchemaType.Integer,
+    int: IntegerIndexParams(lookup=False, range=True),  # numbers are always compared with a range
     float: PayloadSchemaType.Float,
     bool: PayloadSchemaType.Bool,
 }
@@ -105,7 +110,7 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
             shard.update(UpdateOperation.upsert_points(points))
             shard.flush()  # empties the write-ahead log, which would grow to the size of all vectors
             advance(len(points))
-        for field, kind in _filter_fields(log.table):  # before the graph, which gets links for them
+        for field, kind in _filter_fields(log.table, options["index_field"]):  # first, as the graph gets links for them
             shard.update(UpdateOperation.create_field_index(field_path(field), kind))
         shard.optimize()
         shard.flush()
@@ -116,16 +121,23 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
     shutil.rmtree(folder / _WAL)  # everything is in the segments now
 
 
-def _filter_fields(table: PayloadTable) -> Iterator[tuple[str, PayloadSchemaType]]:
-    """Yield the fields to index: fields with values of one kind, except texts that hardly ever repeat."""
-    for field, column in table.columns.items():
-        kind = _kind(column)
-        different = kind is PayloadSchemaType.Keyword and 2 * len(column.values) > len(column.positions)
-        if kind is not None and not different and field not in IDENTITY and '"' not in field:
-            yield field, kind
+def _filter_fields(table: PayloadTable, requested: str) -> list[tuple[str, Any]]:
+    """Return the fields to index with their kinds: the requested ones and the label, or else the first few.
+
+    The engine syncs every index when it makes one more, so that many would take minutes. Fields with values of several
+    kinds and texts that hardly ever repeat get no index.
+    """
+    columns = {field: column for field, column in table.columns.items() if field not in IDENTITY and '"' not in field}
+    names = ["label", *requested.split(",")] if requested else [name for name in columns if _repeats(columns[name])]
+    kinds = [(name, _kind(columns[name])) for name in names if name in columns]
+    return [(name, kind) for name, kind in kinds if kind is not None][: None if requested else _MOST_INDEXED]
 
 
-def _kind(column: Column) -> PayloadSchemaType | None:
+def _repeats(column: Column) -> bool:
+    return not isinstance(next(iter(column.values), None), str) or 2 * len(column.values) <= len(column.positions)
+
+
+def _kind(column: Column) -> Any:
     kinds = {type(value) for value in column.values}
     if kinds == {int, float}:
         kinds = {float}
@@ -137,7 +149,7 @@ class EdgeIndex:
 
     filtering = "engine"
 
-    def __init__(self, folder: Path, options: Mapping[str, str]):
+    def __init__(self, folder: Path, log: VectorLog, options: Mapping[str, str]):
         self._view, self._lock = _private_view(folder)
         with _plain_errors(folder):
             self._shard = EdgeShard.load(str(self._view))
@@ -146,7 +158,9 @@ class EdgeIndex:
         self._ef = int(options["ef"])
         self._rescore = options["rescore"] == "1"
         self._oversampling = float(options["oversampling"])
-        self._folder = folder
+        self._folder, self._log = folder, log
+        self._indexed_fields = frozenset(info.payload_schema)
+        self._matching = lru_cache(_FILTERS_KEPT)(self._ids_that_match)
         self.count = info.points_count
         self.indexed = info.indexed_vectors_count
         self.access = "graph" if self.indexed else "scan"
@@ -155,7 +169,7 @@ class EdgeIndex:
         self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
         walk = self._walk(params, filtered=bool(filter))
-        chosen = qdrant_filter(filter, _DIALECT)
+        chosen = self._engine_filter(filter)
         requests = [
             QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=walk, filter=chosen)
             for vector in vectors.tolist()
@@ -171,6 +185,19 @@ class EdgeIndex:
         shard, walk = self._shard, self._walk(SearchParams(ef))
         return lambda: shard.query(
             QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=walk)
+        )
+
+    def _engine_filter(self, filter: Filter) -> Any:
+        """Return the filter for the engine, which would read all payloads for a field without an index."""
+        others = tuple(condition for condition in filter if field_path(condition.field) not in self._indexed_fields)
+        if not others:
+            return qdrant_filter(filter, _DIALECT)
+        indexed = qdrant_filter(tuple(condition for condition in filter if condition not in others), _DIALECT)
+        return qdrant_edge.Filter(must=[self._matching(others), *([indexed] if indexed else [])])
+
+    def _ids_that_match(self, filter: Filter) -> HasIdCondition:
+        return HasIdCondition(
+            {self._log.id(position) for position in np.flatnonzero(self._log.table.mask(filter)).tolist()}
         )
 
     def _walk(self, params: SearchParams, filtered: bool = False) -> qdrant_edge.SearchParams:
@@ -196,7 +223,7 @@ class EdgeIndex:
 
 def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> EdgeIndex:
     """Open a built index for searching; `DamageError` if it does not hold all points of the log."""
-    index = EdgeIndex(folder, options)
+    index = EdgeIndex(folder, log, options)
     if index.count != len(log):
         index.close()
         raise DamageError(f"{folder} holds {index.count:,} points of {len(log):,}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import UsageError
-from cbir.stores.url import as_url, locate, parse
+from cbir.stores.url import as_url, locate, parse, with_index_fields
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,14 @@ def test_paths_inside_an_index_folder_name_its_indexes(tmp_path: Path) -> None:
             locate([parse(f"edge:{tmp_path}/i/{name}")])
     with pytest.raises(UsageError, match="the same index twice"):
         locate([parse(f"edge:{tmp_path}/i"), parse(f"edge:{tmp_path}/i?ef=9")])
+
+
+def test_the_fields_to_index_go_to_the_engines_that_have_field_indexes() -> None:
+    found = with_index_fields(["./i?m=8", "faiss:./i/faiss", "edge:./j"], ["year", "my field"])
+    assert found == ["edge:./i?m=8&index_field=year,my+field", "faiss:./i/faiss", "edge:./j?index_field=year,my+field"]
+    assert parse(found[0]).options == {"m": "8", "index_field": "year,my field"}
+    with pytest.raises(UsageError, match="--index-field works with edge:PATH only"):
+        with_index_fields(["faiss:./i", "http://localhost:6333"], ["year"])
 
 
 @pytest.mark.parametrize(
