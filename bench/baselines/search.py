@@ -5,11 +5,14 @@ order each round, so that whatever else the machine does slows all of them alike
 """
 
 import json
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,17 @@ import numpy as np
 
 from cbir import terminal
 
+from ..core.ranking import recall
 from ..core.stores import store_name
 from ..core.timing import Spread, Times, spread, times
 from ..core.workload import Workload
 from . import search_worker
-from .candidate_process import CandidateProcess
 
 EFS = (11, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192)
 M, EF_CONSTRUCT = 16, 100
+_BUILD_SECONDS = 900.0
+_TURN_SECONDS = 300.0
+_FIND_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,77 @@ class Candidate:
         return self.at_recall.median_ms.median if self.at_recall else None
 
 
+class _Process:
+    """A candidate's process, and what was measured so far. Once it has failed, it gets no more queries.
+
+    `missing` says why it failed. `built` is what it said when its index was ready, and its memory while it
+    searches. By ef, where None is a scan, `recalls` has the recall of each query, and `rounds` their milliseconds.
+    """
+
+    def __init__(self, command: Sequence[str], job: Mapping[str, Any], efs: Sequence[int | None]):
+        self.name, self.efs = job["name"], efs
+        self.missing, self.built = "", dict[str, Any]()
+        self.recalls: dict[int | None, list[float]] = {}
+        self.rounds: dict[int | None, list[list[float]]] = defaultdict(list)
+        Path(job["folder"]).mkdir()
+        self._errors = Path(f"{job['folder']}.stderr")
+        self._channel, theirs = Pipe()
+        with self._errors.open("wb") as errors, theirs:
+            number = theirs.fileno()
+            words = [*command, json.dumps(job), str(number)]
+            self._process = subprocess.Popen(words, stdout=errors, stderr=errors, pass_fds=[number])
+
+    def build(self) -> None:
+        """Wait until its index is ready."""
+        self.built = self._answer(_BUILD_SECONDS)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+
+    def find(self, workload: Workload, ef: int | None) -> None:
+        """Search for all queries, to get their recall; a scan in Python may not finish all of them."""
+        truth, answer = workload.truth, self._search(ef, _FIND_SECONDS, hits=True)
+        self.built["megabytes"] = answer.get("megabytes")
+        for row, hits in enumerate(answer.get("hits", ())):
+            query = int(truth.queries[row])
+            others = [hit for hit in dict.fromkeys(hits) if hit != query][: workload.k]
+            scores = truth.vectors[others].astype(np.float64) @ truth.vectors[query].astype(np.float64)
+            found = recall(scores.tolist(), float(truth.threshold[row]), workload.k)
+            self.recalls.setdefault(ef, []).append(found)
+
+    def time(self, ef: int | None, seconds: float) -> None:
+        """Time the queries once."""
+        if found := self._search(ef, seconds):
+            self.rounds[ef].append(found["ms"])
+
+    def _search(self, ef: int | None, seconds: float, hits: bool = False) -> dict[str, Any]:
+        if self.missing:
+            return {}
+        with suppress(OSError):  # the process has ended; its answer says why
+            self._channel.send({"ef": ef, "seconds": seconds, "hits": hits})
+        return self._answer(_TURN_SECONDS)
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        """Return the next answer; nothing if the process ended or takes too long, and `missing` then says why."""
+        try:
+            if self._channel.poll(seconds):
+                return dict(self._channel.recv())
+            self.missing = f"took more than {seconds:.0f} s"
+            self._process.kill()
+        except (EOFError, OSError):
+            self.missing = self._reason(self._process.wait())
+        return {}
+
+    def _reason(self, code: int) -> str:
+        lines = [line for line in self._errors.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1] if lines else f"exit code {code}"
+        missing = last.startswith("ModuleNotFoundError")
+        return f"not installed: {last.partition(': ')[2]}" if missing else f"failed: {last}"
+
+
 def measure(
     workload: Workload, libraries: Sequence[str], python: str, target: float, rounds: int, seconds: float
 ) -> list[Candidate]:
@@ -81,7 +158,7 @@ def measure(
         advance = stack.enter_context(terminal.progress("searching", total, "turns"))
         candidates = []
         for job in jobs:
-            candidates.append(CandidateProcess(*job))
+            candidates.append(_Process(*job))
             stack.callback(candidates[-1].close)
             candidates[-1].build()
             advance(1)
@@ -101,7 +178,7 @@ def measure(
 def _jobs(
     workload: Workload, libraries: Sequence[str], python: str, folder: Path
 ) -> Iterator[tuple[list[str], dict[str, Any], Sequence[int | None]]]:
-    """Yield the arguments of `CandidateProcess` for each store and library, whose data is then in the folder."""
+    """Yield the arguments of `_Process` for each store and library, whose data is then in the folder."""
     np.save(folder / "vectors.npy", workload.truth.vectors)
     np.save(folder / "queries.npy", workload.vectors)
     (folder / "ids.json").write_text(json.dumps(list(workload.truth.position)))
@@ -116,7 +193,7 @@ def _jobs(
         yield [python, search_worker.__file__], job, [None] if search_worker.LIBRARIES[name].scans else efs
 
 
-def _result(process: CandidateProcess, target: float) -> Candidate:
+def _result(process: _Process, target: float) -> Candidate:
     library = search_worker.LIBRARIES.get(process.name, search_worker.STORE)
     candidate = Candidate(process.name, library.description, library is search_worker.STORE, process.missing)
     if process.missing:

@@ -1,7 +1,9 @@
 """Stores and libraries at the same recall: real libraries, each in a process of its own."""
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cbir.bench.baselines import search
@@ -39,3 +41,51 @@ def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[
     assert result["embedding"] == [] and result["versions"]["qdrant-client"]
     assert out.count(", the fastest library, at recall 0.99.") == 2
     assert SUBJECT.dump(SUBJECT.load(result)) == result
+
+
+def options(names: list[str]) -> list[str]:
+    return [word for name in names for word in ("--baseline", name)]
+
+
+def by_name(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {found["name"]: found for found in result["candidates"]}
+
+
+def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls: list[str], tmp_path: Path) -> None:
+    scripts = {
+        "hnswlib": "import hnswlib_that_nobody_has",
+        "usearch": "import os, signal; print('about to end', file=sys.stderr); os.kill(os.getpid(), signal.SIGSEGV)",
+        "lancedb": 'answer(build_seconds=1, build_megabytes=1, version="0"); raise RuntimeError("disk is full")',
+    }
+    lines = ["import json, sys", "from multiprocessing.connection import Connection"]
+    lines += ["def answer(**values): Connection(int(sys.argv[3])).send(values)"]
+    lines += [f"if json.loads(sys.argv[2])['name'] == {name!r}: {text}" for name, text in scripts.items()]
+    python = tmp_path / "python"
+    python.write_text("\n".join([f"#!{sys.executable}", *lines]))
+    python.chmod(0o755)
+    words = ["--baseline-python", python, *options(list(scripts)), "--queries", 20, "--rounds", 1]
+    code, out, err = run(*store_options(urls[1:]), *words, "--json", tmp_path / "baselines.json")
+    assert code == 0, err
+    found = by_name(json.loads((tmp_path / "baselines.json").read_text()))
+    assert found["hnswlib"]["missing"] == "not installed: No module named 'hnswlib_that_nobody_has'"
+    assert found["usearch"]["missing"] == "failed: about to end"
+    assert found["lancedb"]["missing"] == "failed: RuntimeError: disk is full"
+    for name in scripts:
+        assert found[name]["curve"] == [] and found[name]["at_recall"] is None and found[name]["megabytes"] is None
+        assert f"{name}: not measured: {found[name]['missing']}" in " ".join(out.split())
+    assert found["cbir faiss"]["at_recall"]
+
+
+def test_a_library_that_takes_too_long_is_named(
+    run: Program, urls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)")
+    python.chmod(0o755)
+    monkeypatch.setattr(search, "_BUILD_SECONDS", 1.0)
+    monkeypatch.setattr(sys, "executable", str(python))
+    words = ["--baseline-python", python, "--baseline", "hnswlib", "--queries", 20, "--json", tmp_path / "p.json"]
+    code, _, err = run(*store_options(urls[1:]), *words)
+    assert code == 0, err
+    found = by_name(json.loads((tmp_path / "p.json").read_text()))
+    assert found["hnswlib"]["missing"] == found["cbir faiss"]["missing"] == "took more than 1 s"
