@@ -39,9 +39,8 @@ def accuracy(
     from cbir.settings import Settings
 
     from ..core.subject import deliver, envelope
-    from .measure import measure
+    from .measure import Options, measure
     from .result import SUBJECT, AccuracyResult, notes
-    from .task import Options
 
     _check_sources(source, index_source, query_source, protocol)
     files = [find_model(name) for name in dict.fromkeys(model or [DEFAULT_MODEL])]

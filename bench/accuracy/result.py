@@ -9,9 +9,8 @@ from cbir.tables import Cell, Column, Range, Table
 
 from ..core.metrics import METRICS, definitions
 from ..core.subject import Result, Subject
-from .measure import ImageSet, ModelAccuracy
+from .measure import ImageSet, ModelAccuracy, Options
 from .significance import FLIPS, LEVEL, Pair
-from .task import Options
 
 _PUBLISHED = (
     ("ResNet-18", 0.9651, 0.9778, 0.9651, 0.9848),

@@ -8,8 +8,7 @@ from cbir.tables import Column, Table
 
 from ..core.rows import table_of
 from ..core.subject import StoreResult, Subject
-from ..embedding.measure import ModelEmbedding
-from ..embedding.tables import embedding_notes, embedding_tables, embedding_verdicts
+from ..embedding.measure import ModelEmbedding, embedding_notes, embedding_tables, embedding_verdicts
 from .search import EF_CONSTRUCT, Candidate, M
 
 _MIN_RECALL_PLOTTED = 0.8

@@ -36,8 +36,7 @@ def ingest(
 
     from ..core.subject import deliver, envelope
     from ..embedding.baseline import check_baselines
-    from ..embedding.measure import EmbeddingOptions, measure
-    from ..embedding.tables import embedding_notes
+    from ..embedding.measure import EmbeddingOptions, embedding_notes, measure
     from .result import PACKAGES, SUBJECT, IngestResult
 
     options = SourceOptions(label=label, top_classes=top_classes, limit=limit)

@@ -6,8 +6,7 @@ from cbir.evaluation.sections import Section
 from cbir.sources.base import SourceOptions
 
 from ..core.subject import Result, Subject
-from ..embedding.measure import ModelEmbedding
-from ..embedding.tables import embedding_tables, embedding_verdicts
+from ..embedding.measure import ModelEmbedding, embedding_tables, embedding_verdicts
 
 PACKAGES = ("cbir", "onnxruntime", "pillow", "numpy", "qdrant-edge-py", "faiss-cpu")
 

@@ -1,7 +1,7 @@
 """Labelled images and options for tests of `cbir-bench accuracy`."""
 
 import numpy as np
-from cbir.bench.accuracy.task import Options
+from cbir.bench.accuracy.measure import Options
 
 from cbir.evaluation.embeddings import Labelled
 
