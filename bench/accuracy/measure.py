@@ -52,7 +52,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class ModelAccuracy:
-    """One model; `training` is None for a backbone as published.
+    """One model.
 
     `metrics` are means over the queries, without the query and its exact copies among the hits; `with_copies` are the
     same means with the copies. `rank` is 1 plus the number of models that are better beyond chance.
@@ -60,11 +60,6 @@ class ModelAccuracy:
 
     name: str
     precision: str
-    dimension: int
-    megabytes: float
-    weights: str
-    training: str | None
-    random_weights: bool
     sha256: str
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
@@ -241,11 +236,6 @@ def judge_model(embedder: Embedder, vectors: Vector, task: Task) -> tuple[ModelA
     model = ModelAccuracy(
         name=card.name,
         precision=card.precision,
-        dimension=card.dimension,
-        megabytes=embedder.path.stat().st_size / 1e6,
-        weights=card.weights,
-        training=f"{card.training.kind} on {card.training.data} ({card.training.split})" if card.training else None,
-        random_weights=card.random_weights,
         sha256=embedder.sha256,
         metrics=means(values, task.k),
         intervals={},

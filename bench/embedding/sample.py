@@ -7,6 +7,7 @@ starts, and the ingest measures its memory.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cbir.errors import ImageError, UsageError
@@ -28,11 +29,10 @@ _PHOTO_SIZE = (4000, 3000)
 
 @dataclass(frozen=True)
 class Sample:
-    """The models, and `count` image files of `bytes` in all, which the loops and the baselines go through."""
+    """The models, and the number of image files that the loops and the baselines go through."""
 
     source: str
     count: int
-    bytes: int
     files: list[Path]
     cards: list[ModelCard]
 
@@ -49,14 +49,10 @@ def prepare(
     if photos:
         source = str(folder / "photos")
         _make_photos(Path(source), photos)
-    opened = open_source(str(source), options)
-    target = folder / "images"
-    target.mkdir()
-    sizes = _write_sample(opened, embedders[0], target)
-    if not sizes:
+    count = _write_sample(open_source(str(source), options), embedders[0], folder / "images")
+    if not count:
         raise UsageError(f"{source}: none of its images can be used")
-    cards = [embedder.card for embedder in embedders]
-    return Sample(str(source), len(sizes), sum(sizes), files, cards)
+    return Sample(str(source), count, files, [embedder.card for embedder in embedders])
 
 
 def _make_photos(folder: Path, count: int) -> None:
@@ -70,22 +66,19 @@ def _make_photos(folder: Path, count: int) -> None:
             os.link(folder / f"{number % len(originals):06d}.jpg", path)
 
 
-def _write_sample(source: Source, embedder: Embedder, folder: Path) -> list[int]:
-    """Write the files and return their sizes."""
-    step = max(1, (source.total or 0) // _MAX_IMAGES)
-    megapixels = Settings().max_image_megapixels
-    sizes: list[int] = []
-    for number, item in enumerate(source.items):
-        if number % step:
-            continue
+def _write_sample(source: Source, embedder: Embedder, folder: Path) -> int:
+    """Write the files and return their number."""
+    folder.mkdir()
+    count = size = 0
+    for item in islice(source.items, 0, None, max(1, (source.total or 0) // _MAX_IMAGES)):
         try:
             data = item.read()
-            embedder.decode(data, megapixels)
+            embedder.decode(data, Settings().max_image_megapixels)
         except (ImageError, OSError):
             continue
         suffix = Path(item.key).suffix.lower()
-        (folder / f"{len(sizes):06d}{suffix if suffix in EXTENSIONS else ''}").write_bytes(data)
-        sizes.append(len(data))
-        if len(sizes) == _MAX_IMAGES or sum(sizes) > _MAX_BYTES:
+        (folder / f"{count:06d}{suffix if suffix in EXTENSIONS else ''}").write_bytes(data)
+        count, size = count + 1, size + len(data)
+        if count == _MAX_IMAGES or size > _MAX_BYTES:
             break
-    return sizes
+    return count

@@ -52,7 +52,6 @@ def ingest(
         source=sample.source,
         options=options,
         sample=sample.count,
-        sample_bytes=sample.bytes,
         rounds=rounds,
         seconds=seconds,
         models=measured,

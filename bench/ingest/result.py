@@ -21,7 +21,6 @@ class IngestResult(Result):
     source: str
     options: SourceOptions
     sample: int
-    sample_bytes: int
     rounds: int
     seconds: float
     models: list[ModelEmbedding]

@@ -26,11 +26,6 @@ def result() -> AccuracyResult:
         ModelAccuracy(
             name=name,
             precision="fp32",
-            dimension=8,
-            megabytes=1.0,
-            weights="none",
-            training=None,
-            random_weights=False,
             sha256=f"{number}" * 64,
             metrics=means(values[name], 5),
             intervals={**bounds, "main_score": bounds["precision_at_5"]},
