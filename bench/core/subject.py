@@ -20,11 +20,11 @@ from cbir.evaluation.sections import Section
 from cbir.index.files import write_atomically
 from cbir.models.card import ModelRef
 from cbir.settings import Settings
+from cbir.stores.base import StoreInfo
 from cbir.tables import to_rich
 
-from .options import STDOUT, json_target
-from .ranking import EPSILON
-from .workload import ORDINARY, Workload, notes, search_method
+from .options import STDOUT
+from .workload import Workload, notes
 
 FORMAT = 2
 PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
@@ -48,37 +48,17 @@ class Result:
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class MeasuredStore:
-    """A store that was measured: what it said of itself when the measurement began."""
-
-    store: str
-    generation: str
-    access: str
-    searched: str
-    points: int
-    points_indexed: int
-    options: dict[str, Any]
-
-
 @dataclass(frozen=True, kw_only=True)
 class StoreResult(Result):
-    """What every result of a collection in several stores has.
-
-    Scores within `epsilon` of each other count as equal. `exact_copies` are points whose vector is that of another,
-    and `queries_tied_at_k` the queries whose k-th hit has the score of the next one.
-    """
+    """What every result of a collection in several stores has; the notes say how queries and ties are treated."""
 
     collection: str
     model: ModelRef
     k: int
     queries: int
     seed: int
-    epsilon: float
     points: int
-    exact_copies: int
-    queries_tied_at_k: int
-    stores: list[MeasuredStore]
+    stores: list[StoreInfo]
 
 
 R = TypeVar("R", bound=Result)
@@ -140,22 +120,8 @@ def store_envelope(name: str, workload: Workload, more_notes: Sequence[str]) -> 
         "k": workload.k,
         "queries": len(workload.queries),
         "seed": workload.seed,
-        "epsilon": EPSILON,
         "points": first.count,
-        "exact_copies": workload.copies,
-        "queries_tied_at_k": int(workload.truth.tied.sum()),
-        "stores": [
-            MeasuredStore(
-                info.url,
-                info.generation,
-                info.access,
-                search_method(info, ORDINARY),
-                info.count,
-                info.indexed,
-                dict(info.options),
-            )
-            for info in workload.infos
-        ],
+        "stores": list(workload.infos),
     }
 
 
@@ -192,6 +158,6 @@ def write_json(target: str, content: dict[str, Any]) -> None:
         sys.stdout.write(text)
         return
     try:
-        write_atomically(Path(json_target(target) or "").resolve(), text.encode())
+        write_atomically(Path(target).resolve(), text.encode())
     except OSError as error:
         raise CbirError(f"Cannot write {target}: {error.strerror}.") from None

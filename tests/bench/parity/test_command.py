@@ -21,8 +21,8 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     assert f"WARNING: {both(made)[0]} scans in its ordinary mode" in " ".join(out.split())
     assert [path.name for path in tmp_path.iterdir()] == ["parity.json"], "nothing is left beside it"
     result = json.loads(target.read_text())
-    assert [result[name] for name in ("k", "queries", "seed", "epsilon")] == [5, 30, 42, 1e-5]
-    assert (result["points"], result["exact_copies"], result["images"]) == (COUNT, 2, [])
+    assert [result[name] for name in ("k", "queries", "seed", "points", "images")] == [5, 30, 42, COUNT, []]
+    assert "2 points are exact copies of another" in result["notes"][1]
     assert set(result["versions"]) == {"cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy"}
     recalls = [(part["mode"], part["ann_recall_at_k"]["mean"]) for part in result["against_truth"]]
     assert recalls[1::2] == [("exact", 1.0)] * 2
