@@ -1,10 +1,13 @@
-"""The embedded Qdrant engine: quantization, and the private views of its readers."""
+"""The embedded Qdrant engine: quantization, and searches of a graph."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cbir.filters.conditions import Filter, matches
 from cbir.filters.parser import parse_filter
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
@@ -13,8 +16,10 @@ from cbir.records import Point, digest, point_id
 from cbir.stores.base import SearchParams
 from cbir.stores.embedded import edge
 from cbir.stores.engines import ENGINES
-from tests.support.building import unit_vectors
+from tests.support.building import points_of, unit_vectors
 from tests.support.contract import VECTORS, scan, written_log
+
+GRAPH_VECTORS, QUERIES = unit_vectors(3000, 2, dimension=64), unit_vectors(30, 3, dimension=64)
 
 
 @pytest.mark.parametrize("quantization", ["none", "scalar", "product", "binary", "turbo"])
@@ -76,3 +81,41 @@ def test_only_few_fields_are_indexed_and_every_field_can_be_filtered(
         (found,) = index.search(unit_vectors(1, dimension=8), 60, SearchParams(exact=True), conditions)
         assert {hit.id for hit in found} == expected, text
     index.close()
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[edge.EdgeIndex]:
+    """An index of `GRAPH_VECTORS` that walks a graph, which the engine usually builds from 10 MB of vectors on."""
+    root = tmp_path_factory.mktemp("graph")
+    writer = LogWriter(segment_path(root / "log", 1), GRAPH_VECTORS.shape[1])
+    writer.append(points_of(GRAPH_VECTORS))
+    writer.close()
+    log, options = VectorLog(root / "log", GRAPH_VECTORS.shape[1]), ENGINES["edge"].options
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edge, "_FULL_SCAN_KB", 1)
+        patch.setattr(edge, "EdgeOptimizersConfig", partial(edge.EdgeOptimizersConfig, indexing_threshold=1))
+        edge.build(root / "made" / "1" / "edge", log, options, lambda done: None)
+    index = edge.open_index(root / "made" / "1" / "edge", log, options)
+    yield index
+    index.close()
+
+
+def recall(index: edge.EdgeIndex, params: SearchParams, filter: Filter = ()) -> float:
+    """Return the share of the best ten points by a scan, all of which match the filter, that a search finds."""
+    allowed = np.array([matches(point.payload, filter) for point in points_of(GRAPH_VECTORS)])
+    shares = []
+    for query, hits in zip(QUERIES, index.search(QUERIES, 10, params, filter), strict=True):
+        tenth = np.sort((GRAPH_VECTORS @ query)[allowed])[-10]
+        shares.append(np.mean([hit.score >= tenth - 1e-5 for hit in hits]))
+    return float(np.mean(shares))
+
+
+def test_a_narrow_search_of_a_graph_misses_points_and_an_exact_one_misses_none(graph: edge.EdgeIndex) -> None:
+    assert graph.access == "graph"
+    assert recall(graph, SearchParams(ef=4)) < 0.8
+    assert recall(graph, SearchParams(ef=200)) > 0.95
+    assert recall(graph, SearchParams(ef=4, exact=True)) == 1
+
+
+def test_a_filtered_search_goes_on_through_points_that_do_not_match(graph: edge.EdgeIndex) -> None:
+    assert recall(graph, SearchParams(ef=32), parse_filter("label=class 1")) > 0.9

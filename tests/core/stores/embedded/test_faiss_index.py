@@ -7,10 +7,12 @@ import pytest
 
 from cbir.filters.conditions import matches
 from cbir.filters.parser import parse_filter
+from cbir.index.log_format import segment_path
+from cbir.index.log_writer import LogWriter
 from cbir.index.vector_log import VectorLog
 from cbir.stores.base import SearchParams
 from cbir.stores.embedded import faiss_index
-from tests.support.building import unit_vectors
+from tests.support.building import points_of, unit_vectors
 from tests.support.contract import COUNT, VECTORS, scan, written_log
 
 
@@ -44,3 +46,24 @@ def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkey
                 slack = 1e-4 if exact or "SQ8" not in factory else 0.05
                 assert np.allclose(sorted(-hit.score for hit in found), [score for score, _ in best], atol=slack)
                 assert all(matches(hit.payload, filter) for hit in found)
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF8,Flat"])
+def test_points_that_match_are_found_although_others_are_closer(factory: str, tmp_path: Path) -> None:
+    """A third of the points match, and all of them are on the other side of the sphere."""
+    vectors = unit_vectors(600)
+    query = vectors[0]
+    vectors[np.arange(600) % 3 != 1] += 3 * query
+    vectors[1::3] -= 3 * query
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    writer = LogWriter(segment_path(tmp_path / "log", 1), vectors.shape[1])
+    writer.append(points_of(vectors))
+    writer.close()
+    log = VectorLog(tmp_path / "log", vectors.shape[1])
+    options = {"index": factory, "ef_construct": "100", "ef": "16", "nprobe": "1", "oversampling": "1"}
+    faiss_index.build(tmp_path / "index", log, options, lambda done: None)
+    index = faiss_index.open_index(tmp_path / "index", log, options)
+    best = np.sort(vectors[1::3] @ query)[::-1]
+    for k in (10, 200, 201):
+        (found,) = index.search(query[None], k, filter=parse_filter("label=class 1"))
+        assert [hit.score for hit in found] == pytest.approx(best[:k].tolist(), abs=1e-5)
