@@ -1,17 +1,24 @@
 """Copies of stored images."""
 
+import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from cbir.pipeline.copies import Copies
+from cbir.pipeline.journal import Journal
 from cbir.pipeline.run import Policy, ingest
+from cbir.search.duplicates import perceptual_hash
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
-from tests.support.building import catalogs
+from tests.support.building import catalogs, points_of, unit_vectors
+from tests.support.examples import SampleImages
 from tests.support.ingesting import SYNC, file_keys, files, run, some_images, stored_keys, sync
 
 
@@ -73,3 +80,20 @@ def test_an_ingest_of_a_part_takes_every_stored_image_for_an_original(photos: Pa
     source = open_source(str(photos), SourceOptions(limit=1))
     report = ingest(source, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings())
     assert [copy["key"] for copy in report.copies] == ["0.png"]
+
+
+def test_as_many_bits_may_differ_as_are_given(tmp_path: Path, sample_images: SampleImages) -> None:
+    image = Image.open(io.BytesIO(sample_images[0][2])).convert("RGB")
+    thumbnails = []
+    for side, quality in ((300, 90), (60, 40)):
+        buffer = io.BytesIO()
+        image.resize((side, side)).save(buffer, "JPEG", quality=quality)
+        thumbnails.append(buffer.getvalue())
+    first, second = (perceptual_hash(thumbnail) for thumbnail in thumbnails)
+    differing = int(np.unpackbits(first ^ second).sum())
+    point = replace(points_of(unit_vectors(1))[0], thumbnail=thumbnails[1])
+    journal = Journal(tmp_path / "journal.sqlite", 40)
+    for bits, found in ((differing, ("stored", f"{differing} of 64 bits differ")), (differing - 1, None)):
+        copies = Copies(journal, bits, [("stored", thumbnails[0])], lambda key: True)
+        assert copies.original(point) == found
+    journal.close()

@@ -60,6 +60,16 @@ def test_redirects_are_followed(site: Site, status: int) -> None:
     assert fetch(f"{site.url}/old/a", HERE) == b"found"
 
 
+def test_as_many_redirects_are_followed_as_allowed(site: Site) -> None:
+    for number in range(6):
+        site.pages[f"/{number}"] = partial(answer, status=302, Location=f"/{number + 1}")
+    site.pages["/6"] = partial(answer, body=b"found")
+    assert fetch(f"{site.url}/1", HERE) == b"found"
+    with pytest.raises(ImageError, match="more than 5 redirects"):
+        fetch(f"{site.url}/0", HERE)
+    assert [path for path, _, _ in site.asked].count("/6") == 1
+
+
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
