@@ -5,9 +5,10 @@ Only what every store offers is used, so all stores answer alike.
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -17,13 +18,16 @@ from cbir.errors import UsageError
 from cbir.filters.conditions import Filter, Match, Value, values_of
 from cbir.records import Entry, Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
-from cbir.stores.checks import rank
+from cbir.stores.checks import rank, ranked
 
 CANDIDATES = 100
-"""A diverse result is chosen from at least this many best hits."""
+"""The first hits of a diverse result are chosen from this many best hits."""
 
 FEW_GROUPS = 32
 """Up to this many groups are searched one by one."""
+
+TIE = 1e-6
+"""Hits whose worths differ by no more are equally good choices: the arithmetic is in single precision."""
 
 NEAR = 0.97
 """Cosine from which two images count as near-duplicates (see `folded`)."""
@@ -60,14 +64,16 @@ Group = tuple[Value, list[Hit]]
 def search(store: Store, query: Query) -> list[Hit]:
     """Return the best hits without the stored examples, best first; with a diversity, in the order of choice.
 
-    Raise `UsageError` if an example does not exist, or an option is out of range.
+    Pages of one limit have no hit in common and leave none out. Raise `UsageError` if an example does not exist, or an
+    option is out of range.
     """
     vector, examples, end = _prepared(store, query)
-    wanted = max(end, CANDIDATES) if query.diversity else end
-    hits = [hit for hit in _nearest(store, vector, query, wanted + len(examples)) if hit.id not in examples]
-    if query.diversity and hits:
-        hits = _diverse(store, vector, hits, query.diversity, end)
-    return hits[query.offset : end]
+    size = CANDIDATES if query.diversity else end if query.params.exact else query.limit
+    windows = _windows(store, vector, query, examples, size)
+    if query.diversity:
+        windows = (_diverse(store, vector, hits, query.diversity, end) for hits in windows)
+    hits = list(islice(chain.from_iterable(windows), query.offset, end))
+    return hits if query.diversity else ranked(hits)
 
 
 def search_groups(store: Store, query: Query) -> list[Group]:
@@ -77,12 +83,7 @@ def search_groups(store: Store, query: Query) -> list[Group]:
     raises.
     """
     vector, examples, end = _prepared(store, query)
-    more = len(examples)
-    groups = [
-        (value, [hit for hit in hits if hit.id not in examples][: query.group_size])
-        for value, hits in _grouped(store, vector, query, end + more, query.group_size + more)
-    ]
-    return _ranked(groups)[query.offset : end]
+    return _grouped(store, vector, query, examples, end)[query.offset :]
 
 
 def example_query(store: Store, positives: Sequence[Example], negatives: Sequence[Example]) -> Vector:
@@ -174,15 +175,37 @@ def _prepared(store: Store, query: Query) -> tuple[Vector, set[str], int]:
     return example_query(store, query.positives, query.negatives), stored, query.offset + query.limit
 
 
-def _nearest(store: Store, vector: Vector, query: Query, k: int) -> list[Hit]:
-    return store.search(vector[None], k, params=query.params, filter=query.filter, min_score=query.min_score)[0]
+def _nearest(store: Store, vector: Vector, query: Query, k: int, examples: set[str]) -> list[Hit]:
+    """Return the k best hits that are no examples."""
+    wanted = k + len(examples)
+    (hits,) = store.search(vector[None], wanted, params=query.params, filter=query.filter, min_score=query.min_score)
+    return [hit for hit in hits if hit.id not in examples][:k]
+
+
+def _windows(store: Store, vector: Vector, query: Query, examples: set[str], size: int) -> Iterator[list[Hit]]:
+    """Yield the best `size` hits, and then as many as were yielded before, again and again.
+
+    A graph searched for more hits may find a better one that it missed before, and a quantized index orders more of
+    them by their full vectors. Such a hit comes in the later window, so that it moves no other to the next page.
+    """
+    before: set[str] = set()
+    while True:
+        found = _nearest(store, vector, query, size, examples)
+        hits = [hit for hit in found if hit.id not in before][: size - len(before)]
+        if hits:
+            yield hits
+        if len(found) < size:
+            return
+        before.update(hit.id for hit in hits)
+        size *= 2
 
 
 def _diverse(store: Store, vector: Vector, hits: list[Hit], diversity: float, count: int) -> list[Hit]:
     """Return at most `count` of the hits by maximal marginal relevance, in the order of choice.
 
     The next hit is the one with the highest (1 - diversity) * cosine to the query - diversity * highest cosine to a
-    hit chosen before (Carbonell and Goldstein, 1998).
+    hit chosen before (Carbonell and Goldstein, 1998; https://doi.org/10.1145/290941.291025). Of hits that are worth the
+    same, the most relevant comes first, then the lowest id.
     """
     vectors = _vectors(store, [hit.id for hit in hits])
     relevance = vectors @ vector
@@ -191,40 +214,39 @@ def _diverse(store: Store, vector: Vector, hits: list[Hit], diversity: float, co
     while len(chosen) < min(count, len(hits)):
         worth = (1 - diversity) * relevance - diversity * nearest
         worth[chosen] = -np.inf
-        best = int(worth.argmax())
+        best = int((worth >= worth.max() - TIE).argmax())  # the hits are in order of relevance and id
         cosines = vectors @ vectors[best]
         nearest = np.maximum(nearest, cosines) if chosen else cosines
         chosen.append(best)
     return [hits[index] for index in chosen]
 
 
-def _grouped(store: Store, vector: Vector, query: Query, limit: int, size: int) -> list[Group]:
-    """Return at most `limit` groups of at most `size` hits, the group with the best hit first."""
-    field = query.group_by
+def _grouped(store: Store, vector: Vector, query: Query, examples: set[str], limit: int) -> list[Group]:
+    """Return at most `limit` groups, the group with the best hit first."""
+    field, size = query.group_by, query.group_size
     values = [value for value, _ in store.facet(field, query.filter, FEW_GROUPS + 1)]
     if len(values) <= FEW_GROUPS:  # each is searched by itself: a rare one may be far from the query
         narrowed = [replace(query, filter=(*query.filter, Match(field, (value,)))) for value in values]
-        nearest = [_nearest(store, vector, of_value, size) for of_value in narrowed]
-        return _ranked(zip(values, nearest, strict=True))[:limit]
-    count = store.count(query.filter)
-    wanted = 4 * limit * size
-    while True:
-        hits = _nearest(store, vector, query, wanted)
-        found: dict[tuple[bool, Value], list[Hit]] = {}  # 1 and True are different values
-        for hit in hits:
-            for value in values_of(hit.payload, field):
-                if isinstance(value, str | int | float):
-                    found.setdefault((isinstance(value, bool), value), []).append(hit)
-        best = [(value, some[:size]) for (_, value), some in list(found.items())[:limit]]
-        full = len(best) == limit and all(len(some) == size for _, some in best)
-        if full or wanted >= count or len(hits) < wanted:
-            return best
-        wanted *= 4
+        nearest = [_nearest(store, vector, of_value, size, examples) for of_value in narrowed]
+        groups = [(value, hits) for value, hits in zip(values, nearest, strict=True) if hits]
+        return sorted(groups, key=partial(_group_rank, field))[:limit]
+    best: list[Group] = []
+    found: dict[tuple[bool, Value], list[Hit]] = {}  # 1 and True are different values
+    for window in _windows(store, vector, query, examples, 4 * query.limit * size):
+        for hit in window:
+            of_hit = [value for value in values_of(hit.payload, field) if isinstance(value, str | int | float)]
+            for key in {(isinstance(value, bool), value): None for value in of_hit}:
+                found.setdefault(key, []).append(hit)
+        best = [(value, hits[:size]) for (_, value), hits in list(found.items())[:limit]]
+        if len(best) == limit and all(len(hits) == size for _, hits in best):
+            break
+    return best
 
 
-def _ranked(groups: Iterable[Group]) -> list[Group]:
-    """Return the groups that have hits, the one with the best hit first."""
-    return sorted((group for group in groups if group[1]), key=lambda group: rank(group[1][0]))
+def _group_rank(field: str, group: Group) -> tuple[float, str, int]:
+    """Return the sort key of a group: by its best hit; one hit's groups are in the order of its values."""
+    value, (best, *_) = group
+    return (*rank(best), values_of(best.payload, field).index(value))
 
 
 def _vectors(store: Store, examples: Sequence[Example]) -> Vector:

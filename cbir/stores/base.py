@@ -73,12 +73,11 @@ class Store(Protocol):
         params: SearchParams = DEFAULT_PARAMS,
         filter: Filter = (),
         min_score: float | None = None,
-        offset: int = 0,
     ) -> list[list[Hit]]:
-        """Return the `k` best hits of each (Q, D) unit vector after the first `offset`: by falling score, then by id.
+        """Return the `k` best hits of each (Q, D) unit vector: by falling score, then by id.
 
         Raises:
-            UsageError: The vectors have another dimension or are not finite, or k or the offset is out of range.
+            UsageError: The vectors have another dimension or are not finite, or k is below 1.
             CbirError: The store cannot be reached.
         """
 

@@ -1,7 +1,7 @@
-"""What all stores share: the check of a query, the order and paging of hits, the choice of the collection to open."""
+"""What all stores share: the check of a query, the order of hits, the choice of the collection to open."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from cbir.stores.base import Catalog
 from cbir.text import redacted
 
 
-def check_query(vectors: Vector, k: int, dimension: int, offset: int = 0) -> None:
-    """Raise `UsageError` for vectors that are not finite (Q, `dimension`), for k below 1 or an offset below 0."""
+def check_query(vectors: Vector, k: int, dimension: int) -> None:
+    """Raise `UsageError` for vectors that are not finite (Q, `dimension`), or for k below 1."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise UsageError(
             f"the query has shape {vectors.shape}, but the collection's vectors have {dimension} dimensions"
@@ -23,8 +23,6 @@ def check_query(vectors: Vector, k: int, dimension: int, offset: int = 0) -> Non
         raise UsageError("the query vector is not finite")
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}")
-    if offset < 0:
-        raise UsageError(f"the offset must not be negative, as {offset} is")
 
 
 def check_id(point_id: str | None) -> None:
@@ -35,10 +33,26 @@ def check_id(point_id: str | None) -> None:
         raise UsageError(f"{point_id!r} is not an id: ids are UUIDs") from None
 
 
-def page(hits: Sequence[Hit], k: int, min_score: float | None, offset: int) -> list[Hit]:
-    """Return the hits with at least `min_score` in order, k of them from `offset` on."""
-    good = [hit for hit in hits if min_score is None or hit.score >= min_score]
-    return sorted(good, key=rank)[offset : offset + k]
+def best_hits(
+    ask: Callable[[Vector, int], list[list[Hit]]], vectors: Vector, k: int, min_score: float | None
+) -> list[list[Hit]]:
+    """Return the k best hits of each vector with at least `min_score`: by falling score, then by id.
+
+    `ask` returns an engine's best hits, in any order. An engine keeps any of the points with equal scores, such as
+    exact copies. If the k-th score goes on after the k-th hit, twice as many hits are asked for, until it ends.
+    """
+    wanted = k + 1
+    found = [ranked(hits) for hits in ask(vectors, wanted)]
+    while tied := [i for i, hits in enumerate(found) if len(hits) == wanted and hits[-1].score == hits[k - 1].score]:
+        wanted *= 2
+        for i, hits in zip(tied, ask(vectors[tied], wanted), strict=True):
+            found[i] = ranked(hits)
+    return [[hit for hit in hits[:k] if min_score is None or hit.score >= min_score] for hits in found]
+
+
+def ranked(hits: Iterable[Hit]) -> list[Hit]:
+    """Return the hits in order."""
+    return sorted(hits, key=rank)
 
 
 def rank(hit: Hit) -> tuple[float, str]:

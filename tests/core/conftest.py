@@ -10,7 +10,9 @@ import cbir
 from cbir.settings import Settings
 from cbir.stores.base import Store
 from cbir.stores.registry import open_store
+from tests.support import clusters
 from tests.support.api import CATEGORIES, KINDS, PER_CATEGORY, Filled, opened
+from tests.support.building import plan_for, qdrant_writer
 from tests.support.contract import INDEXES, SETTINGS, fill_folder, fill_server, server_plan, servers
 from tests.support.examples import SampleImages, copy_folder
 from tests.support.qdrant_server import qdrant_server
@@ -96,3 +98,22 @@ def contract_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
         yield opened
         for store in opened.values():
             store.close()
+
+
+@pytest.fixture(scope="session")
+def graph_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store]]:
+    """The collection of `tests.support.clusters` in every kind of store."""
+    urls = clusters.fill_folder(tmp_path_factory.mktemp("clusters") / "index")
+    with qdrant_server() as server:
+        urls["server"] = server.url
+        qdrant_writer(server.url, plan_for(clusters.VECTORS), Settings()).write(clusters.POINTS)
+        opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
+        yield opened
+        for store in opened.values():
+            store.close()
+
+
+@pytest.fixture(params=clusters.KINDS)
+def graph_store(request: pytest.FixtureRequest, graph_stores: dict[str, Store]) -> Store:
+    """Each of these stores."""
+    return graph_stores[request.param]

@@ -66,7 +66,7 @@ def answers_of(url: str, collection: str, vectors: Any) -> dict[str, Any]:
         "exact": store.search(queries, 5, params=exact),
         "filtered": store.search(queries, 5, filter=red),
         "above": store.search(queries, 24, params=exact, min_score=0.5),
-        "second page": store.search(queries, 5, params=exact, offset=5),
+        "second page": [hits[5:] for hits in store.search(queries, 10, params=exact)],
     }
     answers = {
         "dataset": store.info.dataset,

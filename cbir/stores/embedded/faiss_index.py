@@ -100,7 +100,11 @@ class FaissIndex:
         elif not filter:
             default = params.ef is params.nprobe is params.oversampling is None
             native = None if default else self._native(self._index, self._width(params), params)
-            scores, positions = self._index.search(queries, k, params=native)
+            scores, positions = self._ask(queries, k, native)
+            lacking = (positions < 0).any(axis=1)
+            if self._graph and lacking.any():  # many exact copies link only to each other, and a walk ends there
+                whole = np.ones(self.indexed, bool)
+                scores[lacking], positions[lacking] = self._scan(queries[lacking], k, params, whole)
         else:
             scores, positions = self._filtered(queries, k, params, filter)
         log = self._log
@@ -156,11 +160,16 @@ class FaissIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return those of the best points that are chosen, (Q, k), padded with -1."""
         width = max(k, _MORE * width)
-        scores, positions = self._index.search(queries, width, params=self._native(self._index, width, params))
+        scores, positions = self._ask(queries, width, self._native(self._index, width, params))
         left_out = (positions < 0) | ~chosen[positions]
         order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
         positions = np.where(left_out, -1, positions)
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+
+    def _ask(self, queries: Vector, k: int, native: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Search the index itself. FAISS makes `HNSW16_PQ16x4` with squared distances, which give the cosine, too."""
+        scores, positions = self._index.search(queries, k, params=native)
+        return (1 - scores / 2 if self._index.metric_type == faiss.METRIC_L2 else scores), positions
 
     def _native(
         self, index: Any, width: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None

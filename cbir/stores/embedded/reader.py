@@ -12,7 +12,7 @@ from cbir.index.generation import IndexRecord, open_generation
 from cbir.index.vector_log import VectorLog
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import check_id, check_query, page
+from cbir.stores.checks import best_hits, check_id, check_query
 from cbir.stores.engines import ENGINES, EngineIndex
 from cbir.stores.url import Location
 
@@ -51,14 +51,16 @@ class EmbeddedStore:
         params: SearchParams = DEFAULT_PARAMS,
         filter: Filter = (),
         min_score: float | None = None,
-        offset: int = 0,
     ) -> list[list[Hit]]:
-        check_query(vectors, k, self.info.model.dimension, offset)
-        wanted = min(k + offset, self.info.count)
-        if wanted <= offset:
+        check_query(vectors, k, self.info.model.dimension)
+        count = self.info.count
+        if not count:
             return [[] for _ in vectors]
-        found = self.index.search(vectors, wanted, params, filter)
-        return [page(hits, k, min_score, offset) for hits in found]
+
+        def ask(vectors: Vector, k: int) -> list[list[Hit]]:
+            return self.index.search(vectors, min(k, count), params, filter)
+
+        return best_hits(ask, vectors, k, min_score)
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         positions = map(self.log.position, point_ids)

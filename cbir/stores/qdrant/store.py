@@ -14,7 +14,7 @@ from cbir.filters.evaluate import PayloadTable, sorted_counts
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import check_id, check_query, page
+from cbir.stores.checks import best_hits, check_id, check_query
 from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, stored_kinds
 from cbir.stores.qdrant.records import THUMBNAIL, USER_PAYLOAD, CollectionRecord, scroll, to_point
 from cbir.stores.qdrant.server import Server
@@ -60,9 +60,8 @@ class QdrantStore:
         params: SearchParams = DEFAULT_PARAMS,
         filter: Filter = (),
         min_score: float | None = None,
-        offset: int = 0,
     ) -> list[list[Hit]]:
-        check_query(vectors, k, self._record.model.dimension, offset)
+        check_query(vectors, k, self._record.model.dimension)
         options = self._server.options
         ef, exact = params.ef or options.ef, params.exact
         walk = models.SearchParams(
@@ -73,23 +72,21 @@ class QdrantStore:
             ),
             acorn=_ACORN if filter and not exact else None,
         )
-        chosen = self._filter(filter)
-        requests = [
-            models.QueryRequest(
-                query=vector,
-                limit=k + offset,
-                with_payload=USER_PAYLOAD,
-                params=walk,
-                filter=chosen,
-                score_threshold=min_score,
-            )
-            for vector in vectors.tolist()
-        ]
-        answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
-        found = [
-            [Hit(str(point.id), point.payload or {}, point.score) for point in answer.points] for answer in answers
-        ]
-        return [page(hits, k, min_score, offset) for hits in found]
+        request = models.QueryRequest(
+            with_payload=USER_PAYLOAD,
+            params=walk,
+            filter=self._filter(filter),
+            score_threshold=min_score,
+        )
+
+        def ask(vectors: Vector, k: int) -> list[list[Hit]]:
+            requests = [request.model_copy(update={"query": vector, "limit": k}) for vector in vectors.tolist()]
+            answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
+            return [
+                [Hit(str(point.id), point.payload or {}, point.score) for point in answer.points] for answer in answers
+            ]
+
+        return best_hits(ask, vectors, k, min_score)
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         found = {

@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbir.errors import UsageError
 from cbir.filters.conditions import values_of
 from cbir.filters.parser import parse_filter
-from cbir.records import Hit
+from cbir.records import Hit, Vector
 from cbir.search.query import Query, example_query, folded, search, search_groups
-from cbir.stores.base import Store
+from cbir.stores.base import SearchParams, Store
+from tests.support import clusters
 from tests.support.building import unit_vectors
 from tests.support.contract import BY_ID, COUNT, EXACT, KINDS, NOBODY, POINTS, VECTORS, WIDE, fast, scan
 
@@ -54,6 +56,53 @@ def test_examples_may_be_vectors_and_must_exist(store: Store) -> None:
         example_query(store, [VECTORS[0], -VECTORS[0]], [])
 
 
+def pages(store: Store, query: Query, depth: int) -> list[list[Hit]]:
+    """Return the hits of a query, page by page."""
+    return [search(store, replace(query, offset=offset)) for offset in range(0, depth, query.limit)]
+
+
+@settings(fast, max_examples=8)
+@given(
+    number=st.integers(0, clusters.COPIED * clusters.COPIES - 1) | st.none(),
+    seed=st.integers(0, 10_000),
+    limit=st.integers(1, 60),
+    exact=st.booleans(),
+    stored=st.booleans(),
+    diversity=st.sampled_from([0.0, 0.0, 0.5]),
+)
+def test_pages_have_every_hit_once(
+    graph_store: Store, number: int | None, seed: int, limit: int, exact: bool, stored: bool, diversity: float
+) -> None:
+    """The query is a copy of many points, or near one, and the cut between two pages often lies among the copies."""
+    if number is None:
+        near = clusters.VECTORS[seed % clusters.COUNT] + 0.3 * unit_vectors(1, seed, clusters.DIMENSION)[0]
+        example: str | Vector = near / np.linalg.norm(near)
+    else:
+        place = clusters.COPIED_AT[number]
+        example = clusters.POINTS[place].id if stored else clusters.VECTORS[place]
+    query = Query([example], limit=limit, params=SearchParams(exact=exact), diversity=diversity)
+    found = pages(graph_store, query, min(90, 8 * limit))
+    ids = [hit.id for page in found for hit in page]
+    assert [len(page) for page in found] == [limit] * len(found)
+    assert len(set(ids)) == len(ids)
+    if exact:
+        at_once = search(graph_store, replace(query, limit=len(ids)))
+        assert ids == [hit.id for hit in at_once]
+        vector = clusters.BY_ID[example].vector if isinstance(example, str) else example
+        best = np.sort(clusters.VECTORS @ vector)[::-1][isinstance(example, str) :][: len(ids)]
+        assert diversity or np.allclose([hit.score for hit in at_once], best, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["edge", "faiss", "faiss-ivf"])
+@pytest.mark.parametrize("limit", [10, 50])
+def test_deep_pages_repeat_no_hit(graph_stores: dict[str, Store], kind: str, limit: int) -> None:
+    """A wider search finds hits that a narrower one missed. Copies link to each other, and FAISS's walk ends there."""
+    for place in [*clusters.COPIED_AT[::400], 5]:
+        query = Query([clusters.VECTORS[place]], limit=limit, params=SearchParams(ef=8, nprobe=8))
+        ids = [hit.id for page in pages(graph_stores[kind], query, 300) for hit in page]
+        assert len(set(ids)) == len(ids) == 300
+
+
 def test_diversity_spreads_the_hits(store: Store) -> None:
     query = VECTORS[0]
     plain = [hit.id for hit in store.search(query[None], 10, params=EXACT)[0]]
@@ -88,8 +137,26 @@ def test_the_second_choice_follows_the_formula(store: Store, monkeypatch: pytest
     assert second.id == max(worth, key=lambda point_id: worth[point_id])
 
 
+def test_equally_good_choices_are_made_by_relevance_then_by_id(store: Store) -> None:
+    """At a diversity of 0.5 and a query that is a hit, a hit is worth as much as its copies, and as most others."""
+    query, diversity = VECTORS[397], 0.5
+    candidates = [BY_ID[point_id] for _, point_id in scan(query, ())[:100]]
+    vectors = np.stack([point.vector for point in candidates]).astype(float)
+    chosen = [0]
+    while len(chosen) < 30:
+        worth = (1 - diversity) * vectors @ query - diversity * (vectors @ vectors[chosen].T).max(axis=1)
+        best = max(set(range(100)) - set(chosen), key=lambda i: (round(worth[i], 5), -i))
+        chosen.append(best)
+    found = search(store, Query([query], limit=30, diversity=diversity, params=EXACT))
+    assert [hit.id for hit in found] == [candidates[i].id for i in chosen]
+
+
+@pytest.mark.parametrize("few", [2, 32])
 @pytest.mark.parametrize("field", ["label", "tags", "year", "absent"])
-def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
+def test_groups_hold_the_best_of_each_value(
+    store: Store, field: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cbir.search.query.FEW_GROUPS", few)
     query = unit_vectors(1, 77)[0]
     expected: dict[Any, list[float]] = {}
     for score, point_id in scan(query, ()):
@@ -102,18 +169,18 @@ def test_groups_hold_the_best_of_each_value(store: Store, field: str) -> None:
 
 
 @pytest.mark.parametrize("few", [2, 32])
-@pytest.mark.parametrize("field", ["label", "year"])
+@pytest.mark.parametrize("field", ["label", "year", "tags"])
 def test_groups_are_ordered_by_their_best_hit_without_the_examples(
     store: Store, field: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cbir.search.query.FEW_GROUPS", few)
-    rare = Counter(point.payload[field] for point in POINTS if point.payload[field]).most_common()[-1][0]
-    every = [point.id for point in POINTS if point.payload[field] == rare]
+    rare = Counter(value for point in POINTS for value in values_of(point.payload, field)).most_common()[-1][0]
+    every = [point.id for point in POINTS if rare in values_of(point.payload, field)]
     for examples in ([POINTS[0].id], [POINTS[0].id, POINTS[1].id, POINTS[2].id], every):
         expected: dict[Any, list[float]] = {}
         for score, point_id in scan(example_query(store, examples, []), ()):
             if point_id not in examples:
-                for value in values_of(BY_ID[point_id].payload, field):
+                for value in dict.fromkeys(values_of(BY_ID[point_id].payload, field)):
                     expected.setdefault(value, []).append(-score)
         query = Query(examples, limit=2, offset=1, group_by=field, group_size=3, params=EXACT)
         found = search_groups(store, query)

@@ -1,13 +1,14 @@
-"""What all stores share: ids, the order and paging of hits, the collection that is opened."""
+"""What all stores share: ids, the order of hits, the collection that is opened."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cbir.errors import UsageError
-from cbir.records import Hit
+from cbir.records import Hit, Vector
 from cbir.settings import Settings
-from cbir.stores.checks import check_id, no_collection, open_name, page
+from cbir.stores.checks import best_hits, check_id, no_collection, open_name
 from cbir.stores.registry import connect
 from tests.support.building import build, unit_vectors
 
@@ -15,18 +16,27 @@ HITS = [Hit(point_id, {}, score) for point_id, score in (("c", 0.5), ("a", 0.5),
 
 
 @pytest.mark.parametrize(
-    ("k", "min_score", "offset", "expected"),
+    ("k", "min_score", "expected", "asked"),
     [
-        (4, None, 0, "bacd"),
-        (2, None, 1, "ac"),
-        (4, 0.5, 0, "bac"),
-        (4, 0.5, 2, "c"),
-        (4, None, 4, ""),
-        (4, 0.95, 0, ""),
+        (4, None, "bacd", [5]),
+        (3, None, "bac", [4]),
+        (2, None, "ba", [3, 6]),
+        (1, None, "b", [2]),
+        (4, 0.5, "bac", [5]),
+        (4, 0.95, "", [5]),
     ],
 )
-def test_a_page_is_ordered_by_score_then_id(k: int, min_score: float | None, offset: int, expected: str) -> None:
-    assert "".join(hit.id for hit in page(HITS, k, min_score, offset)) == expected
+def test_hits_are_ordered_by_score_then_id(k: int, min_score: float | None, expected: str, asked: list[int]) -> None:
+    """An engine keeps any of the hits with equal scores, so more are asked for while the scores are equal."""
+    sizes = []
+
+    def ask(vectors: Vector, k: int) -> list[list[Hit]]:
+        sizes.append(k)
+        return [sorted(HITS, key=lambda hit: -hit.score)[:k] for _ in vectors]  # "c" before "a"
+
+    found = best_hits(ask, np.zeros((2, 8), np.float32), k, min_score)
+    assert ["".join(hit.id for hit in hits) for hits in found] == [expected] * 2
+    assert sizes == asked
 
 
 def test_an_id_is_a_uuid() -> None:

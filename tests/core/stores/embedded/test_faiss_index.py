@@ -22,6 +22,7 @@ from tests.support.contract import COUNT, VECTORS, scan, written_log
         "Flat",
         "SQ8",
         "HNSW16_SQ8",
+        "HNSW16_PQ4x4,RFlat",
         "IVF4,SQ8",
         "OPQ4,HNSW16",
         "IVF4,PQ4x4fs,RFlat",
