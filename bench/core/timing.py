@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbir.models.runtime import int8_overflows
 from cbir.tables import Range
 
 from .measured_process import OthersMeter
@@ -112,3 +113,9 @@ def busy_notes(shares: Sequence[float | None]) -> list[str]:
     if most <= BUSY:
         return []
     return [f"WARNING: other processes used up to {most:.0%} of the processors meanwhile, so these times mean little."]
+
+
+def int8_notes(is_int8: bool) -> list[str]:
+    """Return a note if an int8 model was measured where it is slow."""
+    slow = is_int8 and int8_overflows()
+    return ["This processor has no VNNI, so cbir runs int8 in an exact and slower way."] if slow else []

@@ -16,13 +16,12 @@ from typing import Any
 
 from cbir import terminal
 from cbir.evaluation.result_files import model_name
-from cbir.models.runtime import int8_overflows
 from cbir.sources.base import SourceOptions
 from cbir.tables import Column, Table
 
 from ..core.measured_process import MeasuredProcess, apart, run_process
 from ..core.rows import table_of
-from ..core.timing import Spread, busy_notes, spread
+from ..core.timing import Spread, busy_notes, int8_notes, spread
 from . import loops
 from .baseline import Baseline
 from .sample import Sample, prepare
@@ -37,10 +36,6 @@ _DESCRIPTIONS = {
 }
 _TUNED = "the same with the settings that were fastest in a short trial"
 
-_INT8_NOTE = (
-    "This processor has no VNNI: cbir runs int8 in an exact and slower way here, a baseline in the ordinary way, whose"
-    " sums overflow."
-)
 _COLUMNS = (
     (Column("images/s", format=",.1f", better="higher"), "images_per_second"),
     (Column("CPU", "ms", ".2f"), "core_milliseconds"),
@@ -226,4 +221,4 @@ def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:
         for part in model.parts
         if part.missing
     ]
-    return notes + [_INT8_NOTE] * any("int8" in model.model and int8_overflows() for model in measured)
+    return notes + int8_notes(any("int8" in model.model for model in measured))

@@ -8,10 +8,10 @@ import numpy as np
 
 from cbir.errors import CbirError
 from cbir.models.embedder import Embedder
-from cbir.models.runtime import Provider, cores, int8_overflows
+from cbir.models.runtime import Provider, cores
 from cbir.progress import Advance
 
-from ..core.timing import Noise, NoiseMeter, Spread, spread, timed
+from ..core.timing import Noise, NoiseMeter, Spread, int8_notes, spread, timed
 
 PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
 _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
@@ -105,8 +105,7 @@ def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:
         f"The model alone, over pixels in memory, with {cores()} threads. All cases take turns, in a new random order"
         " each round, after one untimed round. Medians of the rounds, with the lowest and the highest.",
         *noise.notes(),
+        *int8_notes(any(model.precision == "int8" for model in found)),
     ]
-    if int8_overflows() and any(model.precision == "int8" for model in found):
-        lines.append("This processor has no VNNI, so cbir runs int8 in an exact and slower way.")
     random = [model.model for model in found if model.random_weights]
     return lines + [f"{name} has random weights. Its speed is real, but its vectors mean nothing." for name in random]
