@@ -1,13 +1,24 @@
 """What changed from one report to another by more than chance, from the tables of both."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
+import cbir
+from cbir.errors import UsageError
 from cbir.evaluation.result_files import Report
 from cbir.tables import Cell, Column, Range, Table
 
+from ..registry import SUBJECTS
+from .report_writer import REPORT
+
+_LARGEST = 256 * 2**20
 Verdict = Literal["better", "worse", "the same", "within noise"]
 VERDICTS: tuple[Verdict, ...] = ("worse", "better", "within noise", "the same")
 
@@ -42,6 +53,32 @@ class Comparison:
     changes: list[Change]
     only_before: list[str]
     only_after: list[str]
+
+
+def read_results(path: Path) -> list[Report]:
+    """Return the results in a file: of a report, or the one that `--json` wrote.
+
+    Raises:
+        UsageError: There are none.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"{path} is too large for a report of cbir-bench")
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON") from None
+    if isinstance(content, dict) and content.get("benchmark") in SUBJECTS:
+        subject = SUBJECTS[content["benchmark"]]
+        section = subject.present(subject.load(content))
+        return [Report(subject.name, datetime.now(UTC), cbir.__version__, "", {}, content, section)]
+    try:
+        return REPORT.validate_python(content).results
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UsageError(f"{path} is not a report.json of `cbir-bench report`: {place}: {first['msg']}") from None
 
 
 def measurements(reports: Sequence[Report]) -> dict[str, tuple[Column, Range]]:

@@ -41,9 +41,8 @@ def compare(
     from cbir.tables import to_rich
 
     from ..core.subject import write_json
-    from .comparison import as_table, summary
+    from .comparison import as_table, read_results, summary
     from .comparison import compare as changes
-    from .report_file import read_results
 
     found = changes(read_results(before), read_results(after))
     if not found.changes:

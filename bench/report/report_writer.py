@@ -5,24 +5,32 @@ to it.
 """
 
 import base64
+import json
 import re
+import subprocess
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from html import escape
-from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
+
+import cbir
 from cbir.errors import CbirError, UsageError
-from cbir.evaluation.result_files import Report, latest
+from cbir.evaluation.result_files import Report, latest, machine, shortened
 from cbir.evaluation.sections import Bars, Curves, Part, Strip
 from cbir.index.files import write_atomically
 from cbir.tables import plain, to_markdown
 
 from ..registry import SUBJECTS
 from .plots import draw
-from .report_file import FullReport, as_json, put_together, schema
 
 _WIDTH = 120
+_UPWARDS = re.compile(r"(?<![\w./])\.\./(?:[^\s/'\"]+/)+")
+_IMAGES = "images"  # base64, whose slashes are no folders
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2421; --soft: #5b6763; --line: #d8dedb; --paper: #fff; --fill: #f4f7f5; }
 @media (prefers-color-scheme: dark) {
@@ -39,6 +47,33 @@ img { width: 64px; height: 64px; object-fit: contain; background: var(--fill); v
 small { display: block; color: var(--soft); } pre { padding: .7rem; overflow: auto; background: var(--fill); }
 ul { padding-left: 1.2rem; } li { margin: .2rem 0; }
 """
+
+
+@dataclass(frozen=True)
+class FullReport:
+    """A report: what was measured, and when, where and by which version it was put together.
+
+    `commit` is that of the source, None without a repository; it ends in "+" where the source was changed.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    created: AwareDatetime
+    cbir_version: str
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}\+?$")] | None
+    machine: dict[str, str | int | None]
+    results: list[Report] = field(repr=False)
+    kind: Literal["report"] = "report"
+    schema: Literal[2] = 2
+
+
+REPORT = TypeAdapter(FullReport)
+
+
+def as_json(report: FullReport) -> str:
+    """Return a report as JSON text."""
+    content = asdict(report)
+    return json.dumps(content, default=datetime.isoformat, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def collect(folders: Sequence[Path]) -> list[Report]:
@@ -59,17 +94,18 @@ def collect(folders: Sequence[Path]) -> list[Report]:
 
 
 def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
-    """Write a report of results into a folder and return its files, those for people first.
+    """Write a report of results into a folder, without the folders of this machine, and return its files.
 
     Each file is written whole or not at all.
     """
-    report = put_together(results)
+    now = datetime.now(UTC).replace(microsecond=0)
+    report = FullReport(now, cbir.__version__, _commit(), machine(), [_presented(result) for result in results])
     markdown, images = as_markdown(report, title)
     files = {
         "report.html": as_html(report, title).encode(),
         "report.md": markdown.encode(),
         "report.json": as_json(report).encode(),
-        "report.schema.json": schema().encode(),
+        "report.schema.json": f"{json.dumps(REPORT.json_schema(), indent=1)}\n".encode(),
         **images,
     }
     try:
@@ -91,24 +127,17 @@ def as_html(report: FullReport, title: str) -> str:
     from markdown_it import MarkdownIt
 
     text, files = as_markdown(report, title)
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(text)
-    contents = []
-    for opening, inline in pairwise(tokens):
-        if opening.type == "heading_open":
-            opening.attrSet("id", _anchor(inline.content))
-            if opening.tag == "h2":
-                contents.append(f'<li><a href="#{_anchor(inline.content)}">{escape(inline.content)}</a></li>')
-        for child in inline.children or ():
-            if child.type == "image":
-                caption, data = re.sub(r"\\(.)", r"\1", child.content), files[str(child.attrs["src"])]
-                child.type, child.content = "html_inline", _embedded(caption, data)
-    top, heading, sections = parser.renderer.render(tokens, parser.options, {}).partition("<h2")
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    body = re.sub(r'<img src="([^"]+)" alt="([^"]*)" />', lambda image: _embedded(image[2], files[image[1]]), body)
+    body = re.sub(r"<(h[23])>(.*)</h", lambda found: f'<{found[1]} id="{_anchor(found[2])}">{found[2]}</h', body)
+    titles = re.findall(r'<h2 id="([^"]+)">(.*)</h2>', body)
+    contents = "".join(f'<li><a href="#{anchor}">{found}</a></li>' for anchor, found in titles)
+    top, heading, sections = body.partition("<h2")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
-        f"{top}<ul>{''.join(contents)}</ul>\n{heading}{sections}</body></html>\n"
+        f"{top}<ul>{contents}</ul>\n{heading}{sections}</body></html>\n"
     )
 
 
@@ -171,9 +200,9 @@ def _markdown(part: Part, files: dict[str, bytes]) -> str:
 
 
 def _embedded(caption: str, data: bytes) -> str:
+    """Return an image with its caption, which is HTML."""
     if data.startswith(b"<svg"):
-        text = escape(caption)
-        return f'<span role="img" aria-label="{text}">{data.decode()}</span><small>{text}</small>'
+        return f'<span role="img" aria-label="{caption}">{data.decode()}</span><small>{caption}</small>'
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
 
 
@@ -187,3 +216,34 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _presented(report: Report) -> Report:
+    """Return a result with the section that this version shows it as, without folders."""
+    subject, result = SUBJECTS[report.kind], _without_folders(report.result)
+    section = subject.present(subject.load(result))
+    return replace(report, command=_without_folders(report.command), result=result, section=section)
+
+
+def _without_folders(value: Any) -> Any:
+    """Return a JSON value without the folders of absolute paths, and of those that lead upwards."""
+    if isinstance(value, str):
+        return _UPWARDS.sub("…/", shortened(value))
+    if isinstance(value, dict):
+        return {name: inner if name == _IMAGES else _without_folders(inner) for name, inner in value.items()}
+    return [_without_folders(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _commit() -> str | None:
+    folder = Path(__file__).resolve().parent.parent
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()

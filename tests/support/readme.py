@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cbir.bench.report.report_file import FullReport
+from cbir.bench.report.report_writer import FullReport
 from pydantic import TypeAdapter
 
 from cbir.index.files import write_atomically

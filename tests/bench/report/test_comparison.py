@@ -1,7 +1,10 @@
 """What changed from one report to another by more than chance."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
 from cbir.bench.report.comparison import as_table, compare, measurements, summary
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from cbir.evaluation.result_files import Report
 from cbir.evaluation.sections import Section
 from cbir.tables import Better, Cell, Column, Range, Table
+from tests.support.running import Program
 
 NOW = datetime.now(UTC)
 
@@ -59,3 +63,20 @@ def test_the_verdict_and_the_table_say_what_changed() -> None:
     assert len(as_table(found, every=True).rows) == 3
     same = compare(report([("a", 1.0), ("b", 2.0)]), report([("a", 1.0), ("b", 2.0)]))
     assert summary(same) == "Nothing changed beyond noise, of 2 numbers."
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "cannot be read: No such file or directory"),
+        (lambda path: path.write_text("{"), "is not JSON"),
+        (lambda path: path.write_text("[" * 100_000), "is not JSON"),
+        (lambda path: path.write_text('{"figures": 1}'), "is not a report.json of `cbir-bench report`"),
+        (lambda path: path.write_text('{"benchmark": "latency", "curves": [{}]}'), "Another version of cbir"),
+    ],
+)
+def test_what_is_no_report_is_one_line(run: Program, tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
+    path = tmp_path / "given.json"
+    make(path)
+    code, _, err = run("compare", path, path)
+    assert code in (1, 2) and said in err and len(err.strip().splitlines()) == 1

@@ -1,13 +1,14 @@
 """A report as Markdown and HTML, of texts that try to be markup and of real results."""
 
+import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from cbir.bench.report.report_file import FullReport
-from cbir.bench.report.report_writer import as_html, as_markdown
+from cbir.bench.registry import SUBJECTS
+from cbir.bench.report.report_writer import FullReport, as_html, as_markdown
 
 from cbir.evaluation.result_files import Report, keep
 from cbir.evaluation.sections import Bar, Bars, Section, Strip, StripImage
@@ -121,3 +122,11 @@ def test_a_result_of_another_version_leaves_the_earlier_report_alone(
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
     code, _, err = run("report", made, "--from", tmp_path / "nothing")
     assert code == 2 and "No results in" in err
+
+
+@pytest.mark.bench
+def test_the_report_loads_what_each_subject_saved(results: Path) -> None:
+    for path in results.glob("*.json"):
+        content = json.loads(path.read_text())["result"]
+        subject = SUBJECTS[path.stem]
+        assert subject.dump(subject.load(content)) == content

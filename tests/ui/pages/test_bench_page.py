@@ -23,7 +23,7 @@ REPORT = Path(__file__).parents[3] / "docs/report/report.json"
 
 def published() -> list[Report]:
     """Return the results of the published report."""
-    from cbir.bench.report.report_file import read_results
+    from cbir.bench.report.comparison import read_results
 
     return read_results(REPORT)
 
