@@ -10,6 +10,7 @@ from cbir.bench.accuracy.measure import by_class, judge, make_task, measure, ope
 from cbir.bench.core.metrics import definitions, per_query
 
 from cbir.errors import UsageError
+from cbir.evaluation.retrieval import split
 from cbir.models.sealed import seal
 from cbir.settings import Settings
 from tests.support.accuracy import OPTIONS, labelled
@@ -100,6 +101,14 @@ def test_exact_copies_of_the_query_are_no_hits() -> None:
     assert judged_with_copies.possible[0] == 2
     values, more = per_query(judged), per_query(judged_with_copies)
     assert values["precision_at_2"][0] == 0 and more["precision_at_2"][0] == 0.5
+
+
+def test_the_test_part_of_a_split_is_searched_in_the_training_part() -> None:
+    labels = "ab" * 100
+    images = labelled(unit_vectors(len(labels)), labels)
+    task, _ = make_task([images], set(images.digests), OPTIONS)
+    parts = split(list(labels), OPTIONS.seed)
+    assert (task.indexed.tolist(), task.queries.tolist()) == (sorted(parts.train), sorted(parts.test))
 
 
 @pytest.mark.parametrize("seed", range(3))

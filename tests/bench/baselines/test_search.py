@@ -5,18 +5,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cbir.bench.baselines import search
 from cbir.bench.baselines.result import SUBJECT
+from cbir.bench.core.workload import open_workload
 
-from tests.support.building import store_options
+from cbir.settings import Settings
+from tests.support.building import both, store_options
 from tests.support.running import Program
 
-pytestmark = pytest.mark.bench
 BASE_INSTALL = ["faiss", "qdrant-edge", "qdrant-client", "numpy"]
 """What the base install has."""
 
 
+@pytest.mark.bench
 def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[str], tmp_path: Path) -> None:
     names = [word for name in BASE_INSTALL for word in ("--baseline", name)]
     target = tmp_path / "baselines.json"
@@ -51,6 +54,7 @@ def by_name(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {found["name"]: found for found in result["candidates"]}
 
 
+@pytest.mark.bench
 def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls: list[str], tmp_path: Path) -> None:
     scripts = {
         "hnswlib": "import hnswlib_that_nobody_has",
@@ -76,6 +80,7 @@ def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls:
     assert found["cbir faiss"]["at_recall"]
 
 
+@pytest.mark.bench
 def test_a_library_that_takes_too_long_is_named(
     run: Program, urls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,3 +94,35 @@ def test_a_library_that_takes_too_long_is_named(
     assert code == 0, err
     found = by_name(json.loads((tmp_path / "p.json").read_text()))
     assert found["hnswlib"]["missing"] == found["cbir faiss"]["missing"] == "took more than 1 s"
+
+
+WORKER = """
+import json, sys
+from multiprocessing.connection import Connection
+job, channel = json.loads(sys.argv[1]), Connection(int(sys.argv[2]))
+channel.send({"version": "1"})
+while True:
+    channel.recv()
+    channel.send({"megabytes": 1, "hits": job["hits"]})
+"""
+
+
+def test_the_query_itself_is_no_hit_of_a_candidate(made: Path, tmp_path: Path) -> None:
+    with open_workload(both(made)[1:], "made", 5, 30, 1, Settings()) as workload:
+        scores = workload.truth.vectors[workload.truth.queries] @ workload.truth.vectors.T
+        best = np.argsort(-scores, axis=1)
+        itself = workload.truth.queries[:, None]
+        others = np.array([row[row != query] for row, query in zip(best, workload.truth.queries, strict=True)])
+        for hits, expected in (
+            (np.hstack([itself, others[:, :5]]), 1.0),
+            (np.hstack([itself, others[:, :4], others[:, -1:]]), 0.8),
+            (np.hstack([others[:, :5], itself]), 1.0),
+        ):
+            job = {"name": "made", "folder": str(tmp_path / f"{expected}{hits[0, 0]}"), "hits": hits.tolist()}
+            process = search._Process([sys.executable, "-c", WORKER], job, [16])
+            try:
+                process.build()
+                process.find(workload, 16)
+            finally:
+                process.close()
+            assert process.missing == "" and process.recalls[16] == pytest.approx([expected] * 30)

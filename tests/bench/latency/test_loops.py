@@ -79,6 +79,12 @@ def test_every_rate_is_a_share_of_the_best_closed_loop(opened: Workload) -> None
         assert rate.response_ms.median >= rate.service_ms.median
 
 
+def test_a_response_is_timed_from_the_moment_it_was_due() -> None:
+    """Eleven searches of 30 ms are due in 100 ms, so that most of them wait for others."""
+    rates, _ = loops.open_loop(lambda number: time.sleep(0.03), 100, 1, 0.1, 1, lambda done: None)
+    assert rates[-1].response_ms.median > 2 * rates[-1].service_ms.median
+
+
 def test_a_store_that_fails_has_the_reason() -> None:
     def stopped(number: int) -> object:
         raise CbirError("the server has stopped")
