@@ -8,8 +8,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from cbir.errors import UsageError
+from cbir.tables import Column
 
 from .probe import ImageCosts, IndexCosts
 
@@ -45,19 +47,15 @@ class Options:
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """An embedded index of one engine: GB of its vector log, its files and the RAM of searches, and core-hours."""
+    """An embedded index of one engine: its vector log, its files, the RAM of searches, and the time to make it."""
 
     name: str
-    log_gb: float
-    disk_gb: float
-    ram_gb: float
-    embedding_hours: float
-    building_hours: float
-
-    @property
-    def hours(self) -> float:
-        """Hours until it is built on 64 cores."""
-        return (self.embedding_hours + self.building_hours) / _CORES
+    log_gb: Annotated[float, Column("log", "GB", ".3g")]
+    disk_gb: Annotated[float, Column("index", "GB", ".3g")]
+    ram_gb: Annotated[float, Column("RAM", "GB", ".3g")]
+    embedding_hours: Annotated[float, Column("embedding", "core-h", ".3g")]
+    building_hours: Annotated[float, Column("building", "core-h", ".3g")]
+    hours: Annotated[float, Column(f"on {_CORES} cores", "h", ".3g")]
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,10 @@ class ServerPlan:
     """A collection on a Qdrant cluster of `nodes` servers in one layout, all replicas together; `url` is its store."""
 
     layout: str
-    ram_gb: float
-    disk_gb: float
-    nodes: int
-    replicas: int
+    ram_gb: Annotated[float, Column("RAM", "GB", ".3g")]
+    disk_gb: Annotated[float, Column("disk", "GB", ".3g")]
+    nodes: Annotated[int, Column("servers", format=",d")]
+    replicas: Annotated[int, Column("replicas", format="d")]
     shards: int
     url: str
 
@@ -113,16 +111,13 @@ def plan_index(images: int, options: Options, costs: ImageCosts, index: IndexCos
     """
     factor = images / index.points
     depth = math.log(images) / math.log(index.points) if index.access == "graph" else 1.0
+    embedding = images * costs.core_seconds / 3600
+    building = index.core_seconds * factor * depth / 3600
     log_bytes = 4 * options.dimension + costs.thumbnail_bytes + costs.payload_bytes + LOG_BYTES
     disk = index.disk_bytes * factor / _GB
-    return IndexPlan(
-        name=index.name,
-        log_gb=images * log_bytes / _GB,
-        disk_gb=disk,
-        ram_gb=disk + images * LOG_RAM_BYTES / _GB,
-        embedding_hours=images * costs.core_seconds / 3600,
-        building_hours=index.core_seconds * factor * depth / 3600,
-    )
+    ram = disk + images * LOG_RAM_BYTES / _GB
+    hours = (embedding + building) / _CORES
+    return IndexPlan(index.name, images * log_bytes / _GB, disk, ram, embedding, building, hours)
 
 
 def plan_servers(images: int, options: Options, costs: ImageCosts, layout: str) -> ServerPlan:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from cbir.evaluation.sections import Section
 from cbir.models.card import ModelRef
-from cbir.tables import Column
 
-from ..core.rows import table_of
+from ..core.rows import typed_table
 from ..core.subject import Result, Subject
-from .plan import Options, Plan
+from .plan import IndexPlan, Options, Plan, ServerPlan
 from .probe import ImageCosts, IndexCosts
 
 NOTES = (
@@ -19,20 +18,6 @@ NOTES = (
     "Vectors of another length than the model's (--dimension) are planned with the model's time. `cbir-export head"
     " --dimension` makes a model for them.",
     "Quantized vectors find a little less. Measure it with `cbir-bench parity` before you rely on it.",
-)
-_INDEX_COLUMNS = (
-    (Column("log", "GB", ".3g"), "log_gb"),
-    (Column("index", "GB", ".3g"), "disk_gb"),
-    (Column("RAM", "GB", ".3g"), "ram_gb"),
-    (Column("embedding", "core-h", ".3g"), "embedding_hours"),
-    (Column("building", "core-h", ".3g"), "building_hours"),
-    (Column("on 64 cores", "h", ".3g"), "hours"),
-)
-_SERVER_COLUMNS = (
-    (Column("RAM", "GB", ".3g"), "ram_gb"),
-    (Column("disk", "GB", ".3g"), "disk_gb"),
-    (Column("servers", format=",d"), "nodes"),
-    (Column("replicas", format="d"), "replicas"),
 )
 
 
@@ -68,8 +53,8 @@ def present(result: PlanResult) -> Section:
     indexes = [(f"{name}, {index.name}", index) for name, plan in plans for index in plan.indexes]
     servers = [(f"{name}, {server.layout}", server) for name, plan in plans for server in plan.servers]
     parts = [
-        table_of("Embedded index", "images, index", indexes, *_INDEX_COLUMNS),
-        table_of("Qdrant servers, all replicas together", "images, layout", servers, *_SERVER_COLUMNS),
+        typed_table("Embedded index", "images, index", IndexPlan, indexes),
+        typed_table("Qdrant servers, all replicas together", "images, layout", ServerPlan, servers),
     ]
     return Section("What will more images need?", subject, verdicts, parts, result.notes)
 

@@ -33,14 +33,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of a search: the median, the quartiles and the tail.
-
-    `p999` is None if fewer than `P999_NEEDS` searches were timed: it would be the slowest search alone.
-    """
+    """Milliseconds of some searches; `p999` is None for fewer than `P999_NEEDS`, as it would be the slowest alone."""
 
     median: float
-    p25: float
-    p75: float
     p95: float
     p99: float
     p999: float | None
@@ -49,11 +44,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Noise:
-    """How noisy the machine was: the time of a matrix product that is the same in each round, and others' work.
-
-    A difference smaller than the spread of `kernel_ms` is noise. `others` is the share of the processors that other
-    processes used.
-    """
+    """How noisy the machine was: the times of one matrix product, and the share of others in the processors' time."""
 
     kernel_ms: Spread
     others: float
@@ -72,20 +63,17 @@ class NoiseMeter:
     """Watches the machine from the moment it is made."""
 
     def __init__(self) -> None:
-        self._matrix = np.random.default_rng(0).standard_normal((_SIZE, _SIZE)).astype(np.float32)
-        self._others = OthersMeter()
-        self._kernel = [self._time()]
+        self._others, self._kernel = OthersMeter(), list[float]()
+        self.look()
 
     def look(self) -> None:
         """Time the matrix product. Called between two rounds."""
-        self._kernel.append(self._time())
+        matrix = np.ones((_SIZE, _SIZE), np.float32)
+        self._kernel.append(float(np.median([timed(lambda: matrix @ matrix) for _ in range(_RUNS)])))
 
     def noise(self) -> Noise:
         """Return the noise so far."""
         return Noise(spread(self._kernel), self._others.share())
-
-    def _time(self) -> float:
-        return float(np.median([timed(lambda: self._matrix @ self._matrix) for _ in range(_RUNS)]))
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -97,9 +85,8 @@ def timed(call: Callable[[], object]) -> float:
 
 def times(milliseconds: Sequence[float] | np.ndarray) -> Times:
     """Return the summary of single measurements."""
-    p25, median, p75, p95, p99, p999 = np.percentile(milliseconds, [25, 50, 75, 95, 99, 99.9]).tolist()
-    enough = len(milliseconds) >= P999_NEEDS
-    return Times(median, p25, p75, p95, p99, p999 if enough else None, len(milliseconds))
+    median, p95, p99, p999 = np.percentile(milliseconds, [50, 95, 99, 99.9]).tolist()
+    return Times(median, p95, p99, p999 if len(milliseconds) >= P999_NEEDS else None, len(milliseconds))
 
 
 def spread(values: Sequence[float]) -> Spread:

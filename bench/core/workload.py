@@ -1,7 +1,7 @@
 """What is measured: one collection that is open in several stores, and the stored images that are searched for."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,8 +30,7 @@ MODES = (ORDINARY, EXACT)
 class Workload:
     """One collection in several stores that hold the same points, the queries and their exact neighbours.
 
-    `infos` are what each store reported of itself when the measurement began, `copies` the number of points whose
-    vector is exactly that of another. Every hit must fulfil `filter`.
+    `infos` are of the beginning, `copies` the number of points with another's vector. Every hit must fulfil `filter`.
     """
 
     collection: str
@@ -59,10 +58,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Answers:
-    """One store's hits of all queries in one mode, without the query itself.
-
-    `self_missing` counts the queries that were not among their own k + 1 best hits.
-    """
+    """A store's hits of all queries, and how many queries were not among their own k + 1 best hits."""
 
     rankings: list[Ranking]
     self_missing: int
@@ -72,30 +68,18 @@ class Answers:
 def open_workload(
     urls: Sequence[str] | None, collection: str | None, k: int, queries: int, seed: int, settings: Settings
 ) -> Iterator[Workload]:
-    """Open a collection in the named stores, choose queries from its points and find their exact neighbours.
-
-    Raises:
-        UsageError: A store is named twice, or they have no collection in common, or not the same points in it.
-    """
+    """Open a collection in the named stores, choose queries from its points and find their exact neighbours."""
     urls = urls or settings.store_urls
     if len(set(map(identity, urls))) < len(urls):
         raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
     name = collection or common_collection(urls, settings)
     with ExitStack() as stack:
-        stores = []
-        for url in urls:
-            store = open_store(url, name, settings)
-            stack.callback(store.close)
-            stores.append(store)
+        stores = [stack.enter_context(closing(open_store(url, name, settings))) for url in urls]
         yield workload_of(stores, k, queries, seed)
 
 
 def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Workload:
-    """Return the workload of open stores; the same points and seed give the same queries.
-
-    Raises:
-        UsageError: They do not hold the same points, or fewer than two.
-    """
+    """Return the workload of open stores with the same points; the same points and seed give the same queries."""
     ids, vectors = stores[0].matrix()
     infos = [store.info for store in stores]
     name = infos[0].collection
@@ -201,8 +185,7 @@ def _require_same_points(
     different = set(ids).symmetric_difference(store.matrix()[0])
     if different:
         raise UsageError(f"{problem}: {len(different):,} ids are in one store only, such as {min(different)}")
-    for query, vector in zip(queries, vectors, strict=True):
-        (other,) = store.vectors([query])
+    for query, vector, other in zip(queries, vectors, store.vectors(queries), strict=True):
         delta = np.inf if other is None else float(np.abs(other - vector).max())
         if not delta <= EPSILON:
             raise UsageError(f"{problem}: the vectors of {query} differ by up to {delta:.2g}")

@@ -76,7 +76,7 @@ def test_real_stores(made: Path) -> None:
         assert [load.threads for load in point.loads] == [1, 2]
         for load in point.loads:
             assert load.searches_per_second.lowest > 0
-            assert load.search_ms.p25 <= load.search_ms.median <= load.search_ms.p95 <= load.search_ms.p99
+            assert 0 < load.search_ms.median <= load.search_ms.p95 <= load.search_ms.p99
         assert mean_of(point.ann_recall_at_k) > 0.95
         assert point.raw_ms is not None
         assert point.ratio == point.search_ms.median / point.raw_ms.median
