@@ -44,7 +44,6 @@ def plan(
     from cbir.sources.base import SourceOptions
     from cbir.sources.registry import open_source
 
-    from ..core.stores import engine_of
     from ..core.subject import deliver, envelope
     from ..core.synthetic import made_up_images
     from .plan import USUAL_IMAGES, Options, make_plan, parse_count
@@ -57,16 +56,16 @@ def plan(
     settings = Settings()
     embedder = load_embedder(model, settings, threads=1)
     options = Options(dimension or embedder.card.dimension, replicas, node_gb)
-    engines = [engine_of(url, options.dimension) for url in store or ("edge:.", "faiss:.")]
+    urls = store or ["edge:.", "faiss:."]
     if data is None:
         items, origin = made_up_images(IMAGES), "made-up JPEGs of 640 x 480 pixels"
     else:
         source = open_source(data, SourceOptions(limit=IMAGES))
         items, origin = list(source.items), source.origin
-    with terminal.progress("measuring", len(engines) + 1, "steps") as advance:
+    with terminal.progress("measuring", len(urls) + 1, "steps") as advance:
+        indexes = probe_indexes(urls, options.dimension, advance)
         costs = probe_images(items, origin, embedder, settings)
         advance(1)
-        indexes = probe_indexes(engines, options.dimension, advance)
     plans = [make_plan(count, options, costs, indexes) for count in counts]
     packages = ("cbir", "qdrant-edge-py", "faiss-cpu", "onnxruntime", "numpy")
     header = envelope(SUBJECT.name, NOTES, packages)

@@ -24,7 +24,7 @@ from cbir.progress import Advance
 from cbir.records import Item, Point, digest, point_id, to_json
 from cbir.settings import Settings
 
-from ..core.stores import Engine
+from ..core.stores import engine_of
 from ..core.synthetic import clustered
 
 IMAGES = 128
@@ -72,22 +72,22 @@ def probe_images(items: Sequence[Item], source: str, embedder: Embedder, setting
     return ImageCosts(source, count, seconds / count, float(np.mean(thumbnails)), float(np.mean(payloads)))
 
 
-def probe_indexes(engines: Sequence[Engine], dimension: int, advance: Advance) -> list[IndexCosts]:
-    """Build a small index of made-up vectors with every engine, and return the costs."""
+def probe_indexes(urls: Sequence[str], dimension: int, advance: Advance) -> list[IndexCosts]:
+    """Build a small index of made-up vectors with the engine of each URL, and return the costs."""
+    engines = [engine_of(url, dimension) for url in urls]
     points = min(PROBE_POINTS, math.ceil(PROBE_BYTES / (4 * dimension)))
     found = []
-    with tempfile.TemporaryDirectory(prefix="cbir-plan-") as name:
-        log = write_log(Path(name) / "log", points, dimension)
-        for number, engine in enumerate(engines):
-            folder = Path(name) / str(number)
-            module = engine.module
+    with tempfile.TemporaryDirectory(prefix="cbir-plan-") as root:
+        log = write_log(Path(root) / "log", points, dimension)
+        for number, (name, module, options) in enumerate(engines):
+            folder = Path(root) / str(number)
             start = time.process_time()
-            module.build(folder, log, engine.options, lambda count: None)
+            module.build(folder, log, options, lambda count: None)
             seconds = time.process_time() - start
-            with closing(module.open_index(folder, log, engine.options)) as index:
+            with closing(module.open_index(folder, log, options)) as index:
                 access = index.access
             disk_bytes = sum(path.stat().st_blocks * 512 for path in files_below(folder))
-            found.append(IndexCosts(engine.name, points, seconds, disk_bytes, access))
+            found.append(IndexCosts(name, points, seconds, disk_bytes, access))
             advance(1)
     return found
 

@@ -1,8 +1,7 @@
 """What the bench needs to know of store URLs and engines. No other module here parses a URL."""
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,32 +22,19 @@ EF_VALUES = {"graph": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512), "ivf": (
 PARAMETERS = {"graph": "ef", "ivf": "nprobe"}
 
 
-@dataclass(frozen=True)
-class Engine:
-    """An embedded engine with its options, named for tables: "edge", "faiss HNSW16"."""
-
-    name: str
-    kind: str
-    options: Mapping[str, str]
-
-    @property
-    def module(self) -> Any:
-        """The module with its library, which is loaded at the first use."""
-        return ENGINES[self.kind].load()
-
-
-def engine_of(url: str, dimension: int) -> Engine:
-    """Return the engine that a store URL names. Its path is not used."""
+def engine_of(url: str, dimension: int) -> tuple[str, Any, dict[str, str]]:
+    """Return the engine that a store URL names: a name for tables, such as "faiss HNSW16", its module and options."""
     location = location_of(url)
     if location is None:
         raise UsageError(f"{redacted(url)} is a server and cannot be measured here. Use edge: or faiss: with options.")
     kind, given = location.url.scheme, dict(location.url.options)
     engine = ENGINES[kind]
     options = {**engine.options, **given}
-    engine.load().check_options(options, dimension)
+    module = engine.load()
+    module.check_options(options, dimension)
     factory = given.pop("index", engine.build_options.get("index", ""))
     words = [kind, *filter(None, [factory]), *(f"{name}={value}" for name, value in given.items())]
-    return Engine(" ".join(words), kind, options)
+    return " ".join(words), module, options
 
 
 def location_of(url: str) -> Location | None:

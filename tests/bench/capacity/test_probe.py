@@ -36,8 +36,8 @@ def test_images_that_cannot_be_decoded_are_no_measurement(embedder: Embedder) ->
 def test_every_index_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "PROBE_BYTES", 2000 * 4 * 32)
     steps: list[int] = []
-    engines = [engine_of(url, 32) for url in ("faiss:.?index=HNSW8", "faiss:.?index=Flat", "edge:.")]
-    graph, flat, edge = probe_indexes(engines, 32, steps.append)
+    urls = ["faiss:.?index=HNSW8", "faiss:.?index=Flat", "edge:."]
+    graph, flat, edge = probe_indexes(urls, 32, steps.append)
     assert steps == [1, 1, 1]
     assert [(costs.name, costs.points) for costs in (graph, flat, edge)] == [
         ("faiss HNSW8", 2000),
@@ -57,4 +57,4 @@ def test_the_log_is_a_real_one(tmp_path: Path) -> None:
 
 def test_engines_are_named_with_their_options() -> None:
     engines = [engine_of(url, 64) for url in ("edge:.?m=32", "faiss:.?index=Flat&ef=9", "faiss:.")]
-    assert [engine.name for engine in engines] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16"]
+    assert [name for name, _, _ in engines] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16"]
