@@ -7,16 +7,18 @@ notice flipped bytes or deleted files.
 import hashlib
 import json
 import logging
+import re
+import shlex
 from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
@@ -27,6 +29,8 @@ from cbir.models.card import ModelRef
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+NUMBER = re.compile(r"\d{6}")
+_CHECKSUM = "checksum"
 _adapter = cache(TypeAdapter)  # making one takes ten times as long as reading a pointer
 
 
@@ -48,13 +52,17 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Plan:
-    """The content of an unfinished generation, by which the same command continues it after a crash."""
+    """The content of the next generation, by which the same command continues it after a crash.
+
+    The file stays when it is published: `cbir.index.repair` reads it if the manifest is damaged.
+    """
 
     collection: str
     dataset: str
     source: str
     model: ModelRef
     base: str | None
+    engines: dict[str, IndexRecord] = field(default_factory=dict)
 
     @property
     def alias(self) -> str:
@@ -81,10 +89,18 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Pointer:
-    """The content of the pointer file."""
+    """The content of the pointer file; `published` is the time it was written, "" in files of older versions."""
 
-    generation: str
+    generation: Annotated[str, Field(pattern=NUMBER.pattern)]
     manifest_sha256: str
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The content of the file that marks an index folder."""
+
+    format: int = layout.FORMAT
 
 
 @dataclass(frozen=True)
@@ -109,19 +125,22 @@ class Generation:
     def plan(self) -> Plan:
         """The plan of a collection with the same content, under the name of this generation's collection folder."""
         manifest = self.manifest
-        return Plan(self.folder.parent.name, manifest.dataset, manifest.source, manifest.model, None)
+        name = self.folder.parent.name
+        return Plan(name, manifest.dataset, manifest.source, manifest.model, None, manifest.engines)
 
     def damage(
         self, part: str = "", *, hashed: bool = True, advance: Callable[[int], None] | None = None
     ) -> list[Damage]:
-        """Return the files below the folder `part` that differ from the manifest.
+        """Return the files below the folder `part`, or the file `part`, that differ from the manifest.
 
         Without `hashed`, only missing, additional and resized files are found, and nothing is read. `advance` is called
         with the size of each file once it is checked.
         """
-        prefix = f"{part}/" if part else ""
-        expected = {name: record for name, record in self.manifest.files.items() if name.startswith(prefix)}
-        found = []
+        parts = [part] if part else [layout.MODEL, layout.LOG, *self.manifest.engines]
+        files = self.manifest.files
+        expected = {name: files[name] for name in files if not part or name.split("/")[0] == part}
+        present = {name.split("/")[0] for name in expected}
+        found = [Damage(self.folder / name, "missing") for name in parts if name not in present]
         for name, record in expected.items():
             if difference := _difference(self.folder / name, record, hashed):
                 found.append(Damage(self.folder / name, difference))
@@ -137,26 +156,34 @@ class Generation:
         for part in parts:
             if damage := self.damage(part):
                 more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
-                raise DamageError(
-                    f"{damage[0]}{more}; the index is not served. `cbir-ingest verify` lists all damaged files. Run the"
-                    " ingest again to rebuild the index from the log, or restore the files."
-                )
+                raise damage_error(f"{damage[0]}{more}; the index is not served", self.folder.parent)
 
     def log(self) -> VectorLog:
         """Return the generation's vector log; raise `DamageError` if it or its ids differ from the manifest."""
         self.require_intact(layout.LOG)
         log = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
         if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
-            raise DamageError(
-                f"{self.folder / layout.LOG} does not hold the {self.manifest.count:,} ids of its manifest"
-            )
+            what = f"{self.folder / layout.LOG} does not hold the {self.manifest.count:,} ids of its manifest"
+            raise damage_error(what, self.folder.parent)
         return log
 
 
 def collections(root: Path) -> list[str]:
-    """Return the names of an index folder's published collections, the latest first."""
-    pointers = sorted(root.glob(f"*/{layout.POINTER}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [path.parent.name for path in pointers]
+    """Return the names of an index folder's published collections, the latest first.
+
+    A damaged one counts as the latest, so that no other is opened instead without a word.
+    """
+    folders = [path.parent for path in root.glob(f"*/{layout.POINTER}")]
+    return [folder.name for folder in sorted(folders, key=_published, reverse=True)]
+
+
+def _published(folder: Path) -> tuple[bool, str, str]:
+    try:
+        pointer = load(folder / layout.POINTER, Pointer)
+        time = pointer.published or load(folder / pointer.generation / layout.MANIFEST, Manifest).created
+    except DamageError:
+        return True, "", folder.name
+    return False, time, folder.name
 
 
 def open_generation(root: Path, collection: str) -> Generation:
@@ -167,17 +194,35 @@ def open_generation(root: Path, collection: str) -> Generation:
     if not (root / collection / layout.POINTER).is_file():
         published = ", ".join(collections(root)) or "none yet"
         raise UsageError(f"{root} has no collection {collection!r}; it has: {published}")
-    pointer = load(root / collection / layout.POINTER, Pointer)
-    path = root / collection / pointer.generation / layout.MANIFEST
+    folder = root / collection
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DamageError(f"{path}: {error.strerror}") from None
-    if hashlib.sha256(data).hexdigest() != pointer.manifest_sha256:
-        raise DamageError(
-            f"{path}, or the pointer {root / collection / layout.POINTER}, differs from what was published"
-        )
-    return Generation(path.parent, load(path, Manifest))
+        pointer = load(folder / layout.POINTER, Pointer)
+        path = folder / pointer.generation / layout.MANIFEST
+        manifest = load(path, Manifest)
+        if record_of(path).sha256 != pointer.manifest_sha256:
+            raise DamageError(f"{path}, or the pointer {folder / layout.POINTER}, differs from what was published")
+    except DamageError as error:
+        raise damage_error(str(error), folder) from None
+    return Generation(path.parent, manifest)
+
+
+def damage_error(what: str, folder: Path) -> DamageError:
+    """Return the error for damage in a collection's folder, with the command that helps."""
+    command = shlex.join(["cbir-ingest", "collections", "repair", folder.name, "--store", f"edge:{folder.parent}"])
+    return DamageError(f"{what}. Repair it with: {command}")
+
+
+def manifest_in(folder: Path) -> Manifest | None:
+    """Return the manifest of a generation, not compared with the pointer; None if it is missing or damaged."""
+    try:
+        return load(folder / layout.MANIFEST, Manifest)
+    except DamageError:
+        return None
+
+
+def numbered(folder: Path) -> list[Path]:
+    """Return the generations in a collection's folder, published or not, the latest first."""
+    return sorted((path for path in folder.glob("*/") if NUMBER.fullmatch(path.name)), reverse=True)
 
 
 def ids_digest(log: VectorLog) -> str:
@@ -208,30 +253,47 @@ def record_of(path: Path) -> FileRecord:
 
 
 def load(path: Path, kind: type[T]) -> T:
-    """Return the dataclass `kind` from a JSON file; raise `DamageError` if the file is missing or damaged."""
+    """Return the dataclass `kind` from a JSON file; raise `DamageError` if the file is missing or damaged.
+
+    Files of older versions have no checksum.
+    """
     try:
-        return cast(T, _adapter(cast(Hashable, kind)).validate_json(path.read_bytes()))
+        data = path.read_bytes()
+        content = cast(T, _adapter(cast(Hashable, kind)).validate_json(data))
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not written by cbir"
         raise DamageError(f"{path}: {reason}") from None
+    fields = json.loads(data)
+    checksum = fields.pop(_CHECKSUM, None)
+    if checksum not in (None, hashlib.sha256(_as_json(fields)).hexdigest()):
+        raise DamageError(f"{path}: its bytes differ from what was written")
+    return content
 
 
 def save(path: Path, content: Any) -> str:
-    """Write a dataclass as JSON, atomically; return the SHA-256 of the file."""
-    data = json.dumps(asdict(content), indent=1, sort_keys=True).encode()
+    """Write a dataclass as JSON with a checksum, atomically; return the SHA-256 of the file."""
+    fields = asdict(content)
+    data = _as_json({**fields, _CHECKSUM: hashlib.sha256(_as_json(fields)).hexdigest()})
     write_atomically(path, data)
     sync(path.parent)
     return hashlib.sha256(data).hexdigest()
 
 
+def _as_json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, indent=1, sort_keys=True).encode()
+
+
 def _difference(path: Path, expected: FileRecord, hashed: bool) -> str | None:
-    if not path.is_file():
-        return "missing"
-    size = path.stat().st_size
-    if size != expected.size:
-        return f"has {size:,} bytes instead of {expected.size:,}"
-    if hashed and record_of(path).sha256 != expected.sha256:
-        return "its bytes differ from what was published"
+    try:
+        if not path.is_file():
+            return "missing"
+        size = path.stat().st_size
+        if size != expected.size:
+            return f"has {size:,} bytes instead of {expected.size:,}"
+        if hashed and record_of(path).sha256 != expected.sha256:
+            return "its bytes differ from what was published"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     return None
 
 

@@ -8,6 +8,7 @@ ROOT/COLLECTION/000001/log/              the vector log, from which every engine
 ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
 ROOT/COLLECTION/journal.sqlite           the outcome of every image; only a hint, as the log has the points
 ROOT/COLLECTION/building/                the next generation while an ingest builds it; never read by a search
+ROOT/COLLECTION/building.json            what that is made of; it stays, as a copy of what the manifest says
 """
 
 FORMAT = 1

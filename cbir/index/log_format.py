@@ -51,8 +51,8 @@ def map_segment(segment: Path) -> mmap.mmap | None:
         return None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
-    """Yield (body, size with header) of each frame, up to the first one that is incomplete.
+def frames(mapped: mmap.mmap | None, skip_damaged: bool = False) -> Iterator[tuple[pa.Buffer, int]]:
+    """Yield (body, size with header) of each frame, up to the first one that is incomplete or, on request, beyond it.
 
     Pages are returned to the system some frames after they were read, since the caller may still use them.
     """
@@ -62,11 +62,13 @@ def frames(mapped: mmap.mmap | None) -> Iterator[tuple[pa.Buffer, int]]:
     start = held = passed = 0
     while start + HEADER.size <= everything.size:
         magic, checksum, length = HEADER.unpack(everything[start : start + HEADER.size])
-        if magic != MAGIC or length > everything.size - start - HEADER.size:
-            return
-        body = everything.slice(start + HEADER.size, length)
-        if zlib.crc32(body) != checksum:
-            return
+        whole = magic == MAGIC and length <= everything.size - start - HEADER.size
+        body = everything.slice(start + HEADER.size, length if whole else 0)
+        if not whole or zlib.crc32(body) != checksum:
+            start = mapped.find(MAGIC, start + 1) if skip_damaged else -1
+            if start < 0:
+                return
+            continue
         yield body, HEADER.size + length
         start += HEADER.size + length
         if start - passed >= _RELEASE_BYTES:

@@ -6,13 +6,14 @@ the 64 digits. This shows whether any byte of the file has changed.
 """
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from cbir.errors import CbirError, UsageError
-from cbir.models.card import CARD, ModelCard
+from cbir.models.card import CARD, ModelCard, ModelRef
 
 CARD_FIELD = "cbir"
 CHECKSUM_FIELD = "cbir.sha256"
@@ -57,6 +58,15 @@ def read_sealed(path: Path) -> bytes:
     if not valid:
         raise CbirError(f"{path} is damaged: its bytes do not match its checksum. Download or build it again.")
     return data
+
+
+def find_unchanged(model: ModelRef, *paths: Path) -> Path | None:
+    """Return the first of these files, or else the packaged one, that is this model byte for byte; None if none is."""
+    for path in (*paths, PACKAGED / f"{model.name}.onnx"):
+        with suppress(CbirError):
+            if checksum_of(read_sealed(path)) == model.sha256:
+                return path
+    return None
 
 
 def _without_checksum(data: bytes) -> tuple[int, bytes]:

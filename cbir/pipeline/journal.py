@@ -14,19 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError
+from cbir.index.journal_file import is_damage, open_to_read, open_to_write
 from cbir.index.stored_ids import StoredIds
 from cbir.records import Failure, Payload, Point, id_bytes, to_plain
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS stored (id BLOB PRIMARY KEY, key TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS stored_content ON stored (sha256);
-CREATE TABLE IF NOT EXISTS failed (
-    id BLOB PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL, version TEXT NOT NULL, sha256 TEXT NOT NULL,
-    at TEXT NOT NULL, megapixels REAL NOT NULL
-) WITHOUT ROWID;
-"""
 _FAILURES = "SELECT id, key, reason, version, sha256, at FROM failed"
-_SECONDS = 30.0
 
 
 class Journal:
@@ -42,11 +34,13 @@ class Journal:
         self._stored: dict[str, tuple[str, str]] = {}
         self._failed: list[Failure] = []
         try:
-            self._db = _open(path)
-        except sqlite3.DatabaseError:  # it is damaged, and can be made again from the store
+            self._db = open_to_write(path)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
             for stale in path.parent.glob(f"{path.name}*"):
-                stale.unlink()
-            self._db = _open(path)
+                stale.unlink()  # it can be made again from the store
+            self._db = open_to_write(path)
         rows = self._db.execute(f"{_FAILURES} WHERE megapixels = ?", (max_megapixels,))
         self.failures = {failure.id: failure for failure in map(_failure, rows)}
 
@@ -128,22 +122,12 @@ def read_failures(path: Path) -> list[Failure]:
     if not path.is_file():
         return []
     try:
-        with closing(_open(path)) as db:
+        with closing(open_to_read(path)) as db:
             return [_failure(row) for row in db.execute(f"{_FAILURES} ORDER BY key")]
     except sqlite3.DatabaseError as error:
-        raise CbirError(f"{path} is damaged ({error}). The next ingest replaces it.") from None
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_SECONDS)
-    # A power cut may lose the last commits, but does not damage the file. What they said is found in the store.
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.executescript(_SCHEMA)
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
-    return db
+        if is_damage(error):
+            raise CbirError(f"{path} is damaged ({error}). The next ingest replaces it.") from None
+        raise CbirError(f"{path} cannot be read: {error}") from None
 
 
 def _failure(row: Sequence[Any]) -> Failure:

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from cbir.filters.conditions import FieldKind, Filter, Value
 from cbir.index.generation import Damage, Plan
+from cbir.index.repair import Repair
 from cbir.index.stored_ids import StoredIds
 from cbir.models.card import ModelRef
-from cbir.progress import Advance, Progress
+from cbir.progress import Advance, Progress, silent
 from cbir.records import Entry, Failure, Hit, Payload, Point, Vector
 from cbir.stores.listing import CollectionInfo
 
@@ -116,7 +117,7 @@ class Store(Protocol):
         """Yield every point with vector, payload and thumbnail."""
 
     def model(self) -> Path | None:
-        """Return the collection's model file. A server keeps none."""
+        """Return the collection's model file, or raise `DamageError`. A server keeps none."""
 
     def close(self) -> None:
         """Release what the store holds. A second call does nothing."""
@@ -260,4 +261,11 @@ class Catalog(Protocol):
         """Read every byte of one collection, or of all (None), and return what is damaged.
 
         `on_bytes` is called with the number of bytes that were read since the last call. A server raises `UsageError`.
+        """
+
+    def repair(self, name: str, model: Path | None = None, progress: Progress = silent) -> Repair:
+        """Rebuild and publish what can be rebuilt of a damaged collection; see `cbir.index.repair`.
+
+        `model` is a file of the model that made the vectors, if the collection's own is damaged and it is not packaged.
+        A server raises `UsageError`.
         """

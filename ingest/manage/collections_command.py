@@ -1,4 +1,4 @@
-"""`cbir-ingest collections`: list, compare, drop, choose, snapshot and restore."""
+"""`cbir-ingest collections`: list, compare, drop, choose, repair, snapshot and restore."""
 
 import sys
 from contextlib import closing
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cbir import terminal
-from cbir.errors import UsageError
+from cbir.errors import CbirError, UsageError
 from cbir.text import printable, redacted
 
 from ..options import (
@@ -24,7 +24,7 @@ from ..options import (
     named_stores,
 )
 
-app = terminal.new_app("List, compare, drop, snapshot and restore collections.", default="list")
+app = terminal.new_app("List, compare, drop, repair, snapshot and restore collections.", default="list")
 
 Name = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.")]
 
@@ -97,6 +97,28 @@ def drop(
 def use(name: Name, store: StoreToChange = None) -> None:
     """Let the name of the data set stand for this collection, and open it by default."""
     named_catalogs(store)[0].use(name)
+
+
+@app.command(epilog="Example: cbir-ingest collections repair photos-efficientnet_lite0 --store edge:./index")
+def repair(
+    name: Name,
+    store: StoreToChange = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local_path,
+            metavar="FILE",
+            help="File of the model that made the vectors, if its copy in the collection is damaged and it is not"
+            " packaged.",
+        ),
+    ] = None,
+) -> None:
+    """Rebuild what `cbir-ingest verify` calls damaged, and say what is lost. Nothing that is readable is removed."""
+    report = named_catalogs(store)[0].repair(name, model, terminal.progress)
+    for line in report.done:
+        typer.echo(f"{name}: {line}")
+    if report.lost:
+        raise CbirError(f"{name}: {'; '.join(report.lost)}")
 
 
 @app.command(epilog="Example: cbir-ingest collections snapshot photos-efficientnet_lite0 photos.tar")

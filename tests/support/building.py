@@ -6,7 +6,7 @@ import numpy as np
 
 from cbir.index.generation import Plan
 from cbir.models.card import ModelRef
-from cbir.models.sealed import find_model
+from cbir.models.sealed import checksum_of, find_model
 from cbir.progress import silent
 from cbir.records import Point, Vector, digest, point_id
 from cbir.settings import Settings
@@ -17,7 +17,8 @@ from cbir.stores.registry import connect, connect_all
 from cbir.stores.url import locate, parse
 
 DIMENSION = 8
-MODEL = ModelRef("made-up", "0" * 64, DIMENSION, 1, random_weights=True)
+MODEL_FILE = find_model("efficientnet_lite0")
+MODEL = ModelRef("made-up", checksum_of(MODEL_FILE.read_bytes()), DIMENSION, 1, random_weights=True)
 
 
 def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vector:
@@ -45,7 +46,7 @@ def plan_for(vectors: Vector, collection: str = "made") -> Plan:
 def builder_for(stores: list[str], vectors: Vector, collection: str = "made") -> LocalWriter:
     """Return a builder; all stores lie in one index folder."""
     places = locate([parse(store) for store in stores])
-    return LocalWriter(places, plan_for(vectors, collection), find_model("efficientnet_lite0"), same_source=False)
+    return LocalWriter(places[0].root, places, plan_for(vectors, collection), MODEL_FILE, same_source=False)
 
 
 def build(stores: list[str], vectors: Vector, collection: str = "made", version: str = "1") -> None:

@@ -12,6 +12,25 @@ from tests.support.building import both
 from tests.support.made_index import VECTORS
 
 SECONDS = 30
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+DAMAGES = {"flipped": flip, "truncated": truncate, "zeroed": zero, "deleted": Path.unlink}
+
+
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(["cbir.stores.embedded.edge", "cbir.stores.embedded.faiss_index"])
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from cbir.ingest import command
 
+import cbir.index.publishing
 import cbir.pipeline.workers
 import cbir.stores.embedded.build
 import cbir.stores.embedded.writer
@@ -38,10 +39,10 @@ PHASES = {
     "optimise": [(cbir.stores.embedded.writer, "build_engine"), (cbir.stores.embedded.build, "_child")],
     "publish": [
         (cbir.stores.embedded.writer, "regroup"),
-        (cbir.stores.embedded.writer, "manifest_of"),
-        (cbir.stores.embedded.writer, "save"),
-        (cbir.stores.embedded.writer.LocalWriter, "_point_to"),
-        (cbir.stores.embedded.writer.LocalWriter, "_remove_older_than"),
+        (cbir.index.publishing, "manifest_of"),
+        (cbir.index.publishing, "save"),
+        (cbir.index.publishing, "point_to"),
+        (cbir.stores.embedded.writer, "remove_leftovers"),
         (QdrantWriter, "publish"),
     ],
 }

@@ -113,8 +113,10 @@ def warnings(listed: CollectionInfo, url: str, verifies: bool) -> list[str]:
             f" images with version {PREPROCESSING_VERSION}. Ingest again, with a model of this version."
         )
     if listed.condition == "damaged":
-        look = f"`cbir-ingest verify{where}` lists the bad files" if verifies else "Look at the server's log"
-        found.append(f"It is damaged, and damaged files are not served. {look}; {ingest} rebuilds it.")
+        verify = f"`cbir-ingest verify{where}` lists the bad files"
+        repair = f"`cbir-ingest collections repair {_code(listed.collection)}{where}` repairs it"
+        help_text = f"{verify}; {repair}." if verifies else f"Look at the server's log; {ingest} rebuilds it."
+        found.append(f"It is damaged, and damaged files are not served. {help_text}")
     unfinished = listed.condition == "unfinished"
     if listed.run == "running" and unfinished:
         found.append("The first ingest is running. The collection can be searched when it is complete.")

@@ -4,16 +4,31 @@ import fcntl
 import logging
 import shutil
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
 from cbir.index.files import files_below
-from cbir.index.generation import Damage, Plan, Pointer, collections, load, open_generation, save
+from cbir.index.generation import (
+    NUMBER,
+    Damage,
+    Generation,
+    Marker,
+    Plan,
+    Pointer,
+    collections,
+    load,
+    manifest_in,
+    numbered,
+    open_generation,
+)
+from cbir.index.journal_file import damage_of
 from cbir.index.names import MARKER, check_collection
-from cbir.progress import Advance
+from cbir.index.publishing import locked, point_to
+from cbir.index.repair import Repair, repair_files
+from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
 from cbir.stores.base import Contents
 from cbir.stores.checks import open_name
@@ -23,6 +38,7 @@ from cbir.stores.listing import CollectionInfo, Run
 from cbir.stores.url import Location, StoreURL, locate
 
 log = logging.getLogger(__name__)
+_PARTS = {layout.POINTER, layout.BUILDING}
 _WAITING = {
     "": "",
     "running": ", and an ingest is filling it",
@@ -97,7 +113,7 @@ class EmbeddedCatalog:
         return Contents(generation.plan, model, count, lambda: generation.log().points())
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
-        return LocalWriter(self.locations, plan, model_file, same_source, rebuild)
+        return LocalWriter(self.root, self.locations, plan, model_file, same_source, rebuild)
 
     def journal(self, name: str | None) -> Path:
         """A collection that was never published has a journal, too."""
@@ -110,45 +126,76 @@ class EmbeddedCatalog:
         folder = self.root / name
         if not (folder / layout.LOCK).is_file():
             raise UsageError(f"{self.root} has no collection {name!r}; it has: {', '.join(self.names()) or 'none'}")
-        with (folder / layout.LOCK).open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise CbirError(f"an ingest is filling {folder}; stop it first") from None
+        with locked(folder):
             (folder / layout.POINTER).unlink(missing_ok=True)  # first, so that nobody opens it from now on
             shutil.rmtree(folder)
 
     def use(self, name: str) -> None:
         """The collection whose pointer was written last is the current one."""
         open_generation(self.root, name).require_intact(layout.LOG)
-        pointer = self.root / name / layout.POINTER
-        save(pointer, load(pointer, Pointer))
+        pointer = load(self.root / name / layout.POINTER, Pointer)
+        point_to(self.root / name, pointer.generation, pointer.manifest_sha256)
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
-        published = set(self.names())
-        names = sorted({path.parent.parent.name for path in self.root.glob(f"*/*/{layout.MANIFEST}")} | published)
+        parts = (path for path in self.root.glob("*/*") if path.name in _PARTS or NUMBER.fullmatch(path.name))
+        names = sorted({path.parent.name for path in parts})
         if not names or (name is not None and name not in names):
             raise UsageError(f"{self.root} has no collection {name or 'yet'}; it has: {', '.join(names) or 'none'}")
-        damage = [] if (self.root / MARKER).is_file() else [Damage(self.root / MARKER, "missing")]
+        damage = _unreadable(self.root / MARKER, Marker)
         for collection in [name] if name else names:
-            damaged = _damage(self.root, collection, on_bytes)
+            damaged = _damage(self.root / collection, on_bytes)
             damage += damaged
             log.info("%s: %s", self.root / collection, f"{len(damaged)} damaged" if damaged else "whole")
         return damage
 
+    def repair(self, name: str, model: Path | None = None, progress: Progress = silent) -> Repair:
+        if not self.verify(name):
+            return Repair(["nothing is damaged"])
+        report = repair_files(self.root / name, model)
+        plan = open_generation(self.root, name).plan
+        locations = () if plan.engines else self.locations
+        with closing(LocalWriter(self.root, locations, plan, None, same_source=True)) as writer:
+            if writer.needs_publishing:
+                writer.publish(progress)
+        return report
 
-def _damage(root: Path, name: str, on_bytes: Advance | None) -> list[Damage]:
-    """Return what is damaged of a published collection."""
-    if not (root / name / layout.POINTER).is_file():
-        return [Damage(root / name / layout.POINTER, "missing")]
+
+def _unreadable(path: Path, kind: type) -> list[Damage]:
     try:
-        generation = open_generation(root, name)
-        damage = generation.damage(advance=on_bytes)
-        if not damage:
-            generation.log()
+        load(path, kind)
     except DamageError as error:
-        return [Damage(root / name, str(error))]
-    return damage
+        return [Damage(path, str(error).removeprefix(f"{path}: "))]
+    return []
+
+
+def _other_points(generation: Generation) -> list[Damage]:
+    try:
+        generation.log()
+    except DamageError as error:
+        return [Damage(generation.folder / layout.LOG, str(error))]
+    return []
+
+
+def _damage(folder: Path, on_bytes: Advance | None) -> list[Damage]:
+    """Return everything that is damaged of a collection, as far as it was published."""
+    found = _unreadable(folder / layout.PLAN, Plan) if (folder / layout.PLAN).exists() else []
+    generations = numbered(folder)
+    generation = (
+        Generation(generations[0], manifest) if generations and (manifest := manifest_in(generations[0])) else None
+    )
+    try:
+        if generations or (folder / layout.POINTER).is_file():
+            generation = open_generation(folder.parent, folder.name)
+    except DamageError as error:
+        found.append(Damage(folder, str(error)))
+    except UsageError:
+        found.append(Damage(folder / layout.POINTER, "missing"))
+    if generation is not None:
+        damage = generation.damage(advance=on_bytes)
+        found += damage or _other_points(generation)
+    if reason := damage_of(folder / layout.JOURNAL):
+        found.append(Damage(folder / layout.JOURNAL, f"damaged ({reason})"))
+    return found
 
 
 def _published(root: Path, name: str) -> CollectionInfo:

@@ -25,7 +25,7 @@ class EmbeddedStore:
         built = _built_options(location, collection, generation.manifest.engines)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
-        self._model = generation.folder / layout.MODEL
+        self._generation = generation
         self.log: VectorLog = generation.log()
         generation.require_intact(location.name)
         self.index: EngineIndex = engine.load().open_index(generation.folder / location.name, self.log, options)
@@ -103,7 +103,8 @@ class EmbeddedStore:
         return self.log.points()
 
     def model(self) -> Path | None:
-        return self._model
+        self._generation.require_intact(layout.MODEL)
+        return self._generation.folder / layout.MODEL
 
     def close(self) -> None:
         self.index.close()

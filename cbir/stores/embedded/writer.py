@@ -5,37 +5,33 @@ built from the log, every file is hashed into the manifest, the folder is rename
 moved. After a crash between two of these steps the old generation is still served, and the same command continues.
 """
 
-import fcntl
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
-from cbir.errors import CbirError, UsageError
+from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.disk import require_free_space
-from cbir.index.files import files_below, link, link_tree, sync
+from cbir.index.files import link, link_tree
 from cbir.index.generation import (
-    Generation,
     IndexRecord,
-    Manifest,
+    Marker,
     Plan,
-    Pointer,
+    damage_error,
     load,
-    manifest_of,
     open_generation,
-    record_of,
     require_same,
     save,
 )
 from cbir.index.log_format import segment_path, segments
 from cbir.index.log_writer import LogWriter, compact, regroup
 from cbir.index.names import MARKER
+from cbir.index.publishing import locked, open_published, publish, remove_leftovers
 from cbir.index.stored_ids import StoredIds
 from cbir.index.vector_log import VectorLog
+from cbir.models.sealed import find_unchanged
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes
 from cbir.stores.base import ReadBack
@@ -43,17 +39,11 @@ from cbir.stores.embedded.build import build_engine
 from cbir.stores.engines import ENGINES
 from cbir.stores.url import Location
 
-_NUMBER = re.compile(r"\d{6}")
 _SEGMENT_BYTES = 256 * 2**20
 _MOST_SEGMENTS = 64
 _POINTS_AT_ONCE = 1000
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Marker:
-    format: int
 
 
 class LocalWriter:
@@ -63,14 +53,14 @@ class LocalWriter:
 
     def __init__(
         self,
+        root: Path,
         locations: Sequence[Location],
         plan: Plan,
-        model_file: Path,
+        model_file: Path | None,
         same_source: bool,
         rebuild: bool = False,
     ):
-        self._root = locations[0].root
-        self._folder = self._root / plan.collection
+        self._folder = root / plan.collection
         self._building = self._folder / layout.BUILDING
         self.name = str(self._folder)
         self.journal_path = self._folder / layout.JOURNAL
@@ -80,16 +70,19 @@ class LocalWriter:
         for location in locations:
             engine = ENGINES[location.url.scheme]
             engine.load().check_options({**engine.options, **location.url.options}, plan.model.dimension)
-        self._lock = self._locked()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not (root / MARKER).exists():
+            save(root / MARKER, Marker())
+        self._lock = locked(self._folder)
         try:
-            self._published = self._open_published(plan)
-            plan_file = self._folder / layout.PLAN
-            unfinished = load(plan_file, Plan) if plan_file.is_file() and self._building.is_dir() else None
+            self._published = open_published(self._folder)
+            unfinished = self._unfinished()
             for before in (self._published.plan if self._published else None, unfinished):
                 if before is not None:
                     require_same(before, plan, str(self._folder), same_source)
             self._engines = self._merged_engines(locations)
-            self._plan = replace(plan, base=self._published.folder.name if self._published else None)
+            base = self._published.folder.name if self._published else None
+            self._plan = replace(plan, base=base, engines=self._engines)
             self._wrote = unfinished is not None and unfinished.base == self._plan.base
             self._log = self._stored_log(resume=self._wrote)
             self.stored_ids = self._log.stored_ids() if self._log else StoredIds.of(())
@@ -106,7 +99,7 @@ class LocalWriter:
             return self._wrote
         if self._rebuild or self._engines != self._published.manifest.engines:
             return True
-        return any(self._published.damage(name) for name in self._engines)
+        return any(self._published.damage(name) for name in (layout.MODEL, *self._engines))
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
         if points:
@@ -181,18 +174,11 @@ class LocalWriter:
         for stray in self._building.iterdir():  # left by a crash, or an index that is not wanted any more
             if stray.name not in {layout.LOG, layout.MODEL, *self._engines}:
                 shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
-        manifest = manifest_of(self._building, self._plan, self._engines, points)
-        for path in [*files_below(self._building), *self._building.rglob("*/")]:
-            sync(path)
-        manifest_sha256 = save(self._building / layout.MANIFEST, manifest)
+        self._keep_model()
         number = int(self._plan.base or 0) + 1
-        folder = self._folder / f"{number:06d}"
-        self._building.rename(folder)
-        sync(self._folder)
-        self._point_to(folder.name, manifest_sha256)
-        (self._folder / layout.PLAN).unlink()
-        self._remove_older_than(number - 1)
-        self._published = open_generation(self._root, self._plan.collection)
+        publish(self._folder, self._building, number, self._plan, self._engines, points)
+        remove_leftovers(self._folder, number)
+        self._published = open_generation(self._folder.parent, self._folder.name)
 
     def close(self) -> None:
         try:
@@ -212,17 +198,13 @@ class LocalWriter:
             and not self._published.damage(name)
         )
 
-    def _open_published(self, plan: Plan) -> Generation | None:
-        """Return the published generation. If a crash left a complete one without a pointer, publish that first."""
-        pointer = self._folder / layout.POINTER
-        base = int(load(pointer, Pointer).generation) if pointer.is_file() else 0
-        complete = self._folder / f"{base + 1:06d}"
-        if (complete / layout.MANIFEST).is_file():
-            if Generation(complete, load(complete / layout.MANIFEST, Manifest)).damage():
-                shutil.rmtree(complete)
-            else:
-                self._point_to(complete.name, record_of(complete / layout.MANIFEST).sha256)
-        return open_generation(self._root, plan.collection) if pointer.is_file() else None
+    def _unfinished(self) -> Plan | None:
+        """Return the plan of the generation in `building/`; None if there is none, or it was killed before that."""
+        path = self._folder / layout.PLAN
+        try:
+            return load(path, Plan) if path.is_file() and self._building.is_dir() else None
+        except DamageError as error:
+            raise damage_error(str(error), self._folder) from None
 
     def _merged_engines(self, locations: Sequence[Location]) -> dict[str, IndexRecord]:
         """Return the engines to build: the existing ones and the requested ones, with the options that were given."""
@@ -240,19 +222,17 @@ class LocalWriter:
             )
         return engines
 
-    def _locked(self) -> IO[bytes]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if not (self._root / MARKER).exists():
-            save(self._root / MARKER, _Marker(layout.FORMAT))
-        lock = (self._folder / layout.LOCK).open("wb")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise CbirError(
-                f"another ingest is filling {self._folder}; wait for it, or name another --collection"
-            ) from None
-        return lock
+    def _keep_model(self) -> None:
+        """Give the next generation the model's file: the published one, or the user's if that is damaged."""
+        kept = self._building / layout.MODEL
+        published = self._published.folder / layout.MODEL if self._published else kept
+        unchanged = find_unchanged(self._plan.model, kept, published, self._model_file or kept)
+        if unchanged is None and self._model_file is not None:
+            model = f"{self._plan.model.name} ({self._plan.model.sha256[:12]})"
+            raise damage_error(f"{kept}: no undamaged file of the model {model} was found", self._folder)
+        if unchanged not in (None, kept):
+            kept.unlink(missing_ok=True)
+            link(unchanged, kept) if unchanged == published else shutil.copyfile(unchanged, kept)
 
     def _stored_log(self, resume: bool) -> VectorLog | None:
         """Return the log to continue, checked: the one in `building/` or the published one."""
@@ -274,10 +254,7 @@ class LocalWriter:
                 (self._building / layout.LOG).mkdir(parents=True)
                 for segment in inherited:
                     link(segment, self._building / layout.LOG / segment.name)
-                if self._published:
-                    link(self._published.folder / layout.MODEL, self._building / layout.MODEL)
-                else:
-                    shutil.copyfile(self._model_file, self._building / layout.MODEL)  # the user may change the original
+                self._keep_model()
                 save(self._folder / layout.PLAN, self._plan)  # last: a folder without a plan is not continued
             last = max([0, *(int(segment.stem) for segment in segments(self._building / layout.LOG))])
             own = segment_path(self._building / layout.LOG, last)
@@ -291,12 +268,3 @@ class LocalWriter:
             writer, self._writer = self._writer, None
             writer.close()
             regroup(writer.segment, self._plan.model.dimension)
-
-    def _point_to(self, generation: str, manifest_sha256: str) -> None:
-        save(self._folder / layout.POINTER, Pointer(generation, manifest_sha256))
-
-    def _remove_older_than(self, number: int) -> None:
-        """Remove older generations except the previous one. Open readers keep the files that they have opened."""
-        for folder in self._folder.iterdir():
-            if _NUMBER.fullmatch(folder.name) and int(folder.name) < number:
-                shutil.rmtree(folder)

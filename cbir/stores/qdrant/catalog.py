@@ -12,7 +12,8 @@ from cbir.errors import UsageError
 from cbir.index import layout
 from cbir.index.generation import Damage, Plan
 from cbir.index.names import alias_of
-from cbir.progress import Advance
+from cbir.index.repair import Repair
+from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
 from cbir.stores.base import Contents
 from cbir.stores.checks import open_name
@@ -122,8 +123,14 @@ class QdrantCatalog:
         move_alias(server, alias, name)
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
-        raise UsageError(
-            f"`verify` works on embedded indexes only. {self.address} is a Qdrant server, which verifies its own"
+        raise self._no_files("verify")
+
+    def repair(self, name: str, model: Path | None = None, progress: Progress = silent) -> Repair:
+        raise self._no_files("repair")
+
+    def _no_files(self, command: str) -> UsageError:
+        return UsageError(
+            f"`{command}` works on embedded indexes only. {self.address} is a Qdrant server, which verifies its own"
             " storage."
         )
 

@@ -1,4 +1,4 @@
-"""`cbir-ingest collections`: listed, chosen and dropped."""
+"""`cbir-ingest collections`: listed, chosen, dropped and repaired."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from cbir.errors import CbirError, UsageError
 from cbir.settings import Settings
 from cbir.stores.registry import connect
-from tests.support.building import both, build, builder_for, points_of
+from tests.support.building import MODEL_FILE, both, build, builder_for, points_of
+from tests.support.damaged_index import flip
 from tests.support.ingesting import run
 from tests.support.made_index import VECTORS, listed, opened
 
@@ -28,7 +29,7 @@ def test_a_collection_is_dropped_chosen_and_listed(root: Path) -> None:
     assert store.info.collection == "made"
     store.close()
     builder = builder_for(both(root), VECTORS[:50], "newer")
-    with pytest.raises(CbirError, match="an ingest is filling"):
+    with pytest.raises(CbirError, match="another ingest is filling"):
         catalog.drop("newer")
     builder.write(points_of(VECTORS)[50:60])
     builder.close()
@@ -44,3 +45,20 @@ def test_a_collection_is_dropped_chosen_and_listed(root: Path) -> None:
         catalog.drop("newer")
     with pytest.raises(UsageError, match="invalid collection name"):
         catalog.drop("../index")
+
+
+def test_a_damaged_model_is_repaired_from_a_given_file(root: Path) -> None:
+    model, store = root / "made" / "000001" / "model.onnx", f"edge:{root}"
+    flip(model)
+    failed = run("collections", "repair", "made", "--store", store, code=1)
+    assert failed.stdout == "made: the log has 300 points\n"
+    assert "no unchanged file of the model made-up" in failed.stderr
+    assert "is not the model" in run("collections", "repair", "made", "--store", store, "--model", model, code=2).stderr
+    done = run("collections", "repair", "made", "--store", store, "--model", MODEL_FILE)
+    assert f"the model was taken from {MODEL_FILE}" in done.stdout
+    assert run("verify", "--store", store).stdout == ""
+    assert "made: nothing is damaged" in run("collections", "repair", "made", "--store", store).stdout
+    assert "no collection other" in run("collections", "repair", "other", "--store", store, code=2).stderr
+    assert (
+        "embedded indexes only" in run("collections", "repair", "made", "--store", "http://localhost:1", code=2).stderr
+    )

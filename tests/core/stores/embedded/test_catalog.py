@@ -1,18 +1,22 @@
 """The collections of an index folder: which one is opened, and what is listed of each."""
 
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from cbir.errors import UsageError
+from cbir.errors import DamageError, UsageError
 from cbir.index.generation import open_generation
+from cbir.pipeline.journal import Journal
 from cbir.settings import Settings
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import connect, open_store
 from tests.support.building import MODEL, both, build, builder_for, points_of, unit_vectors
+from tests.support.damaged_index import flip
 
 VECTORS = unit_vectors(3)
 
@@ -32,7 +36,45 @@ def test_an_unknown_collection_is_named(tmp_path: Path) -> None:
 def test_the_newest_collection_comes_first(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
-    assert connect(f"edge:{tmp_path}/index", Settings()).names() == ["c", "a", "b"]
+    catalog = connect(f"edge:{tmp_path}/index", Settings())
+    assert catalog.names() == ["c", "a", "b"]
+    for name in ("a", "b", "c"):  # as a copy of the folder may
+        os.utime(tmp_path / "index" / name / "current", (5, 5))
+    assert catalog.names() == ["c", "a", "b"]
+    catalog.use("b")
+    assert catalog.names() == ["b", "c", "a"]
+    flip(tmp_path / "index" / "a" / "current")
+    assert catalog.names() == ["a", "b", "c"]
+    with pytest.raises(DamageError, match="cbir-ingest collections repair a --store"):
+        catalog.open()
+
+
+def test_verify_checks_everything_and_reports_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(both(tmp_path), unit_vectors(50))
+    journal = Journal(tmp_path / "made" / "journal.sqlite", 40)
+    journal.record(points_of(unit_vectors(50)), [])
+    journal.commit()
+    journal.close()
+    catalog = connect(f"edge:{tmp_path}", Settings())
+    assert catalog.verify() == []
+    first = tmp_path / "made" / "000001"
+    names = ("../../cbir.json", "../journal.sqlite", "model.onnx", "faiss/index.faiss")
+    damaged = [(first / name).resolve() for name in names]
+    for path in [*damaged, first.parent / "current"]:
+        path.write_bytes(path.read_bytes()[:-1] if path.name != "journal.sqlite" else bytes(5000))
+    unreadable = first / "log" / "000001.log"
+
+    def digest(file: BinaryIO, name: str) -> object:
+        if file.name == str(unreadable):
+            raise OSError(5, "Input/output error")
+        return real(file, name)
+
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", digest)  # a bad sector
+    found = catalog.verify()
+    assert {damage.path for damage in found} == {*damaged, unreadable, first.parent}
+    assert "cannot be read: Input/output error" in next(damage.what for damage in found if damage.path == unreadable)
+    assert "current" in next(damage.what for damage in found if damage.path == first.parent)
 
 
 def list_folder(root: Path) -> list[CollectionInfo]:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from cbir.errors import UsageError
+from cbir.errors import DamageError, UsageError
+from cbir.index import layout
 from cbir.index.generation import open_generation
 from cbir.progress import silent
-from tests.support.building import both, build, builder_for, points_of
-from tests.support.damaged_index import verify_folder
+from cbir.stores.embedded.writer import LocalWriter
+from cbir.stores.url import locate, parse
+from tests.support.building import MODEL_FILE, both, build, builder_for, plan_for, points_of
+from tests.support.damaged_index import DAMAGES, flip, verify_folder
 from tests.support.made_index import VECTORS, everything, opened
 
 
@@ -46,3 +49,30 @@ def test_an_index_that_cannot_be_built_is_refused_before_anything_is_made(url: s
     with pytest.raises(UsageError):
         builder_for([url.format(tmp_path / "index")], VECTORS)
     assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("how", ["flipped", "deleted"])
+def test_a_damaged_model_is_never_published_again(root: Path, how: str) -> None:
+    DAMAGES[how](root / "made" / "000001" / layout.MODEL)
+    places = locate([parse(url) for url in both(root)])
+    writer = LocalWriter(root, places, plan_for(VECTORS), root / "made" / "000001" / layout.MODEL, same_source=False)
+    assert writer.needs_publishing
+    with pytest.raises(DamageError, match="no undamaged file of the model made-up .*collections repair made"):
+        writer.write(points_of(VECTORS[:1], version="2"))
+    writer.close()
+    builder = builder_for(both(root), VECTORS)
+    builder.write(points_of(VECTORS[:1], version="2"))
+    builder.publish(silent)
+    builder.close()
+    assert verify_folder(root) == []
+    assert (root / "made" / "000002" / layout.MODEL).read_bytes() == MODEL_FILE.read_bytes()
+
+
+def test_a_model_that_is_damaged_during_the_run_is_replaced(root: Path) -> None:
+    builder = builder_for(both(root), VECTORS)
+    builder.write(points_of(VECTORS[:1], version="2"))
+    flip(root / "made" / "building" / layout.MODEL)
+    builder.publish(silent)
+    builder.close()
+    assert verify_folder(root) == []
+    assert (root / "made" / "000002" / layout.MODEL).read_bytes() == MODEL_FILE.read_bytes()

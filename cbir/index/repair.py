@@ -1,0 +1,160 @@
+"""Makes a readable generation of what is left of a damaged collection; its indexes are built afterwards.
+
+The vector log is rebuilt from its readable frames, the model from any unchanged copy, and the manifest from the files.
+"""
+
+import shutil
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cbir.errors import DamageError, UsageError
+from cbir.index import layout
+from cbir.index.files import link, link_tree
+from cbir.index.generation import FileRecord, Generation, Marker, Plan, load, manifest_in, numbered, record_of, save
+from cbir.index.journal_file import damage_of, stored_keys
+from cbir.index.log_format import HEADER, MAGIC, frames, map_segment, segments
+from cbir.index.names import MARKER
+from cbir.index.publishing import locked, publish, remove_leftovers
+from cbir.index.vector_log import VectorLog
+from cbir.models.sealed import find_unchanged
+
+_REPAIRING = "repairing"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done, and what is lost, in sentences."""
+
+    done: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def repair_files(folder: Path, model_file: Path | None) -> Repair:
+    """Publish what is left of the collection `folder` as its next generation, without the indexes that do not fit it.
+
+    `model_file` may be a file of the model that made the vectors.
+
+    Raises:
+        UsageError: It is another model.
+        DamageError: Nothing says which model made the vectors. Nothing was changed.
+    """
+    with closing(locked(folder)):
+        report, generations = Repair(), numbered(folder)
+        latest = next((path for path in generations if segments(path / layout.LOG)), None)
+        parts = [folder / layout.BUILDING, *([latest] if latest else []), *generations]
+        plan, work = _plan(folder, parts), folder / _REPAIRING
+        if model_file and find_unchanged(plan.model, model_file) != model_file:
+            raise UsageError(f"{model_file} is not the model {plan.model.name} ({plan.model.sha256[:12]})")
+        shutil.rmtree(work, ignore_errors=True)
+        (work / layout.LOG).mkdir(parents=True)
+        _rebuild_model(plan, [*parts, *([model_file] if model_file else [])], work, report)
+        manifest = manifest_in(latest) if latest else None
+        damaged = _rebuild_log(parts, manifest.files if manifest else {}, work / layout.LOG)
+        points = VectorLog(work / layout.LOG, plan.model.dimension)
+        report.done.append(f"the log has {len(points):,} points")
+        if damaged:
+            report.lost.append(_lost(damaged, stored_keys(folder / layout.JOURNAL), points))
+        elif latest and manifest:
+            _keep_indexes(Generation(latest, manifest), work)
+        number = int(generations[0].name) + 1 if generations else 1
+        save(folder.parent / MARKER, Marker())
+        save(folder / layout.PLAN, plan)
+        publish(folder, work, number, plan, plan.engines, points)
+        if damaged:
+            for path in generations:
+                path.rename(folder / f"damaged-{path.name}")
+                report.done.append(f"the damaged files are kept in {folder / f'damaged-{path.name}'}")
+        remove_leftovers(folder, number)
+        shutil.rmtree(folder / layout.BUILDING, ignore_errors=True)
+        if damage_of(folder / layout.JOURNAL):
+            for path in folder.glob(f"{layout.JOURNAL}*"):
+                path.unlink()
+            report.done.append("the damaged journal was removed; the next ingest tries failed images again")
+    return report
+
+
+def _plan(folder: Path, parts: Sequence[Path]) -> Plan:
+    """Return what the collection holds, by the first file that says so and whose model is there."""
+    plans = [Generation(part, manifest).plan for part in parts[1:] if (manifest := manifest_in(part))]
+    try:
+        plans.insert(1, replace(load(folder / layout.PLAN, Plan), collection=folder.name, base=None))
+    except DamageError:
+        if not plans:
+            raise DamageError(
+                f"{folder}: neither a manifest nor {layout.PLAN} can be read, so nothing says which model made the"
+                " vectors. Restore one of these files from a backup. Nothing was changed."
+            ) from None
+    found = (plan for plan in plans if find_unchanged(plan.model, *(part / layout.MODEL for part in parts)))
+    return next(found, plans[0])
+
+
+def _rebuild_model(plan: Plan, places: Sequence[Path], target: Path, report: Repair) -> None:
+    model = find_unchanged(plan.model, *(place / layout.MODEL if place.is_dir() else place for place in places))
+    if model is None:
+        wanted = f"{plan.model.name} ({plan.model.sha256[:12]})"
+        report.lost.append(f"no unchanged file of the model {wanted} was found. Give it with --model FILE")
+    elif model.parent in places:
+        link(model, target / layout.MODEL)
+    else:
+        shutil.copyfile(model, target / layout.MODEL)
+        report.done.append(f"the model was taken from {model}")
+
+
+def _rebuild_log(parts: Sequence[Path], records: Mapping[str, FileRecord], target: Path) -> list[str]:
+    """Fill the log `target` with the readable frames in `parts`; return the names of segments that are damaged."""
+    recorded = {name.removeprefix(f"{layout.LOG}/") for name in records if name.startswith(f"{layout.LOG}/")}
+    existing = {path.name for part in parts[:2] for path in segments(part / layout.LOG)}
+    damaged = []
+    for name in sorted(recorded | existing):
+        copies = [part / layout.LOG / name for part in parts if (part / layout.LOG / name).is_file()]
+        record = records.get(f"{layout.LOG}/{name}")
+        whole = next((copy for copy in copies if (record_of(copy) == record if record else _is_whole(copy))), None)
+        if whole is not None:
+            link(whole, target / name)
+            continue
+        _salvage(copies[::-1], target / name)
+        if record or not records:  # otherwise a segment of a killed run, which may end in half a frame
+            damaged.append(name)
+    return damaged
+
+
+def _is_whole(segment: Path) -> bool:
+    return sum(size for _, size in frames(map_segment(segment))) == segment.stat().st_size
+
+
+def _salvage(copies: Sequence[Path], target: Path) -> None:
+    """Write the readable frames of all copies of a segment, those of the last copy last."""
+    written = set[tuple[int, int]]()
+    with target.open("xb") as file:
+        for copy in copies:
+            bodies = [body for body, _ in frames(map_segment(copy), skip_damaged=True)]
+            sums = [(zlib.crc32(body), body.size) for body in bodies]
+            for (checksum, size), body in zip(sums, bodies, strict=True):
+                if (checksum, size) not in written:
+                    file.write(HEADER.pack(MAGIC, checksum, size))
+                    file.write(body)
+            written.update(sums)
+
+
+def _lost(damaged: Sequence[str], stored: Mapping[bytes, str], points: VectorLog) -> str:
+    keys = [key for point_id, key in stored.items() if points.position(str(uuid.UUID(bytes=point_id))) is None]
+    what = f"parts of the log cannot be read ({', '.join(damaged)})"
+    if not keys:
+        return f"{what}. The next ingest stores again what is missing"
+    shown = ", ".join([*sorted(keys)[:_SHOWN], *(["..."] if len(keys) > _SHOWN else [])])
+    return f"{what}, and {len(keys):,} points are lost: {shown}. The next ingest stores them again"
+
+
+def _keep_indexes(generation: Generation, target: Path) -> None:
+    """Link the undamaged indexes if the log in `target` is the published one."""
+    published = {name for name in generation.manifest.files if name.startswith(f"{layout.LOG}/")}
+    if published != {f"{layout.LOG}/{path.name}" for path in segments(target / layout.LOG)}:
+        return
+    for name in generation.manifest.engines:
+        if not generation.damage(name):
+            link_tree(generation.folder / name, target / name)
