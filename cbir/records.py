@@ -14,7 +14,10 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float32]
 Payload = Mapping[str, Any]
 
-RESERVED = ("key", "label", "sha256")
+LABEL = "label"
+"""The payload field with the class. A column of this name is the class, unless another is named."""
+
+RESERVED = ("key", LABEL, "sha256")
 """Payload fields that cbir writes itself; a user's column with such a name gets an underscore appended."""
 
 IDENTITY = ("key", "sha256")
@@ -75,7 +78,7 @@ class Entry:
     @property
     def label(self) -> str | None:
         """The image's class, if it has one."""
-        return self.payload.get("label")
+        return self.payload.get(LABEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def id_bytes(point_id: str) -> bytes:
 
 def full_payload(item: Item, sha256: str) -> dict[str, Any]:
     """Return the payload to store for `item`, in plain JSON values that every store accepts."""
-    payload: dict[str, Any] = {"key": to_plain(item.key), "label": to_plain(item.label), "sha256": sha256}
+    payload: dict[str, Any] = {"key": to_plain(item.key), LABEL: to_plain(item.label), "sha256": sha256}
     for name, value in (item.payload or {}).items():
         payload[f"{name}_" if name in RESERVED else name] = to_plain(value)
     return payload

@@ -28,7 +28,7 @@ class SourceOptions:
         3
 
     Attributes:
-        label: The column with the class (data sets and tables).
+        label: The column with the class (data sets and tables); by default `label`, or one of named classes.
         key: The column with the unique key (data sets and tables). By default a column with a usual name.
         split: The split of a data set that has splits; None is "train".
         top_classes: Keep only the images of this many most frequent classes.
@@ -51,6 +51,8 @@ class SourceOptions:
     allow_private_addresses: bool = False
     streaming: bool = False
 
+
+LEADS_OUT = "its path leads out of the table's folder, {} (a list on standard input may do so)"
 
 ALL_IMAGES = SourceOptions()
 
@@ -91,13 +93,20 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class FileBytes:
-    """Reads one file; the `read` of an item."""
+    """Reads one file; the `read` of an item. With `below`, links out of this folder are not followed."""
 
     path: str
+    below: str = ""
 
     def __call__(self) -> bytes:
         """Return the file's bytes; see `read_file`."""
-        return read_file(self.path)
+        try:
+            path = os.path.realpath(self.path) if self.below else self.path
+        except ValueError:
+            raise ImageError("not a valid file name") from None
+        if not path.startswith(self.below):
+            raise ImageError(LEADS_OUT.format(to_plain(self.below)))
+        return read_file(path)
 
     def token(self) -> str:
         """Return a text that changes with the file; see `file_token`."""

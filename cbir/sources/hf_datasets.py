@@ -12,12 +12,13 @@ from typing import Any
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.filters.parser import Condition
 from cbir.images.files import read_file
-from cbir.records import Item
+from cbir.records import LABEL, Item
 from cbir.sources.base import Source, SourceOptions, check_columns, choose, file_token, refuse, row_conditions
 from cbir.sources.bucket import open_files, read_remote
 from cbir.sources.hf_loading import ROWS_AT_ONCE, Loaded, Place, load_split, readable_errors
 
 _LOOKED_AT = 100
+_BYTES = ("binary", "large_binary")
 _KEY_COLUMNS = ("key", "id", "image_id", "file_name", "filename", "path")
 
 
@@ -131,6 +132,7 @@ def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
     data = loaded.data if loaded.data.features is not None else loaded.data._resolve_features()
     features = data.features
     images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    images = images or [name for name, kind in features.items() if _may_be_images(kind)]
     if not images:
         raise UsageError(f"{text} has no image column. Its columns are {', '.join(features)}.")
     check_columns(options, features, text)
@@ -140,15 +142,22 @@ def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
         if name is not None and name not in readable:
             raise UsageError(f"{text}: {name!r} holds bytes. Columns with values are {', '.join(readable)}.")
     data = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
-    classes = (name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel))
-    payload = tuple(name for name in readable if name != options.label) if options.payload is None else options.payload
+    classes = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    label = options.label or (LABEL if LABEL in readable and not classes else None)
+    payload = tuple(name for name in readable if name != label) if options.payload is None else options.payload
     key = options.key or _key_column(data, images[0])
-    return _Rows(data, images[0], key, options.label or next(classes, None), payload, conditions, loaded.place)
+    return _Rows(data, images[0], key, label or next(iter(classes), None), payload, conditions, loaded.place)
+
+
+def _may_be_images(kind: Any) -> bool:
+    """Return True for a column of plain Arrow that can hold image files: bytes, or a struct of bytes and path."""
+    kind = kind.get("bytes") if isinstance(kind, dict) and kind.keys() == {"bytes", "path"} else kind
+    return getattr(kind, "dtype", None) in _BYTES
 
 
 def _is_bytes(kind: Any) -> bool:
     """Return True for a column of images, sounds, videos or plain bytes."""
-    return hasattr(kind, "decode_example") or getattr(kind, "dtype", None) in ("binary", "large_binary")
+    return hasattr(kind, "decode_example") or _may_be_images(kind)
 
 
 def _key_column(data: Any, image: str) -> str | None:

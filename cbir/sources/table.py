@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cbir.errors import CbirError, UsageError
-from cbir.records import Item, to_plain
+from cbir.records import LABEL, Item, to_plain
 from cbir.sources.base import (
+    LEADS_OUT,
     FileBytes,
     Items,
     Source,
@@ -65,10 +66,10 @@ class RowReader:
             reason = f"the row has no path or URL in {self.image}"
             return Item(number if key is None else str(key), partial(unusable, reason))
         found, read = self._place(place)
-        label = values.get(options.label) if options.label else None
+        label = values.get(options.label or LABEL)
         names = options.payload
         if names is None:
-            names = tuple(name for name in values if name not in (self.image, options.label))
+            names = tuple(name for name in values if name not in (self.image, options.label or LABEL))
         payload = {name: values.get(name) for name in names}
         return Item(str(key if options.key else found), read, None if label in (None, "") else str(label), payload)
 
@@ -82,8 +83,8 @@ class RowReader:
         start = f"{self.folder}".rstrip("/") + "/"
         path = os.path.normpath(place if place.startswith("/") else start + place)
         if not path.startswith(start) and not self.anywhere:
-            return place, partial(unusable, f"its path leads out of the table's folder, {to_plain(start)}")
-        return path.removeprefix(start), FileBytes(path)
+            return place, partial(unusable, LEADS_OUT.format(to_plain(start)))
+        return path.removeprefix(start), FileBytes(path, "" if self.anywhere else start)
 
 
 def image_column(columns: Iterable[str]) -> str | None:
@@ -113,7 +114,7 @@ def open_table(text: str, options: SourceOptions) -> Source:
         except OSError as error:
             raise UsageError(f"{text} cannot be read: {error.strerror}") from None
 
-    start = partial(json_rows, opener, text)
+    start = partial(json_rows, opener)
     if kind in separators:
         start = partial(csv_rows, opener, text, separators[kind])
     return _open_rows(text, to_plain(path.stem), to_plain(str(path)), start, path.parent, options, from_file=True)
@@ -141,10 +142,10 @@ def open_stdin(_: str, options: SourceOptions) -> Source:
         copy.flush()
     except OSError as error:
         raise CbirError(f"{name} cannot be kept in {path.parent}: {error.strerror}") from None
-    with closing(lines_of(opener, name)) as lines:
+    with closing(lines_of(opener)) as lines:
         first = next((line for line in lines if line.strip()), "")
     rows = json_rows if first.lstrip().startswith("{") else path_rows
-    return _open_rows(name, "stdin", name, partial(rows, opener, name), Path.cwd(), options, from_file=False)
+    return _open_rows(name, "stdin", name, partial(rows, opener), Path.cwd(), options, from_file=False)
 
 
 def _open_rows(

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,9 @@ from cbir.errors import CbirError
 Opener = Callable[[], BinaryIO]
 
 _MAX_LINE = 4 * 2**20
+_TOO_LONG = "x" * _MAX_LINE
+"""Stands for a line that is longer. As a cell of CSV it is too large, too."""
+_TOO_LONG_ERROR = f"the row is longer than {_MAX_LINE >> 20} MiB"
 _MAX_DEPTH = 50
 
 
@@ -30,61 +34,83 @@ def csv_rows(opener: Opener, text: str, separator: str) -> Generator[Row, None, 
     """Yield the rows of a CSV file with a header. Every value is text.
 
     Raises:
-        CbirError: The file cannot be read further. `text` is its name in the message.
+        CbirError: The header cannot be read. `text` is the file's name in the message.
     """
-    with closing(lines_of(opener, text)) as lines:
-        table = csv.DictReader(lines, delimiter=separator)
+    with closing(lines_of(opener)) as lines:
+        rows = _csv_cells(lines, separator)
+        columns, malformed = next(rows, ([], ""))
+        if malformed:
+            raise CbirError(f"{text}: the header cannot be read: {malformed}")
+        for number, (cells, error) in enumerate(rows, 1):
+            values = dict.fromkeys(columns) | dict(zip(columns, cells, strict=False))
+            if any(cells[len(columns) :]):
+                error = "the row has more values than there are columns"
+            yield Row(number, {} if error else values, error)
+
+
+def _csv_cells(lines: Iterator[str], separator: str) -> Generator[tuple[list[str], str], None, None]:
+    """Yield the cells of each row, or else the reason why it is malformed.
+
+    After a row that is malformed over several lines, reading continues with its second line: a quotation mark that is
+    never closed spoils one line only.
+    """
+    again: deque[str] = deque()
+    while True:
+        taken: list[str] = []
+
+        def remaining(taken: list[str] = taken) -> Iterator[str]:
+            while (line := again.popleft() if again else next(lines, "")) != "":
+                taken.append(line)
+                yield line
+
+        error = ""
         try:
-            for number, values in enumerate(table, 1):
-                extra = dict[Any, Any](values).get(None)
-                error = "the row has more values than there are columns" if extra and any(extra) else ""
-                yield Row(number, {name: value for name, value in values.items() if name is not None}, error)
-        except csv.Error as error:
-            raise CbirError(f"{text}, line {table.line_num}: {error}") from None
+            cells = next(csv.reader(remaining(), delimiter=separator), None)
+            if len(taken) > 1:
+                next(csv.reader(taken, delimiter=separator, strict=True))
+        except csv.Error as problem:
+            cells, error = [], f"the row is malformed: {problem}"
+        if cells is None:
+            return
+        if error:
+            again.extendleft(reversed(taken[1:]))
+        if cells or error:
+            yield cells, error
 
 
-def json_rows(opener: Opener, text: str) -> Generator[Row, None, None]:
-    """Yield a row for each line, which should be a JSON object.
-
-    Raises:
-        CbirError: The file cannot be read further. `text` is its name in the message.
-    """
-    with closing(lines_of(opener, text)) as lines:
+def json_rows(opener: Opener) -> Generator[Row, None, None]:
+    """Yield a row for each line, which should be a JSON object."""
+    with closing(lines_of(opener)) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 values = parse_json(line)
             except ValueError as error:
-                yield Row(number, {}, f"the row is not JSON: {error}")
+                yield Row(number, {}, _TOO_LONG_ERROR if line is _TOO_LONG else f"the row is not JSON: {error}")
                 continue
             yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "the row is not a JSON object")
 
 
-def path_rows(opener: Opener, text: str) -> Generator[Row, None, None]:
-    """Yield a row with the one column `path` for each line that is not empty.
-
-    Raises:
-        CbirError: The file cannot be read further. `text` is its name in the message.
-    """
-    with closing(lines_of(opener, text)) as lines:
+def path_rows(opener: Opener) -> Generator[Row, None, None]:
+    """Yield a row with the one column `path` for each line that is not empty."""
+    with closing(lines_of(opener)) as lines:
         for number, line in enumerate(lines, 1):
             place = line.rstrip("\r\n")
-            if place:
+            if line is _TOO_LONG:
+                yield Row(number, {}, _TOO_LONG_ERROR)
+            elif place:
                 yield Row(number, {"path": place})
 
 
-def lines_of(opener: Opener, text: str) -> Generator[str, None, None]:
-    """Yield the lines of a file. Bytes that are not UTF-8 are decoded as in file names.
-
-    Raises:
-        CbirError: A line is too long.
-    """
+def lines_of(opener: Opener) -> Generator[str, None, None]:
+    """Yield the lines of a file, `_TOO_LONG` instead of a longer one. Bytes that are not UTF-8 become surrogates."""
     with io.TextIOWrapper(opener(), encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
-        for number, line in enumerate(iter(partial(file.readline, _MAX_LINE), ""), 1):
-            if len(line) == _MAX_LINE:
-                raise CbirError(f"{text}, line {number}: longer than {_MAX_LINE >> 20} MiB")
-            yield line
+        read = partial(file.readline, _MAX_LINE)
+        while line := read():
+            yield line if len(line) < _MAX_LINE else _TOO_LONG
+            while len(line) == _MAX_LINE and not line.endswith("\n"):
+                line = read()
 
 
 def parse_json(text: str) -> Any:

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 from cbir.errors import CbirError, UsageError
 from cbir.images.decode import EXTENSIONS
 from cbir.images.files import MAX_FILE_BYTES
-from cbir.records import Item, to_plain
+from cbir.records import LABEL, Item, to_plain
 from cbir.sources.base import (
     Items,
     Source,
@@ -126,7 +126,7 @@ def _shards(pattern: str, shown: str) -> list[Shard]:
 
 def _item(sample: Sample, options: SourceOptions) -> Item:
     values = sample.values
-    label = options.label or ("cls" if "cls" in values else None)
+    label = options.label or next((name for name in ("cls", LABEL) if name in values), None)
     key = values.get(options.key) if options.key else sample.image
     error = sample.error or ("" if sample.image else "the sample has no image")
     if not error and key in (None, ""):
@@ -155,7 +155,7 @@ def _samples(shards: Sequence[Shard]) -> Generator[Sample, None, None]:
                         yield sample
                     sample = Sample(name)
                 _add(sample, suffix, place, member, tar, shard)
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:  # a size may be any number
             raise CbirError(f"{to_plain(shard.path)} is damaged or cannot be read: {error}") from None
         if sample is not None:
             yield sample

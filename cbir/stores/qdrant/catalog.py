@@ -109,14 +109,14 @@ class QdrantCatalog:
         if target is not None:
             raise UsageError(f"{server.url}: {name} is an alias of {target}; to remove the collection, drop {target}")
         if read_record(server, name) is None:
-            raise UsageError(f"{server.url} has no collection {name} of cbir's")
+            raise UsageError(f"{server.url} has no collection {name!r} that cbir made")
         server.ask(lambda client: client.delete_collection(name))
 
     def use(self, name: str) -> None:
         server = self._server
         record = read_record(server, name)
         if record is None or record.building:
-            raise UsageError(f"{server.url} has no complete collection {name} of cbir's")
+            raise UsageError(f"{server.url} has no complete collection {name!r} that cbir made")
         alias = alias_of(record.dataset, name)
         if alias == "" or alias in collection_names(server):
             raise UsageError(f"{server.url}: {alias or name} is a collection itself, so it cannot be an alias")
@@ -145,7 +145,7 @@ class QdrantCatalog:
         record = read_record(server, chosen)
         if record is None:
             names = ", ".join(self.names()) or "none"
-            raise UsageError(f"{server.url} has no collection {name} of cbir's; it has: {names}")
+            raise UsageError(f"{server.url} has no collection {name!r} that cbir made; it has: {names}")
         require_options(server, chosen, record)
         return QdrantStore(redacted(self._url.text), server, chosen, record, check(server, chosen))
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import datasets
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -19,7 +21,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.records import Item
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
-from tests.support.sources import COLOURS, jpeg
+from tests.support.sources import COLOURS, jpeg, reason
 
 
 def test_rows_without_a_name_are_keyed_by_an_id_column_or_their_row(tmp_path: Path) -> None:
@@ -207,3 +209,24 @@ def test_an_image_folders_version_changes_with_its_files(folder: Path) -> None:
     after = {item.key: item.version for item in open_source(f"imagefolder:{folder}", SourceOptions()).items}
     assert all(before.values())
     assert [key for key in before if before[key] != after[key]] == ["red/a.jpg"]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.struct({"bytes": pa.binary(), "path": pa.string()})]
+)
+def test_parquet_of_plain_arrow_has_an_image_column(kind: pa.DataType, streaming: bool, tmp_path: Path) -> None:
+    """Other writers than `datasets` leave no metadata that says which column has images."""
+    cells = [jpeg("red"), None, jpeg("blue")]
+    images = [{"bytes": cell, "path": None} for cell in cells] if pa.types.is_struct(kind) else cells
+    columns = {"name": ["a", "b", "c"], "photo": pa.array(images, kind), "label": ["x", "y", None]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    source = open_source(str(tmp_path / "a.parquet"), SourceOptions(key="name", streaming=streaming))
+    found = list(source.items)
+    assert [(item.key, item.label, item.payload) for item in found] == [
+        ("a", "x", {"name": "a"}),
+        ("b", "y", {"name": "b"}),
+        ("c", None, {"name": "c"}),
+    ]
+    assert [found[0].read(), found[2].read()] == [jpeg("red"), jpeg("blue")]
+    assert "no image" in reason(found[1])

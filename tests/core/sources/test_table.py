@@ -159,6 +159,31 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, name: str, text: str, options
     assert "\n" not in str(caught.value)
 
 
+def test_links_out_of_the_tables_folder_are_not_followed(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shop / "out.jpg").symlink_to(shop.parent / "outside.jpg")
+    (shop / "away").symlink_to(shop.parent)
+    (shop / "in.jpg").symlink_to("img/0.jpg")
+    lines = "out.jpg\naway/outside.jpg\nin.jpg\n"
+    (shop / "a.csv").write_text(f"path\n{lines}")
+    out, away, inside = open_source(str(shop / "a.csv"), SourceOptions()).items
+    for item in (out, away):
+        assert f"its path leads out of the table's folder, {shop}/ (a list on standard input may" in reason(item)
+    assert inside.read() == jpeg("red")
+    monkeypatch.chdir(shop)
+    assert next(iter(from_stdin(monkeypatch, lines.encode()).items)).read() == jpeg("black")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_column_named_label_is_the_class_unless_another_is_named(shop: Path, suffix: str) -> None:
+    row = {"path": "img/0.jpg", "label": "tea", "kind": "cup"}
+    (shop / "a.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    (shop / "a.jsonl").write_text(json.dumps(row))
+    (item,) = open_source(str(shop / f"a.{suffix}"), SourceOptions()).items
+    assert (item.label, item.payload) == ("tea", {"kind": "cup"})
+    (item,) = open_source(str(shop / f"a.{suffix}"), SourceOptions(label="kind")).items
+    assert (item.label, item.payload) == ("cup", {"label": "tea"})
+
+
 def test_an_absolute_path_below_the_tables_folder_is_read(shop: Path) -> None:
     (shop / "a.csv").write_text(f"path\n{shop}/img/0.jpg\n./img//1.jpg\nimg/x/../2.jpg\n")
     items = list(open_source(str(shop / "a.csv"), SourceOptions()).items)

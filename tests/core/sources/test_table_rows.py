@@ -1,5 +1,7 @@
-"""Lines that are no rows: each is an item that says why, or ends the table with the number of its line."""
+"""Lines that are no rows: each is an item that says why, and spoils no other."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,37 @@ def test_a_csv_row_of_another_length(shop: Path) -> None:
     assert "more values than there are columns" in reason(long)
 
 
-def test_what_breaks_a_table_off_names_the_line(shop: Path) -> None:
-    (shop / "open.csv").write_text('path,n\nimg/0.jpg,1\nimg/1.jpg,"' + "x\n" * 100_000)
-    with pytest.raises(CbirError, match=r"open.csv, line \d+: field larger"):
-        open_source(str(shop / "open.csv"), SourceOptions())
-    (shop / "line.jsonl").write_text('{"path": "img/0.jpg"}\n' * 150 + "x" * (5 * 2**20))
-    with pytest.raises(CbirError, match=r"line.jsonl, line 151: longer than 4 MiB"):
-        open_source(str(shop / "line.jsonl"), SourceOptions())
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('img/1.jpg,"never closed', "the row is malformed: "),
+        ('img/1.jpg,"' + "x" * 200_000 + '"', "field larger than field limit"),
+        ('img/1.jpg,"' + "x" * 200_000, "field larger than field limit"),
+        ("img/1.jpg," + "x" * (9 * 2**20), "field larger than field limit"),
+    ],
+)
+@pytest.mark.parametrize("rows_after", [1, 50_000])
+def test_a_bad_cell_spoils_its_own_row_only(shop: Path, line: str, why: str, rows_after: int) -> None:
+    after = "img/2.jpg,b\n" * (rows_after - 1) + 'img/2.jpg,"two\nlines"\n'
+    (shop / "a.csv").write_text(f"path,n\nimg/0.jpg,a\n{line}\n{after}")
+    first, bad, *others = open_source(str(shop / "a.csv"), SourceOptions()).items
+    assert (first.key, bad.key, len(others)) == ("img/0.jpg", "row 2", rows_after)
+    assert why in reason(bad)
+    assert {item.key for item in others} == {"img/2.jpg"}
+    assert others[-1].payload == {"n": "two\nlines"}
+
+
+def test_a_header_that_cannot_be_read_is_one_line(shop: Path) -> None:
+    (shop / "a.csv").write_text("path," + "x" * 200_000 + "\nimg/0.jpg,1\n")
+    with pytest.raises(CbirError, match=r"a.csv: the header cannot be read: the row is malformed: field larger"):
+        open_source(str(shop / "a.csv"), SourceOptions())
+
+
+def test_a_line_that_is_too_long_spoils_its_own_row_only(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = '{"path": "img/0.jpg"}'
+    (shop / "a.jsonl").write_text("\n".join([good] * 150 + ["x" * (9 * 2**20), good]))
+    items = list(open_source(str(shop / "a.jsonl"), SourceOptions()).items)
+    assert [item.key for item in items] == ["img/0.jpg"] * 150 + ["row 151", "img/0.jpg"]
+    assert reason(items[150]) == "the row is longer than 4 MiB"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a.jpg\n" + b"x" * (5 * 2**20) + b"\nb.jpg")))
+    assert [Path(item.key).name for item in open_source("-", SourceOptions()).items] == ["a.jpg", "row 2", "b.jpg"]

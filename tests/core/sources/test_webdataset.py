@@ -192,6 +192,7 @@ def test_damage_is_named_after_what_came_before(shards: Path) -> None:
         "cut in a header": whole[: third.offset + 100],
         "cut in an image": whole[: third.offset_data + 3],
         "no tar": b"x" * 2000,
+        "impossible size": with_size(whole, third.offset, b"\x80" + b"\xff" * 11),
         "negative size": whole[: third.offset + 124] + b"\xff" * 12 + whole[third.offset + 136 :],
     }
     for kind, data in damaged.items():
@@ -202,6 +203,14 @@ def test_damage_is_named_after_what_came_before(shards: Path) -> None:
         assert [next(items).key for _ in range(expected)] == [f"{n:04}.jpg" for n in range(expected)], kind
         with pytest.raises(CbirError, match=r"1.tar is damaged or cannot be read"):
             list(items)
+
+
+def with_size(archive: bytes, offset: int, size: bytes) -> bytes:
+    """Return the archive with another size field in a header, and the right checksum."""
+    header = bytearray(archive[offset : offset + 512])
+    header[124:136], header[148:156] = size, b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return archive[:offset] + header + archive[offset + 512 :]
 
 
 @settings(max_examples=150, deadline=2000)

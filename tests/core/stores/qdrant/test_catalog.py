@@ -76,7 +76,7 @@ def test_a_name_that_is_taken(
         connect(server.url, Settings()).use(plan.collection)
     with pytest.raises(UsageError, match="that cbir did not make"):
         open_writer(collection=plan.dataset)
-    with pytest.raises(UsageError, match="no collection .* of cbir's"):
+    with pytest.raises(UsageError, match="no collection .* that cbir made"):
         connect(server.url, Settings()).drop(plan.dataset)
     assert client.collection_exists(plan.dataset)
 
@@ -90,7 +90,7 @@ def test_dropping(server: Running, plan: Plan, open_writer: OpenWriter) -> None:
         open_writer(collection=plan.dataset)
     connect(server.url, Settings()).drop(plan.collection)
     assert plan.dataset not in aliases(server)
-    with pytest.raises(UsageError, match=f"has no collection {plan.collection} of cbir's; it has: "):
+    with pytest.raises(UsageError, match=f"has no collection '{plan.collection}' that cbir made; it has: "):
         open_store(server.url, plan.collection, Settings())
 
 
