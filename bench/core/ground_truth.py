@@ -21,13 +21,14 @@ _MARGIN = 16  # more candidates than k, so that rounding to float32 cannot lose 
 class Truth:
     """The exact neighbours of each query, without the query itself.
 
-    `queries` (Q,) are indexes in the matrix `vectors`, `threshold` (Q,) is the float64 score of the k-th neighbour.
-    `tied` (Q,) says whether the next neighbour has that score, too, so that the k best are not unique. `position` has
-    the index of each id that may be a hit.
+    `queries` (Q,) and their neighbours `nearest` (Q, k), best first, are indexes in the matrix `vectors`. `threshold`
+    (Q,) is the float64 score of the k-th neighbour. `tied` (Q,) says whether the next neighbour has that score, too, so
+    that the k best are not unique. `position` has the index of each id that may be a hit.
     """
 
     queries: Indexes
     k: int
+    nearest: Indexes
     threshold: npt.NDArray[np.float64]
     tied: npt.NDArray[np.bool_]
     position: dict[str, int]
@@ -39,58 +40,28 @@ class Truth:
         return _exact_scores(self.vectors, int(self.queries[query]), rows).tolist()  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """The nearest points of each query, best first.
-
-    `rows` (Q, count) are rows of the matrix of all points, `distances` (Q, count) are 1 - cosine. Where a point is
-    missing they are -1 and inf.
-    """
-
-    rows: npt.NDArray[np.int32]
-    distances: npt.NDArray[np.float32]
-
-    @property
-    def count(self) -> int:
-        """Number of points for each query."""
-        return int(self.rows.shape[1])
-
-
 def ground_truth(ids: Sequence[str], vectors: Vector, queries: Indexes, k: int, pool: Indexes | None = None) -> Truth:
     """Return the exact neighbours of `queries`, which are rows of `vectors`.
 
     `pool` has the rows of the points that may be hits, more than k of them; None means all.
     """
     rows = np.arange(len(ids)) if pool is None else pool
-    best = [
-        -np.sort(-_exact_scores(vectors, int(query), row[row != query]))
-        for query, row in zip(queries, _candidates(vectors, queries, k, rows), strict=True)
-    ]
+    nearest, best = [], []
+    for query, candidates in zip(queries.tolist(), _candidates(vectors, queries, k, rows), strict=True):
+        others = candidates[candidates != query]
+        scores = _exact_scores(vectors, query, others)
+        order = np.lexsort((others, -scores))
+        nearest.append(others[order][:k])
+        best.append(scores[order])
     threshold = np.array([scores[k - 1] for scores in best])
     following = np.array([scores[k] if len(scores) > k else -np.inf for scores in best])
     position = {ids[row]: row for row in rows.tolist()}
-    return Truth(queries, k, threshold, threshold - following <= EPSILON, position, vectors)
+    return Truth(queries, k, np.array(nearest), threshold, threshold - following <= EPSILON, position, vectors)
 
 
 def count_copies(vectors: Vector) -> int:
     """Return how many points have exactly the vector of an earlier point."""
     return len(vectors) - len({blake2b(row.tobytes(), digest_size=16).digest() for row in vectors})
-
-
-def angular(vectors: Vector, query: int, rows: Indexes) -> npt.NDArray[np.float64]:
-    """Return ann-benchmarks' angular distance, 1 - cosine, of some rows to the row `query`, in float64."""
-    vector, others = vectors[query].astype(np.float64), vectors[rows].astype(np.float64)
-    return np.asarray(1 - others @ vector / (np.linalg.norm(others, axis=1) * np.linalg.norm(vector)))
-
-
-def exact_neighbours(truth: Truth) -> Neighbours:
-    """Return the k + 1 nearest points of each query, the query included; equal ones are ordered by row."""
-    rows = _candidates(truth.vectors, truth.queries, truth.k, np.arange(len(truth.vectors)))
-    pairs = zip(truth.queries.tolist(), rows, strict=True)
-    distances = np.array([angular(truth.vectors, query, candidates) for query, candidates in pairs])
-    order = np.lexsort((rows, distances))[:, : truth.k + 1]
-    rows, distances = np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1)
-    return Neighbours(rows.astype(np.int32), distances.astype(np.float32))
 
 
 def _candidates(vectors: Vector, queries: Indexes, k: int, pool: Indexes) -> Indexes:

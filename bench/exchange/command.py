@@ -30,11 +30,10 @@ def exchange(
     """Write vectors, exact neighbours and the stores' results as files of ann-benchmarks and VectorDBBench."""
     from cbir.settings import Settings
 
-    from ..core.ground_truth import exact_neighbours
     from ..core.subject import deliver, store_envelope
     from ..core.workload import open_workload
     from .files import FORMATS, HDF5, SELF, check_new, planned, write
-    from .measure import cases, measure
+    from .measure import cases, exact_neighbours, measure
     from .result import SUBJECT, ExchangeResult
 
     formats = list(dict.fromkeys(format_ or FORMATS))
@@ -56,7 +55,7 @@ def exchange(
             for path, writer in files.items():
                 write(path, writer, truth)
                 advance(1)
-        header = {**store_envelope(SUBJECT.name, workload, [SELF]), "k": truth.count}
+        header = {**store_envelope(SUBJECT.name, workload, [SELF]), "k": workload.k + 1}
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
     failed = {case.name: case.failed for case in searches if case.failed}
     deliver(SUBJECT, ExchangeResult(**header, folder=str(folder), files=sizes, failed=failed), as_json)

@@ -14,10 +14,9 @@ from cbir.errors import CbirError, UsageError
 from cbir.index.files import files_below, sync
 from cbir.text import one_line
 
-from ..core.ground_truth import Neighbours
 from ..core.stores import index_folder
 from ..core.workload import Workload
-from .measure import Case, mean_recall
+from .measure import Case, Neighbours, mean_recall, neighbours
 
 HDF5, PARQUET = "hdf5", "parquet"
 FORMATS = (HDF5, PARQUET)
@@ -101,7 +100,7 @@ def _write_readme(workload: Workload, formats: Sequence[str], path: Path, truth:
         count=workload.infos[0].count,
         dimension=workload.infos[0].model.dimension,
         queries=len(workload.queries),
-        k=truth.count,
+        k=workload.k + 1,
         self=SELF,
         tied=int(workload.truth.tied.sum()),
     )
@@ -116,12 +115,12 @@ def _write_data(workload: Workload, path: Path, truth: Neighbours) -> None:
 
 
 def _write_result(workload: Workload, case: Case, path: Path, truth: Neighbours) -> None:
-    found, index = case.neighbours(workload), index_folder(workload.infos[case.number])
+    found, index = neighbours(workload.truth, case.rows), index_folder(workload.infos[case.number])
     attributes = {
         "algo": case.algorithm,
         "dataset": workload.collection,
         "name": case.name,
-        "count": found.count,
+        "count": workload.k + 1,
         "distance": "angular",
         "batch_mode": False,
         "expect_extra": False,

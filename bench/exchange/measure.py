@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from cbir.errors import CbirError
 from cbir.progress import Advance
 from cbir.stores.base import SearchParams
 
-from ..core.ground_truth import Neighbours, angular
+from ..core.ground_truth import Truth
 from ..core.ranking import EPSILON
 from ..core.stores import PARAMETERS, ef_values, labels
 from ..core.workload import Workload
@@ -47,14 +48,32 @@ class Case:
         """The seconds of each search in the round with the lowest mean."""
         return min(self.rounds, key=np.mean)
 
-    def neighbours(self, workload: Workload) -> Neighbours:
-        """Return the hits with their distances, padded where there are too few."""
-        shape = len(self.rows), workload.k + 1
-        rows, distances = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-        for number, (query, hits) in enumerate(zip(workload.truth.queries.tolist(), self.rows, strict=True)):
-            rows[number, : len(hits)] = hits
-            distances[number, : len(hits)] = angular(workload.truth.vectors, query, np.array(hits, np.int64))
-        return Neighbours(rows, distances)
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest points of each query, best first.
+
+    `rows` (Q, k) are rows of the matrix of all points, `distances` (Q, k) are 1 - cosine. Where a point is missing they
+    are -1 and inf.
+    """
+
+    rows: npt.NDArray[np.int32]
+    distances: npt.NDArray[np.float32]
+
+
+def neighbours(truth: Truth, found: Sequence[Sequence[int]]) -> Neighbours:
+    """Return the rows found for each query with their exact distances."""
+    shape = len(found), truth.k + 1
+    rows, distances = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
+    for number, (query, hits) in enumerate(zip(truth.queries.tolist(), found, strict=True)):
+        rows[number, : len(hits)] = hits
+        distances[number, : len(hits)] = 1 - truth.vectors[list(hits)].astype(np.float64) @ truth.vectors[query]
+    return Neighbours(rows, distances)
+
+
+def exact_neighbours(truth: Truth) -> Neighbours:
+    """Return the k + 1 nearest points of each query, the query itself first."""
+    return neighbours(truth, np.column_stack([truth.queries, truth.nearest]).tolist())
 
 
 def mean_recall(truth: Neighbours, found: Neighbours) -> float:

@@ -1,10 +1,8 @@
 """The exact neighbours, compared with a full sort."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from cbir.bench.core.ground_truth import angular, count_copies, exact_neighbours, ground_truth
+from cbir.bench.core.ground_truth import count_copies, ground_truth
 
 from tests.support.building import unit_vectors
 
@@ -27,20 +25,11 @@ def test_the_ground_truth_is_that_of_a_full_sort() -> None:
     assert count_copies(vectors) == 2
 
 
-def test_exact_neighbours_are_those_of_a_full_sort() -> None:
+def test_the_nearest_are_those_of_a_full_sort_and_equal_ones_are_ordered_by_row() -> None:
     vectors, ids, queries = unit_vectors(200), [str(number) for number in range(200)], np.arange(30)
     vectors[7] = vectors[8] = vectors[9]
-    truth = ground_truth(ids, vectors, queries, 19)
-    exact = vectors.astype(np.float64)
-    expected = np.argsort(-(exact[queries] @ exact.T), axis=1, kind="stable")[:, :20]
-    found = exact_neighbours(truth)
-    assert (found.rows == expected).all()
-    scores = np.take_along_axis(exact[queries] @ exact.T, expected, axis=1)
-    assert found.distances == pytest.approx(1 - scores, abs=1e-6)
-    everything = exact_neighbours(replace(truth, k=199)).rows
-    assert np.sort(everything, axis=1).tolist() == [list(range(200))] * 30
-
-
-def test_angular_is_of_any_length() -> None:
-    vectors = np.array([[2, 0], [0, 3], [-1, 0], [5, 5]], np.float32)
-    assert angular(vectors, 0, np.arange(4)) == pytest.approx([0, 1, 2, 1 - np.sqrt(0.5)])
+    scores = vectors[queries].astype(np.float64) @ vectors.astype(np.float64).T
+    scores[queries, queries] = -np.inf
+    expected = np.argsort(-scores, axis=1, kind="stable")
+    for k in (19, 199):
+        assert (ground_truth(ids, vectors, queries, k).nearest == expected[:, :k]).all()

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from cbir.bench.core.ground_truth import exact_neighbours
 from cbir.bench.core.ranking import EPSILON, recall
 from cbir.bench.core.workload import workload_of
-from cbir.bench.exchange.measure import cases, mean_recall, measure
+from cbir.bench.exchange.measure import cases, exact_neighbours, mean_recall, measure, neighbours
 
 from cbir.errors import CbirError
 from cbir.records import Hit, Vector
@@ -23,7 +22,7 @@ def test_recall_is_cbirs_own_on_the_same_hits(store: Store) -> None:
     truth = exact_neighbours(workload.truth)
     (case,) = searches = cases(workload, [1])
     measure(workload, searches, 1, silent_advance)
-    found = case.neighbours(workload)
+    found = neighbours(workload.truth, case.rows)
     assert case.failed == ""
     ours = []
     for number, vector in enumerate(workload.vectors):
@@ -37,11 +36,19 @@ def test_recall_is_cbirs_own_on_the_same_hits(store: Store) -> None:
     assert mean_recall(truth, truth) == 1
 
 
+def test_exact_neighbours_are_the_query_and_its_nearest_with_their_distances(store: Store) -> None:
+    truth = workload_of([store], K - 1, QUERIES, 3).truth
+    found = exact_neighbours(truth)
+    assert (found.rows[:, 0] == truth.queries).all() and (found.rows[:, 1:] == truth.nearest).all()
+    scores = truth.vectors[truth.queries].astype(np.float64) @ truth.vectors.astype(np.float64).T
+    assert found.distances == pytest.approx(1 - np.take_along_axis(scores, found.rows, axis=1), abs=1e-6)
+
+
 def test_missing_hits_are_padded(store: Store) -> None:
     workload = workload_of([altered(store, lambda hits: hits[:5])], K - 1, 10, 1)
     (case,) = searches = cases(workload, [16])
     measure(workload, searches, 1, silent_advance)
-    found = case.neighbours(workload)
+    found = neighbours(workload.truth, case.rows)
     assert (found.rows[:, 5:] == -1).all() and (found.rows[:, :5] >= 0).all()
     assert np.isinf(found.distances[:, 5:]).all()
     assert mean_recall(exact_neighbours(workload.truth), found) == pytest.approx(5 / K)
