@@ -129,7 +129,6 @@ def add(
     from cbir.sources.base import SourceOptions, parse_shard
     from cbir.sources.registry import open_source
     from cbir.stores.registry import connect_all
-    from cbir.stores.url import with_index_fields
 
     from .report_view import show
 
@@ -141,7 +140,7 @@ def add(
     }
     urls, settings = named_stores(store)
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
-    catalogs = connect_all(with_index_fields(urls, index_field) if index_field else urls, settings)
+    catalogs = connect_all(urls, settings, index_field or ())
     model_file = find_model(model)
     options = SourceOptions(
         label,

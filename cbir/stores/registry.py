@@ -9,7 +9,7 @@ from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.stores.base import Catalog, Store
 from cbir.stores.engines import ENGINES
-from cbir.stores.url import SERVER_SCHEMES, StoreURL, as_url, parse
+from cbir.stores.url import SERVER_SCHEMES, StoreURL, as_url, parse, with_index_fields
 from cbir.text import redacted
 
 _EMBEDDED = "cbir.stores.embedded.catalog"
@@ -21,12 +21,13 @@ StoreInput = str | os.PathLike[str]
 """A store URL, or the path of an index folder."""
 
 
-def connect_all(stores: Sequence[StoreInput], settings: Settings) -> list[Catalog]:
+def connect_all(stores: Sequence[StoreInput], settings: Settings, index_fields: Sequence[str] = ()) -> list[Catalog]:
     """Return a catalog for each index folder and each server that the URLs name, in the order of the URLs.
 
-    URLs in one index folder share a catalog. Nothing is opened or created yet.
+    URLs in one index folder share a catalog. Nothing is opened or created yet. `index_fields` are the payload fields to
+    index, for the engines that have such indexes.
     """
-    urls = [as_url(store) for store in stores]
+    urls = with_index_fields(stores, index_fields) if index_fields else [as_url(store) for store in stores]
     by_backend: dict[str, list[StoreURL]] = {}
     for url in map(parse, urls):
         by_backend.setdefault(BACKENDS[url.scheme], []).append(url)
