@@ -1,11 +1,26 @@
-"""The page that compares two stores, in a real browser."""
+"""The page that compares two stores."""
 
 import re
 from types import SimpleNamespace
 
+import pytest
+from cbir.ui.pages import compare_page
 from playwright.sync_api import Page, expect
 
 from tests.support.visitor import settled
+
+
+@pytest.mark.parametrize(
+    ("rank", "other", "marked"),
+    [
+        (1, 1, ("both", "same rank")),
+        (2, 5, ("moved", "3 up")),
+        (5, 2, ("moved", "3 down")),
+        (1, None, ("alone", "only here")),
+    ],
+)
+def test_a_hit_says_where_it_is_on_the_other_side(rank: int, other: int | None, marked: tuple[str, str]) -> None:
+    assert compare_page._mark(rank, other) == marked
 
 
 def test_two_stores_are_compared(page: Page, site: SimpleNamespace) -> None:

@@ -11,10 +11,12 @@ from cbir.ui.pages.search_page import exact_copies
 from cbir.ui.query.images import ReadyExample
 from cbir.ui.query.state import Example
 from playwright.sync_api import Page, expect
+from streamlit.testing.v1 import AppTest
 
 import cbir
 from cbir.collection import Collection
 from cbir.results import Hits
+from cbir.search.score_calibration import calibrate
 from tests.support.examples import SampleImages
 from tests.support.visitor import (
     K,
@@ -49,6 +51,33 @@ def test_exact_copies_are_found_even_where_a_filter_hides_them(photos: Collectio
     for hits in (Hits(), photos.search(vector, limit=3)):
         assert [hit.key for hit in exact_copies(photos, example, hits)] == [key_of(sample_images[5])]
     assert exact_copies(photos, replace(example, sha256="0" * 64), Hits()) == []
+
+
+def draw_options() -> None:
+    """Draw the options of the sidebar, as a page of their own, for the collection in the session."""
+    import streamlit as st
+    from cbir.ui.pages import search_page
+    from cbir.ui.query.choice import Chosen
+
+    collection = st.session_state["collection"]
+    st.session_state["options"] = search_page._options(Chosen(collection, collection.info))
+
+
+def test_the_stricter_of_similarity_and_minimum_score_counts(photos: Collection) -> None:
+    page = AppTest.from_function(draw_options, default_timeout=60)
+    page.session_state["collection"] = photos
+    required = calibrate(photos.store).score_at(0.9)
+    for similarity, given, expected in (
+        ("any", None, None),
+        ("any", 0.3, 0.3),
+        ("top 10 %", None, required),
+        ("top 10 %", 0.99, 0.99),
+        ("top 10 %", -0.5, required),
+    ):
+        page.session_state["similarity"], page.session_state["min_score"] = similarity, given
+        page.run()
+        assert not page.exception
+        assert page.session_state["options"].min_score == expected
 
 
 def test_the_page_is_empty_at_first(page: Page) -> None:

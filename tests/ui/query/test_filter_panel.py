@@ -2,10 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 
+import pytest
+from cbir.ui.components import web
 from cbir.ui.query import filter_panel
 from playwright.sync_api import Page, expect
+from streamlit.testing.v1 import AppTest
 
+import cbir
 from cbir.filters.conditions import FieldKind, Match, Range
 from tests.support.visitor import facet, leave_sidebar, settled, sidebar, tick
 
@@ -26,6 +31,31 @@ def test_a_filter_is_read_from_and_written_to_the_address(session: dict[str, obj
     filter_panel.adopt({})
     assert filter_panel.selected(fields) == ()
     assert session["is.old"] == []
+
+
+def draw_panel() -> None:
+    """Draw the panel, as a page of its own, for the collection in the session."""
+    import streamlit as st
+    from cbir.ui.query import filter_panel
+    from cbir.ui.query.choice import Chosen
+
+    collection = st.session_state["collection"]
+    st.session_state["filter"] = filter_panel.draw(Chosen(collection, collection.info))
+
+
+def test_the_values_of_a_field_are_counted_without_its_own_filter(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, dict[str, int]] = {}
+    monkeypatch.setattr(web, "facet", lambda field, counts, ticked, choose: drawn.update({field: counts}))
+    page = AppTest.from_function(draw_panel, default_timeout=60)
+    with cbir.open(index) as photos:
+        every = {str(value): count for value, count in photos.facet("label")}
+        first, *_ = every
+        page.session_state["collection"] = photos
+        page.session_state["is.label"] = [first]
+        page.run()
+    assert not page.exception
+    assert page.session_state["filter"] == (Match("label", (first,)),)
+    assert drawn["label"] == every and len(every) > 1
 
 
 def test_filters_show_counts_and_restrict_the_hits(shop: Page) -> None:

@@ -1,8 +1,9 @@
 """The images of a query."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -33,6 +34,26 @@ def test_the_upload_cache_keeps_the_most_recently_used_images() -> None:
     assert [cache.get(name) is not None for name in (*names, last, large)] == [False, False, False, False, True]
     assert len({*names, last, large}) == 5
     assert all(len(name) >= 20 for name in names)
+
+
+@pytest.mark.parametrize("use", [lambda cache: cache.put(uploaded("b", 1)), lambda cache: cache.get("a")])
+def test_threads_use_the_upload_cache_one_after_the_other(use: Callable[[UploadCache], object]) -> None:
+    cache, threads = UploadCache(100), list[Thread]()
+
+    class Data(bytes):
+        def __len__(self) -> int:
+            """Let another thread try to use the cache, which is just adding up the sizes."""
+            if not threads:
+                threads.append(Thread(target=use, args=(cache,)))
+                threads[0].start()
+                threads[0].join(0.2)
+                assert threads[0].is_alive(), "it did not wait for the lock"
+            return 1
+
+    cache.put(UploadedImage("a", Data()), "a")
+    cache.put(uploaded("c", 1), "c")
+    threads[0].join()
+    assert cache.get("a") and cache.get("c")
 
 
 @pytest.fixture
