@@ -99,7 +99,9 @@ def run(app: typer.Typer, renamed: Mapping[str, str] = MappingProxyType({})) -> 
         sys.exit(error.exit_code)
     except _WrongCall as error:
         _end(f"{' '.join(error.format_message().split())} (see --help)", error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # Typer turns every end of a connection into an abort
+            _end("a helper process was ended from outside. Run the same command again.", 1)
         typer.echo("error: interrupted", err=True)
         leave(_INTERRUPTED)
     except OSError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cbir.errors import DiskFullError
+from cbir.errors import CbirError, DiskFullError
 from cbir.index.generation import IndexRecord
 
 PAYLOAD_BYTES = 2000
@@ -18,7 +18,8 @@ _ENGINE_BYTES = 300
 _NEARLY_FULL_BYTES = 16 * 2**20
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _COMPRESSED = re.compile(r"PQ|SQ|RaBitQ|LSH")
-_HINT = "everything stored so far is kept. Free some space and run the same command again."
+_KEPT = "everything stored so far is kept"
+_HINT = f"{_KEPT}. Free some space and run the same command again."
 
 
 def require_free_space(
@@ -49,7 +50,7 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
 
 @contextmanager
 def report_full_disk() -> Iterator[None]:
-    """Turn the errors of a full disk into `DiskFullError`."""
+    """Turn the errors of a full disk into `DiskFullError`, and others of the journal into `CbirError`."""
     try:
         yield
     except OSError as error:
@@ -58,7 +59,7 @@ def report_full_disk() -> Iterator[None]:
         raise DiskFullError(f"the disk is full: {error.filename or 'the index'}; {_HINT}") from None
     except sqlite3.OperationalError as error:
         if "full" not in str(error):
-            raise
+            raise CbirError(f"the journal cannot be written: {error}; {_KEPT}") from None
         raise DiskFullError(f"the disk is full: the journal; {_HINT}") from None
 
 

@@ -109,6 +109,7 @@ def test_a_program_without_arguments_shows_its_help_and_exits_with_2() -> None:
         (UsageError("two\nlines"), 2, "error: two lines\n"),
         (DiskFullError("no room"), 3, "error: no room\n"),
         (FileNotFoundError(2, "No such file", "a.txt"), 1, "error: a.txt: No such file\n"),
+        (EOFError(), 1, "\nerror: a helper process was ended from outside. Run the same command again.\n"),
     ],
 )
 def test_an_error_is_one_line_and_its_exit_code(error: Exception, code: int, message: str) -> None:

@@ -38,7 +38,10 @@ def show_unexpected(error: BaseException) -> None:
 def sentence(error: CbirError) -> str:
     """Return an error in words that a visitor may read."""
     if isinstance(error, DamageError):
-        return "The index of this collection is damaged and not served. Run `cbir-ingest verify` to list the bad files."
+        return (
+            "The index of this collection is damaged and not served. `cbir-ingest verify` lists the bad files, and"
+            " `cbir-ingest collections repair` repairs them."
+        )
     text = _FOLDERS.sub("", redacted(one_line(error)))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 

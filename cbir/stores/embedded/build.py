@@ -70,9 +70,15 @@ def build_engine(
     """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     child = _CONTEXT.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
-    with _without_interrupts(), _without_main():
-        child.start()
-    sender.close()
+    try:
+        with _without_interrupts(), _without_main():
+            child.start()
+    except (EOFError, OSError) as error:
+        receiver.close()
+        what = f"the process that builds the {kind} index could not be started or was ended from outside"
+        raise CbirError(f"{what} ({error}). Run the same command again.") from None
+    finally:
+        sender.close()
     try:
         while True:
             try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import CbirError
+from cbir.index.disk import report_full_disk
 from cbir.index.journal_file import damage_of, stored_keys
 from cbir.pipeline.journal import Journal, read_failures
 from cbir.records import Failure
@@ -41,6 +42,11 @@ def test_a_read_only_journal_is_read(read_only: Path) -> None:
     assert [failure.key for failure in read_failures(read_only)] == ["two"]
     assert sorted(stored_keys(read_only).values()) == ["0", "1"]
     assert damage_of(read_only) == ""
+    with (
+        pytest.raises(CbirError, match="the journal cannot be written: attempt to write a readonly"),
+        report_full_disk(),
+    ):
+        Journal(read_only, 40)
     assert list(read_only.parent.iterdir()) == before
 
 

@@ -39,6 +39,9 @@ def test_an_older_generation_is_not_published_again(root: Path) -> None:
     pointer.write_text(pointer.read_text().replace("000002", "000001"))
     with pytest.raises(DamageError, match="collections repair made"):
         builder_for(both(root), VECTORS)
+    pointer.write_text('{"generation": "00000x", "manifest_sha256": ""}')  # without a checksum, as in older versions
+    with pytest.raises(DamageError, match="collections repair made"):
+        builder_for(both(root), VECTORS)
     pointer.unlink()
     builder_for(both(root), VECTORS).close()  # the last one is complete
     assert open_generation(root, "made").folder.name == "000002"
