@@ -13,7 +13,7 @@ from cbir.stores.registry import open_store
 from tests.support import clusters
 from tests.support.api import CATEGORIES, KINDS, PER_CATEGORY, Filled, opened
 from tests.support.building import plan_for, qdrant_writer
-from tests.support.contract import INDEXES, SETTINGS, fill_folder, fill_server, server_plan, servers
+from tests.support.contract import INDEXES, fill_folder, servers
 from tests.support.examples import SampleImages, copy_folder
 from tests.support.qdrant_server import qdrant_server
 
@@ -92,9 +92,9 @@ def contract_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     fill_folder(list(urls.values()))
     with servers() as found:
         opened = {kind: open_store(url, "made", Settings()) for kind, url in urls.items()}
-        for kind, url in found.items():
-            fill_server(kind, url)
-            opened[kind] = open_store(url, server_plan(kind).collection, SETTINGS)
+        for kind, place in found.items():
+            place.fill()
+            opened[kind] = place.open()
         yield opened
         for store in opened.values():
             store.close()

@@ -4,7 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,12 @@ from cbir.index.log_writer import LogWriter
 from cbir.progress import silent
 from cbir.records import Point, Vector, digest
 from cbir.settings import Settings
-from cbir.stores.base import SearchParams
-from cbir.stores.registry import connect
+from cbir.stores.base import SearchParams, Store
+from cbir.stores.registry import connect, open_store
 from tests.support.building import builder_for, plan_for, points_of, qdrant_writer, unit_vectors
 from tests.support.grpc_server import grpc_port
 from tests.support.qdrant_points import NOWHERE
 from tests.support.qdrant_server import qdrant_server
-
-_OWN = f"cbir-test-{uuid.uuid4().hex}"
 
 COUNT = 400
 VECTORS = unit_vectors(COUNT)
@@ -73,30 +71,40 @@ POINTS = made_points()
 BY_ID = {point.id: point for point in POINTS}
 
 
-def server_plan(kind: str) -> Plan:
-    """Return the plan of the collection on a server: on a real one, under a name that nobody else has."""
-    plan = plan_for(VECTORS)
-    return replace(plan, collection=f"{_OWN}-{kind}", dataset=f"{_OWN}-{kind}-set") if kind.startswith("real") else plan
+@dataclass(frozen=True)
+class ServerPlace:
+    """A server's URL, and the plan of the collection on it."""
+
+    url: str
+    plan: Plan
+
+    def fill(self) -> None:
+        """Store the points, and publish the collection."""
+        writer = qdrant_writer(self.url, self.plan, SETTINGS)
+        assert writer.write(POINTS) == []
+        writer.publish(silent)
+
+    def open(self) -> Store:
+        """Open the collection."""
+        return open_store(self.url, self.plan.collection, SETTINGS)
 
 
 @contextmanager
-def servers() -> Iterator[dict[str, str]]:
-    """Yield the URL of a server of each kind. What the contract left on a real one is removed."""
+def servers() -> Iterator[dict[str, ServerPlace]]:
+    """Yield a place on a server of each kind. On a real one, it has a name that nobody else has, and is removed."""
+    plan, own = plan_for(VECTORS), f"cbir-test-{uuid.uuid4().hex}"
     with qdrant_server() as server, grpc_port() as port:
         urls = {"server": server.url, "grpc": f"{NOWHERE}?grpc={port.number}"}
-        urls |= {"real-rest": f"{REAL}?grpc=0", "real-grpc": REAL} if REAL else {}
+        places = {kind: ServerPlace(url, plan) for kind, url in urls.items()}
+        for kind, url in {"real-rest": f"{REAL}?grpc=0", "real-grpc": REAL}.items() if REAL else ():
+            places[kind] = ServerPlace(url, replace(plan, collection=f"{own}-{kind}", dataset=f"{own}-{kind}-set"))
         try:
-            yield urls
+            yield places
         finally:
-            for kind in SERVERS[2:]:
-                connect(urls[kind], SETTINGS).drop(server_plan(kind).collection)
-
-
-def fill_server(kind: str, url: str) -> None:
-    """Store the points in a collection of a server, and publish it."""
-    writer = qdrant_writer(url, server_plan(kind), SETTINGS)
-    assert writer.write(POINTS) == []
-    writer.publish(silent)
+            for place in [places[kind] for kind in SERVERS if kind.startswith("real")]:
+                catalog = connect(place.url, SETTINGS)
+                if catalog.plan(place.plan.collection):
+                    catalog.drop(place.plan.collection)
 
 
 def fill_folder(urls: list[str]) -> None:
