@@ -37,8 +37,9 @@ def qdrant_filter(filter: Filter, dialect: Dialect) -> Any:
             must.append(lib.FieldCondition(key=key, range=dialect.range_type(**condition.bounds)))
         else:
             texts = [value for value in condition.values if isinstance(value, str)]
-            options = [lib.FieldCondition(key=key, match=lib.MatchAny(any=texts))]  # without texts: matches nothing
-            options += [_equal(key, value, dialect) for value in condition.values if not isinstance(value, str)]
+            options = [_equal(key, value, dialect) for value in condition.values if not isinstance(value, str)]
+            if texts or not options:  # without values: matches nothing
+                options.append(lib.FieldCondition(key=key, match=lib.MatchAny(any=texts)))
             (must_not if condition.negated else must).append(lib.Filter(should=options))
     return lib.Filter(must=must, must_not=must_not) if filter else None
 

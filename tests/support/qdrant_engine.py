@@ -329,17 +329,24 @@ class Engine:
 
     def _check_query(self, name: str, search: Any) -> None:
         self._require_limit(search.limit, "internal.limit")
-        self._require_inexact(bool(search.params and search.params.exact))
+        params = search.params or models.SearchParams()
+        self._require_inexact(bool(params.exact))
+        quantization = params.quantization or models.QuantizationSearchParams()
+        self._require_most("hnsw_ef", params.hnsw_ef, "search_max_hnsw_ef")
+        self._require_most("oversampling", quantization.oversampling, "search_max_oversampling")
         self._require_indexes(name, search.filter)
 
     def _require_limit(self, limit: int | None, place: str) -> None:
         if limit == 0:
             raise RefusedError(422, f"Validation error in JSON body: [{place}: value 0 invalid, must be 1 or larger]")
-        most = self.behaviour.strict.get("max_query_limit")
-        if most is not None and limit is not None and limit > most:
+        self._require_most("limit", limit, "max_query_limit")
+
+    def _require_most(self, name: str, value: float | None, setting: str) -> None:
+        most = self.behaviour.strict.get(setting)
+        if most is not None and value is not None and value > most:
             raise RefusedError(
                 400,
-                f'Bad request: Limit exceeded {limit} > {most} for "limit". Help: Reduce the "limit" parameter to or'
+                f'Bad request: Limit exceeded {value} > {most} for "{name}". Help: Reduce the "{name}" parameter to or'
                 f" below {most}.",
             )
 
@@ -349,12 +356,13 @@ class Engine:
 
     def _require_indexes(self, name: str, filter: Any, setting: str = "unindexed_filtering_retrieve") -> None:
         if self.behaviour.strict.get(setting) is False:
-            for key in _keys(filter):
-                if key not in self._known(name).indexes:
+            for condition in _conditions(filter):
+                kinds = _usable(condition)
+                if self._known(name).indexes.get(condition.key) not in kinds:
                     raise RefusedError(
                         400,
-                        f'Bad request: Index required but not found for "{key}" of one of the following types:'
-                        " [keyword]. Help: Create an index for this key or use a different filter.",
+                        f'Bad request: Index required but not found for "{condition.key}" of one of the following'
+                        f" types: [{', '.join(kinds)}]. Help: Create an index for this key or use a different filter.",
                     )
 
 
@@ -370,16 +378,26 @@ def _versions(hits: Sequence[models.ScoredPoint], versions: dict[str, int]) -> l
     return [hit.model_copy(update={"version": versions.get(str(hit.id), 0)}) for hit in hits]
 
 
-def _keys(part: Any) -> Iterator[str]:
-    """Yield the fields of a filter."""
+def _conditions(part: Any) -> Iterator[models.FieldCondition]:
+    """Yield the conditions of a filter."""
     if isinstance(part, models.FieldCondition):
-        yield part.key
+        yield part
     elif isinstance(part, list):
         for inner in part:
-            yield from _keys(inner)
+            yield from _conditions(inner)
     elif isinstance(part, models.Filter):
         for name in ("must", "should", "must_not"):
-            yield from _keys(getattr(part, name))
+            yield from _conditions(getattr(part, name))
+
+
+def _usable(condition: models.FieldCondition) -> Sequence[str]:
+    """Return the kinds of index that answer a condition."""
+    if isinstance(condition.match, models.MatchValue):
+        kinds = {bool: ("bool",), int: ("integer",), str: ("keyword", "uuid")}
+        return kinds[type(condition.match.value)]
+    if condition.match is not None:
+        return ("keyword", "uuid")
+    return ("integer", "float") if condition.range is not None else ("keyword", "integer", "float", "bool")
 
 
 def require_paths(body: Any) -> None:

@@ -5,10 +5,11 @@ kinds under `cbir_kinds`, and a field gets another index when a value of another
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from qdrant_client import models
 
-from cbir.filters.conditions import FieldKind, values_of
+from cbir.filters.conditions import FieldKind, Filter, Match, Range, kind_of, values_of
 from cbir.filters.translate import field_path
 from cbir.records import IDENTITY, Payload, without_fraction
 from cbir.stores.qdrant.records import KINDS, USER_PAYLOAD, scroll, write_metadata
@@ -56,6 +57,19 @@ def merged(kinds: Kinds, others: Kinds) -> Kinds:
 
 def _wider(kind: str, other: str) -> str:
     return kind if kind == other else _WIDER.get(frozenset({kind, other}), "mixed")
+
+
+def fitting(filter: Filter, kinds: Kinds) -> Filter:
+    """Return the filter without values of other kinds than the field's: strict mode refuses to look for them."""
+    return tuple(_fitting(condition, kinds.get(condition.field, "mixed")) for condition in filter)
+
+
+def _fitting(condition: Match | Range, kind: str) -> Match | Range:
+    if kind == "mixed" or isinstance(condition, Range):
+        return condition
+    wanted = FIELD_KINDS.get(kind, FieldKind.TEXT)
+    values = tuple(value for value in condition.values if value is None or kind_of(value) is wanted)
+    return replace(condition, values=values)
 
 
 def stored_kinds(info: models.CollectionInfo) -> Kinds | None:

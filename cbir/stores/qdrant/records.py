@@ -142,15 +142,21 @@ def scroll(
     payload: list[str] | bool | models.PayloadSelectorExclude = False,
     vectors: bool = False,
     filter: models.Filter | None = None,
+    start: str | None = None,
+    most: int | None = None,
 ) -> Iterator[models.Record]:
-    """Yield every point of a collection, with these payload fields, with all (True) or with none."""
-    limit = _PAGE_WITH_VECTORS if vectors else _PAGE
-    offset: Any = None
+    """Yield the points of a collection from an id on, with these payload fields, with all (True) or with none.
+
+    They are read in pages of at most `most`, and of what the collection allows.
+    """
+    wanted = most or (_PAGE_WITH_VECTORS if vectors else _PAGE)
+    limit = min(wanted, server.strict_mode(collection).max_query_limit or wanted)
+    offset: Any = start
     while True:
 
-        def page(client: QdrantClient, start: Any = offset) -> tuple[list[models.Record], Any]:
+        def page(client: QdrantClient, first: Any = offset) -> tuple[list[models.Record], Any]:
             return client.scroll(
-                collection, filter, limit=limit, offset=start, with_payload=payload, with_vectors=vectors
+                collection, filter, limit=limit, offset=first, with_payload=payload, with_vectors=vectors
             )
 
         points, offset = server.ask(page)

@@ -31,6 +31,15 @@ READ_RETRY_SECONDS = 2.0
 
 _TIMEOUT_SECONDS = 30
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_NO_LIMITS = models.StrictModeConfigOutput()
+_FORBIDDEN = {
+    '"limit"': "max_query_limit",
+    '"hnsw_ef"': "search_max_hnsw_ef",
+    '"oversampling"': "search_max_oversampling",
+    "Exact search disabled": "search_allow_exact",
+    "Index required but not found": "unindexed_filtering_retrieve",
+}
+"""The setting of strict mode that makes a server say this."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
 # As in https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, except that the server's library
 # answers OUT_OF_RANGE to a message that is too large, and that CANCELLED comes from a proxy that stops.
@@ -131,6 +140,14 @@ class Server:
         self.given = {name: value for name, value in url.options.items() if name not in _SEARCHING}
         self._connection = connection_config(url.path, settings, timeout_seconds, self.options.grpc)
         self._retry_seconds = retry_seconds
+        self._strict_modes: dict[str, models.StrictModeConfigOutput] = {}
+
+    def strict_mode(self, collection: str) -> models.StrictModeConfigOutput:
+        """Return the limits of a collection, read once. Managed clusters have them; None is no limit."""
+        if collection not in self._strict_modes:
+            limits = self.ask(lambda client: client.get_collection(collection)).config.strict_mode_config
+            self._strict_modes[collection] = limits if limits and limits.enabled else _NO_LIMITS
+        return self._strict_modes[collection]
 
     def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
         """Return the result of `call`, or raise `ServerError`. An update is complete when the server has applied it.
@@ -198,6 +215,8 @@ def _unreachable(url: str, reason: str, status: int = 0) -> ServerError:
 
 def _answered(url: str, status: int, phrase: str, reason: str, retry_after: float | None = None) -> ServerError:
     hint = "; check QDRANT_API_KEY" if status in (401, 403) else ""
+    setting = next((name for text, name in _FORBIDDEN.items() if text in reason), None) if status == 400 else None
+    hint = f"; the setting {setting} of the collection's strict mode forbids it" if setting else hint
     message = f"the Qdrant server {url} answered {status} {phrase}{reason and ': '}{reason}{hint}"
     return ServerError(message, status, reason, status in _PASSING, retry_after)
 

@@ -1,7 +1,10 @@
 """One collection of a Qdrant server or cluster, open for reading."""
 
 import base64
+import math
+import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +18,7 @@ from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filt
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
 from cbir.stores.checks import best_hits, check_id, check_query
-from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, stored_kinds
+from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, fitting, stored_kinds
 from cbir.stores.qdrant.records import THUMBNAIL, USER_PAYLOAD, CollectionRecord, scroll, to_point
 from cbir.stores.qdrant.server import Server
 
@@ -63,12 +66,14 @@ class QdrantStore:
     ) -> list[list[Hit]]:
         check_query(vectors, k, self._record.model.dimension)
         options = self._server.options
-        ef, exact = params.ef or options.ef, params.exact
+        exact, limits = params.exact, self._limits
+        ef = min(params.ef or options.ef, limits.search_max_hnsw_ef or sys.maxsize)
+        oversampling = min(params.oversampling or options.oversampling, limits.search_max_oversampling or math.inf)
         walk = models.SearchParams(
             hnsw_ef=None if exact else filtered_ef(ef) if filter else ef,
             exact=exact,
             quantization=models.QuantizationSearchParams(
-                ignore=exact, rescore=options.rescore, oversampling=params.oversampling or options.oversampling
+                ignore=exact, rescore=options.rescore, oversampling=oversampling
             ),
             acorn=_ACORN if filter and not exact else None,
         )
@@ -79,8 +84,9 @@ class QdrantStore:
             score_threshold=min_score,
         )
 
-        def ask(vectors: Vector, k: int) -> list[list[Hit]]:
-            requests = [request.model_copy(update={"query": vector, "limit": k}) for vector in vectors.tolist()]
+        def ask(vectors: Vector, wanted: int) -> list[list[Hit]]:
+            limit = min(wanted, max(k, limits.max_query_limit or wanted))
+            requests = [request.model_copy(update={"query": vector, "limit": limit}) for vector in vectors.tolist()]
             answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
             return [
                 [Hit(str(point.id), point.payload or {}, point.score) for point in answer.points] for answer in answers
@@ -95,14 +101,18 @@ class QdrantStore:
         return [found.get(point_id) for point_id in point_ids]
 
     def count(self, filter: Filter = ()) -> int:
-        chosen = self._filter(filter)
-        return self._server.ask(lambda client: client.count(self._collection, chosen, exact=True)).count
+        """Where exact counts are forbidden, the matching points are read, and all points are counted roughly."""
+        chosen, exact = self._filter(filter), self._limits.search_allow_exact is not False
+        if chosen is None or exact:
+            return self._server.ask(lambda client: client.count(self._collection, chosen, exact=exact)).count
+        return sum(1 for _ in scroll(self._server, self._collection, filter=chosen))
 
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """The server counts a field that has an index; for other fields all values are read and counted here."""
         chosen = self._filter(filter)
         info, path = self._info(), field_path(field)
-        if (stored_kinds(info) or {}).get(field) in COUNTED and path in info.payload_schema:
+        allowed = limit <= (self._limits.max_query_limit or limit)
+        if (stored_kinds(info) or {}).get(field) in COUNTED and path in info.payload_schema and allowed:
             counted = self._server.ask(
                 lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
             )
@@ -117,13 +127,10 @@ class QdrantStore:
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         check_id(after)
         chosen = self._filter(filter)
-        wanted = limit if after is None else limit + 1  # the server's offset is the first point to return
-        points, _ = self._server.ask(
-            lambda client: client.scroll(
-                self._collection, chosen, limit=wanted, offset=after, with_payload=USER_PAYLOAD
-            )
-        )
-        return [Entry(str(point.id), point.payload or {}) for point in points if str(point.id) != after][:limit]
+        # one more, since the server's offset is the first point to return
+        points = scroll(self._server, self._collection, USER_PAYLOAD, filter=chosen, start=after, most=limit + 1)
+        entries = (Entry(str(point.id), point.payload or {}) for point in points if str(point.id) != after)
+        return list(islice(entries, limit))
 
     def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
         found = {str(point.id): point.payload or {} for point in self._retrieve(point_ids, payload=USER_PAYLOAD)}
@@ -152,6 +159,10 @@ class QdrantStore:
     def close(self) -> None:
         """There is nothing to release: all stores of a server share one client."""
 
+    @property
+    def _limits(self) -> models.StrictModeConfigOutput:
+        return self._server.strict_mode(self._collection)
+
     def _info(self) -> models.CollectionInfo:
         return self._server.ask(lambda client: client.get_collection(self._collection))
 
@@ -163,6 +174,8 @@ class QdrantStore:
                     f"{self._server.url}: the index of {field} in {self._collection} leaves out numbers with a"
                     " fraction. Open the collection once with an API key that may write, which repairs the index."
                 )
+        if filter and self._limits.unindexed_filtering_retrieve is False:
+            filter = fitting(filter, stored_kinds(self._info()) or {})
         return cast(models.Filter | None, qdrant_filter(filter, _DIALECT))
 
     def _retrieve(

@@ -1,6 +1,8 @@
 """A collection of a server open for reading."""
 
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,16 +10,21 @@ import pytest
 from qdrant_client.http import models
 
 from cbir.errors import CbirError
+from cbir.filters.conditions import matches
+from cbir.filters.parser import parse_filter
 from cbir.index.generation import Plan
 from cbir.progress import silent
 from cbir.settings import Settings
-from cbir.stores.base import SearchParams
+from cbir.stores.base import SearchParams, Store
 from cbir.stores.qdrant.server import Server
 from cbir.stores.qdrant.store import QdrantStore
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import parse
+from tests.support import contract
 from tests.support.building import plan_for, qdrant_writer
-from tests.support.grpc_server import Port
+from tests.support.contract import ServerPlace
+from tests.support.grpc_server import Port, grpc_port
+from tests.support.qdrant_engine import STRICT
 from tests.support.qdrant_points import NOWHERE, PLAN, POINTS, VECTORS, OpenWriter, writer_at
 from tests.support.qdrant_server import Running, qdrant_server
 
@@ -97,9 +104,65 @@ def test_a_server_is_told_how_widely_to_search(monkeypatch: pytest.MonkeyPatch) 
         qdrant_writer(server.url, plan_for(VECTORS), Settings())
         store = open_store(f"{server.url}?ef=50&oversampling=3", "made", Settings())
         assert isinstance(store, QdrantStore)
+        store.search(VECTORS[:1], 1)  # reads the collection's limits
         monkeypatch.setattr(store._server, "ask", lambda call: call(Recorder()))
         for params in (SearchParams(), SearchParams(ef=7, oversampling=5), SearchParams(exact=True)):
             store.search(VECTORS[:1], 10, params=params)
     told = [(one.hnsw_ef, one.exact, one.quantization.oversampling) for one in sent if one.quantization]
     assert told[:2] == [(50, False, 3.0), (7, False, 5.0)]
     assert (told[2][:2], sent[2].quantization and sent[2].quantization.ignore) == ((None, True), True)
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def strict_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """The points of the contract on a server in strict mode, filled and opened there."""
+    with qdrant_server() as server, grpc_port() as port:
+        server.configure(strict=STRICT)
+        port.engine.behaviour = replace(port.engine.behaviour, strict=STRICT)
+        url = {"rest": f"{server.url}?grpc=0", "grpc": f"{NOWHERE}?grpc={port.number}"}[request.param]
+        place = ServerPlace(url, plan_for(VECTORS))
+        place.fill()
+        assert len(qdrant_writer(url, place.plan, Settings()).stored_ids) == contract.COUNT
+        assert next(connect(url, Settings()).listing()).points == contract.COUNT
+        yield place.open()
+
+
+def test_a_collection_in_strict_mode_is_read_within_its_limits(strict_store: Store) -> None:
+    assert strict_store.count() == len(strict_store.matrix()[0]) == len(list(strict_store.points())) == contract.COUNT
+    assert [entry.id for entry in strict_store.scroll(limit=250)] == sorted(contract.BY_ID)[:250]
+    assert len(strict_store.sample(150, 1)) == 150
+    assert len(strict_store.search(contract.VECTORS[:1], 100)[0]) == 100
+    for text in ("label=Bags", "year>=2012", "new=true", "price<2.6", "label=none", "key=3", "year=2011", "tags!=red"):
+        filter = parse_filter(text)
+        expected = contract.scan(contract.VECTORS[0], filter)
+        assert strict_store.count(filter) == len(expected), text
+        hits = strict_store.search(contract.VECTORS[:1], 10, filter=filter)[0]
+        assert np.allclose([hit.score for hit in hits], [-score for score, _ in expected[:10]], atol=1e-5)
+        facet = Counter(point.payload["year"] for point in contract.POINTS if matches(point.payload, filter))
+        del facet[None]
+        assert dict(strict_store.facet("year", filter, 1000)) == dict(strict_store.facet("year", filter, 100)) == facet
+
+
+@pytest.mark.parametrize(
+    ("k", "exact", "text", "setting"),
+    [
+        (101, False, "", "max_query_limit"),
+        (10, True, "", "search_allow_exact"),
+        (10, False, "absent=1", "unindexed_filtering_retrieve"),
+    ],
+)
+def test_what_strict_mode_forbids_is_said_with_the_setting(
+    strict_store: Store, k: int, exact: bool, text: str, setting: str
+) -> None:
+    with pytest.raises(CbirError, match=f"the setting {setting} of the collection's strict mode forbids it"):
+        strict_store.search(
+            contract.VECTORS[:1], k, params=SearchParams(exact=exact), filter=parse_filter(text) if text else ()
+        )
+
+
+def test_a_search_stays_below_the_limits_of_strict_mode(server: Running, plan: Plan, open_writer: OpenWriter) -> None:
+    server.configure(strict={"enabled": True, "search_max_hnsw_ef": 50, "search_max_oversampling": 1.5})
+    open_writer().write(POINTS)
+    store = open_store(server.url, plan.collection, Settings())
+    for params in (SearchParams(), SearchParams(ef=1000, oversampling=9)):
+        assert store.search(VECTORS[:1], 1, params=params)[0][0].id == POINTS[0].id
