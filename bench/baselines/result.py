@@ -43,7 +43,7 @@ def present(result: BaselinesResult) -> Section:
     """Return the section that shows a result."""
     curves = {
         candidate.name: [
-            CurvePoint(step.recall, 1000 / step.median_ms.median, True)
+            CurvePoint(step.recall, 1000 / step.median_ms.value, True)
             for step in candidate.curve
             if step.recall >= _MIN_RECALL_PLOTTED
         ]

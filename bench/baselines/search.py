@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from cbir import terminal
+from cbir.tables import Range
 
 from ..core.ranking import recall
 from ..core.stores import store_name
-from ..core.timing import Spread, Times, spread, times
+from ..core.timing import Times, spread, times
 from ..core.workload import Workload
 from . import search_worker
 
@@ -45,7 +46,7 @@ class Step:
     recall_p5: float
     recall_min: float
     search_ms: Times
-    median_ms: Spread
+    median_ms: Range
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Candidate:
     @property
     def median_ms(self) -> float | None:
         """Milliseconds of a search at the wanted recall, None if it is not reached."""
-        return self.at_recall.median_ms.median if self.at_recall else None
+        return self.at_recall.median_ms.value if self.at_recall else None
 
 
 class _Process:

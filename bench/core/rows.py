@@ -6,8 +6,6 @@ from typing import Any, get_type_hints
 
 from cbir.tables import Cell, Column, Table
 
-from .timing import Spread
-
 Shown = tuple[Column, str]
 """A column and the path of what it shows, such as "search_ms.p95"."""
 RECALL: Sequence[Shown] = (
@@ -34,7 +32,7 @@ def typed_table(title: str, name: str, kind: type, items: Iterable[tuple[str, ob
 def table_of(title: str, name: str, items: Iterable[tuple[str, object]], *shown: Shown) -> Table:
     """Return a table of named objects.
 
-    A path that meets None leaves the cell empty, a `Spread` becomes a `Range`, and what is true is marked by a star.
+    A path that meets None leaves the cell empty, a `Range` becomes a `Range`, and what is true is marked by a star.
     """
     rows = [[label, *(_cell(item, path) for _, path in shown)] for label, item in items]
     return Table(title, [Column(name), *(column for column, _ in shown)], rows)
@@ -61,4 +59,5 @@ def _cell(value: Any, path: str) -> Cell:
             value = value.get(name) if isinstance(value, Mapping) else getattr(value, name)
     if isinstance(value, bool):
         return "*" if value else ""
-    return value.as_range() if isinstance(value, Spread) else value
+    cell: Cell = value
+    return cell

@@ -19,19 +19,6 @@ _RUNS = 40
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median of the rounds, the lowest and the highest."""
-
-    median: float
-    lowest: float
-    highest: float
-
-    def as_range(self) -> Range:
-        """Return it as a cell of a table."""
-        return Range(self.median, self.lowest, self.highest)
-
-
-@dataclass(frozen=True)
 class Times:
     """Milliseconds of some searches; `p999` is None for fewer than `P999_NEEDS`, as it would be the slowest alone."""
 
@@ -46,15 +33,15 @@ class Times:
 class Noise:
     """How noisy the machine was: the times of one matrix product, and the share of others in the processors' time."""
 
-    kernel_ms: Spread
+    kernel_ms: Range
     others: float
 
     def notes(self) -> list[str]:
         """Return the noise in words, with a warning if other processes were busy."""
         kernel = self.kernel_ms
         return [
-            f"Noise of the machine: the same matrix product took {kernel.lowest:.3f} to {kernel.highest:.3f} ms"
-            f" ({kernel.highest / kernel.lowest - 1:.0%} apart). Smaller differences are noise.",
+            f"Noise of the machine: the same matrix product took {kernel.low:.3f} to {kernel.high:.3f} ms"
+            f" ({kernel.high / kernel.low - 1:.0%} apart). Smaller differences are noise.",
             *busy_notes([self.others]),
         ]
 
@@ -89,9 +76,9 @@ def times(milliseconds: Sequence[float] | np.ndarray) -> Times:
     return Times(median, p95, p99, p999 if len(milliseconds) >= P999_NEEDS else None, len(milliseconds))
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Range:
     """Return the median of some rounds, the lowest and the highest."""
-    return Spread(statistics.median(values), min(values), max(values))
+    return Range(statistics.median(values), min(values), max(values))
 
 
 def busy_notes(shares: Sequence[float | None]) -> list[str]:

@@ -17,11 +17,11 @@ from typing import Any
 from cbir import terminal
 from cbir.evaluation.result_files import model_name
 from cbir.sources.base import SourceOptions
-from cbir.tables import Column, Table
+from cbir.tables import Column, Range, Table
 
 from ..core.measured_process import MeasuredProcess, apart, run_process
 from ..core.rows import table_of
-from ..core.timing import Spread, busy_notes, int8_notes, spread
+from ..core.timing import busy_notes, int8_notes, spread
 from . import loops
 from .baseline import Baseline
 from .sample import Sample, prepare
@@ -67,11 +67,11 @@ class EmbeddingPart:
     name: str
     description: str
     missing: str = ""
-    images_per_second: Spread | None = None
+    images_per_second: Range | None = None
     core_milliseconds: float | None = None
     peak_megabytes: float | None = None
     others: float | None = None
-    ratio: Spread | None = None
+    ratio: Range | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -196,7 +196,7 @@ def embedding_verdicts(measured: Sequence[ModelEmbedding]) -> list[str]:
     """Return how near each ingest comes to its model alone, and how it compares with the fastest baseline."""
     verdicts = []
     for model in measured:
-        ratios = {part.name: part.ratio.median for part in model.parts if part.ratio}
+        ratios = {part.name: part.ratio.value for part in model.parts if part.ratio}
         verdicts.append(f"An ingest with {model.model} reaches {ratios[MODEL]:.0%} of the speed of its model alone.")
         baselines = [name for name in ratios if name not in (MODEL, BOUND, DURABLE, PUBLISHED)]
         if baselines:

@@ -17,10 +17,10 @@ import numpy as np
 
 from cbir.errors import CbirError
 from cbir.progress import Advance
-from cbir.tables import Column
+from cbir.tables import Column, Range
 
 from ..core.rows import time_columns
-from ..core.timing import Spread, Times, spread, times
+from ..core.timing import Times, spread, times
 
 SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)  # of the best closed loop; the last one is more than the store can do
 Search = Callable[[int], object]
@@ -34,7 +34,7 @@ class ClosedLoop:
     """Client threads, each with one search after the other."""
 
     threads: int
-    searches_per_second: Annotated[Spread, Column("searches/s", format=",.0f", better="higher")]
+    searches_per_second: Annotated[Range, Column("searches/s", format=",.0f", better="higher")]
     search_ms: Annotated[Times, time_columns("median", "p95", "p99")]
 
 

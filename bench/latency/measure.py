@@ -16,13 +16,13 @@ from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.search.query import entries
 from cbir.stores.base import SearchParams, Store, StoreInfo
-from cbir.tables import Column
+from cbir.tables import Column, Range
 
 from ..core.ground_truth import ground_truth
 from ..core.metrics import Summary, summarise
 from ..core.rows import RECALL, time_columns
 from ..core.stores import PARAMETERS, bare_search, default_ef, ef_values
-from ..core.timing import Noise, NoiseMeter, Spread, Times, spread, timed, times
+from ..core.timing import Noise, NoiseMeter, Times, spread, timed, times
 from ..core.workload import ORDINARY, Workload, recalls_of, search_all
 from .loops import ClosedLoop, Moments, Rate, closed_loop, open_loop, run
 from .opening import Opening, Size
@@ -55,7 +55,7 @@ class Point:
     ef: int | None
     on_front: Annotated[bool, Column("front")]
     ann_recall_at_k: Annotated[Summary, RECALL]
-    medians_ms: Annotated[Spread, Column("median", "ms", ".3g", better="lower")]
+    medians_ms: Annotated[Range, Column("median", "ms", ".3g", better="lower")]
     search_ms: Annotated[Times, time_columns("p95", "p99", "p999")]
     raw_ms: Annotated[Times | None, [(Column("raw", "ms", ".3g"), "median")]]
     ratio: Annotated[float | None, Column("/ raw", format=".2f")]
@@ -100,7 +100,7 @@ class Curve:
     def best_rate(self) -> float:
         """Searches a second in the best closed loop at the default; 0 if there is none."""
         loads = self.default_point.loads if self.default_point else []
-        return max((load.searches_per_second.median for load in loads), default=0.0)
+        return max((load.searches_per_second.value for load in loads), default=0.0)
 
     def fastest_at(self, recall: float) -> Point | None:
         """Return the fastest point with at least this recall."""

@@ -14,11 +14,11 @@ from cbir.index.generation import open_generation
 from cbir.settings import Settings
 from cbir.stores.engines import ENGINES
 from cbir.stores.registry import open_store
-from cbir.tables import Better, Column
+from cbir.tables import Better, Column, Range
 
 from ..core.measured_process import apart
 from ..core.stores import kind_of, location_of
-from ..core.timing import Spread, spread, timed
+from ..core.timing import spread, timed
 
 ROUNDS = 3
 QUERIES = 200
@@ -44,10 +44,10 @@ class Opening:
     """
 
     dropped: bool
-    open_ms: Annotated[Spread, _ms("opening")]
-    first_ms: Annotated[Spread, _ms("first search")]
-    next_ms: Annotated[Spread, _ms("next 99, median")]
-    warm_ms: Annotated[Spread, _ms("then")]
+    open_ms: Annotated[Range, _ms("opening")]
+    first_ms: Annotated[Range, _ms("first search")]
+    next_ms: Annotated[Range, _ms("next 99, median")]
+    warm_ms: Annotated[Range, _ms("then")]
 
 
 @dataclass(frozen=True)

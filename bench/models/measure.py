@@ -10,8 +10,9 @@ from cbir.errors import CbirError
 from cbir.models.embedder import Embedder
 from cbir.models.runtime import Provider, cores
 from cbir.progress import Advance
+from cbir.tables import Range
 
-from ..core.timing import Noise, NoiseMeter, Spread, int8_notes, spread, timed
+from ..core.timing import Noise, NoiseMeter, int8_notes, spread, timed
 
 PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
 _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
@@ -24,8 +25,8 @@ class Case:
     provider: str
     batch: int
     failed: str = ""
-    ms_an_image: Spread | None = None
-    images_per_second: Spread | None = None
+    ms_an_image: Range | None = None
+    images_per_second: Range | None = None
 
 
 @dataclass(frozen=True)

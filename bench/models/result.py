@@ -37,8 +37,8 @@ def present(result: ModelsResult) -> Section:
     bars = []
     for name, model, case in _cases(result):
         if (time := case.ms_an_image) and (rate := case.images_per_second):
-            rows.append([name, model.dimension, model.input, model.megabytes, time.as_range(), rate.median])
-            bars.append(Bar(name, time.median, time.lowest, time.highest))
+            rows.append([name, model.dimension, model.input, model.megabytes, time, rate.value])
+            bars.append(Bar(name, time.value, time.low, time.high))
     parts: list[Part] = [Table("", COLUMNS, rows)]
     if bars:
         caption = "Milliseconds an image by model, provider and batch, with the range of the rounds"
@@ -54,7 +54,7 @@ def _verdicts(result: ModelsResult) -> list[str]:
     for _, model, case in _cases(result):
         if case.ms_an_image:
             name = model_name(model.model, model.precision)
-            best[name] = min(best.get(name, case.ms_an_image.median), case.ms_an_image.median)
+            best[name] = min(best.get(name, case.ms_an_image.value), case.ms_an_image.value)
     if not best:
         return []
     first, last = min(best, key=best.__getitem__), max(best, key=best.__getitem__)

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 from cbir.bench.baselines.result import SUBJECT, BaselinesResult, present
 from cbir.bench.baselines.search import Candidate, Step
-from cbir.bench.core.timing import Spread, times
+from cbir.bench.core.timing import times
 
+from cbir.tables import Range
 from tests.support.readme import REPORT, read_report
 
 
 def candidate(name: str, ours: bool, median: float | None) -> Candidate:
     milliseconds = median or 1.0
-    step = Step(16, 0.97, 0.9, 0.8, times([milliseconds]), Spread(milliseconds, milliseconds, milliseconds))
+    step = Step(16, 0.97, 0.9, 0.8, times([milliseconds]), Range(milliseconds, milliseconds, milliseconds))
     return Candidate(name, "", ours, curve=[step], at_recall=step if median else None)
 
 

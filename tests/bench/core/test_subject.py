@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cbir.bench.core.subject import deliver, envelope, write_json
-from cbir.bench.core.timing import Noise, Spread
+from cbir.bench.core.timing import Noise
 from cbir.bench.models.measure import Case, ModelSpeed
 from cbir.bench.models.result import SUBJECT, ModelsResult
 
@@ -14,12 +14,12 @@ from cbir.errors import CbirError
 from cbir.evaluation.result_files import latest
 from cbir.evaluation.sections import Section
 from cbir.settings import Settings
-from cbir.tables import Column, Table
+from cbir.tables import Column, Range, Table
 
-CASE = Case("cpu", 1, "", Spread(9.0, 8.0, 12.0), Spread(111.0, 83.0, 125.0))
+CASE = Case("cpu", 1, "", Range(9.0, 8.0, 12.0), Range(111.0, 83.0, 125.0))
 SPEED = ModelSpeed("lite0", "fp32", 1280, 224, 13.4, False, "0" * 64, [CASE])
 HEADER = envelope("models", ["Read this."], ("numpy",))
-RESULT = ModelsResult(**HEADER, rounds=3, threads=2, models=[SPEED], noise=Noise(Spread(1.0, 1.0, 1.0), 0.0))
+RESULT = ModelsResult(**HEADER, rounds=3, threads=2, models=[SPEED], noise=Noise(Range(1.0, 1.0, 1.0), 0.0))
 
 
 def test_a_result_is_the_same_after_json() -> None:

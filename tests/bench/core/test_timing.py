@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from cbir.bench.core.timing import Noise, NoiseMeter, Spread, Times, busy_notes, spread, timed, times
+from cbir.bench.core.timing import Noise, NoiseMeter, Times, busy_notes, spread, timed, times
 
 from cbir.tables import Range
 
@@ -15,8 +15,8 @@ def test_times() -> None:
 
 
 def test_spread() -> None:
-    assert spread([3.0, 1.0, 8.0]) == Spread(3.0, 1.0, 8.0)
-    assert spread([3.0, 1.0, 8.0]).as_range() == Range(3.0, 1.0, 8.0)
+    assert spread([3.0, 1.0, 8.0]) == Range(3.0, 1.0, 8.0)
+    assert spread([3.0, 1.0, 8.0]) == Range(3.0, 1.0, 8.0)
 
 
 def test_a_call_is_timed_in_milliseconds() -> None:
@@ -27,8 +27,8 @@ def test_the_noise_is_told_in_words() -> None:
     meter = NoiseMeter()
     meter.look()
     kernel = meter.noise().kernel_ms
-    assert 0 < kernel.lowest <= kernel.median <= kernel.highest
-    (line,) = Noise(Spread(1.1, 1.0, 1.5), 0.02).notes()
+    assert 0 < kernel.low <= kernel.value <= kernel.high
+    (line,) = Noise(Range(1.1, 1.0, 1.5), 0.02).notes()
     assert "1.000 to 1.500 ms (50% apart)" in line
-    assert "WARNING: other processes used up to 30%" in Noise(Spread(1.1, 1.0, 1.5), 0.3).notes()[1]
+    assert "WARNING: other processes used up to 30%" in Noise(Range(1.1, 1.0, 1.5), 0.3).notes()[1]
     assert busy_notes([None, 0.1]) == []

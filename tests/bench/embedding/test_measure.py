@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbir.bench.core.timing import Spread
 from cbir.bench.embedding.measure import (
     BOUND,
     DURABLE,
@@ -50,13 +49,13 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
     for name in (MODEL, BOUND, DURABLE, PUBLISHED):
         part = parts[name]
         assert not part["missing"]
-        assert 0 < part["images_per_second"]["lowest"] <= part["images_per_second"]["median"]
-        assert part["images_per_second"]["median"] <= part["images_per_second"]["highest"]
+        assert 0 < part["images_per_second"]["low"] <= part["images_per_second"]["value"]
+        assert part["images_per_second"]["value"] <= part["images_per_second"]["high"]
         assert 50 < part["peak_megabytes"] < 4000
-    assert parts[PUBLISHED]["images_per_second"]["median"] < parts[DURABLE]["images_per_second"]["median"]
+    assert parts[PUBLISHED]["images_per_second"]["value"] < parts[DURABLE]["images_per_second"]["value"]
     spent = parts[DURABLE]["settings"]["seconds"]
     durable = IMAGES / (spent["total"] - spent["open"] - spent["build"])
-    assert parts[DURABLE]["images_per_second"]["median"] == pytest.approx(durable, rel=1e-6)
+    assert parts[DURABLE]["images_per_second"]["value"] == pytest.approx(durable, rel=1e-6)
     for name in ("workers", "threads", "batch_size"):
         assert parts[MODEL]["settings"][name] == parts[DURABLE]["settings"][name]
     assert parts[MODEL]["core_milliseconds"] > 0.1
@@ -65,15 +64,15 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
         assert any(package in parts[name]["missing"] for package in module.split("|"))
         assert parts[name]["images_per_second"] is None
     for name in (MODEL, BOUND, DURABLE, PUBLISHED):
-        ours, other = (parts[each]["images_per_second"]["median"] for each in (DURABLE, name))
-        assert parts[name]["ratio"]["median"] == pytest.approx(ours / other)
+        ours, other = (parts[each]["images_per_second"]["value"] for each in (DURABLE, name))
+        assert parts[name]["ratio"]["value"] == pytest.approx(ours / other)
     assert "not installed: No module named" in " ".join(out.split())
     assert DURABLE in out
 
 
 def part(name: str, rate: float) -> EmbeddingPart:
     ratio = 80.0 / rate
-    return EmbeddingPart(name, name, "", Spread(rate, rate, rate), ratio=Spread(ratio, ratio, ratio), others=0.0)
+    return EmbeddingPart(name, name, "", Range(rate, rate, rate), ratio=Range(ratio, ratio, ratio), others=0.0)
 
 
 MEASURED = ModelEmbedding(

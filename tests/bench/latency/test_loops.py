@@ -64,7 +64,7 @@ def test_a_closed_loop_begins_a_search_when_the_last_one_has_ended(opened: Workl
     began, ended = loops.run(searching(opened.stores[0], opened), np.zeros(30), 1)
     assert (began[1:] >= ended[:-1]).all()
     found = loops.closed_loop(1, [(began, ended)])
-    assert found.searches_per_second.median == pytest.approx(30 / ended[-1])
+    assert found.searches_per_second.value == pytest.approx(30 / ended[-1])
     assert found.search_ms.median == pytest.approx(1000 * np.median(ended - began))
 
 

@@ -28,7 +28,7 @@ def measured(workload: Workload, wanted: Sequence[int] = (128,), rounds: int = 2
     classes = choose_classes(workload, "kind")
     curves, noise = measure(workload, wanted, classes, [1, 2], rounds, reported.append)
     assert sum(reported) == turns(workload, wanted, rounds)
-    assert 0 < noise.kernel_ms.lowest <= noise.kernel_ms.median <= noise.kernel_ms.highest
+    assert 0 < noise.kernel_ms.low <= noise.kernel_ms.value <= noise.kernel_ms.high
     return curves
 
 
@@ -75,7 +75,7 @@ def test_real_stores(made: Path) -> None:
         assert point.search_ms is not None
         assert [load.threads for load in point.loads] == [1, 2]
         for load in point.loads:
-            assert load.searches_per_second.lowest > 0
+            assert load.searches_per_second.low > 0
             assert 0 < load.search_ms.median <= load.search_ms.p95 <= load.search_ms.p99
         assert mean_of(point.ann_recall_at_k) > 0.95
         assert point.raw_ms is not None

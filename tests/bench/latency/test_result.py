@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cbir.bench.core.metrics import Summary
 from cbir.bench.core.subject import store_envelope
-from cbir.bench.core.timing import Noise, Spread, Times, times
+from cbir.bench.core.timing import Noise, Times, times
 from cbir.bench.core.workload import open_workload
 from cbir.bench.latency.loops import ClosedLoop, Rate
 from cbir.bench.latency.measure import Curve, Filtered, Point
@@ -22,7 +22,7 @@ from cbir.tables import Range, to_markdown
 from tests.support.building import both
 from tests.support.sections import cells
 
-SPREAD = Spread(10.0, 8.0, 12.0)
+SPREAD = Range(10.0, 8.0, 12.0)
 
 
 def point(ef: int | None, recall: float, milliseconds: float) -> Point:
@@ -32,11 +32,11 @@ def point(ef: int | None, recall: float, milliseconds: float) -> Point:
         ef=ef,
         on_front=recall > 0.99,
         ann_recall_at_k=summary,
-        medians_ms=Spread(milliseconds, milliseconds - 0.1, milliseconds + 0.1),
+        medians_ms=Range(milliseconds, milliseconds - 0.1, milliseconds + 0.1),
         search_ms=spent,
         raw_ms=spent,
         ratio=1.0,
-        loads=[ClosedLoop(8, Spread(1234.0, 1200.0, 1300.0), spent)],
+        loads=[ClosedLoop(8, Range(1234.0, 1200.0, 1300.0), spent)],
         filtered=[Filtered("kind=rare", 0.025, summary, spent, 1.5)],
     )
 
