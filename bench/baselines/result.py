@@ -10,6 +10,7 @@ from ..core.rows import table_of
 from ..core.subject import StoreResult, Subject
 from ..embedding.measure import ModelEmbedding, embedding_notes, embedding_tables, embedding_verdicts
 from .search import EF_CONSTRUCT, Candidate, M
+from .search_worker import LIBRARIES, STORE
 
 _MIN_RECALL_PLOTTED = 0.8
 _COLUMNS = (
@@ -72,7 +73,7 @@ def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) 
         " candidates take turns at every ef, in a random order each round. Times are medians of the rounds.",
         "A store of cbir answers with ids and payloads through the store protocol, the others with positions or ids"
         " alone. Memory is that of the process that searches.",
-        *(f"{candidate.name}: {candidate.description}." for candidate in candidates),
+        *(f"{found.name}: {LIBRARIES.get(found.name, STORE).description}." for found in candidates),
     ]
     if embedding:
         said += embedding_notes(embedding)

@@ -59,7 +59,6 @@ class Candidate:
     """
 
     name: str
-    description: str
     ours: bool
     missing: str = ""
     version: str = ""
@@ -195,8 +194,7 @@ def _jobs(
 
 
 def _result(process: _Process, target: float) -> Candidate:
-    library = search_worker.LIBRARIES.get(process.name, search_worker.STORE)
-    candidate = Candidate(process.name, library.description, library is search_worker.STORE, process.missing)
+    candidate = Candidate(process.name, process.name not in search_worker.LIBRARIES, process.missing)
     if process.missing:
         return candidate
     curve = [_step(ef, process.recalls[ef], process.rounds[ef]) for ef in process.efs]

@@ -30,7 +30,7 @@ class Baseline:
 
     def __init__(self, name: str, python: str, model: Path, card: ModelCard, images: Path, folder: Path):
         folder.mkdir(parents=True)
-        self.name, self.description, self._python = name, worker.LIBRARIES[name].description, python
+        self.name, self._python = name, python
         paths = {"model": str(model), "images": str(images), "folder": str(folder)}
         read = {"input": asdict(card.input), "mean": card.mean, "std": card.std}
         self._job = {"name": name, **paths, **read, "backbone": card.backbone.removeprefix("timm:")}

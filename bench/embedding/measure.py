@@ -22,7 +22,7 @@ from cbir.tables import Column, Range, Table
 from ..core.measured_process import MeasuredProcess, apart, run_process
 from ..core.rows import table_of
 from ..core.timing import busy_notes, int8_notes, spread
-from . import loops
+from . import worker
 from .baseline import Baseline
 from .sample import Sample, prepare
 
@@ -33,6 +33,7 @@ _DESCRIPTIONS = {
     BOUND: "the same over files in memory, decoded as the ingest does",
     DURABLE: "the command line, until the last vector is safe in the log",
     PUBLISHED: "the same, until the indexes of Edge and FAISS are published",
+    **{name: library.description for name, library in worker.LIBRARIES.items()},
 }
 _TUNED = "the same with the settings that were fastest in a short trial"
 
@@ -65,7 +66,6 @@ class EmbeddingPart:
     """
 
     name: str
-    description: str
     missing: str = ""
     images_per_second: Range | None = None
     core_milliseconds: float | None = None
@@ -129,8 +129,8 @@ class _Case:
             printed = {"images": self._stored, "seconds": seconds, "core_seconds": core}
             self._add(name, replace(ingest, printed=printed), {**settings, "seconds": spent})
         for name in (MODEL, BOUND):
-            job = {**settings, "model": str(self._file), "images": str(self._images), "decode": name == BOUND}
-            words = ["-m", loops.__name__, json.dumps({**job, "seconds": self._options.seconds})]
+            job = {"name": "cbir", "model": str(self._file), "images": str(self._images), "decode": name == BOUND}
+            words = ["-m", worker.__name__, json.dumps({**job, "settings": settings, "seconds": self._options.seconds})]
             self._add(name, run_process(name, [sys.executable, *words]), settings)
         for baseline in self._baselines:
             for name, chosen in baseline.settings.items():
@@ -153,20 +153,18 @@ class _Case:
 
     def result(self) -> ModelEmbedding:
         """Return the medians of all rounds."""
-        described = _DESCRIPTIONS | {each.name: each.description for each in self._baselines}
-        parts = [self._part(name, described.get(name, _TUNED)) for name in self._runs]
-        parts += [EmbeddingPart(each.name, each.description, each.missing) for each in self._baselines if each.missing]
+        parts = [self._part(name) for name in self._runs]
+        parts += [EmbeddingPart(each.name, each.missing) for each in self._baselines if each.missing]
         versions = {each.name: each.versions for each in self._baselines if each.versions}
         return ModelEmbedding(self._name, self._stored, parts, versions)
 
-    def _part(self, name: str, description: str) -> EmbeddingPart:
+    def _part(self, name: str) -> EmbeddingPart:
         runs = self._runs[name]
         speeds, durable = (
             [run.printed["images"] / run.printed["seconds"] for run in self._runs[each]] for each in (name, DURABLE)
         )
         return EmbeddingPart(
             name=name,
-            description=description,
             images_per_second=spread(speeds),
             core_milliseconds=_median(
                 [1000 * spent / run.printed["images"] for run in runs if (spent := run.printed.get("core_seconds"))]
@@ -208,11 +206,10 @@ def embedding_verdicts(measured: Sequence[ModelEmbedding]) -> list[str]:
 def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:
     """Return how the parts were measured, what they are, and which were not measured."""
     parts = [part for model in measured for part in model.parts]
-    described = {part.name: part.description for part in parts}
     notes = [
         "The parts took turns. Speeds are medians of the rounds, with the lowest and the highest. Memory is the most of"
         " all processes of a part together.",
-        *(f"{name}: {description}." for name, description in described.items()),
+        *(f"{name}: {_DESCRIPTIONS.get(name, _TUNED)}." for name in dict.fromkeys(part.name for part in parts)),
         *busy_notes([part.others for part in parts]),
     ]
     notes += [

@@ -13,7 +13,7 @@ from tests.support.readme import REPORT, read_report
 def candidate(name: str, ours: bool, median: float | None) -> Candidate:
     milliseconds = median or 1.0
     step = Step(16, 0.97, 0.9, 0.8, times([milliseconds]), Range(milliseconds, milliseconds, milliseconds))
-    return Candidate(name, "", ours, curve=[step], at_recall=step if median else None)
+    return Candidate(name, ours, curve=[step], at_recall=step if median else None)
 
 
 def verdicts(candidates: list[Candidate]) -> list[str]:

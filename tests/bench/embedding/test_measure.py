@@ -72,7 +72,7 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
 
 def part(name: str, rate: float) -> EmbeddingPart:
     ratio = 80.0 / rate
-    return EmbeddingPart(name, name, "", Range(rate, rate, rate), ratio=Range(ratio, ratio, ratio), others=0.0)
+    return EmbeddingPart(name, "", Range(rate, rate, rate), ratio=Range(ratio, ratio, ratio), others=0.0)
 
 
 MEASURED = ModelEmbedding(
@@ -81,7 +81,7 @@ MEASURED = ModelEmbedding(
     [
         *(part(name, rate) for name, rate in ((MODEL, 100.0), (BOUND, 90.0), (DURABLE, 80.0), (PUBLISHED, 60.0))),
         *(part(name, rate) for name, rate in (("torch", 20.0), ("fastembed", 40.0))),
-        EmbeddingPart("sentence-transformers", "a larger model", "not installed: No module named 'torch'"),
+        EmbeddingPart("sentence-transformers", "not installed: No module named 'torch'"),
     ],
     {},
 )

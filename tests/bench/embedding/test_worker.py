@@ -47,3 +47,15 @@ def test_a_missing_library_is_named(name: str, module: str, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, module, None)
     job = {"name": name, "backbone": "resnet18", "folder": "", "input": {}, "settings": {"batch_size": 1}, "seconds": 1}
     assert module in run(job)["missing"]
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_the_model_alone_runs_over_whole_batches(decode: bool, folder: Path, model_file: Path, tmp_path: Path) -> None:
+    for path in sorted(folder.glob("*.png"))[:6]:
+        if path.stem != "broken":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    settings = {"workers": 1, "threads": 1, "batch_size": 2, "provider": "cpu"}
+    job = {"name": "cbir", "model": str(model_file), "images": str(tmp_path), "decode": decode, "settings": settings}
+    found = run({**job, "seconds": 0.1})
+    assert found["images"] >= 2
+    assert found["seconds"] >= 0.1 and found["core_seconds"] > 0
