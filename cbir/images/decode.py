@@ -8,11 +8,13 @@ step replaces its input, and NumPy works on bands of rows.
 """
 
 import contextlib
+import ctypes
 import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,10 @@ _BAND_PIXELS = 2**16
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
+_UNSUPPORTED = "unsupported image"
+_UNSUPPORTED_REASON = re.compile(
+    "unsupported|not supported|cannot handle|unknown (compression|pixel mode|raw mode)", re.I
+)
 _BYTES_LEFT = re.compile(r" \(\d+ bytes not processed\)")  # differs between files with the same damage
 
 
@@ -63,14 +69,13 @@ def decode(data: bytes, shortest: int | None = None, max_megapixels: float = MAX
     except ImageError:
         raise
     except UnidentifiedImageError:
-        reason = "damaged image: its header cannot be read" if _recognised(data) else "not an image of a known format"
-        raise ImageError(reason) from None
+        raise ImageError(_header_error(data)) from None
     except Image.DecompressionBombError as error:  # Pillow's own limit, about 179 megapixels
         pixels = int("".join(filter(str.isdecimal, str(error).split("exceeds")[0])))
         raise _too_large(f"{pixels / 1e6:,.0f} megapixels", max_megapixels) from None
     except Exception as error:  # Pillow's plugins raise many types of errors for damaged files
         reason = _BYTES_LEFT.sub("", one_line(error))
-        raise ImageError(f"damaged image: {reason}") from None
+        raise ImageError(_with_kind(reason)) from None
 
 
 def as_rgb(image: Image.Image, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
@@ -115,10 +120,37 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _recognised(data: bytes) -> bool:
-    """Return True if the bytes begin like an image file of a known format."""
-    accepts = (Image.OPEN[kind][1] for kind in FORMATS)
-    return any(accept is not None and accept(data[:16]) for accept in accepts)
+def _header_error(data: bytes) -> str:
+    """Return why Pillow does not identify an image file; it does not say so itself."""
+    for factory, accept in (Image.OPEN[kind] for kind in FORMATS):
+        if accept is not None and accept(data[:16]):
+            try:
+                factory(io.BytesIO(data), "")
+            except Exception as error:
+                reason = _with_kind(one_line(error))
+                if reason.startswith(_UNSUPPORTED):
+                    return reason
+            return "damaged image: its header cannot be read"
+    return "not an image of a known format"
+
+
+def _with_kind(reason: str) -> str:
+    """Return Pillow's reason with whether the image is damaged, or of a kind that Pillow cannot read."""
+    if reason.isdecimal():  # a TIFF's
+        reason = f"unknown compression {reason}"
+    return f"{_UNSUPPORTED if _UNSUPPORTED_REASON.search(reason) else 'damaged image'}: {reason}"
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from printing warnings and errors that name no file; Pillow raises its errors, too."""
+    folder = Path(Image.__file__).parent
+    for library in [*folder.parent.glob("pillow.libs/libtiff*"), *folder.glob(".dylibs/libtiff*")]:
+        with contextlib.suppress(OSError, AttributeError):
+            for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
+                ctypes.CDLL(str(library))[name](None)
+
+
+_silence_libtiff()
 
 
 def _check_size(image: Image.Image, max_megapixels: float) -> None:

@@ -223,7 +223,7 @@ def _prepare(
             pixels = embedding.embedder.pixels(image)
             small = thumbnail(image, data)
     except ImageError as error:
-        return Failure(identity, to_plain(item.key), str(error), item.version, sha256)
+        return Failure(identity, to_plain(item.key), one_line(error), item.version, sha256)
     except OSError as error:  # has no version, so it is always tried again: a new permission does not change it
         return Failure(identity, to_plain(item.key), error.strerror or str(error), "", sha256)
     return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels

@@ -55,7 +55,8 @@ class Tree:
             folder = waiting.pop()
             waiting += [f"{folder}{name}/" for name in sorted(self._list(folder), reverse=True)]
         if not self._count:
-            raise UsageError(f"{address} has no image files ({', '.join(sorted(EXTENSIONS))})")
+            others = f", but {self._other_files:,} other files" if self._other_files else ""
+            raise UsageError(f"{address} has no image files ({', '.join(sorted(EXTENSIONS))}){others}")
 
     def __len__(self) -> int:
         return self._count

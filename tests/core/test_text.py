@@ -2,7 +2,7 @@
 
 import pytest
 
-from cbir.text import one_line, printable, redacted, without_login
+from cbir.text import one_line, printable, redacted, shortened, without_login
 
 
 def test_a_key_cannot_steer_the_terminal() -> None:
@@ -20,6 +20,11 @@ def test_a_key_cannot_steer_the_terminal() -> None:
 )
 def test_a_message_is_one_printable_line(message: str | BaseException, line: str) -> None:
     assert one_line(message) == line
+
+
+def test_a_message_is_never_as_long_as_what_it_quotes() -> None:
+    assert shortened("x" * 1000) == "x" * 1000
+    assert one_line(ValueError("x" * 3_000_000)) == "x" * 1000 + "... (3,000,000 characters)"
 
 
 def test_passwords_are_taken_out_of_urls() -> None:

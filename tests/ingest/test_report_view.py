@@ -29,6 +29,12 @@ def test_other_files_and_reasons_are_counted(capsys: pytest.CaptureFixture[str])
     assert "a licence" in lines
 
 
+def test_a_line_is_never_as_long_as_a_hostile_key(capsys: pytest.CaptureFixture[str]) -> None:
+    key = "x" * 2_600_000
+    report = report_of(skipped=1, failures=[{"key": key, "reason": "empty file"}], removed_keys=[key])
+    assert max(map(len, printed(capsys, report))) < 1100
+
+
 def test_the_next_step_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of(stored=1, example_key="it's.png")
     assert printed(capsys, report)[-3:] == ["Next:", """cbir-search --like 'it'"'"'s.png'""", "cbir-ui"]

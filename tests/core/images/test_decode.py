@@ -19,8 +19,10 @@ from tests.support.hostile.encoders import (
     ORIENTATION,
     encoded,
     gradient_image,
+    overwritten,
     rgb48_png,
     sixteen_bits,
+    tiff,
     tiff_fields,
     with_exif,
     ycck_jpeg,
@@ -137,6 +139,7 @@ def test_a_large_jpeg_is_decoded_smaller_but_never_too_small() -> None:
 
 
 GOOD_JPEG = encoded(gradient_image(), "JPEG")
+GOOD_BMP = encoded(gradient_image(), "BMP")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +150,9 @@ GOOD_JPEG = encoded(gradient_image(), "JPEG")
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image of a known format"),
         (GOOD_JPEG[: len(GOOD_JPEG) // 2], "damaged image"),
         (encoded(gradient_image(), "PNG")[:200], "damaged image"),
+        (tiff(8, 8, (259, 3, 1, 31337)), "unsupported image: unknown compression 31337"),
+        (tiff(8, 8, (262, 3, 1, 32803)), "unsupported image: unknown pixel mode"),
+        (overwritten(GOOD_BMP, 30, b"\4"), r"unsupported image: Unsupported BMP compression \(4\)"),
         (encoded(Image.new("1", (8000, 6000)), "PNG"), "too large: 8000 x 6000 is 48 megapixels, the limit is 40"),
         (encoded(Image.new("1", (30000, 30000)), "PNG"), "too large"),
     ],
@@ -154,6 +160,14 @@ GOOD_JPEG = encoded(gradient_image(), "JPEG")
 def test_what_cannot_be_used_has_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         decode(data)
+
+
+def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its lines name no file, and Pillow raises what they say."""
+    good = encoded(gradient_image(), "TIFF", compression="tiff_lzw")
+    with pytest.raises(ImageError, match="damaged image"):
+        decode(overwritten(good, 100, b"\xff" * 300))
+    assert capfd.readouterr().err == ""
 
 
 @settings(max_examples=300, deadline=None)

@@ -157,3 +157,10 @@ def test_a_listing_takes_few_bytes_an_image(folders: int, images: int, version: 
         tracemalloc.stop()
     assert kept < (100 + len(version)) * 100_000
     assert peak - kept < 100_000, "the items are made one by one"
+
+
+def test_a_tree_of_other_files_says_how_many_there_are(tmp_path: Path) -> None:
+    for name in ("a.heic", "b.heic", "c.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=r"has no image files \(.*\), but 3 other files"):
+        open_source(str(tmp_path), SourceOptions())

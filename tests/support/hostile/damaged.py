@@ -17,7 +17,7 @@ from tests.support.hostile.encoders import (
     with_exif,
     with_segment,
 )
-from tests.support.hostile.files import DAMAGED, EMPTY, STORED, UNKNOWN, HostileFile
+from tests.support.hostile.files import DAMAGED, EMPTY, STORED, UNKNOWN, UNSUPPORTED, HostileFile
 
 
 def other_formats() -> Iterator[HostileFile]:
@@ -106,7 +106,9 @@ def damaged() -> Iterator[HostileFile]:
         yield HostileFile(f"damaged/garbage-behind.{name}", data + b"garbage" * 100, STORED)
         yield HostileFile(f"damaged/garbage-before.{name}", b"garbage" + data, UNKNOWN)
         yield HostileFile(f"damaged/twice.{name}", data + data, STORED)
-        yield HostileFile(f"damaged/signature-only.{name}", data[:16] + bytes(500), DAMAGED)
+        yield HostileFile(
+            f"damaged/signature-only.{name}", data[:16] + bytes(500), UNSUPPORTED if name == "bmp" else DAMAGED
+        )
     jpeg = encoded(gradient_image(), "JPEG")
     scan = jpeg.index(b"\xff\xda") + 14
     yield HostileFile("damaged/flipped-pixels.jpg", overwritten(jpeg, scan + 100, b"\x55\xaa\x55"), STORED)
@@ -129,8 +131,10 @@ def damaged() -> Iterator[HostileFile]:
     yield HostileFile("damaged/unknown-critical.png", small_png(chunk(b"ABCD", b"x")), STORED)
     yield HostileFile("damaged/depth-3.png", png(8, 8, 3, 0, bytes(40)), DAMAGED)
     yield HostileFile("damaged/code-size.gif", overwritten(encoded(gradient_image(), "GIF"), 791, b"\x40"), DAMAGED)
-    yield HostileFile("damaged/compression.tif", tiff(8, 8, (259, 3, 1, 31337)), DAMAGED)
-    yield HostileFile("damaged/compression.bmp", overwritten(encoded(gradient_image(), "BMP"), 30, b"\x63"), DAMAGED)
+    yield HostileFile("damaged/compression.tif", tiff(8, 8, (259, 3, 1, 31337)), UNSUPPORTED)
+    yield HostileFile(
+        "damaged/compression.bmp", overwritten(encoded(gradient_image(), "BMP"), 30, b"\x63"), UNSUPPORTED
+    )
     yield HostileFile("damaged/no-frame.webp", riff((b"VP8X", bytes(4) + b"\x3f\0\0\x3f\0\0")), DAMAGED)
     yield HostileFile(
         "damaged/lying-length.webp", overwritten(encoded(gradient_image(), "WEBP"), 4, b"\xff\xff\xff\xff"), DAMAGED

@@ -7,6 +7,7 @@ IGNORED = "ignored"
 EMPTY = "empty file"
 UNKNOWN = "not an image of a known format"
 DAMAGED = "damaged image: "
+UNSUPPORTED = "unsupported image: "
 TOO_LARGE = "too large: "
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from tests.support.hostile.encoders import chunk, encoded, gradient_image, overwritten, png, small_png, tiff
-from tests.support.hostile.files import DAMAGED, STORED, TOO_LARGE, HostileFile
+from tests.support.hostile.files import DAMAGED, STORED, TOO_LARGE, UNSUPPORTED, HostileFile
 
 
 def bombs() -> Iterator[HostileFile]:
@@ -61,12 +61,12 @@ def extreme_dimensions() -> Iterator[HostileFile]:
     yield HostileFile("absurd/top-down.bmp", overwritten(bmp, 22, struct.pack("<i", -64)), STORED)
     yield HostileFile("absurd/0x0.bmp", overwritten(bmp, 18, bytes(8)), DAMAGED)
     yield HostileFile("absurd/min-height.bmp", overwritten(bmp, 22, struct.pack("<i", -(2**31))), TOO_LARGE)
-    yield HostileFile("absurd/127-bits.bmp", overwritten(bmp, 28, b"\x7f"), DAMAGED)
+    yield HostileFile("absurd/127-bits.bmp", overwritten(bmp, 28, b"\x7f"), UNSUPPORTED)
     at = jpeg.index(b"\xff\xc0")
     yield HostileFile("absurd/0-high.jpg", overwritten(jpeg, at + 5, bytes(2)), DAMAGED)
     yield HostileFile("absurd/0-wide.jpg", overwritten(jpeg, at + 7, bytes(2)), DAMAGED)
-    yield HostileFile("absurd/12-bits.jpg", overwritten(jpeg, at + 4, b"\x0c"), DAMAGED)
-    yield HostileFile("absurd/no-component.jpg", overwritten(jpeg, at + 9, b"\0"), DAMAGED)
+    yield HostileFile("absurd/12-bits.jpg", overwritten(jpeg, at + 4, b"\x0c"), UNSUPPORTED)
+    yield HostileFile("absurd/no-component.jpg", overwritten(jpeg, at + 9, b"\0"), UNSUPPORTED)
     yield HostileFile("absurd/0-wide.tif", tiff(0, 8), DAMAGED)
     yield HostileFile("absurd/0-rows.tif", tiff(8, 8, (278, 4, 1, 0)), DAMAGED)
     yield HostileFile("absurd/9-samples.tif", tiff(8, 8, (277, 3, 1, 9)), DAMAGED)
