@@ -40,11 +40,7 @@ class MeasuredProcess:
 
 
 def run_process(name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> MeasuredProcess:
-    """Run a command that prints JSON and measure it.
-
-    Raises:
-        CbirError: It failed; the last line of its standard error says why.
-    """
+    """Run a command that prints JSON, and measure it. `CbirError` has the last line of its standard error."""
     meter, start = OthersMeter(), time.perf_counter()
     process = psutil.Popen(
         command, stdout=PIPE, stderr=PIPE, text=True, errors="replace", env=os.environ | (environment or {}),
@@ -76,11 +72,7 @@ def run_process(name: str, command: Sequence[str], environment: dict[str, str] |
 
 
 def apart(call: Callable[..., T], *arguments: Any) -> T:
-    """Return what `call` returns in a new process.
-
-    Raises:
-        CbirError: The process died.
-    """
+    """Return what `call` returns in a new process; `CbirError` if that dies."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         try:
             return pool.submit(call, *arguments).result()

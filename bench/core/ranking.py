@@ -1,9 +1,8 @@
 """Compare ranked lists, ties taken into account: pure functions that know no store and no model.
 
-Two programs that compute a score from the same float32 vectors differ in its last digits, and a data set holds exact
-copies. So the order of (nearly) equal scores means nothing, and scores within `EPSILON` of each other count as equal.
-With 1280 dimensions the stores come within 2e-6 of the float64 score, and the median difference from one rank to the
-next is above 1e-3.
+Scores of the same float32 vectors differ in their last digits, and a data set holds exact copies. So scores within
+`EPSILON` of each other count as equal. With 1280 dimensions the stores come within 2e-6 of the float64 score, and the
+median difference from one rank to the next is above 1e-3.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,8 +38,7 @@ class Difference:
 def recall(true_scores: Iterable[float], threshold: float, k: int, epsilon: float = EPSILON) -> float:
     """Return the share of the `k` places that are filled with a hit as good as the true k-th neighbour.
 
-    This is recall by threshold, as in ann-benchmarks (`plotting/metrics.py`, `knn`): a tie is not a miss.
-    `true_scores` are the exact scores of the distinct hits of a query, `threshold` is that of the k-th neighbour.
+    A tie is not a miss, as in ann-benchmarks (`plotting/metrics.py`, `knn`). `true_scores` are those of distinct hits.
     """
     return sum(score >= threshold - epsilon for score in true_scores) / k
 
@@ -48,9 +46,8 @@ def recall(true_scores: Iterable[float], threshold: float, k: int, epsilon: floa
 def first_difference(left: Ranking, right: Ranking, epsilon: float = EPSILON) -> Difference | None:
     """Return where two rankings first differ apart from the order of equal scores, or None.
 
-    The lists are cut where the score falls by more than `epsilon` in both. Each stretch must hold the same ids, with
-    equal scores rank by rank. Only the last stretch may hold other ids: they are tied with the last place, and which
-    of them are included is chance.
+    The lists are cut where the score falls by more than `epsilon` in both. Each stretch must have equal scores rank by
+    rank and the same ids; in the last one, which of the ids that are tied with the last place are included is chance.
     """
     for start, stop in _stretches(left, right, epsilon):
         ids = set(right.ids[start:stop])
@@ -67,8 +64,8 @@ def first_difference(left: Ranking, right: Ranking, epsilon: float = EPSILON) ->
 def overlap(left: Ranking, right: Ranking, k: int, epsilon: float = EPSILON) -> float:
     """Return the share of the `k` places that two rankings fill alike.
 
-    These are the ids that both have, and pairs of other ids that are tied with the last place: they stand in the last
-    stretch (see `first_difference`), at ranks where the scores of both lists are equal.
+    These are the ids that both have, and pairs of others in the last stretch (see `first_difference`) at ranks where
+    both lists have equal scores.
     """
     common = set(left.ids) & set(right.ids)
     stretches = _stretches(left, right, epsilon)
@@ -86,11 +83,7 @@ def score_difference(left: Ranking, right: Ranking) -> float | None:
 
 
 def kendall_tau_b(left: Ranking, right: Ranking, epsilon: float = EPSILON) -> float | None:
-    """Return Kendall's tau-b of the ids that both have, from -1 to 1, or None where it is undefined.
-
-    The order is the order of the lists; ids whose scores are equal are tied. It is undefined with fewer than two common
-    ids, and if all of them are tied in one list.
-    """
+    """Return Kendall's tau-b of the ids that both have, from -1 to 1; None for fewer than two, or if all are tied."""
     from scipy.stats import kendalltau
 
     levels = [  # by id: the number of its tie group
@@ -107,15 +100,10 @@ def rank_biased_overlap(left: Ranking, right: Ranking, p: float = RBO_P, epsilon
 
     RBO_ext of Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", ACM TOIS 28(4), 2010,
     equation 32: A(l) p^l + (1 - p) / p * sum of A(d) p^d over the l places, where A(d) is the agreement of the lists
-    down to depth d, and the agreement beyond their end is taken to stay the same. Tied ids stand at the rank of the
-    first of them (the same article; "RBO^w" in Corsi and Urbano, "The treatment of ties in rank-biased overlap",
-    SIGIR 2024), so that A(d) = 2 X(d) / (n1(d) + n2(d)) with the numbers of ids in both and in each.
-
-    Ids are tied if their scores in a list are equal. As in `first_difference`, two more things are no disagreement: a
-    fall of about `epsilon` that only one of two lists with equal scores has, and which of the ids that are tied with
-    the last place are included.
-
-    `p` is the weight of a place relative to the place before it. With 0.9 the first ten have 86 % of the weight.
+    down to depth d, and the agreement beyond their end is taken to stay the same. `p` is the weight of a place relative
+    to the one before it. Tied ids stand at the rank of the first of them (the same article; "RBO^w" in Corsi and
+    Urbano, "The treatment of ties in rank-biased overlap", SIGIR 2024), so that A(d) = 2 X(d) / (n1(d) + n2(d)) with
+    the numbers of ids in both and in each. What is chance in `first_difference` is no disagreement.
     """
     longest, shortest = max(len(left.ids), len(right.ids)), min(len(left.ids), len(right.ids))
     if not shortest:
@@ -144,8 +132,7 @@ def rank_biased_overlap(left: Ranking, right: Ranking, p: float = RBO_P, epsilon
 def _tied_ranks(left: Ranking, right: Ranking, epsilon: float) -> list[dict[str, int]]:
     """Return for each list the rank of each id: that of the first id that it is tied with.
 
-    If both lists have equal scores rank by rank down to where both fall, the whole stretch is tied in both: a fall
-    inside it is one of about epsilon, made by rounding.
+    A stretch with equal scores rank by rank is tied as a whole: a fall in it is one of about epsilon, made by rounding.
     """
     inside = {
         i
@@ -162,17 +149,11 @@ def _tied_ranks(left: Ranking, right: Ranking, epsilon: float) -> list[dict[str,
 
 
 def _stretches(left: Ranking, right: Ranking, epsilon: float) -> list[tuple[int, int]]:
-    """Return (start, stop) of the stretches of both lists, up to the end of the shorter one.
-
-    A cut needs a fall in both lists: if one falls by a bit more than epsilon and the other by a bit less, the
-    difference is rounding alone.
-    """
+    """Return (start, stop) of the stretches of both lists, up to the end of the shorter one, cut where both fall."""
     length = min(len(left.ids), len(right.ids))
-    if not length:
-        return []
     falls = zip(_falls(left.scores[:length], epsilon), _falls(right.scores[:length], epsilon), strict=True)
     cuts = [0, *(i for i, both in enumerate(falls, 1) if all(both)), length]
-    return list(pairwise(cuts))
+    return list(pairwise(cuts)) if length else []
 
 
 def _falls(scores: Sequence[float], epsilon: float) -> list[bool]:

@@ -34,11 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What every result has; the result of a subject adds its measurements.
-
-    `benchmark` is the subject's name, `format` the version of this form, and `created` the time in ISO 8601, UTC.
-    `versions` are those of the packages that a figure depends on; `notes` say how it was measured.
-    """
+    """What every result has. `benchmark` is its subject, `created` in ISO 8601; `notes` say how it was measured."""
 
     benchmark: str
     format: int
@@ -77,11 +73,7 @@ class Subject(Generic[R]):
         return TypeAdapter(self.result)
 
     def load(self, content: Any) -> R:
-        """Return the result that plain JSON values hold.
-
-        Raises:
-            CbirError: They hold another one, or that of another version.
-        """
+        """Return the result that plain JSON values hold; `CbirError` if it is another, or that of another version."""
         try:
             return self._adapter.validate_python(content)
         except ValidationError as error:

@@ -105,13 +105,10 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
 
 
 def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef: int | None = None) -> Answers:
-    """Return a store's hits of all queries, without the query itself; `ef` is that of `SearchParams`.
+    """Return a store's hits of all queries, without the query itself.
 
-    If a query is not among its k + 1 hits (exact copies came first, or the graph did not find it), the last hit is
-    dropped instead.
-
-    Raises:
-        CbirError: The store returned a point twice, or one that is not in the collection or does not pass the filter.
+    If a query is not among its k + 1 hits (exact copies came first, or the graph did not find it), the last one is
+    dropped instead. `CbirError` is for a point that came twice, is unknown, or does not pass the filter.
     """
     rankings: list[Ranking] = []
     missing = 0

@@ -35,7 +35,7 @@ def latency(
 
     from ..core.subject import deliver, store_envelope
     from ..core.workload import common_collection, open_workload
-    from . import loops, measure, opening, stages
+    from . import measure, opening, stages
     from . import search_during_ingest as during
     from .result import SUBJECT, LatencyResult
 
@@ -49,12 +49,12 @@ def latency(
         source = search_during_ingest
         ingest = during.measure(workload, source, max(clients), settings) if source else None
         classes = measure.choose_classes(workload, field)
-        with terminal.progress("every ef", measure.turns(workload, wanted, rounds), "turns") as advance:
-            curves, noise = measure.measure(workload, wanted, classes, clients, rounds, advance)
-        with terminal.progress("at given rates", len(urls) * len(loops.SHARES), "rates") as advance:
+        curves, noise = measure.measure(workload, wanted, classes, clients, rounds)
+        with terminal.progress("at given rates", len(urls), "stores") as advance:
             for i, (start, size) in enumerate(opened):
                 curve = replace(curves[i], opening=start, size=size, stages=stages.measure(workload, i, settings))
-                curves[i] = measure.at_rates(curve, workload, i, max(clients), seconds, advance)
+                curves[i] = measure.at_rates(curve, workload, i, max(clients), seconds)
+                advance(1)
         header = store_envelope(SUBJECT.name, workload, [])
     result = LatencyResult(
         **header, field=field, threads=clients, rounds=rounds, curves=curves, noise=noise, ingest=ingest

@@ -16,7 +16,6 @@ from typing import Annotated
 import numpy as np
 
 from cbir.errors import CbirError
-from cbir.progress import Advance
 from cbir.tables import Column, Range
 
 from ..core.rows import time_columns
@@ -60,9 +59,7 @@ def closed_loop(threads: int, rounds: Sequence[Moments]) -> ClosedLoop:
     return ClosedLoop(threads, spread(rates), times(np.concatenate([ended - began for began, ended in rounds]) * 1000))
 
 
-def open_loop(
-    search: Search, best: float, threads: int, seconds: float, seed: int, advance: Advance
-) -> tuple[list[Rate], list[str]]:
+def open_loop(search: Search, best: float, threads: int, seconds: float, seed: int) -> tuple[list[Rate], list[str]]:
     """Search at `SHARES` of the `best` closed loop, each for some seconds; return the rates, and why others failed."""
     rates: list[Rate] = []
     failures: list[str] = []
@@ -83,7 +80,6 @@ def open_loop(
                     late_ms=max(0.0, float(began[-1] - due[-1]) * 1000),
                 )
             )
-        advance(1)
     return rates, failures
 
 

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import numpy as np
 
+from cbir import terminal
 from cbir.errors import CbirError
 from cbir.filters.conditions import Match, matches
-from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.search.query import entries
 from cbir.stores.base import SearchParams, Store, StoreInfo
@@ -45,10 +45,9 @@ class Filtered:
 
 @dataclass(frozen=True)
 class Point:
-    """One store at one ef of a graph or nprobe of inverted lists, None for a scan.
+    """One store at one ef, or nprobe; None for a scan. On the front, no other has more recall and a lower median.
 
-    It is on the front if no other ef of this store has both more recall and a lower median. One client searches through
-    the store protocol, in turns with the engine's own call (`raw_ms`, None for a server) and the filtered searches.
+    One client searches, in turns with the engine's own call (`raw_ms`, None for a server) and the filtered searches.
     `medians_ms` is of the rounds, and `ratio` the median by that of the engine's own call.
     """
 
@@ -70,15 +69,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One store at every ef, and what else was measured of it.
+    """One store at every value of its `parameter` ("ef", "nprobe", or "" for a scan), and what else was measured of it.
 
-    Attributes:
-        parameter: "ef", "nprobe", or "" for a scan.
-        default: Its value if a search does not name one.
-        failures: What could not be measured, and why.
-        rates: The open loop at the default ef.
-        opening: None for a server, as is `size`.
-        stages: None if the collection has no model or no thumbnails.
+    The open loop is at the `default` value. There is no opening and size of a server, and there are no stages without
+    the model or thumbnails. `failures` say what could not be measured, and why.
     """
 
     store: str
@@ -96,12 +90,6 @@ class Curve:
         """The measured point nearest to the default; None if all failed."""
         return min(self.points, key=lambda point: abs((point.ef or 0) - (self.default or 0)), default=None)
 
-    @property
-    def best_rate(self) -> float:
-        """Searches a second in the best closed loop at the default; 0 if there is none."""
-        loads = self.default_point.loads if self.default_point else []
-        return max((load.searches_per_second.value for load in loads), default=0.0)
-
     def fastest_at(self, recall: float) -> Point | None:
         """Return the fastest point with at least this recall."""
         reached = (point for point in self.points if point.recall >= recall)
@@ -112,10 +100,8 @@ class Curve:
 class _Case:
     """One store at one ef, and what the rounds have measured.
 
-    Attributes:
-        parts: The workload without a filter, then with each filter.
-        singles: Milliseconds by call (unfiltered, with each filter, raw) and query in each round.
-        loads: The searches of each round by the number of threads.
+    `parts` are the workload without a filter ("") and with each. `singles` are milliseconds by call (unfiltered, with
+    each filter, raw) and query in each round, and `loads` the searches of each round by the number of threads.
     """
 
     store: Store
@@ -184,18 +170,8 @@ class _Case:
         return partial(self.store.search, vector[None], self.parts[""].k, params=SearchParams(self.ef))
 
 
-def turns(workload: Workload, wanted: Sequence[int], rounds: int) -> int:
-    """Return how many turns `measure` reports."""
-    return (1 + rounds) * sum(len(ef_values(info, wanted, workload.k)) for info in workload.infos)
-
-
 def measure(
-    workload: Workload,
-    wanted: Sequence[int],
-    classes: Mapping[str, Workload],
-    threads: Sequence[int],
-    rounds: int,
-    advance: Advance,
+    workload: Workload, wanted: Sequence[int], classes: Mapping[str, Workload], threads: Sequence[int], rounds: int
 ) -> tuple[list[Curve], Noise]:
     """Return the curve of every store, and how noisy the machine was.
 
@@ -210,23 +186,25 @@ def measure(
     cases = [case for cases in by_store for case in cases]
     rng = np.random.default_rng(workload.seed)
     meter = NoiseMeter()
-    for number in range(1 + rounds):
-        for i in rng.permutation(len(cases)).tolist():
-            cases[i].take_turn(number, rng)
-            advance(1)
-        meter.look()
+    with terminal.progress("every ef", (1 + rounds) * len(cases), "turns") as advance:
+        for number in range(1 + rounds):
+            for i in rng.permutation(len(cases)).tolist():
+                cases[i].take_turn(number, rng)
+                advance(1)
+            meter.look()
     return [_curve(info, cases) for info, cases in zip(workload.infos, by_store, strict=True)], meter.noise()
 
 
-def at_rates(curve: Curve, workload: Workload, index: int, threads: int, seconds: float, advance: Advance) -> Curve:
+def at_rates(curve: Curve, workload: Workload, index: int, threads: int, seconds: float) -> Curve:
     """Return the curve of the store number `index` with its open loop, each rate for some seconds."""
     vectors, store = workload.vectors, workload.stores[index]
 
     def search(number: int) -> object:
         return store.search(vectors[number % len(vectors)][None], workload.k)
 
-    best = curve.best_rate if seconds else 0.0
-    rates, failures = open_loop(search, best, threads, seconds, workload.seed, advance)
+    loads = curve.default_point.loads if curve.default_point and seconds else []
+    best = max((load.searches_per_second.value for load in loads), default=0.0)
+    rates, failures = open_loop(search, best, threads, seconds, workload.seed)
     return replace(curve, rates=rates, failures=[*curve.failures, *failures])
 
 

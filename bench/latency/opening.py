@@ -14,7 +14,7 @@ from cbir.index.generation import open_generation
 from cbir.settings import Settings
 from cbir.stores.engines import ENGINES
 from cbir.stores.registry import open_store
-from cbir.tables import Better, Column, Range
+from cbir.tables import Column, Range
 
 from ..core.measured_process import apart
 from ..core.stores import kind_of, location_of
@@ -27,44 +27,33 @@ _WALKED = {"quantized.data": "codes", "vector_index": "graph", "vector_storage":
 """What the files of a Qdrant segment that a search walks through hold, by a part of their path."""
 
 
-def _ms(header: str) -> Column:
-    return Column(header, "ms", ".3g", better="lower")
-
-
-def _megabytes(header: str, better: Better | None = None) -> Column:
-    return Column(header, "MB", ",.1f", better)
-
-
 @dataclass(frozen=True)
 class Opening:
-    """Opening an index in a new process, which hashes and so reads its files, and the searches after that.
+    """Opening an index in a new process, which reads its files, the first search, and medians of 99 and of 100 more.
 
-    `dropped` is whether the system was asked to remove the files from memory first. The first search is followed by 99,
-    and these by 100 more, of which the medians are taken.
+    `dropped` is whether the system was asked to remove the files from memory first.
     """
 
     dropped: bool
-    open_ms: Annotated[Range, _ms("opening")]
-    first_ms: Annotated[Range, _ms("first search")]
-    next_ms: Annotated[Range, _ms("next 99, median")]
-    warm_ms: Annotated[Range, _ms("then")]
+    open_ms: Annotated[Range, Column("opening", "ms", ".3g", "lower")]
+    first_ms: Annotated[Range, Column("first search", "ms", ".3g", "lower")]
+    next_ms: Annotated[Range, Column("next 99, median", "ms", ".3g", "lower")]
+    warm_ms: Annotated[Range, Column("then", "ms", ".3g", "lower")]
 
 
 @dataclass(frozen=True)
 class Size:
-    """Megabytes of an index.
+    """Megabytes of an index on the disk, of what every search walks through, and by how much a process grew with it.
 
-    Every search walks through the graph, and the codes (quantized vectors) or else the vectors, or all of FAISS; that
-    should be in memory. `share` is its size by that of the vectors as float32. `own` and `mapped` are how much the
-    memory of a process with the vector log open grew by opening and searching the index: the own memory belongs to no
-    file, and the system takes back mapped pages when memory is short.
+    `share` is the walked part by the size of the vectors as float32. The process had the vector log open; the system
+    takes back its mapped pages when memory is short, but not its own.
     """
 
-    disk: Annotated[float, _megabytes("disk", better="lower")]
-    walked: Annotated[float, _megabytes("walked")]
+    disk: Annotated[float, Column("disk", "MB", ",.1f", "lower")]
+    walked: Annotated[float, Column("walked", "MB", ",.1f")]
     share: Annotated[float, Column("/ vectors", format=".2f")]
-    own: Annotated[float, _megabytes("own memory")]
-    mapped: Annotated[float, _megabytes("mapped memory")]
+    own: Annotated[float, Column("own memory", "MB", ",.1f")]
+    mapped: Annotated[float, Column("mapped memory", "MB", ",.1f")]
 
 
 def measure(

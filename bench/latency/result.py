@@ -21,15 +21,7 @@ _ERRORS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyResult(StoreResult):
-    """How fast each store is.
-
-    Attributes:
-        field: Whose values were filtered by.
-        threads: Numbers of client threads.
-        rounds: Turns of each ef.
-        curves: One for each store.
-        ingest: Searches during an ingest, if requested.
-    """
+    """How fast each store is, in `rounds` turns of each ef, with numbers of client `threads` and filters of `field`."""
 
     field: str
     threads: list[int]

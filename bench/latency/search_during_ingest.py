@@ -63,10 +63,8 @@ class SearchedStore:
 
 @dataclass(frozen=True)
 class IngestRun:
-    """An ingest of `stored` images by `cbir-ingest` into a copy of one index folder with so many points."""
+    """An ingest of `stored` images by `cbir-ingest` into a copy of one index folder."""
 
-    command: list[str]
-    points: int
     stored: int
     stores: list[SearchedStore]
 
@@ -154,7 +152,7 @@ def measure(workload: Workload, arguments: str, threads: int, settings: Settings
         by_phase(location.url.text, searches_of_store, times_of_phases)
         for location, searches_of_store in zip(locations, searches, strict=True)
     ]
-    return IngestRun(command, info.count, int(process.printed["stored"]), found)
+    return IngestRun(int(process.printed["stored"]), found)
 
 
 def by_phase(url: str, searches: Sequence[_Search], times_of_phases: Sequence[float]) -> SearchedStore:

@@ -69,7 +69,7 @@ def test_a_closed_loop_begins_a_search_when_the_last_one_has_ended(opened: Workl
 
 
 def test_every_rate_is_a_share_of_the_best_closed_loop(opened: Workload) -> None:
-    rates, failures = loops.open_loop(searching(opened.stores[0], opened), 100, 2, 0.4, 1, lambda done: None)
+    rates, failures = loops.open_loop(searching(opened.stores[0], opened), 100, 2, 0.4, 1)
     assert [(rate.share, rate.due_per_second) for rate in rates] == [
         (share, pytest.approx(100 * share, abs=2)) for share in loops.SHARES
     ]
@@ -81,7 +81,7 @@ def test_every_rate_is_a_share_of_the_best_closed_loop(opened: Workload) -> None
 
 def test_a_response_is_timed_from_the_moment_it_was_due() -> None:
     """Eleven searches of 30 ms are due in 100 ms, so that most of them wait for others."""
-    rates, _ = loops.open_loop(lambda number: time.sleep(0.03), 100, 1, 0.1, 1, lambda done: None)
+    rates, _ = loops.open_loop(lambda number: time.sleep(0.03), 100, 1, 0.1, 1)
     assert rates[-1].response_ms.median > 2 * rates[-1].service_ms.median
 
 
@@ -89,7 +89,7 @@ def test_a_store_that_fails_has_the_reason() -> None:
     def stopped(number: int) -> object:
         raise CbirError("the server has stopped")
 
-    rates, failures = loops.open_loop(stopped, 100, 2, 0.1, 1, lambda done: None)
+    rates, failures = loops.open_loop(stopped, 100, 2, 0.1, 1)
     assert failures[0] == "25% of its best: the server has stopped"
     assert (len(failures), rates) == (len(loops.SHARES), [])
-    assert loops.open_loop(stopped, 0, 2, 0.1, 1, lambda done: None) == ([], []), "there is no best to take a share of"
+    assert loops.open_loop(stopped, 0, 2, 0.1, 1) == ([], []), "there is no best to take a share of"

@@ -10,7 +10,7 @@ import pytest
 from cbir.bench.core.metrics import Summary
 from cbir.bench.core.timing import spread, times
 from cbir.bench.core.workload import Workload, open_workload, workload_of
-from cbir.bench.latency.measure import Curve, Point, at_rates, choose_classes, mark_front, measure, turns
+from cbir.bench.latency.measure import Curve, Point, at_rates, choose_classes, mark_front, measure
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,10 +24,8 @@ from tests.support.building import both
 
 
 def measured(workload: Workload, wanted: Sequence[int] = (128,), rounds: int = 2) -> list[Curve]:
-    reported: list[int] = []
     classes = choose_classes(workload, "kind")
-    curves, noise = measure(workload, wanted, classes, [1, 2], rounds, reported.append)
-    assert sum(reported) == turns(workload, wanted, rounds)
+    curves, noise = measure(workload, wanted, classes, [1, 2], rounds)
     assert 0 < noise.kernel_ms.low <= noise.kernel_ms.value <= noise.kernel_ms.high
     return curves
 
@@ -151,7 +149,7 @@ def test_every_client_searches_its_share(store: Store) -> None:
         return store.search(vectors, k, **options)
 
     workload = altered_workload(store, noting)
-    measure(workload, [], {}, [1, 3], 1, lambda done: None)
+    measure(workload, [], {}, [1, 3], 1)
     assert len(searched) == 4 * 40, "the recall, alone, and two loads"
     assert {searched.count(vector.tobytes()) for vector in workload.vectors} == {4}
 
@@ -160,7 +158,7 @@ def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
     """With so small an ef, a walk among the points of the class alone ends early: 0.9 of them."""
     with open_workload(large[:1], None, 10, 150, 1, Settings()) as workload:
         classes = choose_classes(workload, "kind")
-        ((curve,), _) = measure(workload, [16], classes, [1], 1, lambda done: None)
+        ((curve,), _) = measure(workload, [16], classes, [1], 1)
     (found,) = curve.points[0].filtered
     assert (curve.points[0].ef, found.filter, found.share) == (16, "kind=common", 0.4)
     assert mean_of(found.ann_recall_at_k) > 0.97
@@ -183,10 +181,12 @@ def test_the_front_is_what_nothing_beats(places: list[tuple[float, float]]) -> N
 def test_the_open_loop_is_that_of_the_best_closed_loop(made: Path) -> None:
     with open_workload(both(made)[1:], "made", 5, 30, 1, Settings()) as workload:
         (curve,) = measured(workload)
-        found = at_rates(curve, workload, 0, 2, 0.1, lambda done: None)
-        assert found.rates[1].share * curve.best_rate == pytest.approx(found.rates[1].due_per_second, rel=0.1)
-        assert at_rates(curve, workload, 0, 2, 0, lambda done: None).rates == []
-        assert at_rates(replace(curve, points=[]), workload, 0, 2, 0.1, lambda done: None).rates == []
+        found = at_rates(curve, workload, 0, 2, 0.1)
+        assert curve.default_point is not None
+        best = max(load.searches_per_second.value for load in curve.default_point.loads)
+        assert found.rates[1].share * best == pytest.approx(found.rates[1].due_per_second, rel=0.1)
+        assert at_rates(curve, workload, 0, 2, 0).rates == []
+        assert at_rates(replace(curve, points=[]), workload, 0, 2, 0.1).rates == []
 
 
 def test_the_fastest_point_at_a_recall() -> None:

@@ -71,7 +71,7 @@ def result(made: Path) -> LatencyResult:
             Curve(faiss, "ef", 128, [point(16, 0.995, 0.3), point(128, 1.0, 0.9)], []),
         ],
         noise=Noise(SPREAD, 0.0),
-        ingest=IngestRun(["add", "more"], 600, 3, [SearchedStore(edge, ["a"] * 4, phases, 34.0)]),
+        ingest=IngestRun(3, [SearchedStore(edge, ["a"] * 4, phases, 34.0)]),
     )
 
 
