@@ -1,28 +1,18 @@
 """The result of `cbir-bench baselines`, and how it is shown."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
-from cbir.tables import Column, Table
 
-from ..core.rows import table_of
+from ..core.rows import typed_table
 from ..core.subject import StoreResult, Subject
 from ..embedding.measure import ModelEmbedding, embedding_notes, embedding_tables, embedding_verdicts
 from .search import EF_CONSTRUCT, Candidate, M
 from .search_worker import LIBRARIES, STORE
 
 _MIN_RECALL_PLOTTED = 0.8
-_COLUMNS = (
-    (Column("ef", format="d"), "at_recall.ef"),
-    (Column("recall", format=".4f"), "at_recall.recall"),
-    (Column("p5", format=".3f", detail=True), "at_recall.recall_p5"),
-    (Column("search", "ms", ".3f", better="lower"), "at_recall.median_ms"),
-    (Column("p99", "ms", ".3f"), "at_recall.search_ms.p99"),
-    (Column("build", "s", ",.1f"), "build_seconds"),
-    (Column("memory", "MB", ",.0f"), "megabytes"),
-    (Column("while building", "MB", ",.0f", detail=True), "build_megabytes"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +42,10 @@ def present(result: BaselinesResult) -> Section:
         if not candidate.missing
     }
     caption = f"Recall@{result.k} against searches a second, by candidate, at every ef"
+    title = f"Searching at recall@{result.k} of at least {result.recall}"
+    ordered = sorted(result.candidates, key=lambda found: found.median_ms or math.inf)
     parts: list[Part] = [
-        _search_table(result),
+        typed_table(title, "candidate", Candidate, ((found.name, found) for found in ordered)),
         Curves("baselines", caption, f"recall@{result.k}", "searches a second, one client", curves, result.recall),
         *embedding_tables(result.embedding),
     ]
@@ -92,13 +84,6 @@ def _verdicts(result: BaselinesResult) -> Iterator[str]:
                 f"{found.name} takes {found.median_ms / fastest:.2f} times as long as {name}, the fastest library, at"
                 f" recall {result.recall}."
             )
-
-
-def _search_table(result: BaselinesResult) -> Table:
-    infinite = float("inf")
-    ordered = sorted(result.candidates, key=lambda found: infinite if found.median_ms is None else found.median_ms)
-    title = f"Searching at recall@{result.k} of at least {result.recall}"
-    return table_of(title, "candidate", [(found.name, found) for found in ordered], *_COLUMNS)
 
 
 SUBJECT = Subject("baselines", BaselinesResult, present)

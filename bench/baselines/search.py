@@ -14,12 +14,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from cbir import terminal
-from cbir.tables import Range
+from cbir.tables import Column, Range
 
 from ..core.ranking import recall
 from ..core.stores import store_name
@@ -49,6 +49,15 @@ class Step:
     median_ms: Range
 
 
+_AT_RECALL = (
+    (Column("ef", format="d"), "ef"),
+    (Column("recall", format=".4f"), "recall"),
+    (Column("p5", format=".3f", detail=True), "recall_p5"),
+    (Column("search", "ms", ".3f", better="lower"), "median_ms"),
+    (Column("p99", "ms", ".3f"), "search_ms.p99"),
+)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One store or library.
@@ -62,11 +71,11 @@ class Candidate:
     ours: bool
     missing: str = ""
     version: str = ""
-    build_seconds: float | None = None
-    build_megabytes: float | None = None
-    megabytes: float | None = None
+    at_recall: Annotated[Step | None, _AT_RECALL] = None
+    build_seconds: Annotated[float | None, Column("build", "s", ",.1f")] = None
+    megabytes: Annotated[float | None, Column("memory", "MB", ",.0f")] = None
+    build_megabytes: Annotated[float | None, Column("while building", "MB", ",.0f", detail=True)] = None
     curve: list[Step] = field(default_factory=list)
-    at_recall: Step | None = None
 
     @property
     def median_ms(self) -> float | None:

@@ -19,33 +19,17 @@ RECALL: Sequence[Shown] = (
 def typed_table(title: str, name: str, kind: type, items: Iterable[tuple[str, object]], k: int = 0) -> Table:
     """Return a table of named objects of a dataclass whose fields are annotated with columns.
 
-    A field's annotation is one `Column`, or a sequence of `Shown` for its parts; `{k}` in a header is filled in.
+    A field's annotation is one `Column`, or a sequence of `Shown` for its parts; `{k}` in a header is filled in. A path
+    that meets None leaves the cell empty, a `Range` becomes a `Range`, and what is true is marked by a star.
     """
     columns: list[Shown] = []
     for part, hint in get_type_hints(kind, include_extras=True).items():
         for shown in getattr(hint, "__metadata__", ()):
             parts = [(shown, "")] if isinstance(shown, Column) else shown
-            columns += [(of_k(column, k), f"{part}.{path}".rstrip(".")) for column, path in parts]
-    return table_of(title, name, items, *columns)
-
-
-def table_of(title: str, name: str, items: Iterable[tuple[str, object]], *shown: Shown) -> Table:
-    """Return a table of named objects.
-
-    A path that meets None leaves the cell empty, a `Range` becomes a `Range`, and what is true is marked by a star.
-    """
-    rows = [[label, *(_cell(item, path) for _, path in shown)] for label, item in items]
-    return Table(title, [Column(name), *(column for column, _ in shown)], rows)
-
-
-def recall_columns(k: int) -> list[Shown]:
-    """Return the columns of `ann_recall_at_k`."""
-    return [(of_k(column, k), f"ann_recall_at_k.{path}") for column, path in RECALL]
-
-
-def of_k(column: Column, k: int) -> Column:
-    """Return a column with `{k}` in its header filled in."""
-    return replace(column, header=column.header.format(k=k))
+            columns += [(column, f"{part}.{path}".rstrip(".")) for column, path in parts]
+    rows = [[label, *(_cell(item, path) for _, path in columns)] for label, item in items]
+    heads = [replace(column, header=column.header.format(k=k)) for column, _ in columns]
+    return Table(title, [Column(name), *heads], rows)
 
 
 def time_columns(*names: str) -> list[Shown]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cbir import terminal
 from cbir.evaluation.result_files import model_name
@@ -20,7 +20,7 @@ from cbir.sources.base import SourceOptions
 from cbir.tables import Column, Range, Table
 
 from ..core.measured_process import MeasuredProcess, apart, run_process
-from ..core.rows import table_of
+from ..core.rows import typed_table
 from ..core.timing import busy_notes, int8_notes, spread
 from . import worker
 from .baseline import Baseline
@@ -36,13 +36,6 @@ _DESCRIPTIONS = {
     **{name: library.description for name, library in worker.LIBRARIES.items()},
 }
 _TUNED = "the same with the settings that were fastest in a short trial"
-
-_COLUMNS = (
-    (Column("images/s", format=",.1f", better="higher"), "images_per_second"),
-    (Column("CPU", "ms", ".2f"), "core_milliseconds"),
-    (Column("memory", "MB", ",.0f"), "peak_megabytes"),
-    (Column("durable / this", format=".2f"), "ratio"),
-)
 
 
 @dataclass(frozen=True)
@@ -67,11 +60,11 @@ class EmbeddingPart:
 
     name: str
     missing: str = ""
-    images_per_second: Range | None = None
-    core_milliseconds: float | None = None
-    peak_megabytes: float | None = None
+    images_per_second: Annotated[Range | None, Column("images/s", format=",.1f", better="higher")] = None
+    core_milliseconds: Annotated[float | None, Column("CPU", "ms", ".2f")] = None
+    peak_megabytes: Annotated[float | None, Column("memory", "MB", ",.0f")] = None
     others: float | None = None
-    ratio: Range | None = None
+    ratio: Annotated[Range | None, Column("durable / this", format=".2f")] = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -182,11 +175,10 @@ def _median(values: Sequence[float]) -> float | None:
 
 def embedding_tables(measured: Sequence[ModelEmbedding]) -> list[Table]:
     """Return a table of the parts of each model."""
+    parts = [[(part.name, part) for part in model.parts] for model in measured]
     return [
-        table_of(
-            f"{model.model}, {model.stored:,} images", "part", [(part.name, part) for part in model.parts], *_COLUMNS
-        )
-        for model in measured
+        typed_table(f"{model.model}, {model.stored:,} images", "part", EmbeddingPart, named)
+        for model, named in zip(measured, parts, strict=True)
     ]
 
 

@@ -5,15 +5,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated
 
 from cbir.errors import ImageError
 from cbir.evaluation.sections import Strip, StripImage
 from cbir.images.decode import decode, thumbnail
 from cbir.progress import Advance
+from cbir.tables import Column
 
 from ..core import ranking as compare
 from ..core.metrics import Query, Summary, summarise
 from ..core.ranking import Ranking
+from ..core.rows import RECALL
 from ..core.stores import store_name
 from ..core.workload import MODES, Workload, recalls_of, search_all, search_method
 
@@ -21,6 +24,7 @@ WORST = 3
 IMAGE_RANKS = 20
 IMAGE_SIDE = 64
 
+_SCORES = ((Column("score difference", format=".1e"), "worst"),)
 Rankings = Sequence[Ranking]
 Pairs = Sequence[tuple[Ranking, Ranking]]
 
@@ -37,11 +41,11 @@ class AgainstTruth:
 
     store: str
     mode: str
-    searched: str
-    ann_recall_at_k: Summary
-    queries_below_one: int
+    searched: Annotated[str, Column("searched")]
+    ann_recall_at_k: Annotated[Summary, RECALL]
+    queries_below_one: Annotated[int, Column("queries below 1", format=",d")]
     self_missing: int
-    score_difference: Summary
+    score_difference: Annotated[Summary, _SCORES]
 
 
 @dataclass(frozen=True)
@@ -61,23 +65,19 @@ class StoreAgainstStore:
         score_difference: Largest difference between the scores of an id.
         identical: Queries with the same ids in the same order, and equal scores.
         identical_up_to_ties: Queries that differ by nothing but the order and choice of equal scores.
-        differences: Where the other queries differ first.
+        different: The other queries, and `differences` where each of them differs first.
     """
 
     stores: tuple[str, str]
     mode: str
-    overlap_at_k: Summary
-    rbo: Summary
-    kendall_tau_b: Summary
-    score_difference: Summary
-    identical: int
-    identical_up_to_ties: int
+    overlap_at_k: Annotated[Summary, [(Column("overlap@{k}", format=".4f", better="higher"), "mean")]]
+    rbo: Annotated[Summary, [(Column("RBO", format=".4f", better="higher"), "mean")]]
+    kendall_tau_b: Annotated[Summary, [(Column("tau-b", format=".4f", better="higher"), "mean")]]
+    identical: Annotated[int, Column("identical", format=",d")]
+    identical_up_to_ties: Annotated[int, Column("up to ties", format=",d")]
+    different: Annotated[int, Column("different", format=",d")]
+    score_difference: Annotated[Summary, _SCORES]
     differences: list[Disagreement]
-
-    @property
-    def different(self) -> int:
-        """The number of the other queries."""
-        return len(self.differences)
 
 
 def measure(
@@ -139,6 +139,7 @@ def _compare(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs
         score_difference=summarise(deltas, queries, better="lower"),
         identical=identical,
         identical_up_to_ties=len(same) - identical,
+        different=len(both) - len(same),
         differences=[
             Disagreement(query, difference.rank, difference.delta)
             for query, difference in zip(queries, found, strict=True)

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cbir.evaluation.sections import Section, Strip
-from cbir.tables import Column, Table
 
 from ..core.ranking import RBO_P
-from ..core.rows import recall_columns, table_of
+from ..core.rows import typed_table
 from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
 from ..core.workload import ORDINARY
@@ -35,7 +34,12 @@ class ParityResult(StoreResult):
 
 def present(result: ParityResult) -> Section:
     """Return the section that shows a result."""
-    tables = (_truth_table(result), _pair_table(result))
+    truths = ((_truth_name(store), store) for store in result.against_truth)
+    pairs = ((_pair_name(pair), pair) for pair in result.pairs)
+    tables = (
+        typed_table("Against the exact answer", "store", AgainstTruth, truths, result.k),
+        typed_table("Store against store", "stores", StoreAgainstStore, pairs, result.k),
+    )
     return Section(
         title=f"Do the stores agree? {result.collection}",
         subject=f"{result.queries:,} of {result.points:,} stored images are searched for in each store, {result.k} hits"
@@ -58,31 +62,6 @@ def _verdicts(result: ParityResult) -> Iterator[str]:
         recall = store.ann_recall_at_k.mean
         if recall is not None and (store.mode == ORDINARY or recall < 1):
             yield f"{_truth_name(store)}: recall@{result.k} is {recall:.4f}."
-
-
-def _truth_table(result: ParityResult) -> Table:
-    return table_of(
-        "Against the exact answer",
-        "store",
-        ((_truth_name(store), store) for store in result.against_truth),
-        (Column("searched"), "searched"),
-        *recall_columns(result.k),
-        (Column("queries below 1", format=",d"), "queries_below_one"),
-        (Column("score difference", format=".1e"), "score_difference.worst"),
-    )
-
-
-def _pair_table(result: ParityResult) -> Table:
-    metrics = {f"overlap@{result.k}": "overlap_at_k", "RBO": "rbo", "tau-b": "kendall_tau_b"}
-    counts = {"identical": "identical", "up to ties": "identical_up_to_ties", "different": "different"}
-    return table_of(
-        "Store against store",
-        "stores",
-        ((_pair_name(pair), pair) for pair in result.pairs),
-        *((Column(name, format=".4f", better="higher"), f"{path}.mean") for name, path in metrics.items()),
-        *((Column(name, format=",d"), path) for name, path in counts.items()),
-        (Column("score difference", format=".1e"), "score_difference.worst"),
-    )
 
 
 def _more_notes(result: ParityResult) -> Iterator[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cbir.bench.core.metrics import Summary
-from cbir.bench.core.rows import RECALL, recall_columns, table_of, time_columns, typed_table
+from cbir.bench.core.rows import RECALL, time_columns, typed_table
 from cbir.bench.core.timing import Times
 
 from cbir.tables import Column, Range
@@ -35,9 +35,3 @@ def test_a_row_shows_the_annotated_fields_of_an_object() -> None:
         ["first", "*", Range(5.0, 4.0, 6.0), 0.9, 0.8, 0.5, 2.0, None, 0.1],
         ["second", "", Range(5.0, 4.0, 6.0), None, None, None, 2.0, None, None],
     ]
-
-
-def test_columns_can_be_chosen_by_path() -> None:
-    table = table_of("Examples", "name", [("first", FIRST)], (Column("low"), "speed.low"), *recall_columns(5))
-    assert [column.header for column in table.columns] == ["name", "low", "recall@5", "p5", "min"]
-    assert table.rows == [["first", 4.0, 0.9, 0.8, 0.5]]
