@@ -76,7 +76,7 @@ def _guarded(draw: Callable[[Settings], T], failed: T) -> T:
             return draw(settings)
         except CbirError as error:
             if not isinstance(error, UsageError):
-                choice.forget_open(settings)
+                choice.forget_open(settings, error)
             raise
     except CbirError as error:
         problems.show(error)

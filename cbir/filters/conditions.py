@@ -1,12 +1,14 @@
 """Filters: conditions on the payload, with one meaning for every store. All conditions of a filter have to be met."""
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from cbir.records import IDENTITY
+from cbir.errors import UsageError
+from cbir.records import IDENTITY, to_plain
 
 Value = str | int | float | bool | None
 
@@ -39,6 +41,14 @@ class Match:
     values: tuple[Value, ...]
     negated: bool = False
 
+    def __post_init__(self) -> None:
+        for value in self.values:
+            if to_plain(value) != value:
+                raise UsageError(
+                    f"the filter on {self.field!r} has a value that no image can have: numbers are finite, and integers"
+                    " have at most 64 bits"
+                )
+
     def accepts(self, value: Value) -> bool:
         """Return True if `value` is one of the values, whether `negated` or not."""
         return any(equal_values(value, wanted) for wanted in self.values)
@@ -53,6 +63,11 @@ class Range:
     gte: float | None = None
     lt: float | None = None
     lte: float | None = None
+
+    def __post_init__(self) -> None:
+        for bound in (self.gt, self.gte, self.lt, self.lte):
+            if bound is not None and not is_finite(bound):
+                raise UsageError(f"the bounds of {self.field!r} in the filter must be finite numbers")
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -71,6 +86,14 @@ class Range:
 
 
 Filter = tuple[Match | Range, ...]
+
+
+def is_finite(number: float) -> bool:
+    """Return True for a number that a float can hold, other than NaN and infinity."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer of more than 1,024 bits
+        return False
 
 
 def values_of(payload: Mapping[str, Any], field: str) -> list[Any]:

@@ -4,7 +4,6 @@ The values of rows are often text, so `<` and `>` compare texts too, and text th
 works the same in every store: `<` and `>` compare numbers, and `|` separates alternative values.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cbir.errors import UsageError
-from cbir.filters.conditions import BOUNDS, Filter, Match, Range, Value, equal_values
+from cbir.filters.conditions import BOUNDS, Filter, Match, Range, Value, equal_values, is_finite
 from cbir.records import to_plain
 
 _SIGNS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
@@ -96,8 +95,8 @@ def _to_match_or_range(condition: Condition) -> Match | Range:
 
 def possible_values(text: str) -> list[Value]:
     """Return the values that a text may stand for: itself, and the number, truth value or missing value it spells."""
-    found: list[Value] = [text] if text else ["", None]
-    if (parsed := as_number(text)) is not None:
+    found: list[Value] = [to_plain(text)] if text else ["", None]
+    if (parsed := as_number(text)) is not None and to_plain(parsed) == parsed:  # larger integers are stored as text
         found.append(parsed)
     if text.lower() in ("true", "false"):
         found.append(text.lower() == "true")
@@ -111,5 +110,5 @@ def as_number(value: Any) -> int | float | None:
     for kind in (int, float):
         with suppress(ValueError):
             parsed = kind(value)
-            return parsed if math.isfinite(parsed) else None
+            return parsed if is_finite(parsed) else None
     return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from cbir.errors import UsageError
-from cbir.filters.conditions import Filter, Match
+from cbir.filters.conditions import FieldKind, Filter, Match, Range
 from cbir.filters.parser import parse_filter
 from cbir.records import RESERVED
 from cbir.stores.base import Store
@@ -18,6 +18,8 @@ def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
         return filter or ()
     parsed = parse_filter(filter) if filter else ()
     require_fields([condition.field for condition in parsed], store)
+    for condition in parsed:
+        _require_possible(condition, store)
     return parsed
 
 
@@ -27,6 +29,28 @@ def require_fields(fields: Iterable[str], store: Store) -> None:
     for field in dict.fromkeys(fields):
         if field in offered or field in RESERVED or store.count((Match(field, (None,), negated=True),)):
             continue
+        outer = field.partition(".")[0]
+        if outer != field and store.count((Match(outer, (None,), negated=True),)):
+            raise UsageError(
+                f"no image has a field {field!r}. A filter cannot look into a nested field such as {outer!r}: store the"
+                " value as a field of its own"
+            )
         names = [*offered, *(name for name in RESERVED if name not in offered)]
         similar = get_close_matches(field, names, n=3, cutoff=0.5) or names
         raise UsageError(f"no image has a field {field!r}. Nearest: {', '.join(similar)}")
+
+
+def _require_possible(condition: Match | Range, store: Store) -> None:
+    """Raise `UsageError` if no image has the values of a condition, and they look like a mistake."""
+    if isinstance(condition, Range) or condition.negated:
+        return
+    texts = [value for value in condition.values if isinstance(value, str)]
+    wildcard = next((text for text in texts if "*" in text), None)
+    number = len(texts) == len(condition.values) and store.fields().get(condition.field) is FieldKind.NUMBER
+    if (wildcard or number) and not store.count((condition,)):
+        why = (
+            "wildcards are not supported. Name the values, as in 'label=Shoes|Boots'"
+            if wildcard
+            else "the values of this field are numbers, and integers have at most 64 bits"
+        )
+        raise UsageError(f"no image has {condition.field}={wildcard or '|'.join(texts)}: {why}")

@@ -39,9 +39,11 @@ VECTORS = _vectors()
 
 
 def _points() -> list[Point]:
-    payloads = [{**point.payload, "group": f"group {i % 211}"} for i, point in enumerate(points_of(VECTORS))]
-    pairs = zip(points_of(VECTORS), payloads, strict=True)
-    return [replace(point, payload=payload, digest=digest(payload)) for point, payload in pairs]
+    points = []
+    for i, point in enumerate(points_of(VECTORS)):
+        payload = {**point.payload, "group": f"group {i % 211}", "number": i % 97}
+        points.append(replace(point, payload=payload, digest=digest(payload)))
+    return points
 
 
 POINTS = _points()

@@ -1,5 +1,6 @@
 """The map page: the collection as points of a plane, where similar images are near each other."""
 
+import hashlib
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def draw(settings: Settings) -> None:
     positions = _umap(chosen, cloud, settings) if method == "UMAP" else cloud.positions
     left, right = st.columns([13, 7], gap="medium")
     with left:
-        _map(cloud, positions, field, str((*chosen.key, method, field)))
+        shown = hashlib.sha256(str((*chosen.key, method, field)).encode())  # the browser gets it, but not the path
+        _map(cloud, positions, field, shown.hexdigest())
         st.caption(_about(len(cloud.ids), chosen.info.count, positions is not cloud.positions))
     with right:
         _selected(chosen)

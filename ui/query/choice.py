@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cbir.collection import Collection
-from cbir.errors import CbirError
+from cbir.errors import CbirError, DamageError
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
 from cbir.stores.display import display_names
@@ -72,14 +72,15 @@ def in_sidebar(settings: Settings) -> Chosen | None:
     return None
 
 
-def forget_open(settings: Settings) -> None:
+def forget_open(settings: Settings, error: CbirError) -> None:
     """Remove the visitor's collections from the cache: one of them failed, and is opened again next time.
 
-    A server that comes back may have another collection of the same name.
+    A server that comes back may have another collection of the same name. A search that fails in the embedded engine
+    leaves the collection open, because other visitors search in it.
     """
     for suffix in ("", "2"):
         url, name = (st.session_state.get(f"{key}{suffix}") for key in ("store", "collection"))
-        if url and name:
+        if url and name and (isinstance(error, DamageError) or connect(url, settings).files is None):
             _open.clear(url, name, settings)
 
 

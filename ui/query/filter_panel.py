@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from cbir.filters.conditions import Filter, Match, Range, Value
+from cbir.filters.conditions import Filter, Match, Range, Value, is_finite
 from cbir.filters.parser import possible_values
 
 from ..components import web
@@ -114,6 +114,7 @@ def _text(value: Value) -> str:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if is_finite(number) else None

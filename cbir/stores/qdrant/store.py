@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from operator import methodcaller
 from pathlib import Path
 from typing import cast
 
@@ -111,12 +112,15 @@ class QdrantStore:
         """The server counts a field that has an index; for other fields all values are read and counted here."""
         chosen = self._filter(filter)
         info, path = self._info(), field_path(field)
-        allowed = limit <= (self._limits.max_query_limit or limit)
-        if (stored_kinds(info) or {}).get(field) in COUNTED and path in info.payload_schema and allowed:
-            counted = self._server.ask(
-                lambda client: client.facet(self._collection, path, facet_filter=chosen, limit=limit, exact=True)
-            )
-            return sorted_counts((hit.value, hit.count) for hit in counted.hits)
+        if (stored_kinds(info) or {}).get(field) in COUNTED and path in info.payload_schema:
+            wanted = limit + 1
+            while wanted <= (self._limits.max_query_limit or wanted):
+                options = {"facet_filter": chosen, "limit": wanted, "exact": True}
+                counted = self._server.ask(methodcaller("facet", self._collection, path, **options))
+                found = sorted_counts((hit.value, hit.count) for hit in counted.hits)
+                if len(found) < wanted or found[-1][1] < found[limit - 1][1]:
+                    return found[:limit]
+                wanted *= 2  # of values with equal counts, the server chooses by another order
         points = scroll(self._server, self._collection, payload=[path], filter=chosen)
         return PayloadTable(point.payload or {} for point in points).facet(field, ())[:limit]
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cbir.filters.conditions import FieldKind, Match, Range, filterable_fields, kind_of, matches, values_of
+from cbir.errors import UsageError
+from cbir.filters.conditions import BOUNDS, FieldKind, Match, Range, filterable_fields, kind_of, matches, values_of
 
 PAYLOAD = {"key": "a", "label": "Shoes", "year": 2012, "new": True, "tags": ["a", "b"], "none": None, "empty": []}
 
@@ -35,6 +36,22 @@ PAYLOAD = {"key": "a", "label": "Shoes", "year": 2012, "new": True, "tags": ["a"
 )
 def test_a_condition_is_met(condition: Match | Range, met: bool) -> None:
     assert matches(PAYLOAD, (condition,)) is met
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 10**400])
+def test_a_bound_is_finite(number: float) -> None:
+    for name in BOUNDS:
+        with pytest.raises(UsageError, match="the bounds of 'year' in the filter must be finite"):
+            Range("year", **{name: number})
+    with pytest.raises(UsageError, match="the filter on 'year' has a value that no image can have"):
+        Match("year", (2012, number))
+
+
+def test_an_integer_to_match_has_64_bits() -> None:
+    Match("year", (2**63 - 1, -(2**63)))
+    for number in (2**63, -(2**63) - 1, 2**70):
+        with pytest.raises(UsageError, match="integers have at most 64 bits"):
+            Match("year", (number,))
 
 
 def test_all_conditions_have_to_be_met() -> None:

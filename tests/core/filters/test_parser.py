@@ -19,6 +19,9 @@ from cbir.filters.parser import Condition, parse_conditions, parse_filter
         ("year=2012", (Match("year", ("2012", 2012)),)),
         ("new=true and label!=Bags", (Match("new", ("true", True)), Match("label", ("Bags",), negated=True))),
         ("label=", (Match("label", ("", None)),)),
+        ("code=9223372036854775807", (Match("code", ("9223372036854775807", 2**63 - 1)),)),
+        ("code=9223372036854775808", (Match("code", ("9223372036854775808",)),)),
+        ("name=a\udcff", (Match("name", ("a\\udcff",)),)),
         ("year>=2012 and price<3.5", (Range("year", gte=2012.0), Range("price", lt=3.5))),
     ],
 )
@@ -26,7 +29,7 @@ def test_what_a_filter_means(text: str, meaning: Filter) -> None:
     assert parse_filter(text) == meaning
 
 
-@pytest.mark.parametrize("text", ["label", "label>Shoes", "and", "year>=2012 and"])
+@pytest.mark.parametrize("text", ["label", "label>Shoes", "and", "year>=2012 and", "year>nan", f"year<1{400 * '0'}"])
 def test_a_filter_that_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_filter(text)

@@ -1,6 +1,7 @@
 """The map page, in a real browser."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 from playwright.sync_api import Page, expect
@@ -40,6 +41,17 @@ def test_a_click_on_a_point_shows_similar_images_and_leads_to_the_search(tab: Pa
     picture = tab.locator(".tile img").first.get_attribute("src")
     tab.get_by_role("button", name="Search for this image").click()
     assert_hits_are_shown(tab, picture)
+
+
+def test_the_browser_does_not_learn_where_the_index_is(tab: Page, site: SimpleNamespace, index: Path) -> None:
+    frames: list[bytes] = []
+    keep = lambda frame: frames.append(frame if isinstance(frame, bytes) else frame.encode())  # noqa: E731
+    tab.on("websocket", lambda socket: (socket.on("framereceived", keep), socket.on("framesent", keep)))
+    tab.goto(f"{site.address}/map")
+    expect(points(tab).first).to_be_attached()
+    assert b"similar images near each other" in b"".join(frames)
+    for path in (index, site.folder):
+        assert str(path).encode() not in b"".join(frames)
 
 
 def test_the_address_holds_the_field_that_colours_the_map(tab: Page, site: SimpleNamespace) -> None:

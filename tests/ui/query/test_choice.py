@@ -5,14 +5,30 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cbir.ui.query import choice
 from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from cbir.errors import CbirError, DamageError
+from cbir.settings import Settings
+from cbir.stores.registry import connect
 from tests.support.examples import SampleImages
 from tests.support.visitor import ODD_NAME, choose, go, heading, sidebar, upload
+
+
+def test_a_failed_search_leaves_the_collection_open_for_others(session: dict[str, object], index: Path) -> None:
+    settings, url = Settings(), f"edge:{index}"
+    (name,) = connect(url, settings).names()
+    session |= {"store": url, "collection": name}
+    opened = choice._open(url, name, settings)
+    choice.forget_open(settings, CbirError("the embedded engine failed"))
+    assert choice._open(url, name, settings) is opened
+    choice.forget_open(settings, DamageError("a file is missing"))
+    assert choice._open(url, name, settings) is not opened
 
 
 def test_an_empty_store_shows_how_to_fill_it(page: Page) -> None:

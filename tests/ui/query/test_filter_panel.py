@@ -31,6 +31,8 @@ def test_a_filter_is_read_from_and_written_to_the_address(session: dict[str, obj
     filter_panel.adopt({})
     assert filter_panel.selected(fields) == ()
     assert session["is.old"] == []
+    filter_panel.adopt({"from.year": ["nan"], "to.year": ["-inf"], "is.label": ["99999999999999999999"]})
+    assert filter_panel.selected(fields) == (Match("label", ("99999999999999999999",)),)
 
 
 def draw_panel() -> None:
