@@ -145,38 +145,18 @@ def means(values: Mapping[str, Values], k: int) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Query:
-    """A query, by the id and the key of its point. The key is None if the store has lost the point."""
-
-    id: str
-    key: str | None
-
-    def __str__(self) -> str:
-        return self.key or self.id
-
-
-@dataclass(frozen=True)
 class Summary:
-    """A metric over the queries for which it is defined; None if it is defined for no query.
-
-    5 % of the queries are worse than `p5`. `undefined` is the number of queries without a value.
-    """
+    """A metric over the queries for which it is defined, None if there is none; 5 % of them are worse than `p5`."""
 
     mean: float | None
     p5: float | None
     worst: float | None
-    worst_query: Query | None
-    undefined: int
 
 
-def summarise(
-    values: Sequence[float | None], queries: Sequence[Query], better: Literal["higher", "lower"] = "higher"
-) -> Summary:
+def summarise(values: Sequence[float | None], better: Literal["higher", "lower"] = "higher") -> Summary:
     """Return the summary of a metric from the value of each query, None where it is undefined."""
-    defined = [(value, query) for value, query in zip(values, queries, strict=True) if value is not None]
-    if not defined:
-        return Summary(None, None, None, None, len(values))
-    found = np.array([value for value, _ in defined], dtype=np.float64)
-    worst = int(found.argmin() if better == "higher" else found.argmax())
-    p5 = float(np.percentile(found, 5 if better == "higher" else 95))
-    return Summary(float(found.mean()), p5, float(found[worst]), defined[worst][1], len(values) - len(defined))
+    found = [value for value in values if value is not None]
+    if not found:
+        return Summary(None, None, None)
+    p5, worst = np.percentile(found, [5, 0] if better == "higher" else [95, 100]).tolist()
+    return Summary(float(np.mean(found)), p5, worst)

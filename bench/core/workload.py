@@ -17,7 +17,6 @@ from cbir.stores.registry import connect, open_store
 from cbir.text import redacted
 
 from .ground_truth import Truth, count_copies, ground_truth
-from .metrics import Query
 from .ranking import EPSILON, Ranking, recall
 from .stores import identity
 
@@ -49,19 +48,10 @@ class Workload:
         return self.truth.k
 
     @cached_property
-    def named_queries(self) -> list[Query]:
-        """The queries with their keys."""
+    def names(self) -> list[str]:
+        """The keys of the queries, or the ids of points that the first store has lost."""
         payloads = self.stores[0].payloads(list(self.queries))
-        keys = (str(payload["key"]) if payload else None for payload in payloads)
-        return [Query(id_, key) for id_, key in zip(self.queries, keys, strict=True)]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """A store's hits of all queries, and how many queries were not among their own k + 1 best hits."""
-
-    rankings: list[Ranking]
-    self_missing: int
+        return [str(payload["key"]) if payload else id_ for id_, payload in zip(self.queries, payloads, strict=True)]
 
 
 @contextmanager
@@ -104,8 +94,10 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
     raise UsageError(f"No collection is in every store: {found}.")
 
 
-def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef: int | None = None) -> Answers:
-    """Return a store's hits of all queries, without the query itself.
+def search_all(
+    workload: Workload, store: Store, mode: str, advance: Advance, ef: int | None = None
+) -> tuple[list[Ranking], int]:
+    """Return a store's hits of all queries, without the query itself, and how many queries were not among theirs.
 
     If a query is not among its k + 1 hits (exact copies came first, or the graph did not find it), the last one is
     dropped instead. `CbirError` is for a point that came twice, is unknown, or does not pass the filter.
@@ -126,7 +118,7 @@ def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef
             kept = [hit for hit in hits if hit.id != query][: workload.k]
             rankings.append(Ranking(tuple(hit.id for hit in kept), tuple(hit.score for hit in kept)))
         advance(len(queries))
-    return Answers(rankings, missing)
+    return rankings, missing
 
 
 def recalls_of(workload: Workload, rankings: Sequence[Ranking]) -> list[float]:

@@ -144,8 +144,8 @@ class _Case:
 
     def _find(self) -> None:
         for part in self.parts.values():
-            rankings = search_all(part, self.store, ORDINARY, lambda done: None, self.ef).rankings
-            self.recalls.append(summarise(recalls_of(part, rankings), part.named_queries))
+            rankings, _ = search_all(part, self.store, ORDINARY, lambda done: None, self.ef)
+            self.recalls.append(summarise(recalls_of(part, rankings)))
 
     def _time(self, rng: np.random.Generator) -> None:
         """Search with all queries once among other clients, and once alone.

@@ -14,7 +14,7 @@ from cbir.progress import Advance
 from cbir.tables import Column
 
 from ..core import ranking as compare
-from ..core.metrics import Query, Summary, summarise
+from ..core.metrics import Summary, summarise
 from ..core.ranking import Ranking
 from ..core.rows import RECALL
 from ..core.stores import store_name
@@ -52,7 +52,7 @@ class AgainstTruth:
 class Disagreement:
     """A query whose two rankings differ apart from the order of equal scores; see `ranking.Difference`."""
 
-    query: Query
+    query: str
     rank: int
     delta: float | None
 
@@ -91,18 +91,18 @@ def measure(
     against_truth = []
     for store, info in zip(workload.stores, workload.infos, strict=True):
         for mode in MODES:
-            answers = search_all(workload, store, mode, advance)
-            rankings[mode].append(answers.rankings)
-            recalls = recalls_of(workload, answers.rankings)
+            found, missing = search_all(workload, store, mode, advance)
+            rankings[mode].append(found)
+            recalls = recalls_of(workload, found)
             against_truth.append(
                 AgainstTruth(
                     store=info.url,
                     mode=mode,
                     searched=search_method(info, mode),
-                    ann_recall_at_k=summarise(recalls, workload.named_queries),
+                    ann_recall_at_k=summarise(recalls),
                     queries_below_one=sum(value < 1 for value in recalls),
-                    self_missing=answers.self_missing,
-                    score_difference=_score_differences(workload, answers.rankings),
+                    self_missing=missing,
+                    score_difference=_score_differences(workload, found),
                 )
             )
     pairs: list[StoreAgainstStore] = []
@@ -121,11 +121,10 @@ def _score_differences(workload: Workload, rankings: Rankings) -> Summary:
     for number, ranking in enumerate(rankings):
         exact = Ranking(ranking.ids, tuple(workload.truth.scores(number, ranking.ids)))
         deltas.append(compare.score_difference(ranking, exact))
-    return summarise(deltas, workload.named_queries, better="lower")
+    return summarise(deltas, better="lower")
 
 
 def _compare(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs) -> StoreAgainstStore:
-    k, queries = workload.k, workload.named_queries
     found = [compare.first_difference(*pair) for pair in both]
     same = [pair for pair, difference in zip(both, found, strict=True) if difference is None]
     identical = sum(mine.ids == theirs.ids for mine, theirs in same)
@@ -133,16 +132,16 @@ def _compare(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs
     return StoreAgainstStore(
         stores=stores,
         mode=mode,
-        overlap_at_k=summarise([compare.overlap(*pair, k) for pair in both], queries),
-        rbo=summarise([compare.rank_biased_overlap(*pair) for pair in both], queries),
-        kendall_tau_b=summarise([compare.kendall_tau_b(*pair) for pair in both], queries),
-        score_difference=summarise(deltas, queries, better="lower"),
+        overlap_at_k=summarise([compare.overlap(*pair, workload.k) for pair in both]),
+        rbo=summarise([compare.rank_biased_overlap(*pair) for pair in both]),
+        kendall_tau_b=summarise([compare.kendall_tau_b(*pair) for pair in both]),
+        score_difference=summarise(deltas, better="lower"),
         identical=identical,
         identical_up_to_ties=len(same) - identical,
         different=len(both) - len(same),
         differences=[
             Disagreement(query, difference.rank, difference.delta)
-            for query, difference in zip(queries, found, strict=True)
+            for query, difference in zip(workload.names, found, strict=True)
             if difference is not None
         ],
     )
@@ -151,18 +150,18 @@ def _compare(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs
 def _strips(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs) -> Iterator[Strip]:
     """Yield the hits of both stores for the queries with the lowest rank-biased overlap."""
     differing = [
-        (compare.rank_biased_overlap(*pair) or 0.0, query, pair)
-        for query, pair in zip(workload.named_queries, both, strict=True)
+        (compare.rank_biased_overlap(*pair) or 0.0, query, name, pair)
+        for query, name, pair in zip(workload.queries, workload.names, both, strict=True)
         if compare.first_difference(*pair) is not None
     ]
-    for _, query, (left, right) in sorted(differing, key=lambda found: found[0])[:WORST]:
+    for _, query, name, (left, right) in sorted(differing, key=lambda found: found[0])[:WORST]:
         for store, mine, theirs in ((stores[0], left, right), (stores[1], right, left)):
-            captions = {query.id: f"query {query}"}
+            captions = {query: f"query {name}"}
             for rank, (id_, score) in enumerate(zip(mine.ids[:IMAGE_RANKS], mine.scores, strict=False), 1):
                 captions[id_] = f"{rank}: {score:.3f}" + ("" if id_ in theirs.ids else ", missing in the other")
             images = map(_image, workload.stores[0].thumbnails(list(captions)))
             shown = [StripImage(id_, image, captions[id_]) for id_, image in zip(captions, images, strict=True)]
-            yield Strip(f"{store_name(store)}, {mode}: {query}", shown)
+            yield Strip(f"{store_name(store)}, {mode}: {name}", shown)
 
 
 def _image(thumbnail_of_point: bytes | None) -> str | None:

@@ -22,7 +22,7 @@ class Example:
     hidden: int = 7
 
 
-FIRST = Example(True, Range(5.0, 4.0, 6.0), Summary(0.9, 0.8, 0.5, None, 0), SPENT, {"decode": 0.1})
+FIRST = Example(True, Range(5.0, 4.0, 6.0), Summary(0.9, 0.8, 0.5), SPENT, {"decode": 0.1})
 SECOND = Example(False, FIRST.speed, None, SPENT, {})
 
 

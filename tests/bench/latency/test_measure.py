@@ -165,7 +165,7 @@ def test_a_filtered_graph_finds_what_lies_apart(large: list[str]) -> None:
 
 
 def point_at(recall: float, milliseconds: float) -> Point:
-    summary, spent = Summary(recall, recall, recall, None, 0), times([milliseconds])
+    summary, spent = Summary(recall, recall, recall), times([milliseconds])
     return Point(1, False, summary, spread([milliseconds]), spent, None, None, [], [])
 
 

@@ -27,7 +27,7 @@ SPREAD = Range(10.0, 8.0, 12.0)
 
 def point(ef: int | None, recall: float, milliseconds: float) -> Point:
     spent = times([milliseconds] * 3)
-    summary = Summary(recall, recall, recall, None, 0)
+    summary = Summary(recall, recall, recall)
     return Point(
         ef=ef,
         on_front=recall > 0.99,
