@@ -7,6 +7,7 @@ import streamlit as st
 
 from cbir.results import Hit, Hits
 from cbir.settings import Settings
+from cbir.stores.base import StoreInfo
 from cbir.stores.display import display_names
 
 from ..components import gallery, problems, store_facts
@@ -53,6 +54,8 @@ def _search(side: Chosen, examples: Sequence[ReadyExample], limit: int, exact: b
 
 def _show(both: Sequence[Chosen], examples: Sequence[ReadyExample], found: Sequence[Hits], exact: bool) -> None:
     query_card.draw(examples, *query_card.heading(examples), [_agreement(*found)])
+    if problem := _difference(both[0].info, both[1].info):
+        st.warning(problems.literal(problem), icon=":material/warning:")
     image_input.clear_button()
     for i, column in enumerate(st.columns(2, gap="medium")):
         with column:
@@ -68,6 +71,15 @@ def _agreement(first: Hits, second: Hits) -> str:
     common = {hit.id for hit in first} & {hit.id for hit in second}
     same = sum(left.id == right.id for left, right in zip(first, second, strict=False))
     return f"{len(common)} of {max(len(first), len(second))} hits are in both, {same} of them at the same rank"
+
+
+def _difference(first: StoreInfo, second: StoreInfo) -> str:
+    """Return why the hits of two collections need not agree, "" if nothing speaks against it."""
+    if first.dataset != second.dataset:
+        return f"These are different data sets, {first.dataset} and {second.dataset}. Their hits need not agree."
+    if first.count != second.count:
+        return f"One has {first.count:,} images, the other {second.count:,}. Their hits need not agree."
+    return ""
 
 
 def _cards(side: Chosen, hits: Sequence[Hit], others: Sequence[Hit]) -> list[gallery.Card]:

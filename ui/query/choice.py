@@ -43,7 +43,7 @@ def choose(settings: Settings, suffix: str = "") -> Chosen | None:
     """Draw the choice and return the chosen collection, opened; None if the store is empty.
 
     The choice is in the page's address and the same on all pages. With a `suffix` it is a second choice, which starts
-    with another store.
+    with another store, and the first choice's collection if it is there.
     """
     stores = display_names(settings.store_urls)
     second = int(bool(suffix) and len(stores) > 1)
@@ -56,7 +56,9 @@ def choose(settings: Settings, suffix: str = "") -> Chosen | None:
         return None
     if catalog.files is not None:
         _filled().add(url)
-    name = st.selectbox("Collection", names, key=f"collection{suffix}", **BOUND)
+    first = st.session_state.get("collection")
+    start = names.index(first) if suffix and first in names else 0
+    name = st.selectbox("Collection", names, start, key=f"collection{suffix}", **BOUND)
     collection = _open(url, name, settings)
     return Chosen(collection, collection.info)
 

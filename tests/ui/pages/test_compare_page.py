@@ -1,12 +1,15 @@
 """The page that compares two stores."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from cbir.ui.pages import compare_page
 from playwright.sync_api import Page, expect
 
+from cbir.stores.base import StoreInfo
+from tests.support.building import MODEL
 from tests.support.visitor import settled
 
 
@@ -21,6 +24,13 @@ from tests.support.visitor import settled
 )
 def test_a_hit_says_where_it_is_on_the_other_side(rank: int, other: int | None, marked: tuple[str, str]) -> None:
     assert compare_page._mark(rank, other) == marked
+
+
+def test_two_collections_that_need_not_agree_are_told_apart() -> None:
+    info = StoreInfo("edge:a", "photos-model", "000001", MODEL, 10, 0, "scan", dataset="photos")
+    assert compare_page._difference(info, replace(info, url="edge:b", collection="other")) == ""
+    assert compare_page._difference(info, replace(info, dataset="shop")).startswith("These are different data sets")
+    assert compare_page._difference(info, replace(info, count=9)).startswith("One has 10 images, the other 9.")
 
 
 def test_two_stores_are_compared(page: Page, site: SimpleNamespace) -> None:

@@ -12,10 +12,12 @@ import pytest
 from cbir.ui.query import choice
 from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from streamlit.testing.v1 import AppTest
 
 from cbir.errors import CbirError, DamageError
 from cbir.settings import Settings
 from cbir.stores.registry import connect
+from tests.support.building import build, unit_vectors
 from tests.support.examples import SampleImages
 from tests.support.visitor import ODD_NAME, choose, go, heading, sidebar, upload
 
@@ -29,6 +31,31 @@ def test_a_failed_search_leaves_the_collection_open_for_others(session: dict[str
     assert choice._open(url, name, settings) is opened
     choice.forget_open(settings, DamageError("a file is missing"))
     assert choice._open(url, name, settings) is not opened
+
+
+def both_choices() -> None:
+    """A page that chooses two collections."""
+    import streamlit as st
+    from cbir.ui.query import choice
+
+    from cbir.settings import Settings
+
+    chosen = [choice.choose(Settings(), suffix) for suffix in ("", "2")]
+    st.markdown(", ".join(side.info.collection for side in chosen if side))
+
+
+def test_a_second_choice_starts_with_the_collection_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"edge:{tmp_path}/one", f"edge:{tmp_path}/two"]
+    for url, names in zip(urls, (("a", "b"), ("b", "a")), strict=True):
+        for name in names:
+            build([url], unit_vectors(5), name)
+    monkeypatch.setenv("CBIR_STORES", ",".join(urls))
+    page = AppTest.from_function(both_choices).run()
+    assert page.markdown[0].value == "b, b"
+    page.selectbox(key="collection2").select("a").run()
+    assert page.markdown[0].value == "b, a"
 
 
 def test_an_empty_store_shows_how_to_fill_it(page: Page) -> None:
