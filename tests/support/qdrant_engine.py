@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
 from qdrant_client.local import payload_filters
@@ -288,9 +289,24 @@ class Engine:
         versions = self._known(name).versions
         for search in body.searches:
             self._check_query(name, search)
-        searches = [search.model_copy(update={"params": None}) for search in body.searches]  # it compares all anyway
+        searches = [
+            search.model_copy(update={"params": None, "filter": self._candidates(name, search)})
+            for search in body.searches  # the local mode compares all anyway
+        ]
         answers = self.client.query_batch_points(name, searches)
         return [_versioned(answer, versions) for answer in answers]
+
+    def _candidates(self, name: str, search: models.QueryRequest) -> models.Filter | None:
+        """Return the filter with the best by binary vectors, which are then compared by whole ones."""
+        params, binary = search.params or models.SearchParams(), self._known(name).created.quantization_config
+        vector = search.query.nearest if isinstance(search.query, models.NearestQuery) else search.query
+        if params.exact or not isinstance(binary, models.BinaryQuantization) or not isinstance(vector, list):
+            return search.filter
+        points, _ = self.client.scroll(name, scroll_filter=search.filter, limit=_ALL, with_vectors=True)
+        wanted = int((search.limit or 10) * ((params.quantization and params.quantization.oversampling) or 1))
+        signs = np.sign(np.array([point.vector for point in points])) @ np.sign(np.array(vector))
+        best = [points[i].id for i in np.argsort(-signs, kind="stable")[:wanted]]
+        return models.Filter(must=[models.HasIdCondition(has_id=best)])
 
     def groups(self, name: str, body: models.QueryGroupsRequest) -> object:
         self._check_query(name, body)

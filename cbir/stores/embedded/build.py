@@ -19,10 +19,12 @@ import numpy as np
 from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
 from cbir.index.disk import disk_full_error, is_disk_full
 from cbir.index.vector_log import VectorLog
+from cbir.records import Hit, Vector
 from cbir.stores.base import SearchParams
+from cbir.stores.checks import best_hits
 from cbir.stores.engines import ENGINES
+from cbir.stores.recall import SAMPLED, is_quantized, sample_recall
 
-_CHECKED = 50
 _PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
 _CONTEXT = multiprocessing.get_context("forkserver")  # as clean as "spawn", and imports the engines only once
@@ -34,9 +36,10 @@ _HIDING = threading.Lock()
 
 @dataclass(frozen=True)
 class _Built:
-    """A child's last message: `peak` is its largest memory use in bytes."""
+    """A child's last message: its largest memory use in bytes, and the recall of a quantized index."""
 
     peak: int
+    recall: float | None
 
 
 def peak_memory() -> int:
@@ -60,8 +63,10 @@ def build_engine(
     dimension: int,
     options: Mapping[str, str],
     advance: Callable[[int], None],
-) -> None:
+) -> float | None:
     """Build and check one engine in a child process; `advance` is called with the number of points added.
+
+    Return the recall of a quantized index, None for another.
 
     Raises:
         UsageError: It cannot be built with these options.
@@ -89,7 +94,7 @@ def build_engine(
             if isinstance(message, _Built):
                 child.join()
                 _peaks.append(message.peak)
-                return
+                return message.recall
             if isinstance(message, CbirError):
                 raise message
             advance(message)
@@ -123,8 +128,8 @@ def _child(
         log = VectorLog(log_folder, dimension)
         engine = ENGINES[kind].load()
         engine.build(folder, log, options, sender.send)
-        _check(kind, folder, log, options)
-        sender.send(_Built(peak_memory()))
+        recall = _check(kind, folder, log, options)
+        sender.send(_Built(peak_memory(), recall))
     except Exception as error:  # the parent raises it
         message = f"building {folder.name} failed: {error or type(error).__name__}"
         failed = disk_full_error(message) if is_disk_full(error, folder.parent) else CbirError(message)
@@ -151,17 +156,28 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> None:
-    """Search for some stored vectors: a scan must find each with its score, and the index must return a hit."""
+def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> float | None:
+    """Search for some stored vectors: a scan must find each with its score, and the index must return a hit.
+
+    Return the recall of a quantized index.
+    """
     index = ENGINES[kind].load().open_index(folder, log, options)
     try:
-        for position in np.random.default_rng(0).permutation(len(log))[:_CHECKED].tolist():
+        positions = np.random.default_rng(0).permutation(len(log))[:SAMPLED].tolist()
+        for position in positions:
             vector = log.vector(position)
             best = max((hit.score for hit in index.search(vector[None], 1, SearchParams(exact=True))[0]), default=0.0)
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
             if not index.search(vector[None], 1)[0]:
                 raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
+        if not is_quantized(options):
+            return None
+
+        def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
+            return best_hits(lambda queries, wanted: index.search(queries, wanted, params), vectors, k, None)
+
+        return sample_recall(search, ((log.id(position), log.vector(position)) for position in positions))
     finally:
         index.close()
 

@@ -37,6 +37,7 @@ from cbir.records import Failure, Payload, Point, with_changes
 from cbir.stores.base import ReadBack
 from cbir.stores.embedded.build import build_engine
 from cbir.stores.engines import ENGINES
+from cbir.stores.recall import report_recall
 from cbir.stores.url import Location
 
 _SEGMENT_BYTES = 256 * 2**20
@@ -168,9 +169,11 @@ class LocalWriter:
                 continue
             options = {**ENGINES[engine.kind].options, **engine.options}
             with progress(f"building {name}", len(points), "points") as advance:
-                build_engine(
+                recall = build_engine(
                     engine.kind, self._building / name, self._building / layout.LOG, points.dimension, options, advance
                 )
+            if recall is not None:
+                report_recall(f"the index {name}", recall)
         for stray in self._building.iterdir():  # left by a crash, or an index that is not wanted any more
             if stray.name not in {layout.LOG, layout.MODEL, *self._engines}:
                 shutil.rmtree(stray) if stray.is_dir() else stray.unlink()

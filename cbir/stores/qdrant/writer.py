@@ -3,12 +3,14 @@
 import base64
 import logging
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +44,8 @@ from cbir.stores.qdrant.records import (
     write_record,
 )
 from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server, ServerError
+from cbir.stores.qdrant.store import QdrantStore
+from cbir.stores.recall import SAMPLED, is_quantized, report_recall, sample_recall
 from cbir.stores.url import StoreURL
 
 BODY_BYTES = 4_900_000
@@ -58,6 +62,7 @@ _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _MOST_REFUSED = 1000
 _IDS_AT_ONCE = 10_000
 _CHANGED_AT_ONCE = 500
+_INDEXING_SECONDS, _INDEXING_PAUSE = 60.0, 0.5
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +176,26 @@ class QdrantWriter:
         if self._alias:
             move_alias(self._server, self._alias, self._collection)
         self.needs_publishing = False
+        if is_quantized(self._record.options) and self._allows_exact():
+            self._measure_recall()
+
+    def _allows_exact(self) -> bool:
+        return self._server.strict_mode(self._collection).search_allow_exact is not False
+
+    def _measure_recall(self) -> None:
+        """Report the recall once the server has indexed the points, or after a minute what it is until then."""
+        deadline = time.monotonic() + _INDEXING_SECONDS
+        while self._is_indexing() and time.monotonic() < deadline:
+            time.sleep(_INDEXING_PAUSE)
+        store = QdrantStore(self._server.url, self._server, self._collection, self._record, {})
+        sample = islice(scroll(self._server, self._collection, vectors=True, most=SAMPLED), SAMPLED)
+        pairs = [(str(point.id), np.asarray(point.vector, np.float32)) for point in sample]
+        recall = sample_recall(lambda vectors, k, params: store.search(vectors, k, params=params), pairs)
+        report_recall(f"{self.name}{', which is still indexing,' if self._is_indexing() else ''}", recall)
+
+    def _is_indexing(self) -> bool:
+        info = self._server.ask(lambda client: client.get_collection(self._collection))
+        return info.status is models.CollectionStatus.YELLOW
 
     def close(self) -> None:
         """There is nothing to release: the process has one client for the server."""
