@@ -1,5 +1,7 @@
 """What a collection on a server says of itself: its metadata, its options, and reading it page by page."""
 
+from dataclasses import asdict
+
 import pytest
 from qdrant_client import models
 
@@ -38,11 +40,10 @@ def test_a_long_scroll_goes_on_where_it_was(
 
 def test_what_an_older_version_filled_still_works(server: Running, plan: Plan, open_writer: OpenWriter) -> None:
     record = {"dataset": plan.dataset, "source": plan.source, "created": "2025-01-01T00:00:00+00:00"}
-    model = {"name": "made-up", "sha256": "0" * 64, "dimension": 8, "preprocessing": 1, "random_weights": True}
     server.client().create_collection(
         plan.collection,
         vectors_config=models.VectorParams(size=8, distance=models.Distance.COSINE),
-        metadata={METADATA: {**record, "model": model}},
+        metadata={METADATA: {**record, "model": asdict(plan.model)}},
     )
     assert plan.collection in names(server)
     writer = open_writer()
