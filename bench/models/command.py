@@ -38,4 +38,4 @@ def models(
     with terminal.progress("timing", total, "turns") as advance:
         found, noise = measure(files, providers, batches, rounds, advance)
     header = envelope(SUBJECT.name, notes(found, noise), ("cbir", "onnxruntime", "numpy"))
-    deliver(SUBJECT, ModelsResult(**header, rounds=rounds, threads=cores(), models=found, noise=noise), as_json)
+    deliver(SUBJECT, ModelsResult(**header, rounds=rounds, threads=cores(), speeds=found, noise=noise), as_json)

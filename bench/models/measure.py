@@ -1,16 +1,18 @@
 """Time each model alone: milliseconds an image, by precision, batch size and provider."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from cbir.errors import CbirError
+from cbir.evaluation.result_files import model_name
 from cbir.models.embedder import Embedder
 from cbir.models.runtime import Provider, cores
 from cbir.progress import Advance
-from cbir.tables import Range
+from cbir.tables import Column, Range
 
 from ..core.timing import Noise, NoiseMeter, int8_notes, spread, timed
 
@@ -19,28 +21,28 @@ _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 
 
 @dataclass
-class Case:
-    """One model, run by one provider in batches of one size. A case that failed has a reason and no times."""
-
-    provider: str
-    batch: int
-    failed: str = ""
-    ms_an_image: Range | None = None
-    images_per_second: Range | None = None
-
-
-@dataclass(frozen=True)
 class ModelSpeed:
-    """One model file; `input` is the side of its input in pixels."""
+    """One model file, run by one provider in batches of one size. A case that failed has a reason and no times.
+
+    `input` is the side of its input in pixels.
+    """
 
     model: str
     precision: str
-    dimension: int
-    input: int
-    megabytes: float
+    provider: str
+    batch: int
+    dimension: Annotated[int, Column("dimension", format=",d", detail=True)]
+    input: Annotated[int, Column("input", "pixels", "d")]
+    megabytes: Annotated[float, Column("file", "MB", ".1f")]
     random_weights: bool
-    sha256: str
-    cases: list[Case] = field(default_factory=list)
+    failed: str = ""
+    ms_an_image: Annotated[Range | None, Column("time", "ms an image", ".2f", better="lower")] = None
+    images_per_second: Annotated[Range | None, [(Column("speed", "images/s", ",.0f"), "value")]] = None
+
+    @property
+    def name(self) -> str:
+        """The model with its precision, and how it was run."""
+        return f"{model_name(self.model, self.precision)}, {self.provider}, batch {self.batch}"
 
 
 def measure(
@@ -50,24 +52,26 @@ def measure(
 
     `advance` is called after each turn.
     """
-    found = []
-    runs: list[tuple[Case, Embedder, list[float]]] = []
+    found: list[ModelSpeed] = []
+    runs: list[tuple[ModelSpeed, Embedder, list[float]]] = []
     for path in files:
         on_cpu = Embedder(path, threads=cores(), provider="cpu")
         card = on_cpu.card
-        model = ModelSpeed(
-            model=card.name,
-            precision=card.precision,
-            dimension=card.dimension,
-            input=card.input.size,
-            megabytes=path.stat().st_size / 1e6,
-            random_weights=card.random_weights,
-            sha256=on_cpu.sha256,
-        )
-        found.append(model)
         for provider in providers:
-            cases = [Case(provider, batch) for batch in batches]
-            model.cases.extend(cases)
+            cases = [
+                ModelSpeed(
+                    model=card.name,
+                    precision=card.precision,
+                    provider=provider,
+                    batch=batch,
+                    dimension=card.dimension,
+                    input=card.input.size,
+                    megabytes=path.stat().st_size / 1e6,
+                    random_weights=card.random_weights,
+                )
+                for batch in batches
+            ]
+            found += cases
             try:
                 embedder = on_cpu if provider == "cpu" else Embedder(path, threads=cores(), provider=provider)
                 runs += [(case, embedder, []) for case in cases]
@@ -108,5 +112,5 @@ def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:
         *noise.notes(),
         *int8_notes(any(model.precision == "int8" for model in found)),
     ]
-    random = [model.model for model in found if model.random_weights]
+    random = dict.fromkeys(model.model for model in found if model.random_weights)
     return lines + [f"{name} has random weights. Its speed is real, but its vectors mean nothing." for name in random]

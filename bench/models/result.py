@@ -1,24 +1,14 @@
 """The result of `cbir-bench models`, and how it is shown."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cbir.evaluation.result_files import model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
-from cbir.tables import Cell, Column, Table
 
+from ..core.rows import typed_table
 from ..core.subject import Result, Subject
 from ..core.timing import Noise
-from .measure import Case, ModelSpeed
-
-COLUMNS = (
-    Column("model"),
-    Column("dimension", format=",d", detail=True),
-    Column("input", "pixels", "d"),
-    Column("file", "MB", ".1f"),
-    Column("time", "ms an image", ".2f", better="lower"),
-    Column("speed", "images/s", ",.0f"),
-)
+from .measure import ModelSpeed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +17,19 @@ class ModelsResult(Result):
 
     rounds: int
     threads: int
-    models: list[ModelSpeed]
+    speeds: list[ModelSpeed]
     noise: Noise
 
 
 def present(result: ModelsResult) -> Section:
     """Return the section that shows a result."""
-    rows: list[list[Cell]] = []
-    bars = []
-    for name, model, case in _cases(result):
-        if (time := case.ms_an_image) and (rate := case.images_per_second):
-            rows.append([name, model.dimension, model.input, model.megabytes, time, rate.value])
-            bars.append(Bar(name, time.value, time.low, time.high))
-    parts: list[Part] = [Table("", COLUMNS, rows)]
-    if bars:
+    times = [(case, case.ms_an_image) for case in result.speeds if case.ms_an_image]
+    parts: list[Part] = [typed_table("", "model", ModelSpeed, [(case.name, case) for case, _ in times])]
+    if times:
+        bars = [Bar(case.name, time.value, time.low, time.high) for case, time in times]
         caption = "Milliseconds an image by model, provider and batch, with the range of the rounds"
         parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))
-    failed = [f"{name}: failed: {case.failed}" for name, _, case in _cases(result) if case.failed]
+    failed = [f"{case.name}: failed: {case.failed}" for case in result.speeds if case.failed]
     subject = "The model alone, over pixels in memory."
     return Section("How fast is each model?", subject, _verdicts(result), parts, [*result.notes, *failed])
 
@@ -51,9 +37,9 @@ def present(result: ModelsResult) -> Section:
 def _verdicts(result: ModelsResult) -> list[str]:
     """Compare the models by the fastest case of each."""
     best: dict[str, float] = {}
-    for _, model, case in _cases(result):
+    for case in result.speeds:
         if case.ms_an_image:
-            name = model_name(model.model, model.precision)
+            name = model_name(case.model, case.precision)
             best[name] = min(best.get(name, case.ms_an_image.value), case.ms_an_image.value)
     if not best:
         return []
@@ -62,12 +48,6 @@ def _verdicts(result: ModelsResult) -> list[str]:
         return [f"{first} takes {best[first]:.2f} ms an image."]
     slower = f"{last} takes {best[last] / best[first]:.1f} times as long."
     return [f"{first} is the fastest model: {best[first]:.2f} ms an image. {slower}"]
-
-
-def _cases(result: ModelsResult) -> Iterator[tuple[str, ModelSpeed, Case]]:
-    for model in result.models:
-        for case in model.cases:
-            yield f"{model_name(model.model, model.precision)}, {case.provider}, batch {case.batch}", model, case
 
 
 SUBJECT = Subject("models", ModelsResult, present)

@@ -14,12 +14,11 @@ def test_the_command_line(run: Program, model_file: Path, tmp_path: Path) -> Non
         "models", "--model", str(model_file), "--batch", "1,2", "--rounds", "1", "--json", str(tmp_path / "m.json")
     )
     assert code == 0 and "Medians of the rounds" in " ".join(out.split())
-    (model,) = json.loads((tmp_path / "m.json").read_text())["models"]
-    assert (model["model"], model["dimension"], [case["batch"] for case in model["cases"]]) == (
-        "efficientnet_lite0",
-        1280,
-        [1, 2],
-    )
+    speeds = json.loads((tmp_path / "m.json").read_text())["speeds"]
+    assert [(case["model"], case["dimension"], case["batch"]) for case in speeds] == [
+        ("efficientnet_lite0", 1280, 1),
+        ("efficientnet_lite0", 1280, 2),
+    ]
 
 
 @pytest.mark.parametrize("wrong", [("--provider", "gpu"), ("--batch", "0"), ("--model", "nothing.onnx")])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from cbir.bench.core.subject import envelope
 from cbir.bench.core.timing import Noise, spread
-from cbir.bench.models.measure import Case, ModelSpeed
+from cbir.bench.models.measure import ModelSpeed
 from cbir.bench.models.result import SUBJECT, ModelsResult, present
 
 from cbir.tables import Range
@@ -14,15 +14,13 @@ from cbir.tables import Range
 @pytest.fixture
 def result() -> ModelsResult:
     """A fast model in one batch size, and a slow one that a provider cannot run."""
-    fast = ModelSpeed("fast", "int8", 8, 224, 1.5, False, "a" * 64)
-    fast.cases.append(
-        Case("cpu", 1, ms_an_image=spread([2.0, 4.0, 5.0]), images_per_second=spread([500.0, 250.0, 200.0]))
-    )
-    slow = ModelSpeed("slow", "fp32", 8, 224, 6.0, False, "b" * 64)
-    slow.cases.append(Case("cpu", 1, ms_an_image=spread([12.0]), images_per_second=spread([83.0])))
-    slow.cases.append(Case("openvino", 1, failed="no such device"))
+    speeds = [
+        ModelSpeed("fast", "int8", "cpu", 1, 8, 224, 1.5, False, "", spread([2.0, 4.0, 5.0]), spread([200.0, 250.0])),
+        ModelSpeed("slow", "fp32", "cpu", 1, 8, 224, 6.0, False, "", spread([12.0]), spread([83.0])),
+        ModelSpeed("slow", "fp32", "openvino", 1, 8, 224, 6.0, False, failed="no such device"),
+    ]
     header = envelope("models", ["a note"], ("cbir",))
-    return ModelsResult(**header, rounds=3, threads=2, models=[fast, slow], noise=Noise(spread([1.0]), 0.0))
+    return ModelsResult(**header, rounds=3, threads=2, speeds=speeds, noise=Noise(spread([1.0]), 0.0))
 
 
 def test_a_result_is_the_same_after_saving_and_loading(result: ModelsResult) -> None:
@@ -41,5 +39,5 @@ def test_the_section_compares_the_fastest_with_the_slowest(result: ModelsResult)
 
 
 def test_a_single_model_is_not_compared(result: ModelsResult) -> None:
-    section = present(replace(result, models=result.models[:1]))
+    section = present(replace(result, speeds=result.speeds[:1]))
     assert section.verdicts == ["fast (int8) takes 4.00 ms an image."]
