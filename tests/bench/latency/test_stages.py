@@ -19,6 +19,7 @@ def test_stages_add_up(index: Path) -> None:
         embedding = sum(part.milliseconds[name] for name in ("decode", "preprocess", "model"))
         assert part.embedding_share == pytest.approx(embedding / sum(part.milliseconds.values()))
         assert part.embedding_share > 0.3
+        assert min(part.milliseconds.values()) > 0
 
 
 def test_a_collection_without_images_has_no_stages(made: Path) -> None:

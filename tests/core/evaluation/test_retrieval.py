@@ -51,8 +51,12 @@ def test_some_rows_are_searched_with_others() -> None:
     labels = ["a"] * 10 + ["b"] * 10 + ["c"] * 10
     indexed, queries = np.arange(0, 30, 2), np.arange(1, 30, 2)
     assert score(vectors, labels, indexed, queries).precision_at_k == 1
-    wrong = ["a"] * 10 + ["a"] * 10 + ["c"] * 10
-    assert score(vectors, wrong[::-1], indexed, queries).precision_at_k == pytest.approx(1)
+    first, others = np.arange(5), np.arange(5, 10)
+    mixed = ["a"] * 6 + ["b"] * 4
+    assert score(vectors[:10], mixed, first, others).hit_rate_at_1 == pytest.approx(0.2), (
+        "one of five is of the class a"
+    )
+    assert score(vectors[:10], mixed, others, first).hit_rate_at_1 == 1, "all are, and so is the first that they find"
 
 
 def test_the_split_is_70_15_15_by_class_and_always_the_same() -> None:

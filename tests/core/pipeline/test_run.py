@@ -124,7 +124,8 @@ def test_two_index_folders_are_filled_in_one_pass(photos: Path, tmp_path: Path, 
     assert (summary.stored, summary.unchanged) == (24, 0)
     first, second = (open_store(url, None, Settings()) for url in urls)
     assert first.info.generation == "000001", "what the first store had was not written again"
-    assert first.sample(100, 0).sort() == second.sample(100, 0).sort()
+    assert sorted(first.sample(100, 0)) == sorted(second.sample(100, 0))
+    assert len(first.sample(100, 0)) == 24
     first.close()
     second.close()
 

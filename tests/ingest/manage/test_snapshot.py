@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cbir.ingest.manage.snapshot import restore, snapshot
 
-from cbir.errors import CbirError, DamageError, UsageError
+from cbir.errors import DamageError, UsageError
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.building import both
@@ -31,16 +31,20 @@ def test_a_snapshot_brings_back_every_point_and_a_damaged_one_nothing(photos_ind
     assert restore(tmp_path / "kept.tar", [f"faiss:{tmp_path}/other"], "second", Settings()) == ("second", count)
 
     whole = (tmp_path / "kept.tar").read_bytes()
-    for damaged in (whole[: len(whole) // 2], whole.replace(b'"count": ', b'"count":1'), bytes(2000), b""):
-        (tmp_path / "bad.tar").write_bytes(damaged)
-        with pytest.raises(CbirError):
-            restore(tmp_path / "bad.tar", both(tmp_path / "bad"), None, Settings())
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    (tmp_path / "bad.tar").write_bytes(flipped)
-    with pytest.raises(DamageError):
-        restore(tmp_path / "bad.tar", both(tmp_path / "bad"), None, Settings())
-    assert not (tmp_path / "bad").exists()
+    for damaged, error, message in (
+        (whole[: len(whole) // 2], UsageError, "unexpected end of data"),
+        (whole.replace(b'"count": ', b'"count":1'), DamageError, "manifest.json: its bytes differ from"),
+        (bytes(2000), UsageError, "is not a snapshot of cbir"),
+        (b"", UsageError, "empty file"),
+        (bytes(flipped), DamageError, "model.onnx is damaged"),
+    ):
+        assert damaged != whole
+        (tmp_path / "bad.tar").write_bytes(damaged)
+        with pytest.raises(error, match=message):
+            restore(tmp_path / "bad.tar", both(tmp_path / "bad"), None, Settings())
+        assert not (tmp_path / "bad").exists()
     assert not list(tmp_path.glob(".cbir-snapshot*"))
 
 
