@@ -15,7 +15,7 @@ MODELS := $(foreach name,$(BACKBONES),$(REPORT)/models/$(name)-fp32.onnx $(REPOR
 STORES := --store edge:$(REPORT)/index --store faiss:$(REPORT)/index/faiss
 BENCH := CBIR_REPORTS=$(REPORT)/results $(BIN)/cbir-bench
 
-.PHONY: demo test test-pages test-bench soak test-export test-ray lint clean report
+.PHONY: demo test test-pages test-bench soak mutants test-export test-ray lint clean report
 .PRECIOUS: $(MODELS)
 
 demo: $(VENV)/.demo
@@ -37,6 +37,11 @@ test-bench: $(VENV)/.test
 # 300 kills and 100,000 mutated files instead of 20 and 5,000. Takes hours.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/images/test_decode_fuzz.py
+
+# Break the core line by line, and see whether the tests of each module notice. Takes a night; may be interrupted.
+mutants:
+	$(MAKE) VENV=.venv-mutants .venv-mutants/.mutants
+	.venv-mutants/bin/python -m tests.support.mutants $(MODULES)
 
 # In an environment of its own, because only the exporter needs torch.
 test-export:
@@ -78,7 +83,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .venv-export .venv-ray .venv-report build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-export .venv-mutants .venv-ray .venv-report build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cbir needs Python 3.11 or later; set PYTHON=")'
@@ -94,6 +99,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.export: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[export,dev]'
+	touch $@
+
+$(VENV)/.mutants: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[mutants,dev]'
 	touch $@
 
 $(VENV)/.ray: pyproject.toml | $(BIN)/python

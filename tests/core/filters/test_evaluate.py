@@ -30,7 +30,22 @@ def test_a_facet_counts_the_points_with_each_value(payloads: list[dict]) -> None
     expected = Counter(key for payload in payloads for key in keys(payload))
     found = PayloadTable(payloads).facet("x", ())
     assert {(isinstance(value, bool), value): count for value, count in found} == expected
-    assert found == sorted_counts(found)
+
+
+def test_the_most_frequent_value_comes_first_and_equal_ones_by_their_text() -> None:
+    assert sorted_counts([("b", 1), (10, 2), ("c", 3), (9, 2), ("a", 1)]) == [
+        ("c", 3),
+        (10, 2),
+        (9, 2),
+        ("a", 1),
+        ("b", 1),
+    ]
+
+
+def test_values_of_other_kinds_are_counted_nowhere() -> None:
+    table = PayloadTable([{"x": {"no": "plain value"}}, {"x": "a"}, {"x": ["a", {"none": 1}]}])
+    assert table.facet("x", ()) == [("a", 2)]
+    assert table.mask((Match("x", ("a",)),)).tolist() == [False, True, True]
 
 
 def test_a_facet_counts_only_what_meets_the_filter() -> None:
