@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError, UsageError
+from cbir.images.files import MAX_FILE_BYTES
 from cbir.sources.base import SourceOptions, refuse
 from cbir.text import one_line
 
 ROWS_AT_ONCE = 64
 _BUFFER_BYTES = 8 * 2**20
+_ROWS_CHECKED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
         raise UsageError(f"{text} does not exist")
     name = path.stem if path.is_file() else path.parent.name
     kind = path.suffix[1:].lower()
+    if kind == "parquet":
+        for file in files:
+            _check_cells(file)
     data = load(kind, data_files=pattern, split="train")
     count = _count(data, split)
     if count is None and kind == "parquet":
@@ -106,6 +111,46 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
 
         count = pyarrow.dataset.dataset(files).count_rows()  # from the footers of the files
     return Loaded(name, str(path), Place((path.parent,)), data, count)
+
+
+def _check_cells(path: str) -> None:
+    """Raise `UsageError` if a cell of a Parquet file is larger than an image may be: `datasets` copies it often."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group)
+            for column in map(rows.column, range(rows.num_columns)):
+                size = _large_cell(file, group, column)
+                if size > MAX_FILE_BYTES:
+                    raise UsageError(
+                        f"{path}: a cell of {column.path_in_schema} in row group {group} has {size >> 20:,} MiB, the"
+                        f" limit is {MAX_FILE_BYTES >> 20}. Remove its row."
+                    )
+
+
+def _large_cell(file: Any, group: int, column: Any) -> int:
+    """Return the size of a cell that is too large, or of a smaller one if there is none.
+
+    Cells are read only where the column's size in the metadata leaves room for one that is too large.
+    """
+    import pyarrow.compute as compute
+
+    total, size = column.total_uncompressed_size, column.total_uncompressed_size // max(1, column.num_values)
+    if total <= MAX_FILE_BYTES or size > MAX_FILE_BYTES or column.physical_type != "BYTE_ARRAY":
+        return int(size)
+    at_once = min(_ROWS_CHECKED_AT_ONCE, MAX_FILE_BYTES // max(1, size))
+    batches = file.iter_batches(at_once, [group], [column.path_in_schema])
+    sizes = (compute.max(compute.binary_length(_leaf(batch[0]))).as_py() or 0 for batch in batches)
+    return next((int(size) for size in sizes if size > MAX_FILE_BYTES), int(size))
+
+
+def _leaf(array: Any) -> Any:
+    """Return the values at the end of the path of nested structs and lists."""
+    while array.type.num_fields:
+        inner = array.flatten()
+        array = inner[0] if isinstance(inner, list) else inner
+    return array
 
 
 def _stream(name: str, split: str, **files: str) -> Any:

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cbir.errors import CbirError, UsageError
+from cbir.sources import hf_loading
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
+from tests.support.sources import jpeg
 
 
 def test_a_split_is_an_origin_of_its_own_and_refused_where_there_is_none(
@@ -35,3 +39,29 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(CbirError, match="no-such-owner/no-such-set") as caught:
         open_source("hf://no-such-owner/no-such-set", SourceOptions())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("beside", [0, 5], ids=["alone", "among small ones"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_cell_that_is_too_large_is_refused_before_it_is_converted(
+    beside: int, streaming: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` took 2.3 GB for a cell of 300 MB, and the file may have a few kilobytes."""
+    monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 10_000_000)
+    monkeypatch.setattr(datasets, "load_dataset", None)
+    monkeypatch.setattr(datasets, "load_dataset_builder", None)
+    cells = [{"bytes": bytes(size), "path": None} for size in (*[100] * beside, 12_000_000, *[100] * beside)]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    pq.write_table(pa.table({"image": pa.array(cells, kind)}), tmp_path / "a.parquet")
+    message = r"a.parquet: a cell of image.bytes in row group 0 has 11 MiB, the limit is 9"
+    with pytest.raises(UsageError, match=message):
+        open_source(str(tmp_path / "a.parquet"), SourceOptions(streaming=streaming))
+
+
+def test_a_large_row_group_of_small_cells_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 5_000)
+    lists = [[bytes(range(90))], [], None] * 100
+    texts = [f"{number:090}" for number in range(300)]
+    columns = {"image": [jpeg("red")[:4000]] * 300, "notes": pa.array(lists), "text": texts}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert open_source(str(tmp_path / "a.parquet"), SourceOptions()).total == 300
