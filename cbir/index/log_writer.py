@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from cbir.index.files import sync
 from cbir.index.log_format import (
     HEADER,
     MAGIC,
@@ -39,6 +40,7 @@ class LogWriter:
         whole = sum(size for _, size in frames(map_segment(segment)))
         self._file.truncate(whole)
         self._file.seek(whole)
+        sync(segment.parent)  # a new file is lost with its folder's entry
 
     def append(self, points: Sequence[Point]) -> None:
         """Append a frame. It survives a crash of the process, and after `flush` one of the machine."""

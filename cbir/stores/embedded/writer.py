@@ -14,7 +14,7 @@ from pathlib import Path
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.disk import require_free_space
-from cbir.index.files import link, link_tree
+from cbir.index.files import link, link_tree, sync
 from cbir.index.generation import (
     IndexRecord,
     Marker,
@@ -74,6 +74,7 @@ class LocalWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not (root / MARKER).exists():
             save(root / MARKER, Marker())
+        sync(root)
         self._lock = locked(self._folder)
         try:
             self._published = open_published(self._folder)
@@ -258,6 +259,8 @@ class LocalWriter:
                 for segment in inherited:
                     link(segment, self._building / layout.LOG / segment.name)
                 self._keep_model()
+                sync(self._building / layout.LOG)
+                sync(self._building)
                 save(self._folder / layout.PLAN, self._plan)  # last: a folder without a plan is not continued
             last = max([0, *(int(segment.stem) for segment in segments(self._building / layout.LOG))])
             own = segment_path(self._building / layout.LOG, last)
