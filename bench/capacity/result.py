@@ -34,7 +34,7 @@ class PlanResult(Result):
 
 def present(result: PlanResult) -> Section:
     """Return the section that shows a result: a store for each number of images, and what it needs."""
-    images, plans = result.images, [(short(plan.images), plan) for plan in result.plans]
+    images, plans = result.images, [(f"{plan.images:,}", plan) for plan in result.plans]
     verdicts = []
     for name, plan in plans:
         best = plan.recommended
@@ -57,14 +57,6 @@ def present(result: PlanResult) -> Section:
         typed_table("Qdrant servers, all replicas together", "images, layout", ServerPlan, servers),
     ]
     return Section("What will more images need?", subject, verdicts, parts, result.notes)
-
-
-def short(count: int) -> str:
-    """Return a number of images in short form: 1 M, 250 K, 12,345."""
-    for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if count >= size and count * 10 % size == 0:
-            return f"{count / size:g} {unit}"
-    return f"{count:,}"
 
 
 SUBJECT = Subject("plan", PlanResult, present)

@@ -15,11 +15,9 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Which hits of each query are relevant.
+    """Which hits of each query are of its class, (Q, k), and how many such images the index holds, (Q,).
 
-    Attributes:
-        relevant: (Q, k) whether the hit at each rank is of the query's class; False for a missing hit.
-        possible: (Q,) how many relevant images the index holds. If it holds none, all metrics are 0.
+    Missing hits are False. If the index holds none, all metrics are 0.
     """
 
     relevant: npt.NDArray[np.bool_]

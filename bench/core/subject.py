@@ -26,7 +26,6 @@ from cbir.tables import to_rich
 from .options import STDOUT
 from .workload import Workload, notes
 
-FORMAT = 2
 PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,6 @@ class Result:
     """What every result has. `benchmark` is its subject, `created` in ISO 8601; `notes` say how it was measured."""
 
     benchmark: str
-    format: int
     created: str
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -94,7 +92,6 @@ def envelope(name: str, notes: Sequence[str], packages: Sequence[str] = PACKAGES
     """Return the arguments of `Result`: when, where and with which versions, now and here."""
     return {
         "benchmark": name,
-        "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {package: version(package) for package in packages},
         "machine": machine(),

@@ -22,10 +22,8 @@ from ..core.rows import time_columns
 from ..core.timing import Times, spread, times
 
 SHARES = (0.25, 0.5, 0.75, 0.9, 1.1)  # of the best closed loop; the last one is more than the store can do
-Search = Callable[[int], object]
-"""Searches with the query of a number."""
-Moments = tuple[np.ndarray, np.ndarray]
-"""When each search began and ended, in seconds."""
+Search = Callable[[int], object]  # with the query of a number
+Moments = tuple[np.ndarray, np.ndarray]  # when each search began and ended, in seconds
 
 
 @dataclass(frozen=True)

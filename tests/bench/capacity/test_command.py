@@ -31,7 +31,9 @@ def test_a_plan_is_of_this_machine(
     hours = 20_000 * result["images"]["core_seconds"] / 3600
     assert few["indexes"][0]["embedding_hours"] == pytest.approx(hours)
     assert result["images"]["count"] == 128
-    assert out.startswith("20 K images: 1 server of 128 GB, float32 in RAM: --store 'http://HOST:6333'\n1 B images: ")
+    assert out.startswith(
+        "20,000 images: 1 server of 128 GB, float32 in RAM: --store 'http://HOST:6333'\n1,000,000,000 images: "
+    )
     for text in ("faiss HNSW8", many["servers"][0]["url"], "planned with the model's time"):
         assert text in " ".join(out.split()), text
     assert "edge" not in out
