@@ -20,6 +20,7 @@ from .measure import Case, Neighbours, mean_recall, neighbours
 
 HDF5, PARQUET = "hdf5", "parquet"
 FORMATS = (HDF5, PARQUET)
+_TABLES = ("train", "test", "neighbors", "ids")
 _ROWS = 4096
 SELF = (
     "The queries are points of train. The exact neighbours and the results both count the query itself as a neighbour,"
@@ -66,7 +67,7 @@ def planned(folder: Path, workload: Workload, cases: Sequence[Case], formats: Se
         for case in cases:
             files[results / case.algorithm / f"{case.parameters}.hdf5"] = partial(_write_result, workload, case)
     if PARQUET in formats:
-        files |= {folder / f"{name}.parquet": partial(_write_table, workload, name) for name in TABLES}
+        files |= {folder / f"{name}.parquet": partial(_write_table, workload, name) for name in _TABLES}
     return {**files, folder / "README.md": partial(_write_readme, workload, formats)}
 
 
@@ -157,34 +158,26 @@ def _write_table(workload: Workload, name: str, path: Path, truth: Neighbours) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = TABLES[name]
-    numbers = workload.truth.queries if name in ("test", "neighbors") else np.arange(len(workload.truth.vectors))
-    types = {"id": pa.int64(), "emb": pa.list_(pa.float32()), "neighbors_id": pa.list_(pa.int64())}
-    schema = pa.schema(
-        [(column, types.get(column, pa.string())) for column in ("id", *columns(workload, truth, slice(1)))]
-    )
-    with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, len(numbers), _ROWS):
-            rows = slice(start, start + _ROWS)
-            block = {"id": numbers[rows], **columns(workload, truth, rows)}
-            writer.write_batch(pa.RecordBatch.from_pydict(block, schema))
+    def lists(values: npt.NDArray[Any]) -> Any:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
-
-def _names(workload: Workload, rows: slice) -> dict[str, list[str | None]]:
-    """Return which image an id is."""
-    ids = list(workload.truth.position)[rows]
-    payloads = [payload or {} for payload in workload.stores[0].payloads(ids)]
-    named = {
-        name: [None if (value := payload.get(name)) is None else str(value) for payload in payloads]
-        for name in ("key", "label")
+    everything = np.arange(len(workload.truth.vectors))
+    columns: dict[str, Callable[[], dict[str, Any]]] = {
+        "train": lambda: {"id": everything, "emb": lists(workload.truth.vectors)},
+        "test": lambda: {"id": workload.truth.queries, "emb": lists(workload.vectors)},
+        "neighbors": lambda: {"id": workload.truth.queries, "neighbors_id": lists(truth.rows.astype(np.int64))},
+        "ids": lambda: {"id": everything, **_names(workload)},
     }
-    return {"point_id": [*ids], **named}
+    pq.write_table(pa.table(columns[name]()), path, row_group_size=_ROWS, store_schema=False)  # so that lists are lists
 
 
-TABLES: Mapping[str, Callable[[Workload, Neighbours, slice], dict[str, Any]]] = {
-    "train": lambda workload, truth, rows: {"emb": list(workload.truth.vectors[rows])},
-    "test": lambda workload, truth, rows: {"emb": list(workload.vectors[rows])},
-    "neighbors": lambda workload, truth, rows: {"neighbors_id": list(truth.rows[rows])},
-    "ids": lambda workload, truth, rows: _names(workload, rows),
-}
-"""By name: what returns some rows of a file of VectorDBBench, apart from their ids."""
+def _names(workload: Workload) -> dict[str, list[str | None]]:
+    """Return which image an id is."""
+    ids = list(workload.truth.position)
+    columns: dict[str, list[str | None]] = {"point_id": [*ids], "key": [], "label": []}
+    for start in range(0, len(ids), _ROWS):
+        for payload in workload.stores[0].payloads(ids[start : start + _ROWS]):
+            for name in ("key", "label"):
+                value = (payload or {}).get(name)
+                columns[name].append(None if value is None else str(value))
+    return columns
