@@ -3,6 +3,7 @@
 `python -m cbir.models.trial` is that process. It reads the file from its standard input.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -33,9 +34,12 @@ def require_safe(path: Path, data: bytes, checksum: str, cache: Path) -> None:
     if passed.exists() or any(checksum in record.read_text() for record in PACKAGED.glob("*.parity.json")):
         return
     command = [sys.executable, "-P", "-m", __name__, str(MAX_MEMORY)]
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # this program may have added to it
     refused = f"{path} is not a model that cbir can run"
     try:
-        subprocess.run(command, input=data, capture_output=True, check=True, timeout=MAX_SECONDS)
+        subprocess.run(
+            command, input=data, capture_output=True, check=True, timeout=MAX_SECONDS, env={**os.environ, **paths}
+        )
     except subprocess.TimeoutExpired:
         raise UsageError(f"{refused}: a batch of {_BATCH} images took more than {MAX_SECONDS} s") from None
     except subprocess.CalledProcessError as error:

@@ -78,3 +78,11 @@ def test_a_graph_that_onnxruntime_refuses_is_one_line(tmp_path: Path) -> None:
 def test_a_trial_that_is_killed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "MAX_MEMORY", 2**26)  # not enough to import anything
     assert refused(write_model(tmp_path / "made.onnx", [START, FINISH]), tmp_path)
+
+
+def test_a_trial_imports_from_where_the_program_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('found where the program looks first')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "found where the program looks first" in refused(
+        write_model(tmp_path / "made.onnx", [START, FINISH]), tmp_path
+    )
