@@ -88,7 +88,10 @@ def run(app: typer.Typer, renamed: Mapping[str, str] = MappingProxyType({})) -> 
             sys.argv.remove(_INSECURE)
             os.environ["CBIR_INSECURE"] = "1"
         _set_log_level(os.environ.get("LOG_LEVEL", "").upper())
-        code = _command(app)(with_new_names(sys.argv[1:], renamed), standalone_mode=False) or 0
+        command: Any = get_command(app)
+        command.params += get_command(_shared).params
+        command.epilog = EXIT_CODES
+        code = command(with_new_names(sys.argv[1:], renamed), standalone_mode=False) or 0
         if code == _INTERRUPTED:  # Typer's exit code for Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -118,23 +121,17 @@ def with_new_names(words: list[str], renamed: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _command(app: typer.Typer) -> Any:
-    """Return the command of an application, with the options that every program has."""
-    shared = typer.Typer(add_completion=False)
-    shared.command()(_shared_options)
-    command: Any = get_command(app)
-    command.params += [option for option in get_command(shared).params if option.name in ("version", "insecure")]
-    command.epilog = EXIT_CODES
-    return command
-
-
 def _print_version(requested: bool) -> None:
     if requested:
         typer.echo(f"{Path(sys.argv[0]).name} {version('cbir')}")
         raise typer.Exit
 
 
-def _shared_options(
+_shared = typer.Typer(add_completion=False)
+
+
+@_shared.command()
+def _shared_options(  # of every program
     version: Annotated[
         bool,
         typer.Option(
@@ -149,8 +146,7 @@ def _shared_options(
             help="With any command: connect to a Qdrant server on another machine without TLS or API key.",
         ),
     ] = False,
-) -> None:
-    """Hold the options of every program, for `_command`."""
+) -> None: ...
 
 
 # Typer raises several kinds of errors for a wrong call, and exports only one of them.
@@ -203,39 +199,22 @@ def progress(
     from rich.console import Console
 
     console = Console(stderr=True)
-    with (
-        _bar(console, description, total, unit, done)
-        if console.is_terminal
-        else _lines(description, total, unit, every, done) as advance
-    ):
+    shown = _bar(console, description, total, unit, done)
+    with shown if console.is_terminal else _lines(description, total, unit, every, done) as advance:
         yield advance
 
 
 @contextmanager
-def _bar(console: object, description: str, total: int | None, unit: str, done: int) -> Iterator[Advance]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _bar(console: "Console", description: str, total: int | None, unit: str, done: int) -> Iterator[Advance]:
+    from rich import progress
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Rate(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
             return Text(f"{task.speed or 0:,.0f} {unit}/s")
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:  # type: ignore[arg-type]
+    columns = (progress.BarColumn(), progress.MofNCompleteColumn(), Rate(), progress.TimeRemainingColumn())
+    with progress.Progress("{task.description}", *columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda count: bar.advance(task, count)
 
@@ -253,14 +232,7 @@ def _lines(description: str, total: int | None, unit: str, every: float, done: i
             last = now
             rate = (done - before) / (now - start)
             left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
-            log.info(
-                "%s: %s of %s %s, %.0f/s%s",
-                description,
-                f"{done:,}",
-                f"{total:,}" if total else "?",
-                unit,
-                rate,
-                left,
-            )
+            goal = f"{total:,}" if total else "?"
+            log.info("%s: %s of %s %s, %.0f/s%s", description, f"{done:,}", goal, unit, rate, left)
 
     yield advance
