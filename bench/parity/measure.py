@@ -49,15 +49,6 @@ class AgainstTruth:
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """A query whose two rankings differ apart from the order of equal scores; see `ranking.Difference`."""
-
-    query: str
-    rank: int
-    delta: float | None
-
-
-@dataclass(frozen=True)
 class StoreAgainstStore:
     """Two stores against each other, in one mode; the metrics are those of `ranking`.
 
@@ -77,7 +68,7 @@ class StoreAgainstStore:
     identical_up_to_ties: Annotated[int, Column("up to ties", format=",d")]
     different: Annotated[int, Column("different", format=",d")]
     score_difference: Annotated[Summary, _SCORES]
-    differences: list[Disagreement]
+    differences: list[tuple[str, compare.Difference]]
 
 
 def measure(
@@ -139,11 +130,7 @@ def _compare(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs
         identical=identical,
         identical_up_to_ties=len(same) - identical,
         different=len(both) - len(same),
-        differences=[
-            Disagreement(query, difference.rank, difference.delta)
-            for query, difference in zip(workload.names, found, strict=True)
-            if difference is not None
-        ],
+        differences=[(query, where) for query, where in zip(workload.names, found, strict=True) if where],
     )
 
 

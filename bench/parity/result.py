@@ -73,9 +73,9 @@ def _more_notes(result: ParityResult) -> Iterator[str]:
                 " first, or the search missed them)."
             )
     for pair in result.pairs:
-        for difference in pair.differences[:_DIFFERENCES]:
-            delta = "where one list has ended" if difference.delta is None else f"by {difference.delta:.1e}"
-            yield f"{_pair_name(pair)}: {difference.query} differs at rank {difference.rank} {delta}."
+        for query, where in pair.differences[:_DIFFERENCES]:
+            delta = "where one list has ended" if where.delta is None else f"by {where.delta:.1e}"
+            yield f"{_pair_name(pair)}: {query} differs at rank {where.rank} {delta}."
         if (more := pair.different - _DIFFERENCES) > 0:
             yield f"{_pair_name(pair)}: {more:,} more queries differ; --json names all."
 

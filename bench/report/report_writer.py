@@ -70,12 +70,6 @@ class FullReport:
 REPORT = TypeAdapter(FullReport)
 
 
-def as_json(report: FullReport) -> str:
-    """Return a report as JSON text."""
-    content = asdict(report)
-    return json.dumps(content, default=datetime.isoformat, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def collect(folders: Sequence[Path]) -> list[Report]:
     """Return the kept results of some folders, in the order of the report.
 
@@ -104,8 +98,8 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
     files = {
         "report.html": as_html(report, title).encode(),
         "report.md": markdown.encode(),
-        "report.json": as_json(report).encode(),
-        "report.schema.json": f"{json.dumps(REPORT.json_schema(), indent=1)}\n".encode(),
+        "report.json": _json(asdict(report)),
+        "report.schema.json": _json(REPORT.json_schema()),
         **images,
     }
     try:
@@ -216,6 +210,11 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _json(content: object) -> bytes:
+    text = json.dumps(content, default=datetime.isoformat, indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
 
 
 def _presented(report: Report) -> Report:

@@ -70,7 +70,7 @@ def test_the_worst_queries_are_shown_as_images(index: Path) -> None:
     strips = [part for part in present(result).parts if isinstance(part, Strip)]
     assert len(strips) == 2 * 2 * 3, "three queries in two stores and two ways of searching"
     query, *hits = strips[0].images
-    assert query.caption.removeprefix("query ") in {difference.query for difference in result.pairs[0].differences}
+    assert query.caption.removeprefix("query ") in {query for query, _ in result.pairs[0].differences}
     assert [image.caption[:3] for image in hits] == ["1: ", "2: ", "3: ", "4: ", "5: "]
     assert all(image.data for image in strips[0].images)
     assert not [part for part in present(replace(result, images=[])).parts if isinstance(part, Strip)]
