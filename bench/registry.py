@@ -1,7 +1,6 @@
 """The subjects of the bench, in the order of a report. A new one is a folder and a line here."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from .accuracy.result import SUBJECT as ACCURACY
@@ -14,5 +13,5 @@ from .latency.result import SUBJECT as LATENCY
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 
-_ALL: tuple[Subject[Any], ...] = (ACCURACY, PARITY, LATENCY, MODELS, BASELINES, INGEST, PLAN, EXCHANGE)
-SUBJECTS: Mapping[str, Subject[Any]] = MappingProxyType({subject.name: subject for subject in _ALL})
+_ALL = (ACCURACY, PARITY, LATENCY, MODELS, BASELINES, INGEST, PLAN, EXCHANGE)
+SUBJECTS: Mapping[str, Subject[Any]] = {subject.name: subject for subject in _ALL}

@@ -1,7 +1,4 @@
-"""What this machine needs for an image and for a vector: some images are embedded, and small indexes are built.
-
-Time is processor time, summed over threads, so other work on the machine hardly counts.
-"""
+"""The processor time of this machine for an image and for a vector: images are embedded, and small indexes built."""
 
 import math
 import tempfile

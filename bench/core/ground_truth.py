@@ -41,10 +41,7 @@ class Truth:
 
 
 def ground_truth(ids: Sequence[str], vectors: Vector, queries: Indexes, k: int, pool: Indexes | None = None) -> Truth:
-    """Return the exact neighbours of `queries`, which are rows of `vectors`.
-
-    `pool` has the rows of the points that may be hits, more than k of them; None means all.
-    """
+    """Return the exact neighbours of some rows of `vectors` among the rows `pool` (None: all), more than k of them."""
     rows = np.arange(len(ids)) if pool is None else pool
     nearest, best = [], []
     for query, candidates in zip(queries.tolist(), _candidates(vectors, queries, k, rows), strict=True):

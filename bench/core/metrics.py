@@ -41,10 +41,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; `{k}` in its name and in the title of its column stands for the number of hits.
-
-    `meaning` explains it in reports. `values` returns the value of each query, (Q,), from 0 to 1.
-    """
+    """One metric with a value from 0 to 1 for each query, (Q,); `{k}` in its texts stands for the number of hits."""
 
     name: str
     title: str
@@ -133,10 +130,7 @@ def per_query(ranking: Ranking) -> dict[str, Values]:
 
 
 def means(values: Mapping[str, Values], k: int) -> dict[str, float]:
-    """Return the mean of each metric and the main score.
-
-    Precision weighted by class is the plain mean: each class has the weight of its queries.
-    """
+    """Return the mean of each metric and the main score. In a mean, each class has the weight of its queries."""
     found = {name: float(value.mean()) for name, value in values.items()}
     precision = found[f"precision_at_{k}"]
     return {**found, f"weighted_precision_at_{k}": precision, "main_score": precision}

@@ -15,14 +15,16 @@ def json_target(target: str | None) -> str | None:
     """Return the file for a result after a check that it can be written, before anything is measured."""
     if target is None or target == STDOUT:
         return target
-    wrong = f"--json {target} is not a file: name a file in a folder that you may write to, or - for standard output"
+    path = Path(target)
     try:
-        path = Path(target).resolve()
-        if (path.exists() and not path.is_file()) or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise UsageError(wrong)
-    except (OSError, RuntimeError):  # too long a name, no access to the folder, a loop of links
-        raise UsageError(wrong) from None
-    return target
+        fits = os.access(path.parent, os.W_OK) and path.parent.is_dir() and (path.is_file() or not path.exists())
+    except OSError:  # too long a name, or no access to the folder
+        fits = False
+    if fits:
+        return target
+    raise UsageError(
+        f"--json {target} is not a file: name a file in a folder that you may write to, or - for standard output"
+    )
 
 
 Stores = Annotated[

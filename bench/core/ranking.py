@@ -22,10 +22,6 @@ class Ranking:
     ids: tuple[str, ...]
     scores: tuple[float, ...]
 
-    def __post_init__(self) -> None:
-        if len(self.ids) != len(self.scores) or len(set(self.ids)) != len(self.ids):
-            raise ValueError("a ranking needs distinct ids and a score for each")
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:

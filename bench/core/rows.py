@@ -20,7 +20,7 @@ def typed_table(title: str, name: str, kind: type, items: Iterable[tuple[str, ob
     """Return a table of named objects of a dataclass whose fields are annotated with columns.
 
     A field's annotation is one `Column`, or a sequence of `Shown` for its parts; `{k}` in a header is filled in. A path
-    that meets None leaves the cell empty, a `Range` becomes a `Range`, and what is true is marked by a star.
+    that meets None leaves the cell empty, and what is true is marked by a star.
     """
     columns: list[Shown] = []
     for part, hint in get_type_hints(kind, include_extras=True).items():

@@ -126,18 +126,11 @@ def deliver(subject: Subject[R], result: R, json_file: str | None) -> None:
     if json_file != STDOUT:
         if isinstance(result, StoreResult) and result.model.random_weights:
             log.warning("The model %s has random weights. Its neighbours mean nothing.", result.model.name)
-        _print(section)
-
-
-def _print(section: Section) -> None:
-    console = terminal.console()
-    for verdict in section.verdicts:
-        console.print(verdict, style="bold")
-    console.print(section.subject)
-    for table in section.tables:
-        console.print(to_rich(table))
-    for note in section.notes:
-        console.print(note)
+        console = terminal.console()
+        for verdict in section.verdicts:
+            console.print(verdict, style="bold")
+        for part in (section.subject, *map(to_rich, section.tables), *section.notes):
+            console.print(part)
 
 
 def write_json(target: str, content: dict[str, Any]) -> None:

@@ -18,10 +18,9 @@ def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     items = []
     for number in range(count):
-        planes = []
-        for a, b, c in rng.uniform(1, 30, (3, 3)):
-            planes.append(127 + 50 * np.sin(a * x + b * y) + 30 * np.sign(np.sin(c * (x - y))))
-        pixels = np.stack(planes, axis=-1) + rng.normal(0, 6, (height, width, 3))
+        a, b, c = rng.uniform(1, 30, (3, 3)).T  # by colour
+        waves = 127 + 50 * np.sin(a * x[..., None] + b * y[..., None]) + 30 * np.sign(np.sin(c * (x - y)[..., None]))
+        pixels = waves + rng.normal(0, 6, (height, width, 3))
         buffer = io.BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
         items.append(Item(f"{number}.jpg", partial(bytes, buffer.getvalue()), f"class {number % 10}"))

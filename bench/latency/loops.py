@@ -1,8 +1,7 @@
 """Searches by several clients: in a closed loop one after the other, in an open loop when they are due.
 
-In a closed loop each client waits for its answer before it searches again. While a store stalls nobody searches, and
-the stall counts once: coordinated omission (Gil Tene, "How NOT to Measure Latency", 2015). In the open loop the
-arrivals are a Poisson process that is drawn beforehand, and a response is timed from the moment it was due.
+While a store stalls nobody searches in a closed loop, and the stall counts once: coordinated omission (Gil Tene, "How
+NOT to Measure Latency", 2015). The arrivals of the open loop are a Poisson process that is drawn beforehand.
 """
 
 import itertools
@@ -89,10 +88,7 @@ def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
 
 
 def run(search: Search, due: np.ndarray, threads: int) -> Moments:
-    """Search at the moments `due` in some threads; if they are all 0, it is a closed loop.
-
-    Each thread takes the next arrival, waits until it is due and searches. If all are busy, it begins late.
-    """
+    """Search at the moments `due`, all 0 in a closed loop, in some threads; if they are all busy, one begins late."""
     began, ended = np.empty(len(due)), np.empty(len(due))
     numbers, turn = itertools.count(), threading.Lock()
     start = time.perf_counter() + 0.05

@@ -1,7 +1,4 @@
-"""Recall against speed: each store at every ef, alone and among other clients, with a filter and without.
-
-A latency means nothing without the recall of the same searches, so both are measured together.
-"""
+"""Recall against speed of the same searches: each store at every ef, alone and among other clients, with filters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

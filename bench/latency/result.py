@@ -108,10 +108,9 @@ _TABLES: tuple[tuple[str, type, Callable[[LatencyResult], Iterable[tuple[str, ob
         "Searches by one client",
         Point,
         lambda result: ((name, point) for name, _, point in _points(result)),
-        "All stores and values of ef took turns, in a new random order each round, after an untimed pass for the"
-        " recall. On the front (*): no other ef of the store has both more recall and a lower median. Median: of the"
-        f" rounds, with the lowest and the highest. p99.9 needs {P999_NEEDS:,} searches. Raw: the engine's own call,"
-        " with payloads for Edge and positions alone for FAISS.",
+        "All stores and values of ef took turns, in a random order each round, after an untimed pass for the recall. On"
+        " the front (*): no other ef of the store has more recall and a lower median (of the rounds, with their range)."
+        f" p99.9 needs {P999_NEEDS:,} searches. Raw: the engine's own call, without payloads for FAISS.",
     ),
     (
         "Searches by several clients at once",
@@ -142,10 +141,9 @@ _TABLES: tuple[tuple[str, type, Callable[[LatencyResult], Iterable[tuple[str, ob
             for curve in result.curves
             for rate in curve.rates
         ),
-        "Closed loop: each client waits for its answer, so nobody searches while a store stalls, and the stall counts"
-        " once (coordinated omission). Open loop, with as many clients as the largest closed one: searches are due at"
-        " random moments drawn beforehand (Poisson), at a share of the best closed loop. A response is timed from the"
-        " moment a search was due, service from the moment it began.",
+        "In a closed loop nobody searches while a store stalls, so the stall counts once (coordinated omission). Open"
+        " loop: for the most clients, searches are due at random moments drawn beforehand (Poisson), at a share of the"
+        " best closed loop. A response is timed from the moment a search was due, service from when it began.",
     ),
     (
         "Cold start",
@@ -165,10 +163,9 @@ _TABLES: tuple[tuple[str, type, Callable[[LatencyResult], Iterable[tuple[str, ob
         "Size",
         Size,
         lambda result: _of_stores(result, "size"),
-        "Disk: the index's files, without the vector log. Walked: the part that every search goes through (the graph"
-        " and the quantized or else the whole vectors; all of FAISS), / vectors: by the size of the vectors as float32."
-        " Memory: the growth of a new process with the log open when it had opened the index and answered the queries."
-        " Own memory stays; mapped pages of files are freed when memory is short.",
+        "Disk: without the vector log. Walked: what every search goes through (the graph and the quantized or else the"
+        " whole vectors; all of FAISS), / vectors: by their size as float32. Memory: the growth of a new process that"
+        " opens and searches the index. Mapped pages of files are freed when memory is short, its own memory is not.",
     ),
     (
         "During an ingest",

@@ -1,7 +1,4 @@
-"""Searches while an ingest runs: client threads on a copy of the collection, and the real command line that fills it.
-
-The ingest is another process. It publishes a new generation, and the clients take that up as the page does.
-"""
+"""Searches while an ingest runs: client threads on a copy of the collection, and the command line that fills it."""
 
 import itertools
 import shlex
@@ -50,10 +47,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class SearchedStore:
-    """One store before, during and after the ingest, which ends when the new generation is published.
-
-    `taken_up_ms` is from that moment to the first answer from the new generation; None if there was none.
-    """
+    """One store before, during and after the ingest; `taken_up_ms` from publishing to the first answer from that."""
 
     store: str
     errors: list[str]
@@ -113,10 +107,7 @@ def _search(handle: StoreHandle, vector: Vector, k: int) -> _Search:
 
 
 def measure(workload: Workload, arguments: str, threads: int, settings: Settings) -> IngestRun:
-    """Search copies of the stores, which are in one index folder, in some threads while images are ingested into them.
-
-    `arguments` are the source and further options of `cbir-ingest add`.
-    """
+    """Search copies of stores in one index folder in some threads while `cbir-ingest add ARGUMENTS` fills them."""
     locations = [location for info in workload.infos if (location := location_of(info.url))]
     if len({location.root for location in locations}) != 1:
         raise UsageError(

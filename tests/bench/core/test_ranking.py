@@ -146,13 +146,6 @@ def test_rounding_at_the_width_of_a_tie_parts_nothing() -> None:
     assert rank_biased_overlap(first, second) == pytest.approx(1)
 
 
-def test_a_ranking_is_a_ranking() -> None:
-    with pytest.raises(ValueError, match="distinct"):
-        Ranking(("a", "a"), (0.9, 0.8))
-    with pytest.raises(ValueError, match="score for each"):
-        Ranking(("a",), ())
-
-
 def falling(ids: Iterable[str], best: float = 1) -> Ranking:
     """A ranking without ties."""
     ids = tuple(ids)
