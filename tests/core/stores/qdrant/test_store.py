@@ -1,9 +1,11 @@
 """A collection of a server open for reading."""
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from cbir.stores.qdrant.store import QdrantStore
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import parse
 from tests.support import contract
-from tests.support.building import plan_for, qdrant_writer
+from tests.support.building import plan_for, points_of, qdrant_writer, unit_vectors
 from tests.support.contract import ServerPlace
 from tests.support.grpc_server import Port, grpc_port
 from tests.support.qdrant_engine import STRICT
@@ -166,3 +168,32 @@ def test_a_search_stays_below_the_limits_of_strict_mode(server: Running, plan: P
     store = open_store(server.url, plan.collection, Settings())
     for params in (SearchParams(), SearchParams(ef=1000, oversampling=9)):
         assert store.search(VECTORS[:1], 1, params=params)[0][0].id == POINTS[0].id
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Return how many functions this thread calls."""
+    calls = Counter[str]()
+    sys.setprofile(lambda frame, event, argument: calls.update([event]))
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls["call"] + calls["c_call"]
+
+
+@pytest.mark.parametrize("kind", ["rest", "grpc"])
+def test_a_search_does_not_handle_a_vector_number_by_number(kind: str) -> None:
+    calls = []
+    with qdrant_server() as server, grpc_port() as port:
+        url = {"rest": f"{server.url}?grpc=0", "grpc": f"{NOWHERE}?grpc={port.number}"}[kind]
+        for dimension in (8, 2048):
+            vectors = unit_vectors(20, dimension=dimension)
+            writer = qdrant_writer(url, plan_for(vectors, f"of-{dimension}"), Settings())
+            writer.write(points_of(vectors))
+            store = open_store(url, f"of-{dimension}", Settings())
+            works = [partial(store.search, vectors[:1], 10), *([store.matrix] if kind == "grpc" else [])]
+            for work in works:
+                work()  # reads the collection's limits
+            calls.append([calls_of(work) for work in works])
+    for small, large in zip(*calls, strict=True):
+        assert large < small + 2000
