@@ -1,4 +1,4 @@
-"""The connection to a Qdrant server: one client for the whole process, over gRPC if it answers, otherwise REST."""
+"""The connection to a Qdrant server: one client of gRPC for the whole process, or else one of REST for each call."""
 
 import atexit
 import ipaddress
@@ -7,6 +7,9 @@ import re
 import ssl
 import threading
 import warnings
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -86,10 +89,31 @@ warnings.filterwarnings("ignore", message="Api key is used with an insecure conn
 _choosing = threading.Lock()
 
 
-def client_of(config: ConnectionConfig) -> QdrantClient:
-    """Return the shared client of a configuration. The first call finds out whether gRPC answers."""
+@contextmanager
+def borrowed_client(config: ConnectionConfig) -> Iterator[QdrantClient]:
+    """Lend a client of a configuration. The first call finds out whether gRPC answers.
+
+    All threads share one for gRPC. One for REST is lent to one thread at a time: the pool of httpx may close a
+    connection that another thread has just taken.
+    """
     with _choosing:
-        return _chosen(config)
+        chosen, free = _chosen(config), _free(config)
+    if chosen.init_options["prefer_grpc"]:
+        yield chosen
+        return
+    try:
+        client = free.pop()
+    except IndexError:
+        client = _opened(config, None, config.timeout_seconds)
+    try:
+        yield client
+    finally:
+        free.append(client)
+
+
+@lru_cache(maxsize=16)
+def _free(config: ConnectionConfig) -> deque[QdrantClient]:
+    return deque([_open(config, None)])
 
 
 @lru_cache(maxsize=16)
@@ -121,6 +145,7 @@ def _open(config: ConnectionConfig, port: int | None) -> QdrantClient:
 def _forget() -> None:
     """Close the clients before the interpreter shuts down: a gRPC channel that is closed later logs errors."""
     _chosen.cache_clear()
+    _free.cache_clear()
     _open.cache_clear()
 
 

@@ -22,7 +22,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from cbir.errors import CbirError, UsageError
 from cbir.settings import Settings
-from cbir.stores.qdrant.connection import client_of, connection_config
+from cbir.stores.qdrant.connection import borrowed_client, connection_config
 from cbir.stores.url import StoreURL
 from cbir.text import one_line, redacted
 
@@ -173,7 +173,8 @@ class Server:
 
     def _once(self, call: Callable[[QdrantClient], T]) -> T:
         try:
-            answer = call(client_of(self._connection))
+            with borrowed_client(self._connection) as client:
+                answer = call(client)
         except (ApiException, QdrantException, RpcError, OSError, ValueError) as error:
             raise _explained(error, self.url) from None
         if isinstance(answer, models.UpdateResult) and answer.status is not models.UpdateStatus.COMPLETED:

@@ -2,10 +2,13 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier
 
 import pytest
 from grpc import StatusCode
+from qdrant_client import QdrantClient
 
 import cbir.stores.qdrant.records
 import cbir.stores.qdrant.writer
@@ -214,3 +217,17 @@ def test_a_server_that_is_slow_is_given_up_in_time(port: Port) -> None:
         with pytest.raises(ServerError, match="answered 504 DEADLINE_EXCEEDED"):
             server.ask(lambda client: client.get_collections())
         assert 0.9 < time.monotonic() - start < 3
+
+
+def test_no_two_threads_share_a_client_of_rest(server: Running) -> None:
+    opened, together = Server(parse(f"{server.url}?grpc=0"), Settings()), Barrier(3)
+
+    def call(client: QdrantClient) -> int:
+        together.wait()
+        client.get_collections()
+        return id(client)
+
+    with ThreadPoolExecutor(3) as pool:
+        used = {future.result() for future in [pool.submit(opened.ask, call) for _ in range(3)]}
+    assert len(used) == 3
+    assert {opened.ask(id) for _ in range(5)} <= used
