@@ -25,13 +25,17 @@ COPIED_AT = np.random.default_rng(3).permutation(COUNT)[: COPIED * COPIES]
 """The positions of the copies."""
 
 
+_PLACES = COPIED_AT.reshape(COPIED, COPIES)
+CLUSTER = np.random.default_rng(5).integers(0, CLUSTERS, COUNT)
+CLUSTER[_PLACES] = CLUSTER[_PLACES[:, :1]]
+"""The cluster of each point."""
+
+
 def _vectors() -> Vector:
     """Return unit vectors (COUNT, DIMENSION) in clusters; 25 of them have 39 exact copies each."""
     chance = np.random.default_rng(17)
-    centres = chance.normal(size=(CLUSTERS, DIMENSION))
-    vectors = centres[chance.integers(0, CLUSTERS, COUNT)] + chance.normal(size=(COUNT, DIMENSION))
-    places = COPIED_AT.reshape(COPIED, COPIES)
-    vectors[places] = vectors[places[:, :1]]
+    vectors = chance.normal(size=(CLUSTERS, DIMENSION))[CLUSTER] + chance.normal(size=(COUNT, DIMENSION))
+    vectors[_PLACES] = vectors[_PLACES[:, :1]]
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
@@ -41,7 +45,7 @@ VECTORS = _vectors()
 def _points() -> list[Point]:
     points = []
     for i, point in enumerate(points_of(VECTORS)):
-        payload = {**point.payload, "group": f"group {i % 211}", "number": i % 97}
+        payload = {**point.payload, "group": f"group {i % 211}", "number": i % 97, "cluster": int(CLUSTER[i])}
         points.append(replace(point, payload=payload, digest=digest(payload)))
     return points
 

@@ -71,6 +71,52 @@ def test_a_filtered_search_finds_the_best_that_hold(
     assert [hit.payload for hit in found] == [BY_ID[hit.id].payload for hit in found]
 
 
+NUMBER = np.arange(clusters.COUNT) % 97
+
+
+@pytest.mark.parametrize("params", [SearchParams(nprobe=24), SearchParams(ef=1, nprobe=1, exact=True)])
+@pytest.mark.parametrize(
+    ("filter", "chosen"),
+    [
+        ("", NUMBER >= 0),
+        ("cluster>=20", clusters.CLUSTER >= 20),  # without the clusters of the queries
+        ("cluster>20 and number<=90", (clusters.CLUSTER > 20) & (NUMBER <= 90)),
+        ("cluster<20 and cluster!=3", (clusters.CLUSTER < 20) & (clusters.CLUSTER != 3)),
+        ("number=5|7", (NUMBER == 5) | (NUMBER == 7)),
+        ("group!=group 7", np.arange(clusters.COUNT) % 211 != 7),
+    ],
+)
+def test_a_graph_finds_what_brute_force_finds(
+    graph_store: Store, filter: str, chosen: np.ndarray, params: SearchParams
+) -> None:
+    """The queries are in the clusters below 20, some of them at exact copies, others between the points."""
+    k, slow = 10, graph_store.info.url.startswith("http")
+    assert slow or graph_store.info.access in ("graph", "ivf")
+    places = np.flatnonzero(clusters.CLUSTER < 20)[:: 450 if slow else 50]
+    noise = unit_vectors(len(places), 1, clusters.DIMENSION) * (np.arange(len(places)) % 2)[:, None]
+    queries = clusters.VECTORS[places] + 0.5 * noise
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    scores = queries @ clusters.VECTORS.T
+    position = {point.id: i for i, point in enumerate(clusters.POINTS)}
+    worst = np.sort(scores[:, chosen], axis=1)[:, -k]
+    found = graph_store.search(queries, k, params=params, filter=parse_filter(filter) if filter else ())
+    for row, hits in enumerate(found):
+        assert len({hit.id for hit in hits}) == k
+        assert all(chosen[position[hit.id]] for hit in hits)
+        assert [(-hit.score, hit.id) for hit in hits] == sorted((-hit.score, hit.id) for hit in hits)
+        assert np.allclose([hit.score for hit in hits], [scores[row, position[hit.id]] for hit in hits], atol=1e-5)
+    right = [hit.score > worst[row] - 1e-5 for row, hits in enumerate(found) for hit in hits]
+    assert np.mean(right) >= (1 if params.exact else 0.95)
+
+
+def test_faiss_scans_the_matching_points_that_its_walk_does_not_reach(graph_stores: dict[str, Store]) -> None:
+    queries, store = clusters.VECTORS[clusters.CLUSTER == 0][::20], graph_stores["faiss"]
+    far = parse_filter("cluster>=20")
+    narrow, exact = (store.search(queries, 10, params=params, filter=far) for params in (SearchParams(ef=1), EXACT))
+    assert [len(hits) for hits in narrow] == [10] * len(queries)
+    assert narrow == exact
+
+
 @fast
 @given(seed=st.integers(0, 10_000), k=st.integers(1, COUNT + 5), low=st.floats(-1, 1))
 def test_a_lowest_score(store: Store, seed: int, k: int, low: float) -> None:
