@@ -173,7 +173,7 @@ def collections(root: Path) -> list[str]:
 
     A damaged one counts as the latest, so that no other is opened instead without a word.
     """
-    folders = [path.parent for path in root.glob(f"*/{layout.POINTER}")]
+    folders = {path.parent for path in root.glob("*/*") if path.name == layout.POINTER or NUMBER.fullmatch(path.name)}
     return [folder.name for folder in sorted(folders, key=_published, reverse=True)]
 
 
@@ -191,7 +191,7 @@ def open_generation(root: Path, collection: str) -> Generation:
 
     Raises `UsageError` if there is no such collection, and `DamageError` if the pointer or the manifest is damaged.
     """
-    if not (root / collection / layout.POINTER).is_file():
+    if not (root / collection / layout.POINTER).is_file() and not numbered(root / collection):
         published = ", ".join(collections(root)) or "none yet"
         raise UsageError(f"{root} has no collection {collection!r}; it has: {published}")
     folder = root / collection

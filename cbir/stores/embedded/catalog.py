@@ -124,7 +124,7 @@ class EmbeddedCatalog:
     def drop(self, name: str) -> None:
         check_collection(name)
         folder = self.root / name
-        if not (folder / layout.LOCK).is_file():
+        if not (folder / layout.LOCK).is_file() and not numbered(folder):
             raise UsageError(f"{self.root} has no collection {name!r}; it has: {', '.join(self.names()) or 'none'}")
         with locked(folder):
             (folder / layout.POINTER).unlink(missing_ok=True)  # first, so that nobody opens it from now on
@@ -179,17 +179,14 @@ def _other_points(generation: Generation) -> list[Damage]:
 def _damage(folder: Path, on_bytes: Advance | None) -> list[Damage]:
     """Return everything that is damaged of a collection, as far as it was published."""
     found = _unreadable(folder / layout.PLAN, Plan) if (folder / layout.PLAN).exists() else []
-    generations = numbered(folder)
-    generation = (
-        Generation(generations[0], manifest) if generations and (manifest := manifest_in(generations[0])) else None
-    )
+    generation, latest = None, next(iter(numbered(folder)), None)
+    if latest is not None and (manifest := manifest_in(latest)):
+        generation = Generation(latest, manifest)
     try:
-        if generations or (folder / layout.POINTER).is_file():
+        if latest is not None or (folder / layout.POINTER).is_file():
             generation = open_generation(folder.parent, folder.name)
     except DamageError as error:
         found.append(Damage(folder, str(error)))
-    except UsageError:
-        found.append(Damage(folder / layout.POINTER, "missing"))
     if generation is not None:
         damage = generation.damage(advance=on_bytes)
         found += damage or _other_points(generation)

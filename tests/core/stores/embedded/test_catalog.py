@@ -144,3 +144,19 @@ def test_damage_that_shows_without_reading_is_listed(tmp_path: Path) -> None:
     (generation.folder / "manifest.json").unlink()
     (one,) = list_folder(tmp_path)
     assert (one.condition, one.points) == ("damaged", None)
+
+
+def test_a_collection_without_its_pointer_is_listed_as_damaged_and_can_be_dropped(tmp_path: Path) -> None:
+    build(both(tmp_path), unit_vectors(50))
+    (tmp_path / "made" / "current").unlink()
+    catalog = connect(f"edge:{tmp_path}", Settings())
+    (listed,) = catalog.listing()
+    assert (listed.collection, listed.condition) == ("made", "damaged")
+    assert "collections repair made" in listed.state
+    with pytest.raises(
+        DamageError, match="current: No such file or directory. Repair it with: cbir-ingest collections repair made"
+    ):
+        catalog.open()
+    (tmp_path / "made" / "lock").unlink()  # as if it had been dropped in part
+    catalog.drop("made")
+    assert catalog.names() == []
