@@ -6,7 +6,7 @@ The vector log is rebuilt from its readable frames, the model from any unchanged
 import shutil
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,10 +34,10 @@ class Repair:
     lost: list[str] = field(default_factory=list)
 
 
-def repair_files(folder: Path, model_file: Path | None) -> Repair:
+def repair_files(folder: Path, model_file: Path | None, kinds: Collection[str]) -> Repair:
     """Publish what is left of the collection `folder` as its next generation, without the indexes that do not fit it.
 
-    `model_file` may be a file of the model that made the vectors.
+    `model_file` may be a file of the model that made the vectors, and `kinds` has the existing kinds of indexes.
 
     Raises:
         UsageError: It is another model.
@@ -63,8 +63,12 @@ def repair_files(folder: Path, model_file: Path | None) -> Repair:
             _keep_indexes(Generation(latest, manifest), work)
         number = int(generations[0].name) + 1 if generations else 1
         save(folder.parent / MARKER, Marker())
-        save(folder / layout.PLAN, plan)
-        publish(folder, work, number, plan, plan.engines, points)
+        engines = {name: engine for name, engine in plan.engines.items() if engine.kind in kinds}
+        report.done.extend(
+            f"the index {name} is left out: its kind is unknown" for name in plan.engines.keys() - engines
+        )
+        save(folder / layout.PLAN, replace(plan, engines=engines))
+        publish(folder, work, number, plan, engines, points)
         if damaged:
             for path in generations:
                 path.rename(folder / f"damaged-{path.name}")

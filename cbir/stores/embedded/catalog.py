@@ -34,6 +34,7 @@ from cbir.stores.base import Contents
 from cbir.stores.checks import open_name
 from cbir.stores.embedded.reader import EmbeddedStore
 from cbir.stores.embedded.writer import LocalWriter
+from cbir.stores.engines import ENGINES
 from cbir.stores.listing import CollectionInfo, Run
 from cbir.stores.url import Location, StoreURL, locate
 
@@ -151,7 +152,7 @@ class EmbeddedCatalog:
     def repair(self, name: str, model: Path | None = None, progress: Progress = silent) -> Repair:
         if not self.verify(name):
             return Repair(["nothing is damaged"])
-        report = repair_files(self.root / name, model)
+        report = repair_files(self.root / name, model, ENGINES)
         plan = open_generation(self.root, name).plan
         locations = () if plan.engines else self.locations
         with closing(LocalWriter(self.root, locations, plan, None, same_source=True)) as writer:

@@ -1,5 +1,6 @@
 """A damaged collection is repaired: whatever is readable answers again, and what is lost is named."""
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_the_points_of_an_unfinished_run_are_kept(root: Path) -> None:
         builder_for(both(root), VECTORS)
     assert repair(root).lost == []
     assert {point.id for point in more} == everything(root, "made").keys() - before.keys()
+    assert verify_folder(root) == []
+
+
+def test_an_index_of_an_unknown_kind_is_left_out(root: Path) -> None:
+    """The manifest is of an older version, without a checksum, and damaged."""
+    before = everything(root, "made")
+    manifest = json.loads((root / FILES["manifest"]).read_text())
+    del manifest["checksum"]
+    manifest["engines"]["edge"]["kind"] = "edgf"
+    (root / FILES["manifest"]).write_text(json.dumps(manifest))
+    (root / FILES["plan"]).unlink()
+    assert "the index edge is left out: its kind is unknown" in repair(root).done
+    assert everything(root, "made", "faiss") == before
     assert verify_folder(root) == []
 
 
