@@ -56,9 +56,7 @@ def accuracy(
         resamples=resamples,
     )
     images, models, pairs, warnings = measure(files, options, Settings())
-    header = envelope(
-        SUBJECT.name, notes(options, images, warnings), ("cbir", "onnxruntime", "numpy", "scipy", "pillow")
-    )
+    header = envelope(SUBJECT.name, notes(options, images, warnings))
     deliver(SUBJECT, AccuracyResult(**header, settings=options, images=images, models=models, pairs=pairs), as_json)
 
 

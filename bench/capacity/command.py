@@ -67,7 +67,6 @@ def plan(
         costs = probe_images(items, origin, embedder, settings)
         advance(1)
     plans = [make_plan(count, options, costs, indexes) for count in counts]
-    packages = ("cbir", "qdrant-edge-py", "faiss-cpu", "onnxruntime", "numpy")
-    header = envelope(SUBJECT.name, NOTES, packages)
+    header = envelope(SUBJECT.name, NOTES)
     result = PlanResult(**header, model=embedder.ref, options=options, images=costs, indexes=indexes, plans=plans)
     deliver(SUBJECT, result, as_json)

@@ -13,6 +13,8 @@ import numpy as np
 
 EPSILON = 1e-5
 RBO_P = 0.9
+Difference = tuple[int, float | None]
+"""The first rank that differs, and the difference of the scores there, None if one list has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,6 @@ class Ranking:
 
     ids: tuple[str, ...]
     scores: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Where two rankings first differ. `delta` is the difference of their scores, None if one list has ended."""
-
-    rank: int
-    delta: float | None
 
 
 def recall(true_scores: Iterable[float], threshold: float, k: int, epsilon: float = EPSILON) -> float:
@@ -51,9 +45,9 @@ def first_difference(left: Ranking, right: Ranking, epsilon: float = EPSILON) ->
         for i in range(start, stop):
             delta = abs(left.scores[i] - right.scores[i])
             if delta > epsilon or (not is_last and left.ids[i] not in ids):
-                return Difference(i + 1, delta)
+                return i + 1, delta
     if len(left.ids) != len(right.ids):
-        return Difference(min(len(left.ids), len(right.ids)) + 1, None)
+        return min(len(left.ids), len(right.ids)) + 1, None
     return None
 
 

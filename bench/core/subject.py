@@ -26,7 +26,7 @@ from cbir.tables import to_rich
 from .options import STDOUT
 from .workload import Workload, notes
 
-PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy")
+PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "onnxruntime", "numpy", "scipy", "pillow")
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +88,12 @@ class Subject(Generic[R]):
         return content
 
 
-def envelope(name: str, notes: Sequence[str], packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+def envelope(name: str, notes: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of `Result`: when, where and with which versions, now and here."""
     return {
         "benchmark": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {package: version(package) for package in packages},
+        "versions": {package: version(package) for package in PACKAGES},
         "machine": machine(),
         "notes": list(notes),
     }

@@ -37,7 +37,7 @@ def ingest(
     from ..core.subject import deliver, envelope
     from ..embedding.baseline import check_baselines
     from ..embedding.measure import EmbeddingOptions, embedding_notes, measure
-    from .result import PACKAGES, SUBJECT, IngestResult
+    from .result import SUBJECT, IngestResult
 
     options = SourceOptions(label=label, top_classes=top_classes, limit=limit)
     if (source is None) == (photos is None):
@@ -48,7 +48,7 @@ def ingest(
     how = EmbeddingOptions(options, rounds, seconds, names, python)
     sample, measured = measure(source, photos, model or [DEFAULT_MODEL], how)
     result = IngestResult(
-        **envelope(SUBJECT.name, embedding_notes(measured), PACKAGES),
+        **envelope(SUBJECT.name, embedding_notes(measured)),
         source=sample.source,
         options=options,
         sample=sample.count,

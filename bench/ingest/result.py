@@ -8,8 +8,6 @@ from cbir.sources.base import SourceOptions
 from ..core.subject import Result, Subject
 from ..embedding.measure import ModelEmbedding, embedding_tables, embedding_verdicts
 
-PACKAGES = ("cbir", "onnxruntime", "pillow", "numpy", "qdrant-edge-py", "faiss-cpu")
-
 
 @dataclass(frozen=True, kw_only=True)
 class IngestResult(Result):

@@ -37,5 +37,5 @@ def models(
     total = (rounds + 1) * len(files) * len(providers) * len(batches)
     with terminal.progress("timing", total, "turns") as advance:
         found, noise = measure(files, providers, batches, rounds, advance)
-    header = envelope(SUBJECT.name, notes(found, noise), ("cbir", "onnxruntime", "numpy"))
+    header = envelope(SUBJECT.name, notes(found, noise))
     deliver(SUBJECT, ModelsResult(**header, rounds=rounds, threads=cores(), speeds=found, noise=noise), as_json)

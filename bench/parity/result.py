@@ -73,9 +73,9 @@ def _more_notes(result: ParityResult) -> Iterator[str]:
                 " first, or the search missed them)."
             )
     for pair in result.pairs:
-        for query, where in pair.differences[:_DIFFERENCES]:
-            delta = "where one list has ended" if where.delta is None else f"by {where.delta:.1e}"
-            yield f"{_pair_name(pair)}: {query} differs at rank {where.rank} {delta}."
+        for query, (rank, delta) in pair.differences[:_DIFFERENCES]:
+            how = "where one list has ended" if delta is None else f"by {delta:.1e}"
+            yield f"{_pair_name(pair)}: {query} differs at rank {rank} {how}."
         if (more := pair.different - _DIFFERENCES) > 0:
             yield f"{_pair_name(pair)}: {more:,} more queries differ; --json names all."
 

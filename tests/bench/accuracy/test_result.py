@@ -39,7 +39,7 @@ def result() -> AccuracyResult:
         for number, (name, bounds, rank) in enumerate(zip(values, intervals, ranks(3, pairs), strict=True))
     ]
     images = ImageSet("fashion-product-images-small", 800, 2, 3, 400, 400, 0)
-    header = envelope("accuracy", notes(OPTIONS, images, ["WARNING: beware"]), ("cbir",))
+    header = envelope("accuracy", notes(OPTIONS, images, ["WARNING: beware"]))
     return AccuracyResult(**header, settings=OPTIONS, images=images, models=models, pairs=pairs)
 
 

@@ -13,7 +13,7 @@ from tests.support.capacity import EDGE, FLAT, IMAGES, OPTIONS
 @pytest.fixture
 def result(embedder: Embedder) -> PlanResult:
     plans = [make_plan(count, OPTIONS, IMAGES, [EDGE, FLAT]) for count in (10**6, 10**9)]
-    header = envelope("plan", NOTES, ("cbir",))
+    header = envelope("plan", NOTES)
     return PlanResult(**header, model=embedder.ref, options=OPTIONS, images=IMAGES, indexes=[EDGE, FLAT], plans=plans)
 
 

@@ -18,7 +18,7 @@ from cbir.tables import Column, Range, Table
 
 TIMES = Range(9.0, 8.0, 12.0), Range(111.0, 83.0, 125.0)
 SPEED = ModelSpeed("lite0", "fp32", "cpu", 1, 1280, 224, 13.4, False, "", *TIMES)
-HEADER = envelope("models", ["Read this."], ("numpy",))
+HEADER = envelope("models", ["Read this."])
 RESULT = ModelsResult(**HEADER, rounds=3, threads=2, speeds=[SPEED], noise=Noise(Range(1.0, 1.0, 1.0), 0.0))
 
 

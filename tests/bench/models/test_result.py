@@ -19,7 +19,7 @@ def result() -> ModelsResult:
         ModelSpeed("slow", "fp32", "cpu", 1, 8, 224, 6.0, False, "", spread([12.0]), spread([83.0])),
         ModelSpeed("slow", "fp32", "openvino", 1, 8, 224, 6.0, False, failed="no such device"),
     ]
-    header = envelope("models", ["a note"], ("cbir",))
+    header = envelope("models", ["a note"])
     return ModelsResult(**header, rounds=3, threads=2, speeds=speeds, noise=Noise(spread([1.0]), 0.0))
 
 

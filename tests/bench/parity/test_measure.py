@@ -86,7 +86,7 @@ def test_lists_that_are_not_all_searched_miss(made: Path) -> None:
     ordinary, both_exact = found.pairs
     assert (len(ordinary.differences) > 10, both_exact.differences) == (True, [])
     assert ordinary.identical + ordinary.identical_up_to_ties + len(ordinary.differences) == 100
-    assert {difference.rank for _, difference in ordinary.differences} <= set(range(1, 11))
+    assert {rank for _, (rank, _) in ordinary.differences} <= set(range(1, 11))
 
 
 def test_a_missed_best_hit_is_seen(store: Store) -> None:
@@ -117,7 +117,7 @@ def test_no_hits_are_no_success(store: Store) -> None:
     assert (recall_of(nothing).mean, nothing.queries_below_one, nothing.self_missing) == (0, 40, 40)
     assert nothing.score_difference.mean is None
     assert (pair.overlap_at_k.mean, pair.kendall_tau_b.mean) == (0, None)
-    assert {difference.delta for _, difference in pair.differences} == {None}
+    assert {delta for _, (_, delta) in pair.differences} == {None}
 
 
 def test_more_hits_than_points(tmp_path: Path) -> None:
