@@ -207,10 +207,10 @@ def measure(
             continue
         task, vectors = make_task(parts, usable, options)
         judged.append(judge_model(embedder, vectors, task))
-    main = f"precision_at_{options.k}"
-    intervals, pairs = compare_models([values for _, values in judged], main, options.resamples, options.seed)
+    values = [values for _, values in judged]
+    intervals, pairs = compare_models(values, f"precision_at_{options.k}", options.resamples, options.seed)
     models = [
-        replace(model, intervals={**bounds, f"weighted_{main}": bounds[main], "main_score": bounds[main]}, rank=rank)
+        replace(model, intervals=bounds, rank=rank)
         for (model, _), bounds, rank in zip(judged, intervals, ranks(len(judged), pairs), strict=True)
     ]
     count = len(task.files)
@@ -237,9 +237,9 @@ def judge_model(embedder: Embedder, vectors: Vector, task: Task) -> tuple[ModelA
         name=card.name,
         precision=card.precision,
         sha256=embedder.sha256,
-        metrics=means(values, task.k),
+        metrics=means(values),
         intervals={},
-        with_copies=means(with_copies, task.k),
+        with_copies=means(with_copies),
         rank=0,
         classes=by_class(hits, values, task),
     )
@@ -259,7 +259,7 @@ def by_class(hits: Rows, values: Mapping[str, Values], task: Task) -> list[Class
                 label=task.names[number],
                 queries=int(mine.sum()),
                 indexed=int(indexed[number]),
-                metrics={metric: float(value[mine].mean()) for metric, value in values.items()},
+                metrics=means({metric: value[mine] for metric, value in values.items()}),
                 retrieved_as={task.names[other]: float(counts[other] / counts.sum()) for other in order},
             )
         )

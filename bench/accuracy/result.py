@@ -35,7 +35,7 @@ PAIR_COLUMNS = (
 _PUBLISHED_METRICS = {
     "P@5": "precision_at_5",
     "accuracy": "majority_at_5",
-    "weighted P@5": "weighted_precision_at_5",
+    "weighted P@5": "precision_at_5",  # by the shares of the classes, it is the same
     "MRR": "mrr_at_5",
     "top-1": "hit_rate_at_1",
     "hit@5": "hit_rate_at_5",
@@ -81,13 +81,13 @@ def notes(options: Options, images: ImageSet, warnings: Sequence[str]) -> list[s
 def present(result: AccuracyResult) -> Section:
     """Return the section that shows a result: the best model, the published table with ours, and the details."""
     k = result.settings.k
-    names = _names(result.models)
-    ranked = sorted(zip(names, result.models, strict=True), key=lambda pair: -pair[1].metrics["main_score"])
+    main, names = f"precision_at_{k}", _names(result.models)
+    ranked = sorted(zip(names, result.models, strict=True), key=lambda pair: -pair[1].metrics[main])
     parts: list[Part] = [_summary(ranked, k)]
     if _is_published(result):
         parts.append(_published(ranked))
     caption = f"Precision@{k} by model with its 95 % interval"
-    bars = [Bar(name, model.metrics["main_score"], *model.intervals["main_score"]) for name, model in ranked]
+    bars = [Bar(name, model.metrics[main], *model.intervals[main]) for name, model in ranked]
     parts += [Bars("accuracy", caption, f"Precision@{k}", bars), _all_metrics(ranked, k)]
     if result.pairs:
         parts.append(_pairs(result.pairs, names, k))
@@ -99,7 +99,8 @@ def present(result: AccuracyResult) -> Section:
 
 def _verdicts(result: AccuracyResult, ranked: Sequence[tuple[str, ModelAccuracy]]) -> list[str]:
     name, best = ranked[0]
-    value, (low, high) = best.metrics["main_score"], best.intervals["main_score"]
+    main = f"precision_at_{result.settings.k}"
+    value, (low, high) = best.metrics[main], best.intervals[main]
     verb = "finds best" if len(ranked) > 1 else "finds images of the query's class"
     found = [f"{name} {verb}: P@{result.settings.k} {value:.4f} ({low:.4f} to {high:.4f})."]
     equal = [other for other, model in ranked[1:] if model.rank == best.rank]
@@ -107,7 +108,7 @@ def _verdicts(result: AccuracyResult, ranked: Sequence[tuple[str, ModelAccuracy]
         found.append(f"The difference to {', '.join(equal)} may be chance.")
     if _is_published(result):
         other, published, *_ = max(_PUBLISHED, key=lambda row: row[1])
-        ours = max(model.with_copies["main_score"] for _, model in ranked)
+        ours = max(model.with_copies[main] for _, model in ranked)
         found.append(f"By the published protocol the best model here has P@5 {ours:.4f}, {other} {published:.4f}.")
     return found
 

@@ -64,13 +64,13 @@ METRICS = (
     Metric(
         "precision_at_{k}",
         "P@{k}",
-        "share of the k hits that are of the query's class",
+        "share of the k hits that are of the query's class, also as a mean of the classes weighted by their queries",
         lambda ranking: ranking.found / ranking.k,
     ),
     Metric(
         "precision_of_possible_at_{k}",
         "of possible",
-        "the same, divided by min(k, relevant images in the index)",
+        "the relevant hits divided by min(k, relevant images in the index)",
         lambda ranking: ranking.found / np.minimum(ranking.at_least_one, ranking.k),
     ),
     Metric(
@@ -117,11 +117,7 @@ METRICS = (
 
 def definitions(k: int) -> dict[str, str]:
     """Return the meaning of each metric of k hits, by name."""
-    return {
-        **{metric.name.format(k=k): metric.meaning for metric in METRICS},
-        f"weighted_precision_at_{k}": "mean of each class's Precision@k, weighted by the class's share of the queries",
-        "main_score": "precision_at_k",
-    }
+    return {metric.name.format(k=k): metric.meaning for metric in METRICS}
 
 
 def per_query(ranking: Ranking) -> dict[str, Values]:
@@ -129,11 +125,9 @@ def per_query(ranking: Ranking) -> dict[str, Values]:
     return {metric.name.format(k=ranking.k): metric.values(ranking).astype(np.float64) for metric in METRICS}
 
 
-def means(values: Mapping[str, Values], k: int) -> dict[str, float]:
-    """Return the mean of each metric and the main score. In a mean, each class has the weight of its queries."""
-    found = {name: float(value.mean()) for name, value in values.items()}
-    precision = found[f"precision_at_{k}"]
-    return {**found, f"weighted_precision_at_{k}": precision, "main_score": precision}
+def means(values: Mapping[str, Values]) -> dict[str, float]:
+    """Return the mean of each metric."""
+    return {name: float(value.mean()) for name, value in values.items()}
 
 
 @dataclass(frozen=True)

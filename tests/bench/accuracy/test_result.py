@@ -27,13 +27,13 @@ def result() -> AccuracyResult:
             name=name,
             precision="fp32",
             sha256=f"{number}" * 64,
-            metrics=means(values[name], 5),
-            intervals={**bounds, "main_score": bounds["precision_at_5"]},
-            with_copies=means(values[name], 5),
+            metrics=means(values[name]),
+            intervals=bounds,
+            with_copies=means(values[name]),
             rank=rank,
             classes=[
-                ClassAccuracy("Shoes", 300, 3, means(values[name], 5), {"Shoes": 0.9, "Bags": 0.1}),
-                ClassAccuracy("Bags", 100, 1, means(values[name], 5), {"Bags": 1.0}),
+                ClassAccuracy("Shoes", 300, 3, means(values[name]), {"Shoes": 0.9, "Bags": 0.1}),
+                ClassAccuracy("Bags", 100, 1, means(values[name]), {"Bags": 1.0}),
             ],
         )
         for number, (name, bounds, rank) in enumerate(zip(values, intervals, ranks(3, pairs), strict=True))
@@ -49,7 +49,7 @@ def test_a_result_is_the_same_after_saving_and_loading(result: AccuracyResult) -
 
 def test_verdicts_name_the_best_model_and_what_may_be_chance(result: AccuracyResult) -> None:
     first, second, third = present(result).verdicts
-    best = result.models[0].metrics["main_score"]
+    best = result.models[0].metrics["precision_at_5"]
     assert first.startswith(f"good (fp32) finds best: P@5 {best:.4f} (")
     assert second == "The difference to equal (fp32) may be chance."
     assert "ConvNeXt-Tiny 0.9739" in third
