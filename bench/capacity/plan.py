@@ -1,7 +1,6 @@
 """What a number of images needs: formulas over what was measured on this machine.
 
-The formulas and numbers for a Qdrant server are those of Qdrant's guide, read in 2026
-(https://qdrant.tech/documentation/capacity-planning): each structure by itself, times the replicas, plus a fifth.
+Those for a Qdrant server are of its guide, read in 2026 (https://qdrant.tech/documentation/capacity-planning).
 """
 
 import math

@@ -21,9 +21,8 @@ _MARGIN = 16  # more candidates than k, so that rounding to float32 cannot lose 
 class Truth:
     """The exact neighbours of each query, without the query itself.
 
-    `queries` (Q,) and their neighbours `nearest` (Q, k), best first, are indexes in the matrix `vectors`. `threshold`
-    (Q,) is the float64 score of the k-th neighbour. `tied` (Q,) says whether the next neighbour has that score, too, so
-    that the k best are not unique. `position` has the index of each id that may be a hit.
+    `queries` (Q,) and `nearest` (Q, k), best first, are rows of `vectors`. `threshold` (Q,) is the float64 score of the
+    k-th neighbour, and `tied` whether the next one has it, too. `position` has the row of each id that may be a hit.
     """
 
     queries: Indexes

@@ -28,9 +28,8 @@ _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 class MeasuredProcess:
     """What a process and all that it started printed and used.
 
-    `printed` is the JSON object on the last line of its standard output. `peak_megabytes` is the most memory of its
-    processes together, shared memory counted once, sampled twice a second; None if it ended before the first sample.
-    `others` is the share of the machine's processors that other processes used meanwhile.
+    `printed` is the JSON object on its last line. `peak_megabytes` is the most memory of its processes together, shared
+    memory counted once; None if it ended too soon. `others` is the share of the processors that others used meanwhile.
     """
 
     printed: dict[str, Any]

@@ -30,8 +30,7 @@ def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item
 def clustered(count: int, dimension: int, seed: int) -> Vector:
     """Return unit vectors, float32 (count, dimension), that are distributed like those of images.
 
-    They lie in a thousand clusters of a 24-dimensional space, rotated into `dimension` dimensions, with a little noise.
-    Independent random vectors would have no near neighbours, and no index could find them.
+    They lie in clusters of a 24-dimensional space with a little noise. Random ones would have no near neighbours.
     """
     space = np.random.default_rng(0)
     centres = space.standard_normal((_CLUSTERS, _LATENT), np.float32)

@@ -99,8 +99,8 @@ def search_all(
 ) -> tuple[list[Ranking], int]:
     """Return a store's hits of all queries, without the query itself, and how many queries were not among theirs.
 
-    If a query is not among its k + 1 hits (exact copies came first, or the graph did not find it), the last one is
-    dropped instead. `CbirError` is for a point that came twice, is unknown, or does not pass the filter.
+    For a query that is not among its k + 1 hits (copies came first, or the graph missed it), the last one is dropped.
+    `CbirError` is for a point that came twice, is unknown, or does not pass the filter.
     """
     rankings: list[Ranking] = []
     missing = 0

@@ -38,8 +38,8 @@ class ClosedLoop:
 class Rate:
     """One rate of arrivals, as a share of the best closed loop.
 
-    A response is timed from the moment a search was due, which is what a user waits for, and a service from the moment
-    it began, as in a closed loop. `late_ms` is how late the last search began: it grows if the store cannot keep up.
+    A response is timed from the moment a search was due, as users wait for it, a service from the moment it began.
+    `late_ms` is how late the last search began: it grows if the store cannot keep up.
     """
 
     share: float

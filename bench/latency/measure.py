@@ -68,8 +68,7 @@ class Point:
 class Curve:
     """One store at every value of its `parameter` ("ef", "nprobe", or "" for a scan), and what else was measured of it.
 
-    The open loop is at the `default` value. There is no opening and size of a server, and there are no stages without
-    the model or thumbnails. `failures` say what could not be measured, and why.
+    The open loop is at the `default`. A server has no opening and size. `failures` say what was not measured, and why.
     """
 
     store: str
@@ -225,8 +224,7 @@ def mark_front(points: Sequence[Point]) -> list[Point]:
 def choose_classes(workload: Workload, field: str) -> dict[str, Workload]:
     """Return the workload with a filter for the class nearest to each of `SHARES`, by the filter's text.
 
-    There is none if no value of the field has more than k points. Which points are in a class is read from their
-    payloads, not with any store's filter.
+    A class has more than k points. Which points are in it is read from their payloads, not with any store's filter.
     """
     total = workload.infos[0].count
     counts = [(value, count) for value, count in workload.stores[0].facet(field) if count > workload.k]
