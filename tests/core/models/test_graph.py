@@ -7,13 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.models.graph import refusal
+from cbir.models.graph import FIRST_SIZE, refusal
 from tests.support.onnx_file import cast, field, node, tensor, write_model
 
 FINISH = node("Flatten", "floats", "embeddings")
 GOOD = [cast("images", "floats"), FINISH]
 SIZE = [cast("images", "whole", 7), node("ReduceMax", "whole", "size")]
 """The brightest pixel as an integer."""
+
+
+USED = (
+    "Add Cast Clip Concat Conv DequantizeLinear Div Erf Expand Gather Gemm HardSigmoid HardSwish LayerNormalization"
+    " LpNormalization MatMul MaxPool Mul Neg Pad QuantizeLinear ReduceL2 ReduceMean Relu Reshape Shape Sigmoid Slice"
+    " Softmax Split Squeeze Sub Transpose Unsqueeze"
+)
+"""The operators of every backbone that `cbir-export list` names, in fp32, fp16 and int8, and of a trained head."""
+
+
+def test_what_is_exported_is_allowed() -> None:
+    assert FIRST_SIZE.keys() >= set(USED.split())
 
 
 def test_the_packaged_model_and_a_small_one_pass(model_file: Path, tmp_path: Path) -> None:
