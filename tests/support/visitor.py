@@ -38,19 +38,28 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
     field.set_input_files([{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files])
 
 
+def still(page: Page) -> None:
+    """Wait until everything that moves on the page has arrived."""
+    page.evaluate(
+        "async () => { await new Promise(requestAnimationFrame);"
+        " const moving = document.getAnimations().filter((item) => isFinite(item.effect.getComputedTiming().endTime));"
+        " await Promise.allSettled(moving.map((item) => item.finished)); }"
+    )
+
+
 def sidebar(page: Page) -> Locator:
     """The sidebar, opened if the window is narrow."""
     arrow = page.get_by_test_id("stExpandSidebarButton")
     if arrow.is_visible():
         arrow.click()
-        page.wait_for_timeout(400)  # it slides in
+        still(page)
     return page.get_by_test_id("stSidebar")
 
 
 def leave_sidebar(page: Page) -> None:
     if (page.viewport_size or {})["width"] == PHONE:
         page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
-        page.wait_for_timeout(400)
+        still(page)
 
 
 def choose(page: Page, box: str, option: str) -> None:
