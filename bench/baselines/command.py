@@ -64,9 +64,8 @@ def baselines(
             embedding = measure_embedding(source, None, model or [DEFAULT_MODEL], how)[1]
         header = store_envelope(SUBJECT.name, workload, notes(candidates, embedding))
     versions = {found.name: found.version for found in candidates if found.version and not found.ours}
-    for found in embedding:
-        for packages in found.versions.values():
-            versions |= packages
+    for measured in embedding:
+        versions |= measured.versions
     header["versions"] = versions | header["versions"]
     result = BaselinesResult(
         **header,

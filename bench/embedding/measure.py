@@ -19,7 +19,7 @@ from cbir.evaluation.result_files import model_name
 from cbir.sources.base import SourceOptions
 from cbir.tables import Column, Range, Table
 
-from ..core.measured_process import MeasuredProcess, apart, run_process
+from ..core.measured_process import MeasuredProcess, run_process
 from ..core.rows import typed_table
 from ..core.timing import busy_notes, int8_notes, spread
 from . import worker
@@ -70,12 +70,12 @@ class EmbeddingPart:
 
 @dataclass(frozen=True)
 class ModelEmbedding:
-    """What was measured with one model: images stored, parts in the order of turns, packages of each baseline."""
+    """What was measured with one model: images stored, parts in the order of turns, packages of the baselines."""
 
     model: str
     stored: int
     parts: list[EmbeddingPart]
-    versions: dict[str, dict[str, str]]
+    versions: dict[str, str]
 
 
 def measure(
@@ -84,7 +84,7 @@ def measure(
     """Return the sample that was measured with, and what was measured with each model; see `prepare`."""
     with tempfile.TemporaryDirectory(prefix="cbir-bench-") as name:
         folder = Path(name)
-        sample = apart(prepare, folder, source, options.source_options, photos, models)
+        sample = prepare(folder, source, options.source_options, photos, models)
         cases = [_Case(folder, sample, number, options) for number in range(len(sample.files))]
         with terminal.progress("embedding", options.rounds * len(cases), "turns") as advance:
             for _ in range(options.rounds):
@@ -148,7 +148,7 @@ class _Case:
         """Return the medians of all rounds."""
         parts = [self._part(name) for name in self._runs]
         parts += [EmbeddingPart(each.name, each.missing) for each in self._baselines if each.missing]
-        versions = {each.name: each.versions for each in self._baselines if each.versions}
+        versions = {package: number for each in self._baselines for package, number in each.versions.items()}
         return ModelEmbedding(self._name, self._stored, parts, versions)
 
     def _part(self, name: str) -> EmbeddingPart:

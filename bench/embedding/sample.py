@@ -1,8 +1,4 @@
-"""What every part is given: the models, and image files spread over the source.
-
-To be prepared in a process of its own: Linux counts the memory that a process had as memory of each child that it
-starts, and the ingest measures its memory.
-"""
+"""What every part is given: the models, and image files spread over the source."""
 
 import os
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ def test_a_baseline_is_also_measured_with_its_fastest_settings(run: Program, fol
     assert parts["torch"]["images_per_second"]["value"] == pytest.approx(20)
     assert parts["torch, tuned"]["images_per_second"]["value"] == pytest.approx(80)
     assert parts["torch, tuned"]["settings"]["channels_last"]
-    assert model["versions"] == {"torch": {"torch": "0"}}
+    assert model["versions"] == {"torch": "0"}
     durable = parts[DURABLE]["images_per_second"]["value"]
     assert parts["torch, tuned"]["ratio"]["value"] == pytest.approx(durable / 80)
 
