@@ -63,3 +63,9 @@ def test_a_mask_cannot_be_changed_by_accident() -> None:
     mask = PayloadTable([{"a": 1}]).mask(())
     assert not mask.flags.writeable
     assert np.array_equal(mask, [True])
+
+
+def test_only_points_without_a_value_match_a_missing_one() -> None:
+    table = PayloadTable([{"x": 1}, {}, {"x": None}, {"x": []}, {"x": [2]}])
+    assert table.mask((Match("x", (None,)),)).tolist() == [False, True, True, True, False]
+    assert table.mask((Match("x", (None, 2), negated=True),)).tolist() == [True, False, False, False, False]
