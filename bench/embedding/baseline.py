@@ -58,11 +58,7 @@ class Baseline:
             self.settings[f"{self.name}, tuned"] = best
 
     def run(self, settings: Mapping[str, Any], seconds: float) -> MeasuredProcess:
-        """Run it once; `printed` has images and seconds.
-
-        Raises:
-            CbirError: It is not installed, or failed.
-        """
+        """Run it once; `printed` has images and seconds. Raise `CbirError` if it is not installed, or failed."""
         job = {**self._job, "settings": settings, "seconds": seconds}
         offline = {"HF_HUB_OFFLINE": "1"}  # all that it needs is here
         process = run_process(self.name, [self._python, worker.__file__, json.dumps(job)], offline)
@@ -74,11 +70,7 @@ class Baseline:
 def check_baselines(
     names: Sequence[str], python: str | None, available: Sequence[str] = tuple(worker.LIBRARIES)
 ) -> tuple[list[str], str]:
-    """Return the names of baselines, each once, and the Python to run them with.
-
-    Raises:
-        UsageError: There is no such baseline or Python.
-    """
+    """Return the names of baselines, each once, and the Python to run them with; both are checked."""
     for name in names:
         if name not in available:
             raise UsageError(f"Unknown baseline: --baseline {name}. Choose from: {', '.join(available)}")

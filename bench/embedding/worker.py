@@ -39,11 +39,7 @@ class Library:
 
 
 def refit(model_file: str, target: Path) -> None:
-    """Write the part of a model that takes float32 (N, 3, H, W), normalised, as fastembed makes it of an image.
-
-    Raises:
-        ValueError: It takes pixels as they are, as an int8 model does.
-    """
+    """Write the part of a model that takes float32 (N, 3, H, W), normalised, as fastembed makes it of an image."""
     import onnx
     import onnx.utils
 

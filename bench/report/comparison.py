@@ -56,11 +56,7 @@ class Comparison:
 
 
 def read_results(path: Path) -> list[Report]:
-    """Return the results in a file: of a report, or the one that `--json` wrote.
-
-    Raises:
-        UsageError: There are none.
-    """
+    """Return the results in a file: of a report, or the one that `--json` wrote; raise `UsageError` without any."""
     try:
         if path.stat().st_size > _LARGEST:
             raise UsageError(f"{path} is too large for a report of cbir-bench")

@@ -14,10 +14,8 @@ _MARKS = "os^Dvp*hX<"
 
 def draw(plot: Curves | Bars) -> str:
     """Return a plot as SVG."""
-    return _curves(plot) if isinstance(plot, Curves) else _bars(plot)
-
-
-def _curves(plot: Curves) -> str:
+    if isinstance(plot, Bars):
+        return _bars(plot)
     figure, axes = _axes(8, 4.6)
     for index, (name, points) in enumerate(plot.series.items()):
         colour, mark = _COLOURS[index % len(_COLOURS)], _MARKS[index % len(_MARKS)]

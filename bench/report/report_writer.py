@@ -71,11 +71,7 @@ REPORT = TypeAdapter(FullReport)
 
 
 def collect(folders: Sequence[Path]) -> list[Report]:
-    """Return the kept results of some folders, in the order of the report.
-
-    Raises:
-        UsageError: A folder has none, or a file that is not a result.
-    """
+    """Return the kept results of some folders, in the order of the report; every folder must have some."""
     found: list[Report] = []
     for folder in folders:
         reports, problems = latest(folder)
