@@ -1,8 +1,8 @@
 """The gallery: hits as cards, with the meaning of a score in the collection, and stored images as tiles."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -72,12 +72,18 @@ def sections(
     With `fold`, near-duplicates are folded into the best of them. `copied` holds the SHA-256 of the query's images.
     """
     groups: list[tuple[str, Sequence[Hit]]] = [(str(group.value), group.hits) for group in hits.groups] or [("", hits)]
-    return [(title, _cards(store, group, calibration, limit, fold, copied)) for title, group in groups]
+    return [(title, hit_cards(store, group, calibration, limit, fold, copied)) for title, group in groups]
 
 
-def _cards(
-    store: Store, hits: Sequence[Hit], calibration: ScoreCalibration, limit: int, fold: bool, copied: set[str]
+def hit_cards(
+    store: Store,
+    hits: Sequence[Hit],
+    calibration: ScoreCalibration,
+    limit: int | None = None,
+    fold: bool = False,
+    copied: Collection[str] = (),
 ) -> list[Card]:
+    """Return hits as cards, each with the meaning of its score in the collection; the rest is as for `sections`."""
     pairs = (folded(store, hits) if fold else [(hit, []) for hit in hits])[:limit]
     ids = [hit.id for first, copies in pairs for hit in (first, *copies)]
     images = dict(zip(ids, store.thumbnails(ids), strict=True))
@@ -85,14 +91,10 @@ def _cards(
     for rank, (hit, copies) in enumerate(pairs, 1):
         badges = ("exact copy",) if hit.payload.get("sha256") in copied else ()
         tiles = tuple(Card(copy.id, copy.payload, images[copy.id], f"{copy.score:.3f}") for copy in copies)
-        cards.append(replace(hit_card(hit, rank, images[hit.id], calibration), badges=badges, copies=tiles))
+        percentile, sentence = share(calibration.percentile(hit.score)), meaning(calibration, hit.score)
+        card = Card(hit.id, hit.payload, images[hit.id], "", "", hit.score, rank, percentile, sentence, badges, tiles)
+        cards.append(card)
     return cards
-
-
-def hit_card(hit: Hit, rank: int, image: bytes | None, calibration: ScoreCalibration) -> Card:
-    """Return a hit's card, with the meaning of its score in the collection."""
-    percentile, sentence = share(calibration.percentile(hit.score)), meaning(calibration, hit.score)
-    return Card(hit.id, hit.payload, image, score=hit.score, rank=rank, percentile=percentile, meaning=sentence)
 
 
 def stored_cards(store: Store, ids: Sequence[str], captions: Sequence[str] = ()) -> list[Card]:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
@@ -25,18 +26,15 @@ class Work(Future[Result]):
         super().__init__()
         self.share = 0.0
         self.started = time.monotonic()
-        thread = threading.Thread(target=self._run, args=(task,), daemon=True)  # a daemon does not delay the exit
-        thread.start()
 
-    def _run(self, task: Callable[[OnProgress], Result]) -> None:
-        try:
-            with _slots:
-                self.set_result(task(self._on_progress))
-        except BaseException as error:  # also a panic of the engine: the caller of `result` gets it
-            self.set_exception(error)
+        def run() -> None:
+            try:
+                with _slots:
+                    self.set_result(task(partial(setattr, self, "share")))
+            except BaseException as error:  # also a panic of the engine: the caller of `result` gets it
+                self.set_exception(error)
 
-    def _on_progress(self, share: float) -> None:
-        self.share = share
+        threading.Thread(target=run, daemon=True).start()  # a daemon does not delay the exit
 
 
 def show_progress(work: Work[Result], text: str) -> None:

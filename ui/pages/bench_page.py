@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cbir.evaluation.result_files import Report, latest, shortened
+from cbir.evaluation.result_files import latest, shortened
 from cbir.settings import Settings
 
 from ..components import bench_section
@@ -26,19 +26,14 @@ def draw(settings: Settings) -> None:
     for problem in problems:
         st.warning(literal(problem), icon=":material/warning:")
     for report in sorted(reports, key=lambda report: [*COMMANDS, report.kind].index(report.kind)):
-        _report(report)
+        if report.section is not None:
+            bench_section.draw(report.section, report.kind)
+        machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+        when = f"{report.created:%Y-%m-%d %H:%M %Z}"
+        st.caption(f"Measured {when} with cbir {literal(report.cbir_version)} on {literal(machine)} by this command:")
+        st.code(shortened(report.command), language=None, wrap_lines=True)
     missing = [command for kind, command in COMMANDS.items() if kind not in {report.kind for report in reports}]
     if missing:
         st.subheader("Not measured yet", anchor=False)
         st.caption("Each of these commands measures something and keeps the result for this page.")
         st.code("\n".join(missing), language=None, wrap_lines=True)
-
-
-def _report(report: Report) -> None:
-    """Draw a result and where it comes from."""
-    if report.section is not None:
-        bench_section.draw(report.section, report.kind)
-    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    when = f"{report.created:%Y-%m-%d %H:%M %Z}"
-    st.caption(f"Measured {when} with cbir {literal(report.cbir_version)} on {literal(machine)} by this command:")
-    st.code(shortened(report.command), language=None, wrap_lines=True)

@@ -41,7 +41,9 @@ def draw(settings: Settings) -> None:
         _started.clear(chosen)  # the next visit tries again
         raise
     if not report.classes:
-        _how_to_label()
+        st.info("The images of this collection have no labels, so there are no classes.", icon=":material/label:")
+        st.markdown("Images in a folder get its name as their label. For a table, name the column with the label:")
+        st.code("cbir-ingest ./photos\ncbir-ingest data.parquet --label COLUMN", language=None, wrap_lines=True)
         return
     _summary(report)
     _table(report)
@@ -57,12 +59,6 @@ def draw(settings: Settings) -> None:
 def _started(chosen: Chosen) -> Work[ClassReport]:
     store = chosen.store
     return Work(lambda on_progress: class_report(store, on_progress=on_progress))
-
-
-def _how_to_label() -> None:
-    st.info("The images of this collection have no labels, so there are no classes.", icon=":material/label:")
-    st.markdown("Images in a folder get its name as their label. For a table, name the column with the label:")
-    st.code("cbir-ingest ./photos\ncbir-ingest data.parquet --label COLUMN", language=None, wrap_lines=True)
 
 
 def _summary(report: ClassReport) -> None:

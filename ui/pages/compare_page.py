@@ -11,7 +11,7 @@ from cbir.stores.base import StoreInfo
 from cbir.stores.display import display_names
 
 from ..components import gallery, problems, store_facts
-from ..query import address, cached, choice, image_input, images, query_card, state
+from ..query import address, choice, image_input, images, query_card, state
 from ..query.choice import Chosen
 from ..query.images import ReadyExample
 
@@ -85,13 +85,9 @@ def _difference(first: StoreInfo, second: StoreInfo) -> str:
 def _cards(side: Chosen, hits: Sequence[Hit], others: Sequence[Hit]) -> list[gallery.Card]:
     """Return the cards of one side, marked with the rank of each hit on the other side."""
     ranks = {hit.id: rank for rank, hit in enumerate(others, 1)}
-    calibration = cached.score_calibration(side)
-    thumbnails = side.store.thumbnails([hit.id for hit in hits])
-    cards = []
-    for rank, (hit, thumbnail) in enumerate(zip(hits, thumbnails, strict=True), 1):
-        mark, badge = _mark(rank, ranks.get(hit.id))
-        cards.append(replace(gallery.hit_card(hit, rank, thumbnail, calibration), badges=(badge,), mark=mark))
-    return cards
+    cards = gallery.hit_cards(side.store, hits, choice.score_calibration(side))
+    marks = [_mark(card.rank, ranks.get(card.id)) for card in cards]
+    return [replace(card, mark=mark, badges=(badge,)) for card, (mark, badge) in zip(cards, marks, strict=True)]
 
 
 def _mark(rank: int, other: int | None) -> tuple[str, str]:

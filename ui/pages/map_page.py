@@ -19,7 +19,7 @@ from cbir.settings import Settings
 from ..components import gallery, problems
 from ..components.plots import readable
 from ..components.work import Work, show_progress
-from ..query import address, cached, choice, state
+from ..query import address, choice, state
 from ..query.choice import BY_GENERATION, Chosen
 
 MAX_POINTS = 10_000  # with 20,000, a step of the zoom takes 0.3 s without a graphics card
@@ -52,7 +52,7 @@ def draw(settings: Settings) -> None:
     if chosen is None:
         return
     cloud = _cloud(chosen)
-    fields = [field for field in cached.fields(chosen) if field in cloud.fields]
+    fields = [field for field in choice.fields(chosen) if field in cloud.fields]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.segmented_control(
             "Projection", ["PCA", "UMAP"], default="PCA", required=True, key="projection", bind="query-params"
@@ -70,9 +70,9 @@ def draw(settings: Settings) -> None:
 
 @st.cache_resource(max_entries=4, show_spinner="Drawing the map…", hash_funcs=BY_GENERATION)
 def _cloud(chosen: Chosen) -> Cloud:
-    ids = cached.sample(chosen, MAX_POINTS, 0)
+    ids = choice.sample(chosen, MAX_POINTS, 0)
     payloads: list[Payload] = [payload or {} for payload in chosen.store.payloads(ids)]
-    fields = {field: [_text(payload, field) for payload in payloads] for field in cached.fields(chosen)}
+    fields = {field: [_text(payload, field) for payload in payloads] for field in choice.fields(chosen)}
     names = [gallery.heading(payload) if payload else "" for payload in payloads]
     return Cloud(ids, pca(_vectors(chosen, ids)), names, fields)
 

@@ -14,7 +14,7 @@ from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
 
 from ..components import gallery, hit_table, problems, store_facts
-from ..query import address, cached, choice, filter_panel, image_input, images, query_card, state
+from ..query import address, choice, filter_panel, image_input, images, query_card, state
 from ..query.choice import Chosen
 from ..query.images import ReadyExample
 
@@ -75,7 +75,7 @@ def draw(settings: Settings) -> None:
     shown = st.session_state.get("shown")
     address.write(
         state.to_address(state.current())
-        | filter_panel.parameters(cached.fields(chosen))
+        | filter_panel.parameters(choice.fields(chosen))
         | {"shown": [str(shown)] if shown else []}
     )
 
@@ -91,7 +91,7 @@ def _adopt(parameters: address.Parameters) -> None:
 def _options(chosen: Chosen) -> SearchOptions:
     """Draw the search options, and return them."""
     bound = address.BOUND
-    text_fields = [field for field, kind in cached.fields(chosen).items() if kind == "text"]
+    text_fields = [field for field, kind in choice.fields(chosen).items() if kind == "text"]
     with st.expander("Options", icon=":material/tune:", expanded=True):
         similarity = st.select_slider(
             "Similarity",
@@ -112,14 +112,14 @@ def _options(chosen: Chosen) -> SearchOptions:
         filter = filter_panel.draw(chosen)
     diversity = 0.0 if group_by else diversity
     if SIMILARITIES[similarity]:
-        required = cached.score_calibration(chosen).score_at(SIMILARITIES[similarity])
+        required = choice.score_calibration(chosen).score_at(SIMILARITIES[similarity])
         min_score = required if min_score is None else max(required, min_score)
     return SearchOptions(filter, min_score, diversity, group_by, fold, exact)
 
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
     """Search, and draw the query's card and the hits."""
-    calibration = cached.score_calibration(chosen)
+    calibration = choice.score_calibration(chosen)
     limit = st.session_state.get("shown") or PAGE
     hits = _search(chosen, examples, options, limit)
     copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]

@@ -1,4 +1,4 @@
-"""The store and collection of a page: chosen in the sidebar, opened once for all visitors."""
+"""The store and collection of a page, chosen in the sidebar, and what all visitors of a collection share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import streamlit as st
 
 from cbir.collection import Collection
 from cbir.errors import CbirError, DamageError
+from cbir.filters.conditions import Filter, Value
+from cbir.search.score_calibration import ScoreCalibration, calibrate
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
 from cbir.stores.display import display_names
@@ -37,6 +39,8 @@ class Chosen:
 
 BY_GENERATION: dict[str | type[Any], Callable[[Any], Any]] = {Chosen: lambda chosen: chosen.key}
 """For Streamlit's caches: entries are renewed with the generation of the collection."""
+
+_SECONDS = 60  # where a server changes within a generation
 
 
 def choose(settings: Settings, suffix: str = "") -> Chosen | None:
@@ -99,3 +103,29 @@ def _open(url: str, name: str, _settings: Settings) -> Collection:
 def _filled() -> set[str]:
     """Return the stores in folders that have had a collection since the page was started."""
     return set()
+
+
+@st.cache_data(max_entries=64, ttl=_SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
+def fields(chosen: Chosen) -> dict[str, str]:
+    """Return the fields that the collection can be filtered by (see `Collection.fields`)."""
+    return chosen.collection.fields()
+
+
+@st.cache_data(max_entries=1024, ttl=_SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
+def facet(chosen: Chosen, field: str, filter: Filter, limit: int) -> list[tuple[Value, int]]:
+    """Return the values of a field and their numbers of points (see `Collection.facet`)."""
+    return chosen.collection.facet(field, filter, limit)
+
+
+# A server reads all its points for a sample.
+@st.cache_data(max_entries=256, ttl=10 * _SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
+def sample(chosen: Chosen, count: int, seed: int) -> list[str]:
+    """Return random ids (see `Store.sample`)."""
+    return chosen.store.sample(count, seed)
+
+
+# As a resource it is not copied for each page: it is megabytes, and frozen.
+@st.cache_resource(max_entries=64, ttl=60 * _SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
+def score_calibration(chosen: Chosen) -> ScoreCalibration:
+    """Return the meaning of a score in the collection."""
+    return calibrate(chosen.store)

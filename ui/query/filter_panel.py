@@ -8,7 +8,7 @@ from cbir.filters.conditions import Filter, Match, Range, Value, is_finite
 from cbir.filters.parser import possible_values
 
 from ..components import web
-from . import cached
+from . import choice
 from .address import Parameters, touched
 from .choice import Chosen
 
@@ -17,7 +17,7 @@ MAX_VALUES = 500
 
 def draw(chosen: Chosen) -> Filter:
     """Draw the panel and return the chosen filter."""
-    fields = cached.fields(chosen)
+    fields = choice.fields(chosen)
     icon = ":material/filter_alt_off:"
     st.button("Clear filters", icon=icon, type="tertiary", on_click=_clear, disabled=not selected(fields))
     for field, kind in fields.items():
@@ -103,7 +103,7 @@ def _values(chosen: Chosen, field: str, fields: Mapping[str, str]) -> None:
         touched()
         st.session_state[f"is.{field}"] = values
 
-    counted = cached.facet(chosen, field, selected(fields, without=field), MAX_VALUES)
+    counted = choice.facet(chosen, field, selected(fields, without=field), MAX_VALUES)
     counts = dict.fromkeys(ticked, 0) | {_text(value): count for value, count in counted}
     web.facet(field, counts, ticked, choose)
 

@@ -7,7 +7,7 @@ import streamlit as st
 from cbir.images.decode import FORMATS
 
 from ..components import gallery, web
-from . import cached, images, state
+from . import choice, images, state
 from .address import touched
 from .choice import Chosen
 
@@ -65,7 +65,7 @@ def samples(chosen: Chosen) -> None:
         st.markdown("**Or start from an image of the collection**", width="content")
         st.button("Shuffle", icon=":material/shuffle:", type="tertiary", on_click=_shuffle)
     st.caption("Chosen at random.")  # results have their caption in the same place, so that nothing moves
-    ids = cached.sample(chosen, SAMPLES, st.session_state.setdefault("seed", 0))
+    ids = choice.sample(chosen, SAMPLES, st.session_state.setdefault("seed", 0))
     gallery.tiles("gallery", gallery.stored_cards(chosen.store, ids), state.search_for)
 
 

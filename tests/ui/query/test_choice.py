@@ -2,19 +2,23 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from cbir.ui.query import choice
+from cbir.ui.query.choice import Chosen
 from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from streamlit.testing.v1 import AppTest
 
+import cbir
 from cbir.errors import CbirError, DamageError
+from cbir.filters.conditions import Match
 from cbir.settings import Settings
 from cbir.stores.registry import connect
 from tests.support.building import build, unit_vectors
@@ -166,3 +170,31 @@ def test_the_page_survives_a_server_outage(desktop_tab: Page, fragile_site: Simp
     fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", lambda: None)
     fragile_site.server.inject(status=503, times=-1)
     fails_and_comes_back(desktop_tab, fragile_site, "answered 503", lambda: fragile_site.server.configure())
+
+
+@pytest.fixture
+def chosen(index: Path) -> Iterator[Chosen]:
+    with cbir.open(f"edge:{index}") as collection:
+        yield Chosen(collection, collection.info)
+
+
+def test_fields_and_facets_are_those_of_the_collection(chosen: Chosen) -> None:
+    assert choice.fields(chosen) == chosen.collection.fields()
+    counts = choice.facet(chosen, "label", (), 100)
+    assert counts == chosen.collection.facet("label", limit=100)
+    label, count = counts[0]
+    assert choice.facet(chosen, "label", (Match("label", (label,)),), 100) == [(label, count)]
+
+
+def test_a_seed_chooses_the_sample(chosen: Chosen) -> None:
+    first = choice.sample(chosen, 10, 0)
+    assert len(set(first)) == 10
+    assert choice.sample(chosen, 10, 0) == first
+    assert choice.sample(chosen, 10, 1) != first
+
+
+def test_the_calibration_is_computed_once_for_each_generation(chosen: Chosen) -> None:
+    calibration = choice.score_calibration(chosen)
+    assert choice.score_calibration(Chosen(chosen.collection, replace(chosen.info, count=1))) is calibration
+    newer = Chosen(chosen.collection, replace(chosen.info, generation="000002"))
+    assert choice.score_calibration(newer) is not calibration
