@@ -10,6 +10,7 @@ import timm
 import torch
 import torchvision
 from timm.data import create_transform, resolve_model_data_config
+from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool
 from torch.utils.flop_counter import FlopCounterMode
 
 from cbir import terminal
@@ -156,17 +157,12 @@ def _torchvision_config(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-class _MeanPool(torch.nn.Module):  # type: ignore[misc]
-    def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        return planes.mean((2, 3), keepdim=True)
-
-
 def _use_mean_pooling(module: torch.nn.Module) -> None:
     """Replace adaptive pooling to one value by a mean, which exports to a simpler graph."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, torch.nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
-                setattr(parent, name, _MeanPool())
+                setattr(parent, name, FastAdaptiveAvgPool())
 
 
 def apply_choice(config: dict[str, Any], choice: InputChoice) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cbir import terminal
 from cbir.evaluation.retrieval import Accuracy, K
-from cbir.tables import Cell, Column, Table, to_rich
+from cbir.tables import Column, Table, to_rich
 
 from .zoo import BACKBONES, Backbone
 
@@ -48,7 +48,7 @@ def show_backbones() -> None:
         if (specs := backbone.specs)
     ]
     note = "timm:NAME is any other model of timm. GFLOPs are billions of multiply-adds per image"
-    show_table(_BACKBONE_COLUMNS, rows, note)
+    show_table(Table("", _BACKBONE_COLUMNS, rows), note)
 
 
 def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]]) -> None:
@@ -56,13 +56,13 @@ def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]]) -> None
     columns = [Column("model"), *(Column(name, format=".4f") for name in _METRICS)]
     rows = [(name, *(getattr(accuracy, metric) for metric in _METRICS.values())) for name, accuracy in accuracies]
     queries = accuracies[0][1].queries
-    show_table(columns, rows, f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries")
+    show_table(Table("", columns, rows), f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries")
 
 
-def show_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> None:
+def show_table(table: Table, note: str) -> None:
     """Print a table and a note below it."""
     console = terminal.console()
-    console.print(to_rich(Table("", columns, rows)))
+    console.print(to_rich(table))
     console.print(note, style="dim")
 
 

@@ -1,8 +1,7 @@
 """`cbir-export verify`, `compare` and `table`."""
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +9,6 @@ from cbir import terminal
 from cbir.errors import UsageError
 
 from .. import options
-
-if TYPE_CHECKING:
-    from .compare import ComparedModel
 
 
 def verify(
@@ -50,8 +46,8 @@ def compare(
     from cbir.sources.base import SourceOptions
 
     from ..convert.parity import sample_images
-    from ..listing import show_accuracy
-    from .compare import compare_models, protocol_accuracy
+    from ..listing import show_accuracy, show_table
+    from .compare import BATCHES, comparison, protocol_accuracy
 
     if data is None and (label or top_classes or limit):
         raise UsageError("--label, --top-classes and --limit need --data")
@@ -60,7 +56,12 @@ def compare(
     labelled = None
     if data is not None:
         labelled = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
-    _show_comparison(compare_models(embedders, sample_images()))
+    sample = sample_images()
+    show_table(
+        comparison(embedders, sample),
+        f"median ms per image at batch {BATCHES[0]} and {BATCHES[1]}; cosine to the first file and share of the ten"
+        f" nearest neighbours in common, over {len(sample.files)} images",
+    )
     if labelled is not None:
         name, items = labelled
         accuracies = []
@@ -83,43 +84,3 @@ def table(
     folder.mkdir(parents=True, exist_ok=True)
     for line in table_lines([find_backbone(name) for name in names or BACKBONES], folder):
         typer.echo(line)
-
-
-def _show_comparison(compared: list["ComparedModel"]) -> None:
-    from cbir.tables import Column
-
-    from ..listing import show_table
-    from .compare import BATCHES
-
-    columns = [
-        Column("model"),
-        Column("precision"),
-        Column("runs on"),
-        Column("D", format="d"),
-        Column("MB", format=".1f"),
-        *(Column(f"ms at {size}", format=".2f") for size in BATCHES),
-        Column("cosine p1", format=".5f"),
-        Column("p50", format=".5f"),
-        Column("neighbours", format=".3f"),
-        Column("sample P@5", format=".4f"),
-    ]
-    rows = [
-        (
-            model.embedder.card.name,
-            model.embedder.card.precision,
-            model.embedder.provider,
-            model.embedder.card.dimension,
-            model.embedder.path.stat().st_size / 1e6,
-            *(model.milliseconds[size] for size in BATCHES),
-            *(None if math.isnan(value) else value for value in (model.to_first.cosine_p1, model.to_first.cosine_p50)),
-            model.to_first.neighbour_overlap,
-            model.to_first.precision_at_5,
-        )
-        for model in compared
-    ]
-    show_table(
-        columns,
-        rows,
-        f"median ms per image at batch {BATCHES[0]} and {BATCHES[1]}; cosine to the first file and share of the ten"
-        f" nearest neighbours in common, over {compared[0].to_first.images} images",
-    )

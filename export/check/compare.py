@@ -1,10 +1,10 @@
 """Compare model files: speed, size, agreement with the first file, and accuracy on a data set."""
 
 import logging
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,47 +12,56 @@ import numpy as np
 from cbir.evaluation.embeddings import Labelled
 from cbir.evaluation.retrieval import Accuracy, score, split, split_name
 from cbir.images.decode import decode
-from cbir.models.card import Agreement, Training
+from cbir.models.card import Training
 from cbir.models.embedder import Embedder
+from cbir.tables import Cell, Column, Table
 
-from ..convert.parity import SampleImages, compare_vectors, file_vectors
+from ..convert.parity import SampleImages, compare_vectors
 
 log = logging.getLogger(__name__)
 
 BATCHES = (1, 32)
 _SECONDS = 6.0
 _ROUNDS = (3, 40)
+_COLUMNS = (
+    Column("model"),
+    Column("precision"),
+    Column("runs on"),
+    Column("D", format="d"),
+    Column("MB", format=".1f"),
+    *(Column(f"ms at {size}", format=".2f") for size in BATCHES),
+    Column("cosine p1", format=".5f"),
+    Column("p50", format=".5f"),
+    Column("neighbours", format=".3f"),
+    Column("sample P@5", format=".4f"),
+)
 
 
-@dataclass(frozen=True)
-class ComparedModel:
-    """A model, its median milliseconds per image by batch size, and its agreement with the vectors of the first model.
+def comparison(embedders: Sequence[Embedder], sample: SampleImages) -> Table:
+    """Return the table that compares models with the first. They are timed in turns, so other load affects all alike.
 
-    Cosines are NaN if the dimension differs.
+    Its times are the median milliseconds per image for each size of batch.
     """
-
-    embedder: Embedder
-    milliseconds: dict[int, float]
-    to_first: Agreement
-
-
-def compare_models(embedders: Sequence[Embedder], sample: SampleImages) -> list[ComparedModel]:
-    """Return the comparison of the models with the first. They are timed in turns, so other load affects all alike."""
-    vectors = [file_vectors(embedder, sample.files) for embedder in embedders]
+    vectors = [embedder.embed(sample.files) for embedder in embedders]
     images = [decode(data) for data in sample.files[: max(BATCHES)]]
     inputs = [np.stack([embedder.pixels(image) for image in images]) for embedder in embedders]
-    times = {}
+    times = []
     for size in BATCHES:
         runs = [partial(embedder.run, pixels[:size]) for embedder, pixels in zip(embedders, inputs, strict=True)]
-        times[size] = median_times(runs)
-    return [
-        ComparedModel(
-            embedder,
-            {size: spent[i] / size for size, spent in times.items()},
-            compare_vectors(vectors[0], vectors[i], sample.labels),
+        times.append([spent / size for spent in median_times(runs)])
+    rows: list[list[Cell]] = []
+    for embedder, own, *spent in zip(embedders, vectors, *times, strict=True):
+        card, agreement = embedder.card, compare_vectors(vectors[0], own, sample.labels)
+        cosines = (agreement.cosine_p1, agreement.cosine_p50)  # NaN if the dimensions differ
+        rows.append(
+            [
+                *(card.name, card.precision, embedder.provider, card.dimension, embedder.path.stat().st_size / 1e6),
+                *spent,
+                *(None if math.isnan(cosine) else cosine for cosine in cosines),
+                *(agreement.neighbour_overlap, agreement.precision_at_5),
+            ]
         )
-        for i, embedder in enumerate(embedders)
-    ]
+    return Table("", _COLUMNS, rows)
 
 
 def median_times(calls: Sequence[Callable[[], object]]) -> list[float]:

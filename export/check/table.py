@@ -60,7 +60,6 @@ def _measure(backbone: Backbone, folder: Path) -> list[str]:
 
 
 def _times(loaded: Loaded, embedders: Sequence[Embedder]) -> Iterator[str]:
-    """Yield the milliseconds per image of torch and each file, for each batch size."""
     pixels = np.stack([loaded.rule.pixels(decode(data)) for data in sample_images(max(BATCHES)).files])
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     for size in BATCHES:

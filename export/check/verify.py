@@ -10,7 +10,7 @@ from cbir.models.embedder import Embedder
 
 from ..backbone import Loaded, load_backbone, torch_vectors
 from ..convert.head_graph import apply_head, read_head
-from ..convert.parity import compare_vectors, file_vectors, require, sample_images, shortfall
+from ..convert.parity import compare_vectors, require, sample_images, shortfall
 from ..zoo import BACKBONES, TIMM_PREFIX, InputChoice, find_backbone
 
 
@@ -27,7 +27,7 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
     head = read_head(onnx.load(path))
     if head is not None:
         expected = apply_head(head, expected)
-    agreement = compare_vectors(expected, file_vectors(embedder, images.files), images.labels)
+    agreement = compare_vectors(expected, embedder.embed(images.files), images.labels)
     forced = card.to_torch is not None and shortfall(card.to_torch, card.precision)
     reason = "The card records that it was built with --force" if forced else f"{path} is not a {card.backbone}"
     require(agreement, card.precision, reason)

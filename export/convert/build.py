@@ -23,7 +23,6 @@ from .parity import (
     Record,
     SampleImages,
     compare_vectors,
-    file_vectors,
     require,
     sample_images,
     shortfall,
@@ -122,4 +121,4 @@ def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "draft.onnx"
         write_model(model, card, path)
-        return file_vectors(Embedder(path, provider="cpu"), files)
+        return Embedder(path, provider="cpu").embed(files)

@@ -14,9 +14,7 @@ from cbir.errors import CbirError, ImageError, UsageError
 from cbir.evaluation.retrieval import accuracy, neighbours
 from cbir.images.decode import decode
 from cbir.models.card import Agreement, Precision
-from cbir.models.embedder import Embedder
 from cbir.records import Item, Vector, to_plain
-from cbir.settings import MAX_MEGAPIXELS
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 
@@ -24,7 +22,6 @@ log = logging.getLogger(__name__)
 
 SAMPLE = "sample://openmoji"
 NEIGHBOURS = 10
-_BATCH = 16
 
 LIMITS: dict[Precision, dict[str, float]] = {
     "fp32": {"cosine_min": 0.9999},
@@ -95,15 +92,6 @@ def sample_images(count: int = 256, shift: float = 0.0, source: str = SAMPLE) ->
     if not files:
         raise UsageError(f"{source} has no image that can be decoded")
     return SampleImages(source, files, labels)
-
-
-def file_vectors(embedder: Embedder, files: Sequence[bytes]) -> Vector:
-    """Return the (N, D) unit vectors of a model file."""
-    batches = []
-    for start in range(0, len(files), _BATCH):
-        images = [embedder.decode(data, MAX_MEGAPIXELS) for data in files[start : start + _BATCH]]
-        batches.append(embedder.embed(images))
-    return np.concatenate(batches)
 
 
 def compare_vectors(reference: Vector, vectors: Vector, labels: Sequence[str | None]) -> Agreement:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 import cbir
 from cbir.errors import CbirError
 from cbir.images.decode import PREPROCESSING_VERSION
+from cbir.index.files import write_atomically
 from cbir.models.card import CARD, ModelCard, Precision
 from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, checksum_of, seal
 from cbir.text import one_line
@@ -103,10 +104,8 @@ def write_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
     if size > MAX_BYTES - 2**24:
         raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}. An ONNX file holds up to 2 GB")
     onnx.checker.check_model(model, full_check=True)
-    draft = path.with_name(path.name + ".tmp")
     data = seal(model.SerializeToString(deterministic=True))
-    draft.write_bytes(data)
-    draft.replace(path)
+    write_atomically(path, data)
     return checksum_of(data)
 
 

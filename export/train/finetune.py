@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn.functional import cross_entropy, normalize
 from torchvision.transforms import v2
 
@@ -22,6 +22,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.evaluation.retrieval import Accuracy, Rows, score, split
 from cbir.images.decode import decode
 from cbir.images.preprocessing import InputRule
+from cbir.index.files import write_atomically
 from cbir.records import Item, Vector, to_plain
 from cbir.settings import MAX_MEGAPIXELS
 
@@ -151,9 +152,7 @@ def finetune(loaded: Loaded, items: Sequence[Item], options: FinetuneOptions) ->
 def save_weights(loaded: Loaded, path: Path) -> Loaded:
     """Write the backbone's tensors as `.safetensors`, and return the backbone as loaded from that file."""
     state = {name: tensor.contiguous() for name, tensor in loaded.module.state_dict().items()}
-    draft = path.with_name(path.name + ".tmp")
-    save_file(state, draft)
-    draft.replace(path)
+    write_atomically(path, save(state))
     weights = Weights(f"file:{path.name}", sha256_of(path), state, random=loaded.weights.random)
     return replace(loaded, weights=weights)
 

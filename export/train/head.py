@@ -27,7 +27,7 @@ from cbir.records import Vector
 
 from ..convert.build import graph_vectors, write_with_record
 from ..convert.head_graph import Head, add_head, apply_head
-from ..convert.parity import Link, compare_vectors, file_vectors, require, sample_images
+from ..convert.parity import Link, compare_vectors, require, sample_images
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def write_with_head(embedder: Embedder, head: Head, training: Training, path: Pa
     model = onnx.load(embedder.path)
     add_head(model, head)
     images = sample_images()
-    expected = apply_head(head, file_vectors(Embedder(embedder.path, provider="cpu"), images.files))
+    expected = apply_head(head, Embedder(embedder.path, provider="cpu").embed(images.files))
     card = replace(embedder.card, name=path.stem, dimension=head.dimension, to_torch=None, training=training)
     agreement = compare_vectors(expected, graph_vectors(model, card, images.files), images.labels)
     require(agreement, "fp32", "Please report this")
@@ -142,20 +142,16 @@ def _train(
             advance(1)
             if epoch % _EPOCHS_PER_CHECK and epoch != epochs:
                 continue
-            precision = _validate(module, features, labels, parts)
+            module.eval()
+            with torch.inference_mode():
+                vectors: Vector = normalize(module(features)).numpy()
+            precision = score(vectors, labels, parts.train, parts.validation).precision_at_k
             log.debug("epoch %s: validation Precision@5 %.4f", epoch, precision)
             if precision > best_score:
                 best, best_score, best_epoch = copy.deepcopy(layers), precision, epoch
             elif epoch - best_epoch >= _PATIENCE:
                 break
     return best, best_epoch
-
-
-def _validate(module: torch.nn.Module, features: torch.Tensor, labels: Sequence[str], parts: Split) -> float:
-    module.eval()
-    with torch.inference_mode():
-        vectors: Vector = normalize(module(features)).numpy()
-    return score(vectors, labels, parts.train, parts.validation).precision_at_k
 
 
 def _with_input_scale(layers: Sequence[torch.nn.Linear], mean: Vector, spread: float) -> Head:
