@@ -160,11 +160,7 @@ def _require_answer(address: str) -> None:
 
 @contextmanager
 def _cluster(settings: Settings, address: str | None) -> Iterator[int]:
-    """Join or start a cluster, and yield the number of its workers.
-
-    Raises:
-        CbirError: The cluster cannot be reached, or failed.
-    """
+    """Join or start a cluster, and yield the number of its workers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # each of them takes half a minute
     import ray
@@ -213,7 +209,6 @@ def _shares(job: Job, model: bytes, workers: int) -> Iterator[Share]:
 
 
 def _run_share(row: dict[str, int], job: Job, count: int, model: Any) -> dict[str, bytes]:
-    """Ingest one share, in a worker of the cluster."""
     import ray
 
     shard = (row["number"], count)

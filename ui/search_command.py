@@ -129,7 +129,6 @@ def _image(text: str, photos: "Collection") -> Any:
 
 
 def _print_table(result: dict[str, Any], count: int) -> None:
-    """Print a line for each hit, and how it was found."""
     from rich.table import Table
     from rich.text import Text
 

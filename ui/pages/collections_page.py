@@ -80,7 +80,6 @@ def draw(settings: Settings) -> None:
 
 
 def _place(listing: Future[list[CollectionInfo]], catalogs: Sequence[Catalog], names: dict[str, str]) -> list[Listed]:
-    """Draw an index folder or a server, and return its collections."""
     try:
         found = listing.result()
     except CbirError as error:

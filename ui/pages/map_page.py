@@ -175,7 +175,6 @@ def _map(cloud: Cloud, positions: Vector, field: str | None, key: str) -> None:
 
 
 def _about(shown: int, count: int, umap: bool) -> str:
-    """Return what the map shows, and how to use it."""
     images = f"All {shown:,} images" if shown >= count else f"{shown:,} random images of {count:,}"
     how = "by UMAP, which keeps neighbours together" if umap else "by their first two principal components"
     return (

@@ -89,7 +89,6 @@ def _adopt(parameters: address.Parameters) -> None:
 
 
 def _options(chosen: Chosen) -> SearchOptions:
-    """Draw the search options, and return them."""
     bound = address.BOUND
     text_fields = [field for field, kind in choice.fields(chosen).items() if kind == "text"]
     with st.expander("Options", icon=":material/tune:", expanded=True):
@@ -118,7 +117,6 @@ def _options(chosen: Chosen) -> SearchOptions:
 
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
-    """Search, and draw the query's card and the hits."""
     calibration = choice.score_calibration(chosen)
     limit = st.session_state.get("shown") or PAGE
     hits = _search(chosen, examples, options, limit)
