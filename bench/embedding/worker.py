@@ -15,9 +15,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-_STANDS_IN_FOR = (
-    "Qdrant/resnet50-onnx"  # fastembed takes no other names; of this one it uses the name of the file alone
-)
+_STANDS_IN_FOR = "Qdrant/resnet50-onnx"  # fastembed takes no other names; it uses that of the file alone
 _LEAST_BATCHES = 4
 _NORMALISING = ("Cast", "Transpose", "Sub", "Div", "Mul", "Add")
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
@@ -231,9 +229,8 @@ LIBRARIES: Mapping[str, Library] = {
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Embed files for `seconds` from the first batch on, and return how many that were, in how many seconds.
 
-    Args:
-        job: name: of the library; model: the model file; backbone, input, mean, std: of its card; images: folder of
-            files; folder: an empty one at the first run; seconds: how long; settings: of the library; decode: ours.
+    A job has the `name` of the library, its `settings`, the `model` file, `backbone`, `input`, `mean` and `std` of its
+    card, a folder of `images`, and a `folder` that is empty at the first run. `decode` is for the model alone.
     """
     library, limit = LIBRARIES.get(job["name"], OURS), float(job["seconds"])
     begun, spent, images = float("inf"), 0.0, 0

@@ -1,8 +1,4 @@
-"""Every store searched at several values of ef, with the results in the conventions of ann-benchmarks.
-
-ann-benchmarks does not expect a query to be stored itself. Here all points are in `train`, the queries are copied from
-it, and both the exact neighbours and the stores' results count the query itself as one of the neighbours.
-"""
+"""Every store searched at several values of ef, with the results in the conventions of ann-benchmarks."""
 
 import time
 from collections.abc import Sequence

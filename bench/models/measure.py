@@ -48,10 +48,7 @@ class ModelSpeed:
 def measure(
     files: Sequence[Path], providers: Sequence[Provider], batches: Sequence[int], rounds: int, advance: Advance
 ) -> tuple[list[ModelSpeed], Noise]:
-    """Time every model with every provider and batch, in a new random order each round.
-
-    `advance` is called after each turn.
-    """
+    """Time every model with every provider and batch, in a new random order each round."""
     found: list[ModelSpeed] = []
     runs: list[tuple[ModelSpeed, Embedder, list[float]]] = []
     for path in files:

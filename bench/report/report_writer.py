@@ -84,10 +84,7 @@ def collect(folders: Sequence[Path]) -> list[Report]:
 
 
 def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
-    """Write a report of results into a folder, without the folders of this machine, and return its files.
-
-    Each file is written whole or not at all.
-    """
+    """Write a report of results into a folder, without the folders of this machine, and return its files."""
     now = datetime.now(UTC).replace(microsecond=0)
     report = FullReport(now, cbir.__version__, _commit(), machine(), [_presented(result) for result in results])
     markdown, images = as_markdown(report, title)
