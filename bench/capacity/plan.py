@@ -150,10 +150,7 @@ def disk_bytes(layout: str, options: Options, costs: ImageCosts) -> float:
 
 
 def shard_count(images: int, nodes: int) -> int:
-    """Return how many shards a collection should have, which is also the number of servers that it can grow to.
-
-    One if a single server holds it easily, otherwise `SHARDS`, or two a server where that does not divide evenly.
-    """
+    """Return how many shards, and at most servers: one if it holds all easily, `SHARDS`, or two a server."""
     if nodes == 1 and images <= ONE_SHARD_POINTS:
         return 1
     return SHARDS if SHARDS % nodes == 0 and 2 * nodes <= SHARDS else 2 * nodes

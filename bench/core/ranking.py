@@ -26,10 +26,7 @@ class Ranking:
 
 
 def recall(true_scores: Iterable[float], threshold: float, k: int, epsilon: float = EPSILON) -> float:
-    """Return the share of the `k` places that are filled with a hit as good as the true k-th neighbour.
-
-    A tie is not a miss, as in ann-benchmarks (`plotting/metrics.py`, `knn`). `true_scores` are those of distinct hits.
-    """
+    """Return the share of places with a hit as good as the k-th neighbour; a tie counts, as in ann-benchmarks."""
     return sum(score >= threshold - epsilon for score in true_scores) / k
 
 
@@ -52,11 +49,7 @@ def first_difference(left: Ranking, right: Ranking, epsilon: float = EPSILON) ->
 
 
 def overlap(left: Ranking, right: Ranking, k: int, epsilon: float = EPSILON) -> float:
-    """Return the share of the `k` places that two rankings fill alike.
-
-    These are the ids that both have, and pairs of others in the last stretch (see `first_difference`) at ranks where
-    both lists have equal scores.
-    """
+    """Return the share of the `k` places filled with common ids, or in the last stretch with equal scores."""
     common = set(left.ids) & set(right.ids)
     stretches = _stretches(left, right, epsilon)
     start, stop = stretches[-1] if stretches else (0, 0)
@@ -120,10 +113,7 @@ def rank_biased_overlap(left: Ranking, right: Ranking, p: float = RBO_P, epsilon
 
 
 def _tied_ranks(left: Ranking, right: Ranking, epsilon: float) -> list[dict[str, int]]:
-    """Return for each list the rank of each id: that of the first id that it is tied with.
-
-    A stretch with equal scores rank by rank is tied as a whole: a fall in it is one of about epsilon, made by rounding.
-    """
+    """Return the rank of each id by list: that of the first id in its tie. A fall by rounding is none."""
     inside = {
         i
         for start, stop in _stretches(left, right, epsilon)

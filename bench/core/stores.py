@@ -113,10 +113,7 @@ def default_ef(info: StoreInfo) -> int | None:
 
 
 def ef_values(info: StoreInfo, wanted: Sequence[int], k: int) -> list[int | None]:
-    """Return the values of ef or nprobe to search a store with: the `wanted` ones, or the usual ones and its default.
-
-    A graph returns at most ef hits, and the query is one of them, so values below k + 1 are raised to that.
-    """
+    """Return the `wanted` values of ef or nprobe, or the usual ones; a graph needs k + 1, one for the query."""
     if info.access not in PARAMETERS:
         return [None]
     lowest = k + 1 if info.access == "graph" else 1
