@@ -6,7 +6,7 @@ import pytest
 from cbir.export.listing import show_backbones, show_table
 from cbir.export.zoo import BACKBONES
 
-from cbir.tables import Column
+from cbir.tables import Column, Table
 
 
 def test_every_backbone_has_a_row(capsys: Any) -> None:
@@ -28,7 +28,7 @@ def test_cached_weights_are_found(capsys: Any, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_no_column_is_cut_without_a_terminal(capsys: Any) -> None:
-    show_table([Column("name"), Column("value")], [["n" * 90, "v" * 60]], "a note")
+    show_table(Table("", [Column("name"), Column("value")], [["n" * 90, "v" * 60]]), "a note")
     printed = capsys.readouterr().out
     assert "n" * 90 in printed
     assert "v" * 60 in printed
