@@ -23,7 +23,7 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     result = json.loads(target.read_text())
     assert [result[name] for name in ("k", "queries", "seed", "points", "images")] == [5, 30, 42, COUNT, []]
     assert "2 points are exact copies of another" in result["notes"][1]
-    assert set(result["versions"]) == {"cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy"}
+    assert {"cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "numpy"} <= set(result["versions"])
     recalls = [(part["mode"], part["ann_recall_at_k"]["mean"]) for part in result["against_truth"]]
     assert recalls[1::2] == [("exact", 1.0)] * 2
     assert result["against_truth"][2]["searched"] == "graph (600 of 600 points indexed, ef=128)"
