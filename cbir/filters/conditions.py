@@ -1,5 +1,6 @@
 """Filters: conditions on the payload, with one meaning for every store. All conditions of a filter have to be met."""
 
+import dataclasses
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -40,8 +41,11 @@ class Match:
     field: str
     values: tuple[Value, ...]
     negated: bool = False
+    truths: tuple[bool, ...] = dataclasses.field(init=False, repr=False)
+    """Which values are truth values: they differ from numbers, but 1 and True are equal in Python."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "truths", tuple(isinstance(value, bool) for value in self.values))
         for value in self.values:
             if to_plain(value) != value:
                 raise UsageError(

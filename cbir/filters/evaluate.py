@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,9 @@ class PayloadTable:
         codes, counts = np.unique(pairs // self.count, return_counts=True)
         return sorted_counts(zip((column.values[code] for code in codes.tolist()), counts.tolist(), strict=True))
 
+    @cached_property
     def kinds(self) -> dict[str, FieldKind]:
-        """Return the kind of each field with plain values; "text" if they are of several kinds."""
+        """The kind of each field with plain values; "text" if they are of several kinds."""
         found = {field: set(map(kind_of, column.values)) for field, column in self.columns.items()}
         return {field: kinds.pop() if len(kinds) == 1 else FieldKind.TEXT for field, kinds in found.items() if kinds}
 

@@ -17,14 +17,14 @@ def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
     if not isinstance(filter, str):
         return filter or ()
     parsed = parse_filter(filter) if filter else ()
-    require_fields([condition.field for condition in parsed], store)
+    offered = require_fields([condition.field for condition in parsed], store)
     for condition in parsed:
-        _require_possible(condition, store)
+        _require_possible(condition, offered, store)
     return parsed
 
 
-def require_fields(fields: Iterable[str], store: Store) -> None:
-    """Raise `UsageError`, with similar names, if no point has one of the fields."""
+def require_fields(fields: Iterable[str], store: Store) -> dict[str, FieldKind]:
+    """Return the fields of the store; raise `UsageError`, with similar names, if no point has one of `fields`."""
     offered = store.fields()
     for field in dict.fromkeys(fields):
         if field in offered or field in RESERVED or store.count((Match(field, (None,), negated=True),)):
@@ -38,15 +38,16 @@ def require_fields(fields: Iterable[str], store: Store) -> None:
         names = [*offered, *(name for name in RESERVED if name not in offered)]
         similar = get_close_matches(field, names, n=3, cutoff=0.5) or names
         raise UsageError(f"no image has a field {field!r}. Nearest: {', '.join(similar)}")
+    return offered
 
 
-def _require_possible(condition: Match | Range, store: Store) -> None:
+def _require_possible(condition: Match | Range, offered: dict[str, FieldKind], store: Store) -> None:
     """Raise `UsageError` if no image has the values of a condition, and they look like a mistake."""
     if isinstance(condition, Range) or condition.negated:
         return
     texts = [value for value in condition.values if isinstance(value, str)]
     wildcard = next((text for text in texts if "*" in text), None)
-    number = len(texts) == len(condition.values) and store.fields().get(condition.field) is FieldKind.NUMBER
+    number = len(texts) == len(condition.values) and offered.get(condition.field) is FieldKind.NUMBER
     if (wildcard or number) and not store.count((condition,)):
         why = (
             "wildcards are not supported. Name the values, as in 'label=Shoes|Boots'"

@@ -189,15 +189,18 @@ def _windows(store: Store, vector: Vector, query: Query, examples: set[str], siz
     them by their full vectors. Such a hit comes in the later window, so that it moves no other to the next page.
     """
     before: set[str] = set()
+    most = store.most_hits - len(examples) if store.most_hits else 0
     while True:
         found = _nearest(store, vector, query, size, examples)
-        hits = [hit for hit in found if hit.id not in before][: size - len(before)]
+        hits = [hit for hit in found if hit.id not in before]
+        if len(found) >= size:
+            hits = hits[: size - len(before)]
         if hits:
             yield hits
         if len(found) < size:
             return
         before.update(hit.id for hit in hits)
-        size *= 2
+        size = min(2 * size, most) if size < most else 2 * size
 
 
 def _diverse(store: Store, vector: Vector, hits: list[Hit], diversity: float, count: int) -> list[Hit]:

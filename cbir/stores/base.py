@@ -66,6 +66,10 @@ class Store(Protocol):
     def info(self) -> StoreInfo:
         """Facts about the collection."""
 
+    @property
+    def most_hits(self) -> int | None:
+        """The largest k of a search, None for any."""
+
     def search(
         self,
         vectors: Vector,

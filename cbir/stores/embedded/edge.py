@@ -6,6 +6,7 @@ does not change, and a config and a write-ahead log of its own.
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -57,6 +58,7 @@ from cbir.index.vector_log import VectorLog
 from cbir.records import IDENTITY, Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 
+logger = logging.getLogger(__name__)
 _SEGMENTS = "segments"
 _CONFIG = "edge_config.json"
 _WAL = "wal"
@@ -130,6 +132,10 @@ def _filter_fields(table: PayloadTable, requested: str) -> list[tuple[str, Any]]
     columns = {field: column for field, column in table.columns.items() if field not in IDENTITY and '"' not in field}
     names = ["label", *requested.split(",")] if requested else [name for name in columns if _repeats(columns[name])]
     kinds = [(name, _kind(columns[name])) for name in names if name in columns]
+    indexed = {name for name, kind in kinds if kind is not None}
+    if missing := [name for name in requested.split(",") if name and name not in indexed]:
+        what = f"{', '.join(missing)}: no image has such a field, or its values are of several kinds"
+        logger.warning("warning: no index for %s; the fields are %s", what, ", ".join(columns))
     return [(name, kind) for name, kind in kinds if kind is not None][: None if requested else _MOST_INDEXED]
 
 
@@ -158,9 +164,9 @@ class EdgeIndex:
         self._ef = int(options["ef"])
         self._rescore = options["rescore"] == "1"
         self._oversampling = float(options["oversampling"])
-        self._folder, self._log = folder, log
+        self._folder = folder
         self._indexed_fields = frozenset(info.payload_schema)
-        self._matching = lru_cache(_FILTERS_KEPT)(self._ids_that_match)
+        self._matching = lru_cache(_FILTERS_KEPT)(partial(_ids_that_match, log))
         self.count = info.points_count
         self.indexed = info.indexed_vectors_count
         self.access = "graph" if self.indexed else "scan"
@@ -195,11 +201,6 @@ class EdgeIndex:
         indexed = qdrant_filter(tuple(condition for condition in filter if condition not in others), _DIALECT)
         return qdrant_edge.Filter(must=[self._matching(others), *([indexed] if indexed else [])])
 
-    def _ids_that_match(self, filter: Filter) -> HasIdCondition:
-        return HasIdCondition(
-            {self._log.id(position) for position in np.flatnonzero(self._log.table.mask(filter)).tolist()}
-        )
-
     def _walk(self, params: SearchParams, filtered: bool = False) -> qdrant_edge.SearchParams:
         """Return how to search the graph. A filtered search continues through points that do not match (ACORN).
 
@@ -219,6 +220,10 @@ class EdgeIndex:
 
     def close(self) -> None:
         self._discard()
+
+
+def _ids_that_match(log: VectorLog, filter: Filter) -> HasIdCondition:
+    return HasIdCondition({log.id(position) for position in np.flatnonzero(log.table.mask(filter)).tolist()})
 
 
 def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> EdgeIndex:

@@ -43,6 +43,8 @@ class EmbeddedStore:
             filtering=self.index.filtering,
         )
 
+    most_hits = None
+
     def search(
         self,
         vectors: Vector,
@@ -73,7 +75,7 @@ class EmbeddedStore:
         return self.log.table.facet(field, filter)[:limit]
 
     def fields(self) -> dict[str, FieldKind]:
-        return filterable_fields(self.log.table.kinds())
+        return filterable_fields(self.log.table.kinds)
 
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         check_id(after)

@@ -23,6 +23,7 @@ COUNTED = frozenset({"keyword", "integer", "bool"})
 
 FIELD_KINDS = {"integer": FieldKind.NUMBER, "float": FieldKind.NUMBER, "bool": FieldKind.TRUTH}
 _NONE: Kinds = {}
+_REFUSED = (400, 401, 403)
 _IDENTITY: Kinds = dict.fromkeys(IDENTITY, "keyword")
 _ON_DISK = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, on_disk=True)
 _LONGEST_TEXT = 100  # longer text is a description, not a value to filter by
@@ -77,16 +78,16 @@ def stored_kinds(info: models.CollectionInfo) -> Kinds | None:
     return (info.config.metadata or {}).get(KINDS)
 
 
-def settle(server: Server, collection: str, seen: Kinds = _NONE) -> Kinds:
+def settle(server: Server, collection: str, seen: Kinds = _NONE, *, all_seen: bool = False) -> Kinds:
     """Add kinds to a collection's metadata, make its indexes fit, and return all of its kinds.
 
     What was written is read again, since other processes may fill the collection too. If an older version made the
-    collection, every payload is read.
+    collection, every payload is read, unless `seen` has the kinds of all.
     """
     while True:
         info = server.ask(lambda client: client.get_collection(collection))
         stored = stored_kinds(info)
-        if stored is None:
+        if stored is None and not all_seen:
             seen = merged(_all_kinds(server, collection), seen)
         kinds = merged(merged(_IDENTITY, stored or {}), seen)
         for field, kind in kinds.items():
@@ -97,14 +98,15 @@ def settle(server: Server, collection: str, seen: Kinds = _NONE) -> Kinds:
 
 
 def check(server: Server, collection: str) -> Kinds:
-    """Settle the kinds of a collection that an older version made. Return them only if the key does not allow it."""
+    """Settle the kinds of a collection that an older version made. Return them only if the server does not allow it."""
     if stored_kinds(server.ask(lambda client: client.get_collection(collection))) is None:
+        kinds = _all_kinds(server, collection)
         try:
-            settle(server, collection)
+            settle(server, collection, kinds, all_seen=True)
         except ServerError as error:
-            if error.status not in (401, 403):
+            if error.status not in _REFUSED:
                 raise
-            return _all_kinds(server, collection)
+            return kinds
     return {}
 
 

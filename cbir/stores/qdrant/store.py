@@ -27,6 +27,8 @@ _ACORN = models.AcornSearchParams(enable=True, max_selectivity=1.0)
 """A filtered search continues through points that do not match, as in the embedded engine."""
 
 _DIALECT = Dialect(models, models.Range, bool)
+_TIED = 16
+"""Among at most this many times the requested facet values, those with equal counts are put in order."""
 
 
 class _Numbers(list[float]):
@@ -63,6 +65,11 @@ class QdrantStore:
             source=self._record.source,
         )
 
+    @property
+    def most_hits(self) -> int | None:
+        """The limit of strict mode."""
+        return self._limits.max_query_limit
+
     def search(
         self,
         vectors: Vector,
@@ -93,7 +100,7 @@ class QdrantStore:
         )
 
         def ask(vectors: Vector, wanted: int) -> list[list[Hit]]:
-            limit = min(wanted, max(k, limits.max_query_limit or wanted))
+            limit = min(wanted, max(k, self.most_hits or wanted))
             queries = map(_Numbers, vectors.tolist())
             requests = [request.model_copy(update={"query": query, "limit": limit}) for query in queries]
             answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
@@ -121,14 +128,16 @@ class QdrantStore:
         chosen = self._filter(filter)
         info, path = self._info(), field_path(field)
         if (stored_kinds(info) or {}).get(field) in COUNTED and path in info.payload_schema:
-            wanted = limit + 1
-            while wanted <= (self._limits.max_query_limit or wanted):
+            most = min(_TIED * limit, self.most_hits or sys.maxsize)
+            wanted = min(limit + 1, most)
+            while limit <= most:
                 options = {"facet_filter": chosen, "limit": wanted, "exact": True}
                 counted = self._server.ask(methodcaller("facet", self._collection, path, **options))
                 found = sorted_counts((hit.value, hit.count) for hit in counted.hits)
-                if len(found) < wanted or found[-1][1] < found[limit - 1][1]:
+                if len(found) < wanted or wanted == most or found[-1][1] < found[limit - 1][1]:
                     return found[:limit]
-                wanted *= 2  # of values with equal counts, the server chooses by another order
+                # Of values with equal counts, the server chooses by another order.
+                wanted = min(4 * wanted, most)
         points = scroll(self._server, self._collection, payload=[path], filter=chosen)
         return PayloadTable(point.payload or {} for point in points).facet(field, ())[:limit]
 

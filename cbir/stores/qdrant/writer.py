@@ -177,7 +177,10 @@ class QdrantWriter:
             move_alias(self._server, self._alias, self._collection)
         self.needs_publishing = False
         if is_quantized(self._record.options) and self._allows_exact():
-            self._measure_recall()
+            try:
+                self._measure_recall()
+            except ServerError as error:  # the collection is complete without it
+                log.warning("warning: the recall of %s could not be measured: %s", self.name, error)
 
     def _allows_exact(self) -> bool:
         return self._server.strict_mode(self._collection).search_allow_exact is not False

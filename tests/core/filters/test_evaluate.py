@@ -56,7 +56,7 @@ def test_a_facet_counts_only_what_meets_the_filter() -> None:
 
 def test_the_kind_of_a_field_is_that_of_all_its_values() -> None:
     table = PayloadTable([{"a": 1, "b": True, "c": "x"}, {"a": 2.5, "b": 1, "c": {"no": "plain value"}}])
-    assert table.kinds() == {"a": FieldKind.NUMBER, "b": FieldKind.TEXT, "c": FieldKind.TEXT}
+    assert table.kinds == {"a": FieldKind.NUMBER, "b": FieldKind.TEXT, "c": FieldKind.TEXT}
 
 
 def test_a_mask_cannot_be_changed_by_accident() -> None:
@@ -69,3 +69,9 @@ def test_only_points_without_a_value_match_a_missing_one() -> None:
     table = PayloadTable([{"x": 1}, {}, {"x": None}, {"x": []}, {"x": [2]}])
     assert table.mask((Match("x", (None,)),)).tolist() == [False, True, True, True, False]
     assert table.mask((Match("x", (None, 2), negated=True),)).tolist() == [True, False, False, False, False]
+
+
+def test_a_number_and_a_truth_value_are_different_filters() -> None:
+    table = PayloadTable([{"x": True}, {"x": 1}, {"x": 1.0}])
+    assert table.mask((Match("x", (True,)),)).tolist() == [True, False, False]
+    assert table.mask((Match("x", (1,)),)).tolist() == [False, True, True]

@@ -52,6 +52,18 @@ def test_a_filled_server(caplog: pytest.LogCaptureFixture) -> None:
     assert scalar.endswith(" scalar")
 
 
+def test_a_recall_that_cannot_be_measured_fails_no_ingest(caplog: pytest.LogCaptureFixture) -> None:
+    with qdrant_server() as server:
+        plan = plan_for(VECTORS, "scalar")
+        settings = Settings(server_retry_seconds=0.1)
+        writer = qdrant_writer(f"{server.url}?quantization=scalar", plan, settings)
+        writer.write(points_of(VECTORS))
+        server.inject("query", times=-1, status=503)
+        publish(writer)
+        assert not writer.needs_publishing
+    assert "could not be measured" in caplog.text
+
+
 def test_a_point_is_no_neighbour_of_itself() -> None:
     def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
         return [[Hit(str(i if params.exact else 2 * i), {}, 1.0) for i in range(k)]]

@@ -1,5 +1,6 @@
 """The embedded Qdrant engine: quantization, and searches of a graph."""
 
+import gc
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cbir.filters.conditions import Filter, matches
+from cbir.filters.conditions import Filter, Match, matches
 from cbir.filters.parser import parse_filter
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.vector_log import VectorLog
-from cbir.records import Point, digest, point_id
+from cbir.records import Payload, Point, digest, point_id
 from cbir.stores.base import SearchParams
 from cbir.stores.embedded import edge
 from cbir.stores.engines import ENGINES
@@ -119,3 +120,44 @@ def test_a_narrow_search_of_a_graph_misses_points_and_an_exact_one_misses_none(g
 
 def test_a_filtered_search_goes_on_through_points_that_do_not_match(graph: edge.EdgeIndex) -> None:
     assert recall(graph, SearchParams(ef=32), parse_filter("label=class 1")) > 0.9
+
+
+def test_a_number_and_a_truth_value_are_different_filters(tmp_path: Path) -> None:
+    payloads: list[Payload] = [{"flag": value} for value in (True, 1, 1.0, False)]
+    writer = LogWriter(segment_path(tmp_path, 1), 8)
+    vectors = unit_vectors(4, dimension=8)
+    writer.append(
+        [Point(point_id("d", str(i)), vectors[i], row, "", b"", digest(row)) for i, row in enumerate(payloads)]
+    )
+    writer.close()
+    log, options = VectorLog(tmp_path, 8), ENGINES["edge"].options
+    edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
+    index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
+    for value, count in ((True, 1), (1, 2), (False, 1), (0, 0)):
+        (found,) = index.search(vectors[:1], 4, SearchParams(exact=True), (Match("flag", (value,)),))
+        assert len(found) == count, value
+    index.close()
+
+
+def test_an_index_is_closed_with_its_last_reference(tmp_path: Path) -> None:
+    log, options = table_log(tmp_path, 2), ENGINES["edge"].options
+    edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
+    index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
+    index.search(unit_vectors(1, dimension=8), 1, filter=parse_filter("label!=kind 1"))
+    view = index._view
+    assert view.is_dir()
+    gc.disable()
+    try:
+        del index
+        assert not view.exists()
+    finally:
+        gc.enable()
+
+
+def test_a_field_that_cannot_be_indexed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {**ENGINES["edge"].options, "index_field": "c1,yeer"}
+    edge.build(tmp_path / "made" / "1" / "edge", table_log(tmp_path, 2), options, lambda done: None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "warning: no index for yeer: no image has such a field, or its values are of several kinds;"
+        " the fields are label, my field, c0, c1"
+    ]

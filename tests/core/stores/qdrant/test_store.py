@@ -16,6 +16,8 @@ from cbir.filters.conditions import matches
 from cbir.filters.parser import parse_filter
 from cbir.index.generation import Plan
 from cbir.progress import silent
+from cbir.records import digest
+from cbir.search.query import Query, search
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
 from cbir.stores.qdrant.server import Server
@@ -143,6 +145,31 @@ def test_a_collection_in_strict_mode_is_read_within_its_limits(strict_store: Sto
         facet = Counter(point.payload["year"] for point in contract.POINTS if matches(point.payload, filter))
         del facet[None]
         assert dict(strict_store.facet("year", filter, 1000)) == dict(strict_store.facet("year", filter, 100)) == facet
+
+
+def test_pages_reach_the_limit_of_strict_mode(strict_store: Store) -> None:
+    query = Query((contract.VECTORS[0],))
+    pages = [search(strict_store, replace(query, offset=offset, limit=10)) for offset in range(0, 100, 10)]
+    assert len({hit.id for hits in pages for hit in hits}) == 100
+    with pytest.raises(CbirError, match="max_query_limit"):
+        search(strict_store, replace(query, offset=100, limit=10))
+
+
+def test_a_facet_with_many_equal_counts_takes_few_requests(
+    server: Running, plan: Plan, open_writer: OpenWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payloads = [{"name": f"{i:04}", "half": f"half {i % 2}"} for i in range(600)]
+    points = points_of(unit_vectors(600, dimension=8))
+    open_writer().write([replace(points[i], payload=payloads[i], digest=digest(payloads[i])) for i in range(600)])
+    store = open_store(server.url, plan.collection, Settings())
+    assert isinstance(store, QdrantStore)
+    calls, ask = Counter[str](), store._server.ask
+    monkeypatch.setattr(store._server, "ask", lambda call: calls.update(["ask"]) or ask(call))
+    assert store.facet("half", limit=10) == [("half 0", 300), ("half 1", 300)]
+    few = calls["ask"]
+    assert len(store.facet("name", limit=10)) == 10
+    assert calls["ask"] - few <= few + 2
+    assert store.facet("name", limit=200) == [(f"{i:04}", 1) for i in range(200)]
 
 
 @pytest.mark.parametrize(
