@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,9 @@ from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from cbir.stores.registry import connect, connect_all
 from tests.support.browser import scrolls_no_way_sideways, served, window
-from tests.support.building import both, build, builder_for, points_of, unit_vectors
+from tests.support.building import MODEL, both, build, builder_for, plan_for, points_of, qdrant_writer, unit_vectors
 from tests.support.examples import SampleImages
+from tests.support.qdrant_points import publish
 from tests.support.qdrant_server import qdrant_server
 from tests.support.visitor import DESKTOP, ODD_NAME, PHONE
 
@@ -147,12 +149,16 @@ def fragile_site(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     cut = folder / "cut"
     build(both(cut), vectors, "cut-short")
     next(cut.glob("*/0*/log/*.log")).write_bytes(b"")
-    with qdrant_server() as server:
+    with qdrant_server() as server, qdrant_server() as foreign:
         copy_all(f"edge:{index}", server.url)
+        model = replace(MODEL, name="efficientnet_lite0", sha256="0" * 64)
+        writer = qdrant_writer(foreign.url, replace(plan_for(vectors, "foreign"), model=model), Settings())
+        writer.write(points_of(vectors))
+        publish(writer)
         stores = ["edge:moving", "faiss:moving/faiss", "edge:flipped", "edge:odd", "edge:cut", "edge:empty"]
-        stores += [server.url, f"http://me:{PASSWORD}@127.0.0.1:1"]
+        stores += [server.url, foreign.url, f"http://me:{PASSWORD}@127.0.0.1:1"]
         with served(stores, folder) as address:
-            yield SimpleNamespace(address=address, folder=folder, server=server, password=PASSWORD)
+            yield SimpleNamespace(address=address, folder=folder, server=server, foreign=foreign, password=PASSWORD)
 
 
 def copy_all(source: str, target: str) -> None:
