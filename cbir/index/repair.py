@@ -67,8 +67,8 @@ def repair_files(folder: Path, model_file: Path | None, kinds: Collection[str]) 
         report.done.extend(
             f"the index {name} is left out: its kind is unknown" for name in plan.engines.keys() - engines
         )
-        save(folder / layout.PLAN, replace(plan, engines=engines))
         publish(folder, work, number, plan, engines, points)
+        save(folder / layout.PLAN, replace(plan, engines=engines))  # last: until then an unfinished run needs it
         if damaged:
             for path in generations:
                 path.rename(folder / f"damaged-{path.name}")

@@ -149,6 +149,23 @@ def test_the_points_of_an_unfinished_run_are_kept(root: Path) -> None:
     assert verify_folder(root) == []
 
 
+def test_a_killed_repair_keeps_the_points_of_an_unfinished_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = builder_for(both(root), VECTORS)
+    builder.write(points_of(unit_vectors(620, seed=1))[600:])
+    builder.close()
+    flip(root / FILES["faiss"])
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("cbir.index.repair.publish", crash)
+        repair(root)
+    builder = builder_for(both(root), VECTORS)
+    assert builder.resumed == 20
+    builder.close()
+
+
 def test_an_index_of_an_unknown_kind_is_left_out(root: Path) -> None:
     """The manifest is of an older version, without a checksum, and damaged."""
     before = everything(root, "made")
