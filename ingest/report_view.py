@@ -62,7 +62,7 @@ def _hints(report: IngestReport) -> list[str]:
         hints.append("Images that failed before are not tried again. To try them again, add --retry-failed.")
     if missing := report.missing - report.removed:
         hints.append(f"stored, but no longer in the source: {missing:,} images. `cbir-ingest sync` removes them.")
-    if report.interrupted:
+    if report.interrupted and not report.dry_run:
         waiting = report.resumed + report.stored
         hints.append(f"interrupted: {waiting:,} embedded images are kept. Run the same command again to finish.")
     return hints

@@ -58,3 +58,8 @@ def test_the_user_is_told_what_to_do(capsys: pytest.CaptureFixture[str], counts:
     assert any(hint in line for line in lines)
     assert "Next:" not in lines, "nothing can be searched"
     assert not any(hint in line for line in printed(capsys, report_of()))
+
+
+def test_an_interrupted_dry_run_keeps_no_images(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, report_of(interrupted=True, dry_run=True, stored=3))
+    assert not any("are kept" in line for line in lines)
