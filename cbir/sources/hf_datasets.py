@@ -143,7 +143,8 @@ def _rows(text: str, loaded: Loaded, options: SourceOptions) -> _Rows:
             raise UsageError(f"{text}: {name!r} holds bytes. Columns with values are {', '.join(readable)}.")
     data = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
     classes = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    label = options.label or (LABEL if LABEL in readable and not classes else None)
+    usual = LABEL in readable and not classes and isinstance(features[LABEL], datasets.Value)  # no list or struct
+    label = options.label or (LABEL if usual else None)
     payload = tuple(name for name in readable if name != label) if options.payload is None else options.payload
     key = options.key or _key_column(data, images[0])
     return _Rows(data, images[0], key, label or next(iter(classes), None), payload, conditions, loaded.place)

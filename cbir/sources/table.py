@@ -66,10 +66,13 @@ class RowReader:
             reason = f"the row has no path or URL in {self.image}"
             return Item(number if key is None else str(key), partial(unusable, reason))
         found, read = self._place(place)
-        label = values.get(options.label or LABEL)
+        column = options.label or LABEL
+        label, used = values.get(column), [self.image, column]
+        if options.label is None and isinstance(label, list | dict):  # is no class, but a field to filter by
+            label, used = None, [self.image]
         names = options.payload
         if names is None:
-            names = tuple(name for name in values if name not in (self.image, options.label or LABEL))
+            names = tuple(name for name in values if name not in used)
         payload = {name: values.get(name) for name in names}
         return Item(str(key if options.key else found), read, None if label in (None, "") else str(label), payload)
 

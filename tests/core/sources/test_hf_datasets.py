@@ -230,3 +230,12 @@ def test_parquet_of_plain_arrow_has_an_image_column(kind: pa.DataType, streaming
     ]
     assert [found[0].read(), found[2].read()] == [jpeg("red"), jpeg("blue")]
     assert "no image" in reason(found[1])
+
+
+@pytest.mark.parametrize("value", [["x", "y"], {"x": 1}])
+def test_a_list_in_the_column_label_stays_a_field_unless_it_is_named(value: object, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [jpeg("red")], "label": [value]}), tmp_path / "a.parquet")
+    (item,) = open_source(str(tmp_path / "a.parquet"), SourceOptions()).items
+    assert (item.label, item.payload) == (None, {"label": value})
+    (item,) = open_source(str(tmp_path / "a.parquet"), SourceOptions(label="label")).items
+    assert (item.label, item.payload) == (str(value), {})

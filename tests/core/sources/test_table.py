@@ -184,6 +184,15 @@ def test_a_column_named_label_is_the_class_unless_another_is_named(shop: Path, s
     assert (item.label, item.payload) == ("cup", {"label": "tea"})
 
 
+@pytest.mark.parametrize("value", [["x", "y"], {"x": 1}])
+def test_a_list_in_the_column_label_stays_a_field_unless_it_is_named(shop: Path, value: object) -> None:
+    (shop / "a.jsonl").write_text(json.dumps({"path": "img/0.jpg", "label": value}))
+    (item,) = open_source(str(shop / "a.jsonl"), SourceOptions()).items
+    assert (item.label, item.payload) == (None, {"label": value})
+    (item,) = open_source(str(shop / "a.jsonl"), SourceOptions(label="label")).items
+    assert (item.label, item.payload) == (str(value), {})
+
+
 def test_an_absolute_path_below_the_tables_folder_is_read(shop: Path) -> None:
     (shop / "a.csv").write_text(f"path\n{shop}/img/0.jpg\n./img//1.jpg\nimg/x/../2.jpg\n")
     items = list(open_source(str(shop / "a.csv"), SourceOptions()).items)
