@@ -32,26 +32,35 @@ FIRST_SIZE = MappingProxyType(
 
 # Numbers of fields in onnx.proto.
 _GRAPH, _FUNCTIONS = 7, 25
-_NODES, _INITIALIZERS, _GRAPH_INPUTS = 1, 5, 11
-_INPUTS, _OUTPUTS, _OPERATOR, _DOMAIN = 1, 2, 4, 7
+_NODES, _INITIALIZERS, _GRAPH_INPUTS, _SPARSE_INITIALIZERS = 1, 5, 11, 15
+_INPUTS, _OUTPUTS, _OPERATOR, _ATTRIBUTES, _DOMAIN = 1, 2, 4, 5, 7
+_TENSOR, _TENSORS, _SPARSE_TENSOR, _SPARSE_TENSORS = 5, 10, 22, 23
 _DATA_LOCATION = 14
 
 
 def refusal(data: bytes) -> str | None:
     """Return why the graph in a model file is refused, or None; raise `ValueError` if there is no graph to read."""
     model = memoryview(data)
-    graphs = _values(model, _GRAPH)
-    nodes = [node for graph in graphs for node in _values(graph, _NODES)]
+    graphs = _parts(model, _GRAPH)
+    nodes = [node for graph in graphs for node in _parts(graph, _NODES)]
     operators = {name for node in nodes for name in _texts(node, _OPERATOR)}
     domains = {f"{name}.*" for node in nodes for name in _texts(node, _DOMAIN) if name not in ("", "ai.onnx")}
     if foreign := sorted((operators - FIRST_SIZE.keys()) | domains):
         return f"its graph has operators that are not allowed: {', '.join(foreign)}"
-    if _values(model, _FUNCTIONS):
+    if _parts(model, _FUNCTIONS):
         return "its graph defines operators of its own"
-    tensors = [tensor for graph in graphs for tensor in _values(graph, _INITIALIZERS)]
+    attributes = [attribute for node in nodes for attribute in _parts(node, _ATTRIBUTES)]
+    sparse = [_parts(graph, _SPARSE_INITIALIZERS) for graph in graphs]
+    sparse += [_parts(attribute, field) for attribute in attributes for field in (_SPARSE_TENSOR, _SPARSE_TENSORS)]
+    if any(sparse):
+        return "its weights are sparse tensors, which are not allowed"
+    tensors = [tensor for graph in graphs for tensor in _parts(graph, _INITIALIZERS)]
+    tensors += [
+        tensor for attribute in attributes for field in (_TENSOR, _TENSORS) for tensor in _values(attribute, field)
+    ]
     if any(any(_values(tensor, _DATA_LOCATION)) for tensor in tensors):
         return "its weights are in another file"
-    inputs = {name for graph in graphs for value in _values(graph, _GRAPH_INPUTS) for name in _texts(value, 1)}
+    inputs = {name for graph in graphs for value in _parts(graph, _GRAPH_INPUTS) for name in _texts(value, 1)}
     return _changing_shape(
         [[_texts(node, field) for field in (_OPERATOR, _INPUTS, _OUTPUTS)] for node in nodes], inputs
     )
@@ -73,7 +82,15 @@ def _changing_shape(nodes: list[list[list[str]]], images: set[str]) -> str | Non
 
 
 def _texts(message: memoryview, field: int) -> list[str]:
-    return [bytes(value).decode() for value in _values(message, field)]
+    return [bytes(value).decode() for value in _parts(message, field)]
+
+
+def _parts(message: memoryview, field: int) -> list[memoryview]:
+    """Return the texts or messages of a field in a protobuf message."""
+    values = _values(message, field)
+    if any(isinstance(value, int) for value in values):
+        raise ValueError("no ONNX: a number in place of a text or a message")
+    return values
 
 
 def _values(message: memoryview, field: int) -> list[Any]:

@@ -54,8 +54,7 @@ def require_safe(path: Path, data: bytes, checksum: str, cache: Path) -> None:
 
 def main() -> None:
     """Exit with the reason if the model file is refused."""
-    limit = int(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit = _limit_memory(int(sys.argv[1]))
     data = sys.stdin.buffer.read()
     try:
         if reason := refusal(data):
@@ -66,6 +65,15 @@ def main() -> None:
             session.run(None, {pixels.name: np.zeros((_BATCH, *pixels.shape[1:]), np.uint8)})
     except Exception as error:  # onnxruntime's errors share no base class
         sys.exit(f"{one_line(error)[:300]} (it has {limit / 2**30:.0f} GiB of memory)")
+
+
+def _limit_memory(limit: int) -> int:
+    """Lower this process's limit of address space, and return it in bytes. On macOS it cannot be lowered."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    if sys.platform != "darwin":
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    return limit
 
 
 if __name__ == "__main__":

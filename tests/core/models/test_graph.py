@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cbir.models.graph import FIRST_SIZE, refusal
@@ -58,8 +58,19 @@ def test_weights_are_in_the_file_that_has_the_checksum(tmp_path: Path) -> None:
     assert (
         refusal(write_model(tmp_path / "made.onnx", GOOD, [outside]).read_bytes()) == "its weights are in another file"
     )
+    constant = node("Constant", "", "weights", field(5, field(1, "value") + field(5, outside) + field(20, 4)))
+    assert (
+        refusal(write_model(tmp_path / "made.onnx", [*GOOD, constant]).read_bytes())
+        == "its weights are in another file"
+    )
     inside = tensor("weights", np.zeros(1, np.float32), field(14, 0))
     assert refusal(write_model(tmp_path / "made.onnx", GOOD, [inside]).read_bytes()) is None
+
+
+def test_sparse_weights_are_not_allowed(tmp_path: Path) -> None:
+    constant = node("Constant", "", "weights", field(5, field(1, "sparse_value") + field(22, b"") + field(20, 11)))
+    path = write_model(tmp_path / "made.onnx", [*GOOD, constant])
+    assert refusal(path.read_bytes()) == "its weights are sparse tensors, which are not allowed"
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -89,6 +100,7 @@ def test_a_shape_may_depend_on_the_batch(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"=\x00\x00\x00\x00")  # a number in place of the graph
 def test_bytes_that_are_no_graph_are_an_error_or_hold_no_operator(data: bytes) -> None:
     try:
         assert refusal(data) is None

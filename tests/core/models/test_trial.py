@@ -1,5 +1,7 @@
 """A model file is tried in a process with limits before it runs here: too much memory, too much time, a crash."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,14 @@ def test_a_trial_imports_from_where_the_program_does(tmp_path: Path, monkeypatch
     assert "found where the program looks first" in refused(
         write_model(tmp_path / "made.onnx", [START, FINISH]), tmp_path
     )
+
+
+def test_a_process_with_a_lower_limit_of_memory_keeps_it(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "made.onnx", [START, FINISH])
+    program = (
+        "import resource, sys; from pathlib import Path; from cbir.models.embedder import Embedder;"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32));"
+        "Embedder(Path(sys.argv[1]), threads=1, cache=Path(sys.argv[2]))"
+    )
+    subprocess.run([sys.executable, "-c", program, path, tmp_path / "cache"], check=True)
+    assert list((tmp_path / "cache" / "models").iterdir())
