@@ -5,9 +5,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from types import FrameType
@@ -24,9 +24,9 @@ from cbir.pipeline.report import IngestReport
 from cbir.pipeline.workers import ChunkResult, Embedding, embed_all, unbroken
 from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
 from cbir.progress import Progress, silent
-from cbir.records import Failure, id_bytes, point_id
+from cbir.records import Failure, Item, id_bytes, point_id
 from cbir.settings import Settings
-from cbir.sources.base import Source
+from cbir.sources.base import BadRow, Items, Source
 from cbir.stores.base import Catalog
 from cbir.text import redacted
 
@@ -207,6 +207,8 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Write the source's images to the targets, and count them in the report."""
+    bad_rows: list[str] = []
+    source = replace(source, items=Items(partial(_note_bad_rows, source.items, bad_rows)))
     source_ids = cache(partial(_source_ids, source, embedding.dataset))
 
     def in_source(key: str) -> bool:
@@ -214,8 +216,9 @@ def _fill(
         return not source.complete or point_id(embedding.dataset, key) in source_ids()
 
     if policy.remove_missing and source.complete:
-        for target in targets:
-            _check_removal(target, source_ids(), in_source, source, policy)
+        ids = source_ids()  # finds the bad rows, too
+        for target in targets if not bad_rows else ():
+            _check_removal(target, ids, in_source, source, policy)
     written = () if policy.dry_run else targets
     copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), in_source)
     failed_before = {image_id for target in targets for image_id in target.journal.failures}
@@ -245,10 +248,22 @@ def _fill(
             done -= caught_up
             advance(result.read - caught_up)
     if source.complete:
-        _note_missing(targets, policy, report)
+        if not bad_rows:
+            _note_missing(targets, policy, report)
+        elif policy.remove_missing:
+            rows = f"rows of {source.origin} cannot be read, such as {bad_rows[0]}"
+            log.warning("warning: nothing is removed, because %s. Correct them, and run sync again.", rows)
         for target in written:
             target.flush()
             target.journal.commit(forgotten=failed_before)
+
+
+def _note_bad_rows(items: Iterable[Item], bad_rows: list[str]) -> Iterator[Item]:
+    """Yield the items, and add the keys of those whose row cannot be read to `bad_rows`: no image counts as missing."""
+    for item in items:
+        if isinstance(item.read, BadRow):
+            bad_rows.append(item.key)
+        yield item
 
 
 def _source_ids(source: Source, dataset: str) -> StoredIds:

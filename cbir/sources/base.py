@@ -113,6 +113,17 @@ class FileBytes:
         return file_token(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """The `read` of an item whose row cannot be read, so that its image may be any of the stored ones."""
+
+    reason: str
+
+    def __call__(self) -> bytes:
+        """Raise `ImageError` with the reason."""
+        raise ImageError(self.reason)
+
+
 def refuse(options: SourceOptions, names: Iterable[str], what: str) -> None:
     """Raise `UsageError` if an option is given that this kind of source does not have."""
     for name in names:

@@ -21,6 +21,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.records import LABEL, Item, to_plain
 from cbir.sources.base import (
     LEADS_OUT,
+    BadRow,
     FileBytes,
     Items,
     Source,
@@ -59,7 +60,7 @@ class RowReader:
         place, key = values.get(self.image), values.get(options.key) if options.key else None
         number = f"row {row.number}"
         if row.error:
-            return Item(number, partial(unusable, row.error))
+            return Item(number, BadRow(row.error))
         if options.key and key in (None, ""):
             return Item(number, partial(unusable, f"the row has no {options.key}, which is its key"))
         if not isinstance(place, str) or not place.strip():

@@ -18,6 +18,7 @@ from cbir.index.vector_log import VectorLog
 from cbir.models import embedder as embedders
 from cbir.models.embedder import Embedder
 from cbir.pipeline import run as runs
+from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import Policy, ingest
 from cbir.records import Item
 from cbir.settings import Settings
@@ -244,6 +245,32 @@ def test_images_below_an_unlisted_folder_do_not_count_as_missing(source_folder: 
     broken = replace(source, items=[kept, *folders])
     report = ingest(broken, catalogs(f"faiss:{source_folder.parent}/index"), model_file, Settings(), policy=SYNC)
     assert (report.removed, report.missing, report.skipped) == (0, 0, len(folders))
+
+
+@pytest.mark.parametrize("bad", ["img.csv", "img.jsonl"])
+def test_a_row_that_cannot_be_read_keeps_every_picture(
+    bad: str, source_folder: Path, model_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The row may be that of any stored image."""
+    table = source_folder / bad
+    keys = sorted(file_keys(source_folder))
+    rows = [json.dumps({"path": key}) if bad.endswith("l") else f"{key},1" for key in keys]
+    head = [] if bad.endswith("l") else ["path,n"]
+
+    def sync_rows(*lines: str, policy: Policy = SYNC) -> IngestReport:
+        table.write_text("\n".join([*head, *lines]) + "\n")
+        source = open_source(str(table), SourceOptions())
+        return ingest(source, catalogs(f"faiss:{source_folder.parent}/index"), model_file, Settings(), policy=policy)
+
+    sync_rows(*rows)
+    broken = rows[-1] + ",2,3"
+    for policy in (SYNC, replace(SYNC, dry_run=True), Policy()):
+        report = sync_rows(rows[0], broken, policy=policy)
+        assert (report.skipped, report.missing, report.removed) == (1, 0, 0)
+    nothing = f"nothing is removed, because rows of {table} cannot be read, such as row 2. Correct them, and run sync"
+    assert sum(nothing in record.getMessage() for record in caplog.records) == 2
+    assert stored_keys(source_folder) == set(keys)
+    assert sync_rows(*rows[:-1]).removed_keys == [keys[-1]]
 
 
 def test_a_dry_run_reports_what_a_run_would_do_and_changes_nothing(
