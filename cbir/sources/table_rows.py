@@ -19,6 +19,9 @@ _TOO_LONG = "x" * _MAX_LINE
 """Stands for a line that is longer. As a cell of CSV it is too large, too."""
 _TOO_LONG_ERROR = f"the row is longer than {_MAX_LINE >> 20} MiB"
 _MAX_DEPTH = 50
+_MAX_ROW_LINES = 1000
+_MAX_TIMES_AGAIN = 8
+_NOT_CLOSED = f"a quotation mark is not closed within {_MAX_ROW_LINES:,} lines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +55,32 @@ def _csv_cells(lines: Iterator[str], separator: str) -> Generator[tuple[list[str
     """Yield the cells of each row, or else the reason why it is malformed.
 
     After a row that is malformed over several lines, reading continues with its second line: a quotation mark that is
-    never closed spoils one line only.
+    never closed spoils one line only. Lines that were read again several times become no part of a longer row, so that
+    no file takes quadratic time.
     """
-    again: deque[str] = deque()
+    again: deque[tuple[str, int]] = deque()  # lines, and how often each was put back
     while True:
-        taken: list[str] = []
+        taken: list[tuple[str, int]] = []
 
-        def remaining(taken: list[str] = taken) -> Iterator[str]:
-            while (line := again.popleft() if again else next(lines, "")) != "":
-                taken.append(line)
+        def remaining(taken: list[tuple[str, int]] = taken) -> Iterator[str]:
+            for line, times in iter(lambda: again.popleft() if again else (next(lines, ""), 0), ("", 0)):
+                if taken and (len(taken) == _MAX_ROW_LINES or times == _MAX_TIMES_AGAIN):
+                    again.appendleft((line, times))
+                    raise csv.Error(_NOT_CLOSED)
+                taken.append((line, times))
                 yield line
 
         error = ""
         try:
             cells = next(csv.reader(remaining(), delimiter=separator), None)
             if len(taken) > 1:
-                next(csv.reader(taken, delimiter=separator, strict=True))
+                next(csv.reader([line for line, _ in taken], delimiter=separator, strict=True))
         except csv.Error as problem:
             cells, error = [], f"the row is malformed: {problem}"
         if cells is None:
             return
         if error:
-            again.extendleft(reversed(taken[1:]))
+            again.extendleft((line, times + 1) for line, times in reversed(taken[1:]))
         if cells or error:
             yield cells, error
 

@@ -1,7 +1,9 @@
 """Lines that are no rows: each is an item that says why, and spoils no other."""
 
+import csv
 import io
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,36 @@ def test_a_bad_cell_spoils_its_own_row_only(shop: Path, line: str, why: str, row
     assert why in reason(bad)
     assert {item.key for item in others} == {"img/2.jpg"}
     assert others[-1].payload == {"n": "two\nlines"}
+
+
+@pytest.mark.parametrize("line", ['y"z,"', '"', 'b.jpg,"x'])
+def test_lines_of_malformed_rows_are_parsed_a_few_times_only(
+    line: str, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line closes the quotation mark of the line before and opens the next, so a row could be the whole file."""
+    parsed, reader = 0, csv.reader
+
+    def counting(lines: Iterable[str]) -> Iterator[str]:
+        nonlocal parsed
+        for text in lines:
+            parsed += 1
+            yield text
+
+    monkeypatch.setattr(csv, "reader", lambda lines, **options: reader(counting(lines), **options))
+    good, count = 'img/0.jpg,"two\nlines"\n', 5000
+    (shop / "a.csv").write_text(f'path,n\n{good}a.jpg,"\n' + f"{line}\n" * count + "\n" * 1001 + good)
+    items = list(open_source(str(shop / "a.csv"), SourceOptions()).items)
+    assert parsed < 40 * count
+    assert {items[0].key, items[-1].key} == {"img/0.jpg"}
+    assert items[-1].payload == {"n": "two\nlines"}
+
+
+def test_a_row_of_too_many_lines_is_malformed(shop: Path) -> None:
+    rows = [f'img/{i}.jpg,"' + "x\n" * lines + '"\n' for i, lines in enumerate((999, 1000))]
+    (shop / "a.csv").write_text("path,n\n" + "".join(rows) + "img/2.jpg,1\n")
+    first, second, *_, last = open_source(str(shop / "a.csv"), SourceOptions()).items
+    assert (first.key, second.key, last.key) == ("img/0.jpg", "row 2", "img/2.jpg")
+    assert reason(second) == "the row is malformed: a quotation mark is not closed within 1,000 lines"
 
 
 def test_a_header_that_cannot_be_read_is_one_line(shop: Path) -> None:
