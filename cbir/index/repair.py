@@ -85,8 +85,9 @@ def repair_files(folder: Path, model_file: Path | None, kinds: Collection[str]) 
 def _plan(folder: Path, parts: Sequence[Path]) -> Plan:
     """Return what the collection holds, by the first file that says so and whose model is there."""
     plans = [Generation(part, manifest).plan for part in parts[1:] if (manifest := manifest_in(part))]
+    place = 1 if any(map(manifest_in, parts[1:2])) else 0  # a damaged manifest may have been newer than the others
     try:
-        plans.insert(1, replace(load(folder / layout.PLAN, Plan), collection=folder.name, base=None))
+        plans.insert(place, replace(load(folder / layout.PLAN, Plan), collection=folder.name, base=None))
     except DamageError:
         if not plans:
             raise DamageError(

@@ -9,6 +9,7 @@ import pytest
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
+from cbir.index.generation import open_generation
 from cbir.index.names import MARKER
 from cbir.index.repair import Repair
 from cbir.pipeline.journal import Journal
@@ -164,6 +165,15 @@ def test_a_killed_repair_keeps_the_points_of_an_unfinished_run(root: Path, monke
     builder = builder_for(both(root), VECTORS)
     assert builder.resumed == 20
     builder.close()
+
+
+def test_an_index_that_was_added_last_is_kept_if_the_newest_manifest_is_damaged(root: Path) -> None:
+    builder = builder_for([f"faiss:{root}/flat?index=Flat"], VECTORS)
+    builder.publish(silent)
+    builder.close()
+    flip(root / "made" / "000003" / "manifest.json")
+    assert repair(root).lost == []
+    assert set(open_generation(root, "made").manifest.engines) == {"edge", "faiss", "flat"}
 
 
 def test_an_index_of_an_unknown_kind_is_left_out(root: Path) -> None:
