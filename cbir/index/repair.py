@@ -41,26 +41,31 @@ def repair_files(folder: Path, model_file: Path | None, kinds: Collection[str]) 
 
     Raises:
         UsageError: It is another model.
-        DamageError: Nothing says which model made the vectors. Nothing was changed.
+        DamageError: Nothing says which model made the vectors, or no log is left. Nothing was changed.
     """
     with closing(locked(folder)):
         report, generations = Repair(), numbered(folder)
-        latest = next((path for path in generations if segments(path / layout.LOG)), None)
-        parts = [folder / layout.BUILDING, *([latest] if latest else []), *generations]
+        parts = [folder / layout.BUILDING, *generations]
         plan, work = _plan(folder, parts), folder / _REPAIRING
         if model_file and find_unchanged(plan.model, model_file) != model_file:
             raise UsageError(f"{model_file} is not the model {plan.model.name} ({plan.model.sha256[:12]})")
+        if generations and not any(segments(part / layout.LOG) for part in parts):
+            raise DamageError(
+                f"{folder}: No log is left, so no point can be kept. Restore {generations[0] / layout.LOG} from a"
+                " backup, or delete the collection. Nothing was changed."
+            )
         shutil.rmtree(work, ignore_errors=True)
         (work / layout.LOG).mkdir(parents=True)
         _rebuild_model(plan, [*parts, *([model_file] if model_file else [])], work, report)
-        manifest = manifest_in(latest) if latest else None
-        damaged = _rebuild_log(parts, manifest.files if manifest else {}, work / layout.LOG)
+        readable = ((path, manifest) for path in generations if (manifest := manifest_in(path)))
+        newest = next((Generation(*pair) for pair in readable), None)
+        damaged = _rebuild_log(parts, newest.manifest.files if newest else {}, work / layout.LOG)
         points = VectorLog(work / layout.LOG, plan.model.dimension)
         report.done.append(f"the log has {len(points):,} points")
         if damaged:
             report.lost.append(_lost(damaged, stored_keys(folder / layout.JOURNAL), points))
-        elif latest and manifest:
-            _keep_indexes(Generation(latest, manifest), work)
+        elif newest and newest.folder == generations[0]:
+            _keep_indexes(newest, work)
         number = int(generations[0].name) + 1 if generations else 1
         save(folder.parent / MARKER, Marker())
         engines = {name: engine for name, engine in plan.engines.items() if engine.kind in kinds}
@@ -111,10 +116,11 @@ def _rebuild_model(plan: Plan, places: Sequence[Path], target: Path, report: Rep
 
 
 def _rebuild_log(parts: Sequence[Path], records: Mapping[str, FileRecord], target: Path) -> list[str]:
-    """Fill the log `target` with the readable frames in `parts`; return the names of segments that are damaged."""
+    """Fill the log `target` with the readable frames in `parts`; return the names of what is damaged."""
     recorded = {name.removeprefix(f"{layout.LOG}/") for name in records if name.startswith(f"{layout.LOG}/")}
-    existing = {path.name for part in parts[:2] for path in segments(part / layout.LOG)}
-    damaged = []
+    unfinished, *published = [segments(part / layout.LOG) for part in parts]
+    existing = {path.name for path in [*unfinished, *next(filter(None, published), [])]}
+    damaged = [f"{part.name}/{layout.LOG}" for part in parts[1:2] if not published[0]]
     for name in sorted(recorded | existing):
         copies = [part / layout.LOG / name for part in parts if (part / layout.LOG / name).is_file()]
         record = records.get(f"{layout.LOG}/{name}")
@@ -123,7 +129,7 @@ def _rebuild_log(parts: Sequence[Path], records: Mapping[str, FileRecord], targe
             link(whole, target / name)
             continue
         _salvage(copies[::-1], target / name)
-        if record or not records:  # otherwise a segment of a killed run, which may end in half a frame
+        if record or not records or copies != [parts[0] / layout.LOG / name]:  # a killed run may leave half a frame
             damaged.append(name)
     return damaged
 

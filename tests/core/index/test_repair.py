@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,6 +106,27 @@ def test_a_segment_that_another_generation_has_is_taken_from_there(root: Path) -
     (root / FILES["first segment"]).unlink()
     assert repair(root).lost == []
     require_readable(root, before)
+
+
+@pytest.mark.parametrize("others", [(), ("manifest",)], ids=["log", "log and manifest"])
+def test_the_points_of_a_missing_log_are_named(root: Path, others: Sequence[str]) -> None:
+    before = everything(root, "made")
+    shutil.rmtree(root / "made" / "000002" / layout.LOG)
+    for name in others:
+        flip(root / FILES[name])
+    (lost,) = repair(root).lost
+    assert "000002" in lost
+    assert "300 points are lost: 300, 301, 302, 303, 304, ..." in lost
+    require_readable(root, before, [str(number) for number in range(300, 600)])
+
+
+def test_nothing_changes_if_no_log_is_left(root: Path) -> None:
+    for number in ("000001", "000002"):
+        shutil.rmtree(root / "made" / number / layout.LOG)
+    before = sorted(root.rglob("*"))
+    with pytest.raises(DamageError, match="No log is left"):
+        repair(root)
+    assert sorted(root.rglob("*")) == before
 
 
 @pytest.mark.parametrize("seed", range(6))
