@@ -1,6 +1,7 @@
 """The steps that publish a generation, and what is done about a run that was killed between two of them."""
 
 import fcntl
+import logging
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from cbir.index.generation import (
     save,
 )
 from cbir.index.vector_log import VectorLog
+
+log = logging.getLogger(__name__)
 
 
 def locked(folder: Path) -> IO[bytes]:
@@ -71,20 +74,32 @@ def remove_leftovers(folder: Path, number: int) -> None:
         path.unlink()
 
 
+def set_aside(generation: Path) -> Path:
+    """Rename a damaged generation, so that nothing reads or removes it; return its new path."""
+    target = generation.with_name(f"damaged-{generation.name}")
+    while target.exists():
+        target = target.with_name(f"{target.name}-again")
+    return generation.rename(target)
+
+
 def open_published(folder: Path) -> Generation | None:
     """Return the published generation, after finishing what a killed run left; None if there is none.
 
-    A complete generation without a pointer is published. `DamageError` if it is damaged, or the published one cannot be
-    read.
+    A complete generation that is newer than the pointer is published, and a damaged one is set aside. `DamageError` if
+    it is damaged and there is no pointer, or the published one cannot be read.
     """
     exists = (folder / layout.POINTER).is_file()
     published = open_generation(folder.parent, folder.name) if exists else None
-    latest = next(iter(numbered(folder)), None)
-    if latest is not None and (published is None or latest.name > published.folder.name):
+    for latest in numbered(folder):
+        if published is not None and latest.name <= published.folder.name:
+            break
         manifest = manifest_in(latest)
-        if manifest is None or Generation(latest, manifest).damage():
+        if manifest is not None and not Generation(latest, manifest).damage():
+            point_to(folder, latest.name, record_of(latest / layout.MANIFEST).sha256)
+            published = open_generation(folder.parent, folder.name)
+        elif published is None:
             raise damage_error(f"{latest} is damaged, and {folder / layout.POINTER} does not name it", folder)
-        point_to(folder, latest.name, record_of(latest / layout.MANIFEST).sha256)
-        published = open_generation(folder.parent, folder.name)
+        else:
+            log.warning("%s is damaged and was never published; it is kept in %s", latest, set_aside(latest))
     remove_leftovers(folder, int(published.folder.name) if published else 0)
     return published

@@ -18,7 +18,7 @@ from cbir.index.generation import FileRecord, Generation, Marker, Plan, load, ma
 from cbir.index.journal_file import damage_of, stored_keys
 from cbir.index.log_format import HEADER, MAGIC, frames, map_segment, segments
 from cbir.index.names import MARKER
-from cbir.index.publishing import locked, publish, remove_leftovers
+from cbir.index.publishing import locked, publish, remove_leftovers, set_aside
 from cbir.index.vector_log import VectorLog
 from cbir.models.sealed import find_unchanged
 
@@ -76,8 +76,7 @@ def repair_files(folder: Path, model_file: Path | None, kinds: Collection[str]) 
         save(folder / layout.PLAN, replace(plan, engines=engines))  # last: until then an unfinished run needs it
         if damaged:
             for path in generations:
-                path.rename(folder / f"damaged-{path.name}")
-                report.done.append(f"the damaged files are kept in {folder / f'damaged-{path.name}'}")
+                report.done.append(f"the damaged files are kept in {set_aside(path)}")
         remove_leftovers(folder, number)
         shutil.rmtree(folder / layout.BUILDING, ignore_errors=True)
         if damage_of(folder / layout.JOURNAL):

@@ -1,5 +1,6 @@
 """What killed runs and damaged pointers leave is cleaned up or refused when a collection is opened to write."""
 
+import logging
 import subprocess
 from pathlib import Path
 
@@ -50,3 +51,20 @@ def test_an_older_generation_is_not_published_again(root: Path) -> None:
     with pytest.raises(DamageError, match="000002 is damaged, and .*current does not name it"):
         builder_for(both(root), VECTORS)
     assert (root / "made" / "000001").is_dir()
+
+
+def test_a_damaged_generation_that_was_never_published_is_set_aside(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a copy of the folder that was made during a publish."""
+    folder = root / "made"
+    for kept in ("damaged-000002", "damaged-000002-again"):
+        subprocess.run(["/bin/cp", "-a", folder / "000001", folder / "000002"], check=True)
+        flip(folder / "000002" / "manifest.json")
+        with caplog.at_level(logging.WARNING):
+            builder_for(both(root), VECTORS).close()
+        assert f"it is kept in {folder / kept}" in caplog.messages[-1]
+        assert (folder / kept / "log").is_dir()
+    build(both(root), VECTORS, version="2")
+    assert open_generation(root, "made").folder.name == "000002"
+    assert verify_folder(root) == []
