@@ -29,7 +29,7 @@ from cbir.models.card import ModelRef
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-NUMBER = re.compile(r"\d{6}")
+NUMBER = re.compile(r"^\d{6}$")
 _CHECKSUM = "checksum"
 _adapter = cache(TypeAdapter)  # making one takes ten times as long as reading a pointer
 

@@ -1,5 +1,6 @@
 """Generations: what is published stays as it is, and what is damaged is named and not served."""
 
+import json
 import multiprocessing
 import shutil
 from dataclasses import replace
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 from cbir.errors import CbirError, DamageError, UsageError
-from cbir.index.generation import open_generation
-from cbir.index.layout import BUILDING, PLAN
+from cbir.index.generation import Pointer, open_generation, save
+from cbir.index.layout import BUILDING, PLAN, POINTER
 from cbir.index.names import MARKER
 from cbir.models.sealed import find_model
 from cbir.progress import silent
@@ -62,6 +63,13 @@ def test_a_file_that_does_not_belong_is_named(root: Path) -> None:
     stray = root / "made" / "000001" / "edge" / "stray"
     stray.write_text("x")
     assert [damage.path for damage in verify_folder(root, "made")] == [stray]
+
+
+def test_a_pointer_out_of_the_folder_is_damaged(root: Path) -> None:
+    pointer = Pointer("../made/000001", json.loads((root / "made" / POINTER).read_text())["manifest_sha256"])
+    save(root / "made" / POINTER, pointer)
+    with pytest.raises(DamageError, match="not written by cbir"):
+        open_generation(root, "made")
 
 
 def test_reading_changes_nothing(root: Path) -> None:
