@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, and are on the disk when the call returns."""
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -30,6 +31,16 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Return True if another process holds the lock file `path`."""
+    with suppress(OSError), path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def files_below(folder: Path) -> Iterable[Path]:

@@ -22,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
-from cbir.index.files import files_below, sync, write_atomically
+from cbir.index.files import files_below, is_locked, sync, write_atomically
 from cbir.index.names import alias_of
 from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
@@ -171,10 +171,12 @@ class Generation:
 def collections(root: Path) -> list[str]:
     """Return the names of an index folder's published collections, the latest first.
 
-    A damaged one counts as the latest, so that no other is opened instead without a word.
+    A damaged one counts as the latest, so that no other is opened instead without a word. One that another process is
+    publishing or dropping has no pointer for a moment, and is left out.
     """
     folders = {path.parent for path in root.glob("*/*") if path.name == layout.POINTER or NUMBER.fullmatch(path.name)}
-    return [folder.name for folder in sorted(folders, key=_published, reverse=True)]
+    kept = (path for path in folders if (path / layout.POINTER).is_file() or not is_locked(path / layout.LOCK))
+    return [folder.name for folder in sorted(kept, key=_published, reverse=True)]
 
 
 def _published(folder: Path) -> tuple[bool, str, str]:

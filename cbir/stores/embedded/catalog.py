@@ -1,6 +1,5 @@
 """The collections of an index folder: listed, opened, filled, chosen, dropped and verified."""
 
-import fcntl
 import logging
 import shutil
 from collections.abc import Hashable, Iterator, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
-from cbir.index.files import files_below
+from cbir.index.files import files_below, is_locked
 from cbir.index.generation import (
     NUMBER,
     Damage,
@@ -129,7 +128,8 @@ class EmbeddedCatalog:
             raise UsageError(f"{self.root} has no collection {name!r}; it has: {', '.join(self.names()) or 'none'}")
         with locked(folder):
             (folder / layout.POINTER).unlink(missing_ok=True)  # first, so that nobody opens it from now on
-            shutil.rmtree(folder)
+            for path in (*numbered(folder), folder):  # the lock last, by which readers know that it is dropped
+                shutil.rmtree(path)
 
     def use(self, name: str) -> None:
         """The collection whose pointer was written last is the current one."""
@@ -250,9 +250,4 @@ def _plan(folder: Path) -> Plan | None:
 def _run(folder: Path) -> Run:
     if not (folder / layout.BUILDING).is_dir():
         return ""
-    with suppress(FileNotFoundError), (folder / layout.LOCK).open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "running"
-    return "interrupted"
+    return "running" if is_locked(folder / layout.LOCK) else "interrupted"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cbir.errors import DamageError, UsageError
 from cbir.index.generation import open_generation
+from cbir.index.publishing import locked
 from cbir.pipeline.journal import Journal
 from cbir.settings import Settings
 from cbir.stores.listing import CollectionInfo
@@ -47,6 +49,35 @@ def test_the_newest_collection_comes_first(tmp_path: Path) -> None:
     assert catalog.names() == ["a", "b", "c"]
     with pytest.raises(DamageError, match="cbir-ingest collections repair a --store"):
         catalog.open()
+
+
+def test_a_collection_that_is_being_published_or_dropped_is_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
+    catalog = connect(f"edge:{tmp_path}/index", Settings())
+    with locked(tmp_path / "index" / "b"):
+        (tmp_path / "index" / "b" / "current").unlink()
+        assert catalog.names() == ["a"]
+    assert catalog.names() == ["b", "a"]
+    with pytest.raises(DamageError, match="cbir-ingest collections repair b --store"):
+        catalog.open()
+
+
+def test_the_generations_go_before_the_lock_of_a_dropped_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
+    catalog = connect(f"edge:{tmp_path}/index", Settings())
+    seen, remove = [], shutil.rmtree
+
+    def remove_slowly(path: Path) -> None:
+        seen.append((path.name, catalog.names()))
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_slowly)
+    catalog.drop("b")
+    assert seen == [("000001", ["a"]), ("b", ["a"])]
 
 
 def test_verify_checks_everything_and_reports_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
