@@ -182,10 +182,10 @@ def collections(root: Path) -> list[str]:
 def _published(folder: Path) -> tuple[bool, str, str]:
     try:
         pointer = load(folder / layout.POINTER, Pointer)
-        time = pointer.published or load(folder / pointer.generation / layout.MANIFEST, Manifest).created
-    except DamageError:
+        written = datetime.fromtimestamp((folder / layout.POINTER).stat().st_mtime, UTC)
+    except (DamageError, OSError):
         return True, "", folder.name
-    return False, time, folder.name
+    return False, pointer.published or written.isoformat(timespec="microseconds"), folder.name
 
 
 def open_generation(root: Path, collection: str) -> Generation:

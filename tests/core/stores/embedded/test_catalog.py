@@ -1,6 +1,7 @@
 """The collections of an index folder: which one is opened, and what is listed of each."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -78,6 +79,17 @@ def test_the_generations_go_before_the_lock_of_a_dropped_collection(
     monkeypatch.setattr(shutil, "rmtree", remove_slowly)
     catalog.drop("b")
     assert seen == [("000001", ["a"]), ("b", ["a"])]
+
+
+def test_an_old_pointer_is_as_new_as_its_file(tmp_path: Path) -> None:
+    """The version that wrote no time into a pointer went by the time of the file."""
+    for name in ("a", "b"):
+        build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
+        pointer = tmp_path / "index" / name / "current"
+        fields = json.loads(pointer.read_text())
+        pointer.write_text(json.dumps({key: fields[key] for key in ("generation", "manifest_sha256")}))
+    os.utime(tmp_path / "index" / "b" / "current", (5, 5))
+    assert connect(f"edge:{tmp_path}/index", Settings()).names() == ["a", "b"]
 
 
 def test_verify_checks_everything_and_reports_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
