@@ -121,7 +121,7 @@ def _check_cells(path: str) -> None:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group)
             for column in map(rows.column, range(rows.num_columns)):
-                size = _large_cell(file, group, column)
+                size = _large_cell(path, group, column)
                 if size > MAX_FILE_BYTES:
                     raise UsageError(
                         f"{path}: a cell of {column.path_in_schema} in row group {group} has {size >> 20:,} MiB, the"
@@ -129,20 +129,24 @@ def _check_cells(path: str) -> None:
                     )
 
 
-def _large_cell(file: Any, group: int, column: Any) -> int:
+def _large_cell(path: str, group: int, column: Any) -> int:
     """Return the size of a cell that is too large, or of a smaller one if there is none.
 
-    Cells are read only where the column's size in the metadata leaves room for one that is too large.
+    Cells are read only where the column's size in the metadata leaves room for one that is too large. They are read as
+    a dictionary, since a few bytes of a file may repeat a large cell in many rows.
     """
     import pyarrow.compute as compute
+    import pyarrow.parquet
 
     total, size = column.total_uncompressed_size, column.total_uncompressed_size // max(1, column.num_values)
     if total <= MAX_FILE_BYTES or size > MAX_FILE_BYTES or column.physical_type != "BYTE_ARRAY":
         return int(size)
     at_once = min(_ROWS_CHECKED_AT_ONCE, MAX_FILE_BYTES // max(1, size))
-    batches = file.iter_batches(at_once, [group], [column.path_in_schema])
-    sizes = (compute.max(compute.binary_length(_leaf(batch[0]))).as_py() or 0 for batch in batches)
-    return next((int(size) for size in sizes if size > MAX_FILE_BYTES), int(size))
+    name = [column.path_in_schema]
+    with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, read_dictionary=name) as file:
+        cells = (_leaf(batch[0]).dictionary for batch in file.iter_batches(at_once, [group], name))
+        sizes = (compute.max(compute.binary_length(values)).as_py() or 0 for values in cells)
+        return next((int(size) for size in sizes if size > MAX_FILE_BYTES), int(size))
 
 
 def _leaf(array: Any) -> Any:

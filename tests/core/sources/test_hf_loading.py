@@ -65,3 +65,28 @@ def test_a_large_row_group_of_small_cells_is_read(tmp_path: Path, monkeypatch: p
     columns = {"image": [jpeg("red")[:4000]] * 300, "notes": pa.array(lists), "text": texts}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     assert open_source(str(tmp_path / "a.parquet"), SourceOptions()).total == 300
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_large_dictionary_column_is_read(streaming: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 5_000)
+    kinds = pa.array([f"{number:090}" for number in range(300)]).dictionary_encode()
+    pq.write_table(pa.table({"image": [jpeg("red")[:4000]] * 300, "kind": kinds}), tmp_path / "a.parquet")
+    source = open_source(str(tmp_path / "a.parquet"), SourceOptions(streaming=streaming))
+    assert source.total == 300
+    assert [item.payload for item in source.items][7] == {"kind": f"{7:090}"}
+
+
+def test_repeated_cells_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dictionary page has a cell once, and the rows repeat it: together they may be a thousand times larger."""
+    monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 5_000_000)
+    cells = [bytes([i]) * 3_000_000 for i in range(2)]
+    pq.write_table(pa.table({"image": cells * 500}), tmp_path / "a.parquet", dictionary_pagesize_limit=10_000_000)
+    memory = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(memory)
+    try:
+        hf_loading._check_cells(str(tmp_path / "a.parquet"))
+    finally:
+        pa.set_memory_pool(before)
+    assert memory.max_memory() < 100_000_000
