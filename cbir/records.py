@@ -113,6 +113,11 @@ def id_bytes(point_id: str) -> bytes:
     return bytes.fromhex(point_id.replace("-", ""))
 
 
+def id_text(data: bytes) -> str:
+    """Return the point's id of 16 bytes, whose last ones may be missing if they are zero, as NumPy stores them."""
+    return str(uuid.UUID(bytes=data.ljust(16, b"\0")))
+
+
 def full_payload(item: Item, sha256: str) -> dict[str, Any]:
     """Return the payload to store for `item`, in plain JSON values that every store accepts."""
     payload: dict[str, Any] = {"key": to_plain(item.key), LABEL: to_plain(item.label), "sha256": sha256}

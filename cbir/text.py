@@ -7,11 +7,11 @@ _LONGEST = 1000
 
 def one_line(message: str | BaseException) -> str:
     """Return a text, or an error's message, as one printable line that is not too long; without text, its type."""
-    line = printable(" ".join(shortened(str(message)).split()))
+    line = printable(" ".join(limited(str(message)).split()))
     return line or (type(message).__name__ if isinstance(message, BaseException) else "")
 
 
-def shortened(text: str) -> str:
+def limited(text: str) -> str:
     """Return a text that a file may have made long with at most 1,000 characters."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from cbir import terminal
 from cbir.pipeline.report import IngestReport
-from cbir.text import printable, shortened
+from cbir.text import limited, printable
 
 _SHOWN = 20
 
@@ -81,6 +81,6 @@ def _next_step(report: IngestReport, stores: Sequence[str], collection: str) -> 
 def _show_some(lines: Sequence[str]) -> None:
     console = terminal.console()
     for line in lines[:_SHOWN]:
-        console.print(f"  {printable(shortened(line))}")
+        console.print(f"  {printable(limited(line))}")
     if len(lines) > _SHOWN:
         console.print(f"  and {len(lines) - _SHOWN:,} more. --json lists all.")

@@ -4,7 +4,6 @@ The vector log is rebuilt from its readable frames, the model from any unchanged
 """
 
 import shutil
-import uuid
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -21,6 +20,7 @@ from cbir.index.names import MARKER
 from cbir.index.publishing import locked, publish, remove_leftovers, set_aside
 from cbir.index.vector_log import VectorLog
 from cbir.models.sealed import find_unchanged
+from cbir.records import id_text
 
 _REPAIRING = "repairing"
 _SHOWN = 5
@@ -152,7 +152,7 @@ def _salvage(copies: Sequence[Path], target: Path) -> None:
 
 
 def _lost(damaged: Sequence[str], stored: Mapping[bytes, str], points: VectorLog) -> str:
-    keys = [key for point_id, key in stored.items() if points.position(str(uuid.UUID(bytes=point_id))) is None]
+    keys = [key for point_id, key in stored.items() if points.position(id_text(point_id)) is None]
     what = f"parts of the log cannot be read ({', '.join(damaged)})"
     if not keys:
         return f"{what}. The next ingest stores again what is missing"

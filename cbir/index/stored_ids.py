@@ -1,13 +1,12 @@
 """The ids in a store, in 33 bytes per point: enough to find what is new, changed or missing in a source."""
 
 import hashlib
-import uuid
 from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
 
-from cbir.records import id_bytes
+from cbir.records import id_bytes, id_text
 
 _ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
 _CHUNK = 100_000
@@ -76,7 +75,7 @@ class StoredIds:
 
 
 def _texts(ids: np.ndarray) -> list[str]:
-    return [str(uuid.UUID(bytes=stored.ljust(16, b"\0"))) for stored in ids.tolist()]
+    return [id_text(stored) for stored in ids.tolist()]
 
 
 def _fingerprint(text: str) -> int:

@@ -6,7 +6,6 @@ is opened, its rows of stored points are compared with the store, and replaced i
 """
 
 import sqlite3
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any
 from cbir.errors import CbirError
 from cbir.index.journal_file import is_damage, open_to_read, open_to_write
 from cbir.index.stored_ids import StoredIds
-from cbir.records import Failure, Payload, Point, id_bytes, to_plain
+from cbir.records import Failure, Payload, Point, id_bytes, id_text, to_plain
 
 _FAILURES = "SELECT id, key, reason, version, sha256, at FROM failed"
 
@@ -47,7 +46,7 @@ class Journal:
     def reconcile(self, stored_ids: StoredIds, described: Iterable[tuple[str, Payload]]) -> None:
         """Make the rows of stored points agree with the store; `described` is read only if their ids differ."""
         (count,) = self._db.execute("SELECT count(*) FROM stored").fetchone()
-        ids = (_text(row[0]) for row in self._db.execute("SELECT id FROM stored"))
+        ids = (id_text(row[0]) for row in self._db.execute("SELECT id FROM stored"))
         if count == len(stored_ids) and all(point_id in stored_ids for point_id in ids):
             return
         with self._db:
@@ -131,8 +130,4 @@ def read_failures(path: Path) -> list[Failure]:
 
 
 def _failure(row: Sequence[Any]) -> Failure:
-    return Failure(_text(row[0]), *row[1:])
-
-
-def _text(blob: bytes) -> str:
-    return str(uuid.UUID(bytes=blob))
+    return Failure(id_text(row[0]), *row[1:])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -214,7 +215,8 @@ def _prepare(
             sha256 = hashlib.sha256(data).hexdigest()
             payload = full_payload(item, sha256)
             payload_digest = digest(payload)
-        if any(embedding.is_stored(identity, item.version, text) for text in (payload_digest, old_digest(payload))):
+        is_stored = partial(embedding.is_stored, identity, item.version)
+        if is_stored(payload_digest) or is_stored(old_digest(payload)):
             return None
         if before and before.sha256 == sha256:
             return before

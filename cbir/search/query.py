@@ -238,7 +238,7 @@ def _grouped(store: Store, vector: Vector, query: Query, examples: set[str], lim
     for window in _windows(store, vector, query, examples, 4 * query.limit * size):
         for hit in window:
             of_hit = [value for value in values_of(hit.payload, field) if isinstance(value, str | int | float)]
-            for key in {(isinstance(value, bool), value): None for value in of_hit}:
+            for key in dict.fromkeys((isinstance(value, bool), value) for value in of_hit):
                 found.setdefault(key, []).append(hit)
         best = [(value, hits[:size]) for (_, value), hits in list(found.items())[:limit]]
         if len(best) == limit and all(len(hits) == size for _, hits in best):

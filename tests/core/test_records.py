@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.records import Item, digest, full_payload, point_id, to_json, to_plain
+from cbir.records import Item, digest, full_payload, id_bytes, id_text, point_id, to_json, to_plain
 
 
 def test_an_id_depends_on_data_set_and_key_alone() -> None:
@@ -49,3 +49,8 @@ def test_a_digest_depends_neither_on_the_order_of_fields_nor_on_the_spelling_of_
     assert digest(payload) == digest(dict(reversed(payload.items()))) == digest(json.loads(to_json(payload)))
     assert digest({"a": 2.0, "b": [{"c": -0.0}]}) == digest({"b": [{"c": 0}], "a": 2})
     assert digest({"a": 2}) != digest({"a": 2.5}) != digest({"a": True})
+
+
+def test_an_id_comes_back_from_its_bytes() -> None:
+    for text in ("00000000-0000-0000-0000-000000000000", "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a00"):
+        assert id_text(id_bytes(text)) == id_text(id_bytes(text).rstrip(b"\0")) == text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cbir.text import one_line, printable, redacted, shortened, without_login
+from cbir.text import limited, one_line, printable, redacted, without_login
 
 
 def test_a_key_cannot_steer_the_terminal() -> None:
@@ -23,7 +23,7 @@ def test_a_message_is_one_printable_line(message: str | BaseException, line: str
 
 
 def test_a_message_is_never_as_long_as_what_it_quotes() -> None:
-    assert shortened("x" * 1000) == "x" * 1000
+    assert limited("x" * 1000) == "x" * 1000
     assert one_line(ValueError("x" * 3_000_000)) == "x" * 1000 + "... (3,000,000 characters)"
 
 

@@ -68,7 +68,7 @@ class QdrantCatalog:
         aliases = {collection: alias for alias, collection in aliases_of(server).items()}
         for name in sorted(records, key=lambda name: (name in aliases, records[name].created), reverse=True):
             info = server.ask(methodcaller("get_collection", name))
-            exact = server.strict_mode(name).search_allow_exact is not False
+            exact = server.allows_exact(name)
             count = server.ask(methodcaller("count", name, exact=exact)).count
             yield server_listed(name, redacted(self._url.text), records[name], info, count, aliases.get(name, ""))
 

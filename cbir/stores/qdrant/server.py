@@ -149,6 +149,10 @@ class Server:
             self._strict_modes[collection] = limits if limits and limits.enabled else _NO_LIMITS
         return self._strict_modes[collection]
 
+    def allows_exact(self, collection: str) -> bool:
+        """Return False if a collection's strict mode forbids exact searches and counts."""
+        return self.strict_mode(collection).search_allow_exact is not False
+
     def ask(self, call: Callable[[QdrantClient], T], retry_seconds: float | None = None) -> T:
         """Return the result of `call`, or raise `ServerError`. An update is complete when the server has applied it.
 

@@ -118,7 +118,7 @@ class QdrantStore:
 
     def count(self, filter: Filter = ()) -> int:
         """Where exact counts are forbidden, the matching points are read, and all points are counted roughly."""
-        chosen, exact = self._filter(filter), self._limits.search_allow_exact is not False
+        chosen, exact = self._filter(filter), self._server.allows_exact(self._collection)
         if chosen is None or exact:
             return self._server.ask(lambda client: client.count(self._collection, chosen, exact=exact)).count
         return sum(1 for _ in scroll(self._server, self._collection, filter=chosen))

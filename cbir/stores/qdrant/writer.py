@@ -176,14 +176,11 @@ class QdrantWriter:
         if self._alias:
             move_alias(self._server, self._alias, self._collection)
         self.needs_publishing = False
-        if is_quantized(self._record.options) and self._allows_exact():
+        if is_quantized(self._record.options) and self._server.allows_exact(self._collection):
             try:
                 self._measure_recall()
             except ServerError as error:  # the collection is complete without it
                 log.warning("warning: the recall of %s could not be measured: %s", self.name, error)
-
-    def _allows_exact(self) -> bool:
-        return self._server.strict_mode(self._collection).search_allow_exact is not False
 
     def _measure_recall(self) -> None:
         """Report the recall once the server has indexed the points, or after a minute what it is until then."""

@@ -78,7 +78,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A folder for tables, with three images in it and one beside it."""
+    """A folder for tables, with three images in it and one outside."""
     root = tmp_path / "shop"
     (root / "img").mkdir(parents=True)
     for number, colour in enumerate(("red", "green", "blue")):

@@ -41,16 +41,16 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("beside", [0, 5], ids=["alone", "among small ones"])
+@pytest.mark.parametrize("others", [0, 5], ids=["alone", "among small ones"])
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_cell_that_is_too_large_is_refused_before_it_is_converted(
-    beside: int, streaming: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    others: int, streaming: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`datasets` took 2.3 GB for a cell of 300 MB, and the file may have a few kilobytes."""
     monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 10_000_000)
     monkeypatch.setattr(datasets, "load_dataset", None)
     monkeypatch.setattr(datasets, "load_dataset_builder", None)
-    cells = [{"bytes": bytes(size), "path": None} for size in (*[100] * beside, 12_000_000, *[100] * beside)]
+    cells = [{"bytes": bytes(size), "path": None} for size in (*[100] * others, 12_000_000, *[100] * others)]
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     pq.write_table(pa.table({"image": pa.array(cells, kind)}), tmp_path / "a.parquet")
     message = r"a.parquet: a cell of image.bytes in row group 0 has 11 MiB, the limit is 9"
