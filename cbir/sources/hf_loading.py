@@ -2,9 +2,10 @@
 
 import glob
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def readable_errors(text: str) -> Iterator[None]:
         hint = "Download the data set on a machine with a network, and give its folder or .parquet file."
         raise CbirError(f"{text}: the hub cannot be reached: {error}. {hint}") from None
     except Exception as error:  # its errors have no common base class
+        if isinstance(error.__cause__, CbirError):
+            raise error.__cause__ from None
         raise UsageError(
             f"cannot read {text}: {type(error).__name__}: {one_line(error.__cause__ or error)[:300]}"
         ) from None
@@ -71,18 +74,17 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # or it would log every retry
     scheme, _, rest = text.partition(":")
     split, streaming = options.split or "train", options.streaming
-    load = _stream if streaming else datasets.load_dataset
     suffix = f"?split={split}" if split != "train" else ""  # two splits have different rows
     if scheme == "hf":
         repository = rest.removeprefix("//").removeprefix("datasets/")
-        data = load(repository, split=split)
+        data = _load(repository, split, streaming)
         place = Place(remote=f"hf://datasets/{repository}@") if streaming else Place(_hub_caches())
         return Loaded(repository.rsplit("/", 1)[-1], f"hf://{repository}{suffix}", place, data, _count(data, split))
     if scheme == "imagefolder":
         path = Path(rest.removeprefix("//")).expanduser().resolve()
         if not path.is_dir():
             raise UsageError(f"{text}: {path} is not a folder")
-        data = load("imagefolder", data_dir=str(path), split=split)
+        data = _load("imagefolder", split, streaming, data_dir=str(path))
         return Loaded(path.name, f"{path}{suffix}", Place((path,)), data, _count(data, split))
     path = Path(text).expanduser().resolve()
     if path.is_dir():
@@ -101,10 +103,7 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
         raise UsageError(f"{text} does not exist")
     name = path.stem if path.is_file() else path.parent.name
     kind = path.suffix[1:].lower()
-    if kind == "parquet":
-        for file in files:
-            _check_cells(file)
-    data = load(kind, data_files=pattern, split="train")
+    data = _load(kind, "train", streaming, data_files=pattern)
     count = _count(data, split)
     if count is None and kind == "parquet":
         import pyarrow.dataset
@@ -115,9 +114,10 @@ def load_split(text: str, options: SourceOptions) -> Loaded:
 
 def _check_cells(path: str) -> None:
     """Raise `UsageError` if a cell of a Parquet file is larger than an image may be: `datasets` copies it often."""
+    import fsspec
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+    with fsspec.open(path) as data, pyarrow.parquet.ParquetFile(data) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group)
             for column in map(rows.column, range(rows.num_columns)):
@@ -135,6 +135,7 @@ def _large_cell(path: str, group: int, column: Any) -> int:
     Cells are read only where the column's size in the metadata leaves room for one that is too large. They are read as
     a dictionary, since a few bytes of a file may repeat a large cell in many rows.
     """
+    import fsspec
     import pyarrow.compute as compute
     import pyarrow.parquet
 
@@ -143,7 +144,8 @@ def _large_cell(path: str, group: int, column: Any) -> int:
         return int(size)
     at_once = min(_ROWS_CHECKED_AT_ONCE, MAX_FILE_BYTES // max(1, size))
     name = [column.path_in_schema]
-    with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, read_dictionary=name) as file:
+    reading = {"buffer_size": _BUFFER_BYTES, "read_dictionary": name}
+    with fsspec.open(path) as data, pyarrow.parquet.ParquetFile(data, **reading) as file:
         cells = (_leaf(batch[0]).dictionary for batch in file.iter_batches(at_once, [group], name))
         sizes = (compute.max(compute.binary_length(values)).as_py() or 0 for values in cells)
         return next((int(size) for size in sizes if size > MAX_FILE_BYTES), int(size))
@@ -157,17 +159,33 @@ def _leaf(array: Any) -> Any:
     return array
 
 
-def _stream(name: str, split: str, **files: str) -> Any:
-    """Return a data set that is read while it is iterated, without downloading it."""
+def _load(name: str, split: str, streaming: bool, **files: str) -> Any:
+    """Return a data set, which is read while it is iterated if it is streamed, without downloading it.
+
+    The cells of a Parquet file, which may be on the hub, are checked before it is read.
+    """
     import datasets
     import pyarrow.dataset
 
     builder = datasets.load_dataset_builder(name, **files)
-    if hasattr(builder.config, "fragment_scan_options"):  # for Parquet, or pyarrow would keep all that it reads
+    is_parquet = hasattr(builder.config, "fragment_scan_options")
+    if is_parquet:
+        builder._generate_tables = partial(_checked_tables, builder._generate_tables)
+    if not streaming:
+        builder.download_and_prepare()
+        return builder.as_dataset(split)
+    if is_parquet:  # or pyarrow would keep all that it reads
         reading = {"pre_buffer": False, "use_buffered_stream": True, "buffer_size": _BUFFER_BYTES}
         builder.config.fragment_scan_options = pyarrow.dataset.ParquetFragmentScanOptions(**reading)
         builder.config.batch_size = ROWS_AT_ONCE
     return builder.as_streaming_dataset(split=split)
+
+
+def _checked_tables(generate: Callable[..., Iterator[Any]], files: list[str], **rest: Any) -> Iterator[Any]:
+    """Yield what `datasets` reads from Parquet files, after their cells have been checked."""
+    for file in files:
+        _check_cells(file)
+    yield from generate(files, **rest)
 
 
 def _count(data: Any, split: str) -> int | None:

@@ -6,6 +6,8 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets.packaged_modules.parquet.parquet import Parquet
+from fsspec.implementations.memory import MemoryFileSystem
 
 from cbir.errors import CbirError, UsageError
 from cbir.sources import hf_loading
@@ -48,14 +50,29 @@ def test_a_cell_that_is_too_large_is_refused_before_it_is_converted(
 ) -> None:
     """`datasets` took 2.3 GB for a cell of 300 MB, and the file may have a few kilobytes."""
     monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 10_000_000)
-    monkeypatch.setattr(datasets, "load_dataset", None)
-    monkeypatch.setattr(datasets, "load_dataset_builder", None)
+    monkeypatch.setattr(Parquet, "_generate_tables", None)
     cells = [{"bytes": bytes(size), "path": None} for size in (*[100] * others, 12_000_000, *[100] * others)]
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     pq.write_table(pa.table({"image": pa.array(cells, kind)}), tmp_path / "a.parquet")
     message = r"a.parquet: a cell of image.bytes in row group 0 has 11 MiB, the limit is 9"
     with pytest.raises(UsageError, match=message):
         open_source(str(tmp_path / "a.parquet"), SourceOptions(streaming=streaming))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_cell_of_a_file_on_the_hub_is_as_limited(
+    streaming: bool, bucket: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub is stood in for by a file system in memory."""
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", tmp_path / "downloads")
+    monkeypatch.setattr(hf_loading, "MAX_FILE_BYTES", 10_000_000)
+    for name, sizes in (("a", [100, 100]), ("b", [100, 12_000_000])):
+        with bucket.open(f"/me/{name}.parquet", "wb") as file:
+            pq.write_table(pa.table({"image": [bytes(size) for size in sizes]}), file)
+    builder = datasets.load_dataset_builder("parquet", data_files="memory://me/*.parquet")
+    monkeypatch.setattr(datasets, "load_dataset_builder", {"me/photos": builder}.get)
+    with pytest.raises(UsageError, match=r": a cell of image in row group 0 has 11 MiB, the limit is 9"):
+        list(open_source("hf://me/photos", SourceOptions(streaming=streaming)).items)
 
 
 def test_a_large_row_group_of_small_cells_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
