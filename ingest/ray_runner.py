@@ -263,7 +263,7 @@ def _remember(
 
 def _add(total: IngestReport, share: IngestReport) -> None:
     """Add the report of a share to the total. The seconds of a stage are divided by the number of workers."""
-    for name in ("read", "stored", "changed", "unchanged", "duplicates", "skipped", "remembered"):
+    for name in ("read", "stored", "changed", "reused", "unchanged", "duplicates", "skipped", "remembered"):
         setattr(total, name, getattr(total, name) + getattr(share, name))
     total.failures += share.failures
     total.copies += share.copies

@@ -34,7 +34,9 @@ def _summary(report: IngestReport) -> Table:
     table.add_row("collection", report.collection)
     table.add_row("stores", ", ".join(report.stores))
     table.add_row("read", f"{report.read:,}")
-    table.add_row("stored", f"{report.stored:,}" + (f", {report.changed:,} of them changed" if report.changed else ""))
+    parts = ((report.changed, "changed"), (report.reused, "with the vector of a stored image"))
+    of_them = [f"{count:,} of them {what}" for count, what in parts if count]
+    table.add_row("stored", ", ".join([f"{report.stored:,}", *of_them]))
     table.add_row("unchanged", f"{report.unchanged:,}")
     if report.removed:
         table.add_row("removed", f"{report.removed:,}")

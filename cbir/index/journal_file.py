@@ -26,6 +26,11 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     return _checked(db)
 
 
+def open_for_lookups(path: Path) -> sqlite3.Connection:
+    """Open a journal that is open for writing, too, for queries of any thread, one at a time."""
+    return sqlite3.connect(path, timeout=_SECONDS, check_same_thread=False)
+
+
 def open_to_read(path: Path) -> sqlite3.Connection:
     """Open a journal, and write nothing at all unless a run is at work; `sqlite3.DatabaseError` if it is damaged."""
     in_use = path.with_name(f"{path.name}-wal").exists() and os.access(path.parent, os.W_OK)

@@ -10,7 +10,7 @@ import json
 import mmap
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,11 @@ class VectorLog:
         version, digest = (self._value(position, column) for column in ("version", "digest"))
         payload, thumbnail = self.payload(position), self.thumbnail(position)
         return Point(self.id(position), self.vector(position), payload, version, thumbnail, digest)
+
+    def find(self, ids: Sequence[str]) -> dict[str, Point]:
+        """Return those of the points that are in the log, by id."""
+        positions = ((point_id, self.position(point_id)) for point_id in ids)
+        return {point_id: self.point(position) for point_id, position in positions if position is not None}
 
     def points(self) -> Iterator[Point]:
         """Yield every point, in order of position."""

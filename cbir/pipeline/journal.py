@@ -6,6 +6,7 @@ is opened, its rows of stored points are compared with the store, and replaced i
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -13,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError
-from cbir.index.journal_file import is_damage, open_to_read, open_to_write
+from cbir.index.journal_file import is_damage, open_for_lookups, open_to_read, open_to_write
 from cbir.index.stored_ids import StoredIds
 from cbir.records import Failure, Payload, Point, id_bytes, id_text, to_plain
 
 _FAILURES = "SELECT id, key, reason, version, sha256, at FROM failed"
+_MOST_IDS = 10
 
 
 class Journal:
-    """The journal of one collection, for one thread. What is recorded is kept in memory until `commit`.
+    """The journal of one collection. What is recorded is kept in memory until `commit`.
+
+    Only `ids_with` may be called from other threads.
 
     `failures` are those of earlier runs that are not tried again, by id. Those of runs with another limit on
     megapixels are tried again.
@@ -40,6 +44,7 @@ class Journal:
             for stale in path.parent.glob(f"{path.name}*"):
                 stale.unlink()  # it can be made again from the store
             self._db = open_to_write(path)
+        self._lookups, self._looking_up = open_for_lookups(path), threading.Lock()
         rows = self._db.execute(f"{_FAILURES} WHERE megapixels = ?", (max_megapixels,))
         self.failures = {failure.id: failure for failure in map(_failure, rows)}
 
@@ -95,6 +100,12 @@ class Journal:
         )
         return [str(key) for (key,) in rows]
 
+    def ids_with(self, sha256: str) -> list[str]:
+        """Return the ids of some committed images with these bytes. Any thread may call this."""
+        with self._looking_up:
+            rows = self._lookups.execute("SELECT id FROM stored WHERE sha256 = ? LIMIT ?", (sha256, _MOST_IDS))
+            return [id_text(row[0]) for row in rows]
+
     def first_key(self) -> str:
         """Return the key of some committed image, "" if there is none."""
         row = self._db.execute("SELECT key FROM stored LIMIT 1").fetchone()
@@ -102,8 +113,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(sqlite3.Error):
-            self._db.close()
+        for connection in (self._lookups, self._db):
+            with suppress(sqlite3.Error):
+                connection.close()
 
     def _forget(self, table: str, ids: Iterable[str]) -> None:
         self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((id_bytes(row),) for row in ids))  # noqa: S608

@@ -26,7 +26,8 @@ class IngestReport:
 
     Attributes:
         read: The images of the source; read = stored + unchanged + skipped.
-        stored: The images that this run embedded and stored; `changed` of them replaced an earlier version.
+        stored: The images that this run stored; `changed` of them replaced an earlier version, and `reused` of them
+            were not embedded, because an image with the same bytes was stored already.
         unchanged: The images that every store had already.
         duplicates: The images that are copies of others. They are stored too, unless the policy leaves them out.
         missing: The stored images that a completely read source does not have; this run removed `removed` of them.
@@ -48,6 +49,7 @@ class IngestReport:
     read: int = 0
     stored: int = 0
     changed: int = 0
+    reused: int = 0
     unchanged: int = 0
     duplicates: int = 0
     missing: int = 0

@@ -21,6 +21,7 @@ from cbir.models.embedder import load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
 from cbir.pipeline.report import IngestReport
+from cbir.pipeline.reuse import find_in
 from cbir.pipeline.workers import ChunkResult, Embedding, embed_all, unbroken
 from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
 from cbir.progress import Progress, silent
@@ -139,6 +140,7 @@ def ingest(
             limit,
             {} if policy.retry_failed else failed_in_all(targets),
             source.unique_keys,
+            find_in([(target.journal.ids_with, target.writer.points) for target in targets]),
             dry_run=policy.dry_run,
         )
         report.seconds["open"], core = time.perf_counter() - started, time.process_time()
@@ -241,6 +243,7 @@ def _fill(
             report.add(result)
             report.stored += len(points) - len(refused)
             stored = targets[0].writer.stored_ids
+            report.reused += sum(point.id in result.reused and point.id not in refused for point in points)
             report.changed += sum(point.id in stored and point.id not in refused for point in points)
             report.skip([*result.failures, *refused.values(), *copies.values()])
             report.seconds["store"] += time.perf_counter() - start

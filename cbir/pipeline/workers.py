@@ -20,29 +20,35 @@ from PIL import Image
 from cbir.errors import CbirError, ImageError
 from cbir.images.decode import thumbnail
 from cbir.models.embedder import Embedder
-from cbir.records import Failure, Item, Point, digest, full_payload, old_digest, point_id, to_plain
+from cbir.records import Failure, Item, Point, Vector, digest, full_payload, old_digest, point_id, to_plain
 from cbir.text import one_line
 
 LOOK_AHEAD = 2
 """The chunks that wait, finished or not yet started, for each worker."""
 
 _SECONDS_TO_STOP = 3.0
+_ROUNDING = 1e-3
 
 IsStored = Callable[[str, str, str | None], bool]
 """Called with id, version and payload digest (None before the file is read); True if every store has this image."""
+
+FindPoint = Callable[[str], Point | None]
+"""Called with the SHA-256 of an image file; returns a stored point with its vector and thumbnail, or None."""
 
 
 @dataclass
 class ChunkResult:
     """The points and failures that came of a chunk of `read` items.
 
-    Every store has `unchanged` of them already. `remembered` of the failures are of an earlier run and were not tried
-    again. `seconds` is the thread time of each stage.
+    Every store has `unchanged` of them already. The points whose ids are in `reused` have the vector of a stored point.
+    `remembered` of the failures are of an earlier run and were not tried again. `seconds` is the thread time of each
+    stage.
     """
 
     read: int = 0
     ids: list[str] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unchanged: int = 0
     remembered: int = 0
@@ -54,8 +60,8 @@ class Embedding:
     """How items are turned into points.
 
     Ids are made of the data set's name. Failures of earlier runs (`failed`) are tried again only if their file changed.
-    With `unique_keys`, no two items can have the same key, and keys need not be remembered. In a dry run, images are
-    decoded, but get no vector.
+    With `unique_keys`, no two items can have the same key, and keys need not be remembered. An image for which `find`
+    returns a point is not embedded. In a dry run, images are decoded, but get no vector.
     """
 
     embedder: Embedder
@@ -64,6 +70,7 @@ class Embedding:
     max_megapixels: float
     failed: Mapping[str, Failure] = field(default_factory=dict)
     unique_keys: bool = False
+    find: FindPoint = lambda sha256: None
     dry_run: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -109,7 +116,7 @@ def joined(results: Sequence[ChunkResult]) -> ChunkResult:
     """Return the sum of some results; the first one is changed."""
     total, *others = results
     for result in others:
-        for name in ("read", "unchanged", "remembered", "ids", "points", "failures"):
+        for name in ("read", "unchanged", "remembered", "ids", "points", "reused", "failures"):
             setattr(total, name, getattr(total, name) + getattr(result, name))
         for stage, spent in result.seconds.items():
             total.seconds[stage] += spent
@@ -180,16 +187,18 @@ def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embeddi
         elif isinstance(prepared, Failure):
             result.failures.append(prepared)
             result.remembered += prepared is embedding.failed.get(identity)
+        elif isinstance(prepared, Point):
+            result.points.append(prepared)
+            result.reused.append(identity)
         else:
             ready.append(prepared)
     if embedding.dry_run or not ready:
-        result.points = [point for point, _ in ready]
+        result.points += [point for point, _ in ready]
         return result
     with _timed(result.seconds, "embed"):
         vectors = embedding.embedder.run(np.stack([pixels for _, pixels in ready]))
-    norms = np.linalg.norm(vectors, axis=1)
-    for (point, _), vector, norm in zip(ready, vectors, norms, strict=True):
-        if abs(norm - 1) < 1e-3:  # false for NaN as well
+    for (point, _), vector in zip(ready, vectors, strict=True):
+        if is_unit(vector):
             result.points.append(replace(point, vector=vector))
         else:
             reason = "the model returned no finite vector of length 1"
@@ -201,8 +210,11 @@ def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embeddi
 
 def _prepare(
     identity: str, item: Item, embedding: Embedding, seconds: dict[str, float]
-) -> tuple[Point, np.ndarray] | Failure | None:
-    """Return the point without its vector and the model's input, or the failure, or None if it is stored already."""
+) -> tuple[Point, np.ndarray] | Point | Failure | None:
+    """Return the point without its vector and the model's input, or the failure, or None if it is stored already.
+
+    If another point of the same bytes is stored, return the complete point.
+    """
     if embedding.is_stored(identity, item.version, None):
         return None
     before = embedding.failed.get(identity)
@@ -220,6 +232,9 @@ def _prepare(
             return None
         if before and before.sha256 == sha256:
             return before
+        found = embedding.find(sha256)
+        if found is not None:
+            return Point(identity, found.vector, payload, item.version, found.thumbnail, payload_digest)
         with _timed(seconds, "decode"):
             image: Image.Image = embedding.embedder.decode(data, embedding.max_megapixels)
             pixels = embedding.embedder.pixels(image)
@@ -229,6 +244,11 @@ def _prepare(
     except OSError as error:  # has no version, so it is always tried again: a new permission does not change it
         return Failure(identity, to_plain(item.key), error.strerror or str(error), "", sha256)
     return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels
+
+
+def is_unit(vector: Vector) -> bool:
+    """Return True if a vector has length 1, and False also for NaN."""
+    return bool(abs(np.linalg.norm(vector) - 1) < _ROUNDING)
 
 
 @contextmanager

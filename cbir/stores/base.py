@@ -167,6 +167,9 @@ class CollectionWriter(Protocol):
     def update(self, ids: Sequence[str], changes: Payload) -> None:
         """Set payload fields of points. None removes a field."""
 
+    def points(self, ids: Sequence[str]) -> dict[str, Point]:
+        """Return those of the points that were stored when the writer was opened, by id. Any thread may call this."""
+
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point that was stored when the writer was opened."""
 

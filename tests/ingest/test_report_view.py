@@ -29,6 +29,12 @@ def test_other_files_and_reasons_are_counted(capsys: pytest.CaptureFixture[str])
     assert "a licence" in lines
 
 
+def test_what_was_not_embedded_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, report_of(stored=1200, changed=3, reused=1100))
+    assert "stored 1,200, 3 of them changed, 1,100 of them with the vector of a stored image" in lines
+    assert "stored 5" in printed(capsys, report_of(stored=5))
+
+
 def test_a_line_is_never_as_long_as_a_hostile_key(capsys: pytest.CaptureFixture[str]) -> None:
     key = "x" * 2_600_000
     report = report_of(skipped=1, failures=[{"key": key, "reason": "empty file"}], removed_keys=[key])

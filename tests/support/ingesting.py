@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from cbir.ingest import command
 
+from cbir.models.embedder import Embedder
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import Policy, ingest
 from cbir.settings import Settings
@@ -69,6 +71,16 @@ def sync(photos: Path, model_file: Path, policy: Policy = SYNC, **settings: Any)
     """Keep the FAISS index beside a folder in step with it."""
     source = open_source(str(photos), SourceOptions())
     return ingest(source, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings(**settings), policy=policy)
+
+
+def count_embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which the number of images of each run of the model is added from now on."""
+    embedded: list[int] = []
+    run_model = Embedder.run
+    monkeypatch.setattr(
+        Embedder, "run", lambda self, pixels: (embedded.append(len(pixels)), run_model(self, pixels))[1]
+    )
+    return embedded
 
 
 def stored_keys(photos: Path) -> set[str]:

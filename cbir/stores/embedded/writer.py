@@ -123,6 +123,9 @@ class LocalWriter:
             points = map(log.point, positions[start : start + _POINTS_AT_ONCE])
             self.write([with_changes(point, changes) for point in points])
 
+    def points(self, ids: Sequence[str]) -> dict[str, Point]:
+        return self._log.find(ids) if self._log else {}
+
     def described(self) -> Iterator[tuple[str, Payload]]:
         return self._log.described() if self._log else iter(())
 
@@ -137,14 +140,7 @@ class LocalWriter:
         log = (
             VectorLog(self._building / layout.LOG, self._plan.model.dimension) if self._building.is_dir() else self._log
         )
-
-        def get(ids: Sequence[str]) -> dict[str, Point]:
-            if log is None:
-                return {}
-            positions = ((point_id, log.position(point_id)) for point_id in ids)
-            return {point_id: log.point(position) for point_id, position in positions if position is not None}
-
-        return ReadBack(log.described() if log else iter(()), get)
+        return ReadBack(log.described(), log.find) if log else ReadBack(iter(()), lambda ids: {})
 
     def require_free_space(self, fresh: int) -> None:
         require_free_space(self._folder, fresh, len(self.stored_ids) + fresh, self._plan.model.dimension, self._engines)

@@ -143,6 +143,12 @@ class QdrantWriter:
         if operations:
             self._server.ask(lambda client: client.batch_update_points(self._collection, operations, wait=True))
 
+    def points(self, ids: Sequence[str]) -> dict[str, Point]:
+        records = self._server.ask(
+            lambda client: client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=True)
+        )
+        return {str(record.id): to_point(record) for record in records}
+
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point. The payload has only the key and the SHA-256."""
         for point in scroll(self._server, self._collection, payload=["key", "sha256"]):
@@ -154,13 +160,7 @@ class QdrantWriter:
             yield str(payload.get("key", "")), base64.b64decode(payload.get(THUMBNAIL, ""))
 
     def read_back(self) -> ReadBack:
-        def get(ids: Sequence[str]) -> dict[str, Point]:
-            records = self._server.ask(
-                lambda client: client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=True)
-            )
-            return {str(record.id): to_point(record) for record in records}
-
-        return ReadBack(self.described(), get)
+        return ReadBack(self.described(), self.points)
 
     def flush(self) -> None:
         """The server has acknowledged every write. Only what other processes wrote of the kinds is checked."""

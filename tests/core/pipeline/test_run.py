@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cbir.errors import CbirError, ImageError, UsageError
 from cbir.index import generation
@@ -26,7 +27,18 @@ from cbir.sources.base import SourceOptions, unusable
 from cbir.sources.registry import open_source
 from cbir.stores.registry import open_store
 from tests.support.building import both, catalogs
-from tests.support.ingesting import SYNC, file_keys, files, run, some_images, stored, stored_keys, stores, sync
+from tests.support.ingesting import (
+    SYNC,
+    count_embedded,
+    file_keys,
+    files,
+    run,
+    some_images,
+    stored,
+    stored_keys,
+    stores,
+    sync,
+)
 from tests.support.killing import watched
 from tests.support.signal_point import SignalPoint
 
@@ -37,8 +49,7 @@ def test_the_vector_log_is_opened_and_checked_once_before_the_first_image(
     shutil.copytree(index, tmp_path / "index")
     photos = tmp_path / "photos"
     shutil.copytree(photo_folder, photos)
-    some = next(photos.rglob("*.png"))
-    shutil.copyfile(some, some.with_name("one-more.png"))
+    Image.new("RGB", (30, 30), "red").save(photos / "one-more.png")
     events: list[str] = []
     open_log, decode, record_of = VectorLog.__init__, Embedder.decode, generation.record_of
 
@@ -154,18 +165,14 @@ def source_folder(photo_folder: Path, tmp_path: Path) -> Path:
 def test_sync_embeds_what_changed_removes_what_is_gone_and_says_so(
     source_folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded: list[int] = []
-    run_model = Embedder.run
-    monkeypatch.setattr(
-        Embedder, "run", lambda self, pixels: (embedded.append(len(pixels)), run_model(self, pixels))[1]
-    )
+    embedded = count_embedded(monkeypatch)
     first = sync(source_folder, model_file)
     assert (first.stored, first.changed, first.removed, sum(embedded)) == (12, 0, 0, 12)
     touched, changed, gone, *_ = files(source_folder)
     os.utime(touched, (1, 1))  # another time, the same bytes: read, not embedded
-    shutil.copyfile(files(source_folder)[5], changed)
+    Image.new("RGB", (30, 30), "blue").save(changed)
     gone.unlink()
-    (source_folder / "new.png").write_bytes(files(source_folder)[6].read_bytes())
+    Image.new("RGB", (30, 30), "red").save(source_folder / "new.png")
     embedded.clear()
     second = sync(source_folder, model_file)
     assert (second.read, second.stored, second.changed, second.unchanged, second.removed) == (12, 2, 1, 10, 1)
