@@ -11,6 +11,7 @@ from .accuracy.command import accuracy
 from .baselines.command import baselines
 from .capacity.command import plan
 from .exchange.command import exchange
+from .growth.command import growth
 from .ingest.command import ingest
 from .latency.command import latency
 from .models.command import models
@@ -29,7 +30,7 @@ RENAMED = {
 
 app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")
 
-for command in (accuracy, parity, latency, models, ingest, baselines, plan, exchange, report, compare):
+for command in (accuracy, parity, latency, models, ingest, growth, baselines, plan, exchange, report, compare):
     app.command()(command)
 
 

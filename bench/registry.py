@@ -8,10 +8,11 @@ from .baselines.result import SUBJECT as BASELINES
 from .capacity.result import SUBJECT as PLAN
 from .core.subject import Subject
 from .exchange.result import SUBJECT as EXCHANGE
+from .growth.result import SUBJECT as GROWTH
 from .ingest.result import SUBJECT as INGEST
 from .latency.result import SUBJECT as LATENCY
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 
-_ALL = (ACCURACY, PARITY, LATENCY, MODELS, BASELINES, INGEST, PLAN, EXCHANGE)
+_ALL = (ACCURACY, PARITY, LATENCY, MODELS, BASELINES, INGEST, GROWTH, PLAN, EXCHANGE)
 SUBJECTS: Mapping[str, Subject[Any]] = {subject.name: subject for subject in _ALL}

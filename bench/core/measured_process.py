@@ -30,10 +30,12 @@ class MeasuredProcess:
 
     `printed` is the JSON object on its last line. `peak_megabytes` is the most memory of its processes together, shared
     memory counted once; None if it ended too soon. `others` is the share of the processors that others used meanwhile.
+    `core_seconds` is processor time, without the last moments of each process.
     """
 
     printed: dict[str, Any]
     seconds: float
+    core_seconds: float
     peak_megabytes: float | None
     others: float
 
@@ -67,7 +69,7 @@ def run_process(name: str, command: Sequence[str], environment: dict[str, str] |
         printed = json.loads(lines[-1])
     except (IndexError, ValueError) as error:
         raise CbirError(f"{name} printed no JSON: {one_line(error)}") from None
-    return MeasuredProcess(printed, seconds, peak or None, others)
+    return MeasuredProcess(printed, seconds, sum(used.values()), peak or None, others)
 
 
 def apart(call: Callable[..., T], *arguments: Any) -> T:

@@ -7,7 +7,9 @@ import numpy as np
 
 from cbir.records import Item, Vector
 
-_CLUSTERS, _LATENT = 1000, 24
+LATENT = 24
+NOISE = 0.5
+_CLUSTERS = 1000
 
 
 def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item]:
@@ -30,12 +32,22 @@ def made_up_images(count: int, width: int = 640, height: int = 480) -> list[Item
 def clustered(count: int, dimension: int, seed: int) -> Vector:
     """Return unit vectors, float32 (count, dimension), that are distributed like those of images.
 
-    They lie in clusters of a 24-dimensional space with a little noise. Random ones would have no near neighbours.
+    They lie in clusters of a space of `LATENT` dimensions, with a little noise. Random ones would have no near
+    neighbours.
     """
-    space = np.random.default_rng(0)
-    centres = space.standard_normal((_CLUSTERS, _LATENT), np.float32)
-    rotation = space.standard_normal((_LATENT, dimension), np.float32)
     rng = np.random.default_rng(seed)
-    latent = centres[rng.integers(_CLUSTERS, size=count)] + 0.7 * rng.standard_normal((count, _LATENT), np.float32)
-    vectors = latent @ rotation + 0.5 * rng.standard_normal((count, dimension), np.float32)
+    noise = NOISE * rng.standard_normal((count, dimension), np.float32)
+    vectors = latent(count, rng) @ rotation(dimension) + noise
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def latent(count: int, rng: np.random.Generator) -> Vector:
+    """Return points near the centres of clusters, float32 (count, LATENT)."""
+    centres = np.random.default_rng(0).standard_normal((_CLUSTERS, LATENT), np.float32)
+    found = centres[rng.integers(_CLUSTERS, size=count)] + 0.7 * rng.standard_normal((count, LATENT), np.float32)
+    return np.asarray(found, np.float32)
+
+
+def rotation(dimension: int) -> Vector:
+    """Return the matrix (LATENT, dimension) that takes such points to vectors, up to their length."""
+    return np.random.default_rng(1).standard_normal((LATENT, dimension), np.float32)

@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
+from cbir.bench.growth import onnx_writer
+from cbir.bench.growth.onnx_writer import cast, field, node, tensor
 
 from cbir.images.decode import PREPROCESSING_VERSION
 from cbir.images.preprocessing import InputRule
-from cbir.models.card import CARD, ModelCard
-from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, seal
+from cbir.models.card import ModelCard
+
+__all__ = ["DIMENSION", "SIDE", "cast", "field", "node", "tensor", "write_model"]
 
 SIDE = 8
 DIMENSION = 3 * SIDE**2
-_FLOAT, _UINT8, _INT64 = 1, 2, 7
 _CARD = ModelCard(
     name="made",
     dimension=DIMENSION,
@@ -29,48 +30,6 @@ _CARD = ModelCard(
 )
 
 
-def field(number: int, value: int | bytes | str) -> bytes:
-    """Return a field of a protobuf message."""
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
-
-
-def tensor(name: str, values: np.ndarray, more: bytes = b"") -> bytes:
-    """Return a constant of a graph."""
-    dims = b"".join(field(1, size) for size in values.shape)
-    kind = _INT64 if values.dtype == np.int64 else _FLOAT
-    return dims + field(2, kind) + field(8, name) + field(9, values.tobytes()) + more
-
-
-def node(operator: str, inputs: str, outputs: str, more: bytes = b"") -> bytes:
-    """Return a node of a graph, with the names of its inputs and outputs between spaces; `more` are whole fields."""
-    links = [field(1, name) for name in inputs.split()] + [field(2, name) for name in outputs.split()]
-    return b"".join(links) + field(4, operator) + more
-
-
-def cast(inputs: str, outputs: str, kind: int = _FLOAT) -> bytes:
-    """Return a node that casts."""
-    return node("Cast", inputs, outputs, field(5, field(1, "to") + field(3, kind) + field(20, 2)))
-
-
 def write_model(path: Path, nodes: Iterable[bytes], tensors: Iterable[bytes] = (), more: bytes = b"") -> Path:
     """Write and return a sealed file whose graph has the input `images`, the output `embeddings` and these nodes."""
-    pixels = _value("images", _UINT8, ["batch", SIDE, SIDE, 3])
-    graph = [field(1, made) for made in nodes] + [field(2, "made")] + [field(5, constant) for constant in tensors]
-    graph += [field(11, pixels), field(12, _value("embeddings", _FLOAT, ["batch", DIMENSION]))]
-    model = field(1, 10) + field(7, b"".join(graph)) + field(8, field(1, "") + field(2, 18)) + more
-    for name, text in ((CARD_FIELD, CARD.dump_json(_CARD, by_alias=True)), (CHECKSUM_FIELD, BLANK_CHECKSUM)):
-        model += field(14, field(1, name) + field(2, text))
-    path.write_bytes(seal(model))
-    return path
-
-
-def _value(name: str, kind: int, shape: Iterable[int | str]) -> bytes:
-    dims = b"".join(field(1, field(1 if isinstance(size, int) else 2, size)) for size in shape)
-    return field(1, name) + field(2, field(1, field(1, kind) + field(2, dims)))
-
-
-def _varint(number: int) -> bytes:
-    return bytes([number & 127 | 128]) + _varint(number >> 7) if number > 127 else bytes([number])
+    return onnx_writer.write_model(path, _CARD, nodes, tensors, more)

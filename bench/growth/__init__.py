@@ -1,0 +1,1 @@
+"""What a change to a large collection costs, compared with a full rebuild."""

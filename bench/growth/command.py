@@ -1,0 +1,82 @@
+"""`cbir-bench growth`: what a change to a large collection costs."""
+
+from typing import Annotated
+
+import typer
+
+from cbir import terminal
+from cbir.errors import UsageError
+
+from ..core.options import Json
+
+
+def growth(
+    points: Annotated[int, typer.Option(min=1000, help="Points of the collection.")] = 36_906,
+    dimension: Annotated[int, typer.Option(min=24, max=4096, help="Length of its vectors.")] = 1280,
+    large_points: Annotated[
+        int, typer.Option(min=0, help="Points of a second collection, such as 1000000; 0 for none.")
+    ] = 0,
+    large_dimension: Annotated[int, typer.Option(min=24, max=4096, help="Length of the vectors of that.")] = 256,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Engine with its options, such as 'faiss?index=IVF256,Flat'; may be given several times.",
+            show_default="edge and faiss",
+        ),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="api, command, search, pause, first-ingest or commits; may be given several times.", show_default="all"
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images that are added at once.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each change.")] = 5,
+    commits: Annotated[int, typer.Option(min=2, help="Additions in a row.")] = 100,
+    queries: Annotated[int, typer.Option(min=1, help="Searches that compare with a fresh build.")] = 200,
+    first_ingest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="What a first ingest reads, with options of cbir-ingest.",
+            show_default="made-up images",
+        ),
+    ] = None,
+    as_json: Json = None,
+) -> None:
+    """Compare changes of a large collection with a full rebuild, and a collection that has grown with a fresh build.
+
+    Example: cbir-bench growth --case api --case command
+    """
+    import tempfile
+    from pathlib import Path
+
+    from ..core.subject import deliver, envelope
+    from ..core.timing import NoiseMeter
+    from .measure import CASES, GrowthOptions, Measured, measure
+    from .result import NOTES, SUBJECT, GrowthResult
+    from .workplace import Workplace
+
+    chosen = list(dict.fromkeys(case or CASES))
+    if unknown := set(chosen) - set(CASES):
+        raise UsageError(f"Unknown --case {min(unknown)}. Use {', '.join(CASES)}.")
+    engines = engine or ["edge", "faiss"]
+    options, found, noise = GrowthOptions(images, repeats, commits, queries, first_ingest), Measured(), NoiseMeter()
+    sizes = {points: (dimension, chosen)}
+    if large_points:
+        sizes[large_points] = large_dimension, [name for name in chosen if name in ("api", "command", "pause")]
+    with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder:
+        for count, (length, names) in sizes.items():
+            with terminal.progress("storing", count, "points") as advance:
+                place = Workplace(Path(folder) / str(count), engines, count, length, advance)
+            with terminal.progress("measuring", len(names), "cases") as advance:
+                measure(place, names, options, found, advance)
+            noise.look()
+    result = GrowthResult(
+        **envelope(SUBJECT.name, [*NOTES, *noise.noise().notes()]),
+        engines=engines,
+        points=points,
+        dimension=dimension,
+        **vars(found),
+    )
+    deliver(SUBJECT, result, as_json)

@@ -1,0 +1,19 @@
+"""A small collection to change, and the program that measures it."""
+
+import pytest
+from cbir.bench import command
+from cbir.bench.growth.workplace import Workplace
+
+from tests.support.running import Program, runner
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A collection in a FAISS index that compares with every vector."""
+    folder = tmp_path_factory.mktemp("growth") / "place"
+    return Workplace(folder, ["faiss?index=Flat"], 1200, 32, lambda count: None)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    return runner(monkeypatch, capsys, command.main, "cbir-bench", "growth")

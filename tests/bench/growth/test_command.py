@@ -1,0 +1,46 @@
+"""The command line of `cbir-bench growth`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cbir.bench.growth.result import SUBJECT
+
+from tests.support.running import Program
+
+SMALL = ("--points", 1200, "--dimension", 32, "--images", 10, "--repeats", 1, "--commits", 2, "--queries", 10)
+
+
+def test_one_case_of_one_engine(run: Program, tmp_path: Path) -> None:
+    options = (*SMALL, "--engine", "faiss?index=Flat", "--case", "api", "--json", tmp_path / "growth.json")
+    code, out, err = run(*options)
+    assert (code, "random weights" in err) == (0, False), err
+    assert out.startswith("1,200 x 32, photos.add and search: 10 images: ")
+    result = SUBJECT.load(json.loads((tmp_path / "growth.json").read_text()))
+    assert (len(result.changes), result.pauses, result.failed) == (1, [], {})
+    assert (result.engines, result.points, result.dimension) == (["faiss?index=Flat"], 1200, 32)
+
+
+@pytest.mark.bench
+def test_both_engines_and_a_large_collection(run: Program) -> None:
+    code, out, err = run(*SMALL, "--large-points", 3000, "--large-dimension", 64)
+    assert (code, "failed" in out) == (0, False), err
+    for text in ("1,200 x 32, photos.add and search", "3,000 x 64, photos.add and search", "20 random changes, faiss"):
+        assert text in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--case", "all"], "Unknown --case all. Use api, command, search, pause, first-ingest, commits."),
+        (["--points", "10"], "--points"),
+        (["--engine", "milvus", "--points", "1000"], "unknown store"),
+        (["--engine", "faiss?index=Nonsense", "--points", "1000"], "FAISS knows no index"),
+        (["--json", "./no/folder/file"], "name a file in a folder"),
+    ],
+)
+def test_misuse_is_one_line(arguments: list[str], message: str, run: Program) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("error")]
+    assert message in line
