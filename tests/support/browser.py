@@ -126,12 +126,11 @@ def window(browser: Browser, width: int, height: int = 900, **options: Any) -> I
 def serious(page: Page) -> list[str]:
     """Return the accessibility problems that axe-core finds on a page and calls "serious" or "critical".
 
-    Problems are checked a second time, because the contrast is wrong while a page fades in.
+    Problems that go are none, because the contrast is wrong while a page fades in.
     """
-    found = _serious(page)
-    if found:
-        page.wait_for_timeout(3000)
-        found = _serious(page)
+    give_up = time.monotonic() + WAIT_SECONDS
+    while (found := _serious(page)) and time.monotonic() < give_up:
+        still(page)
     return found
 
 
@@ -142,6 +141,20 @@ def _serious(page: Page) -> list[str]:
         for violation in found
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+def idle(page: Page) -> None:
+    """Wait until the script of the page has ended."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+def still(page: Page) -> None:
+    """Wait until everything that moves on the page has arrived."""
+    page.evaluate(
+        "async () => { await new Promise(requestAnimationFrame);"
+        " const moving = document.getAnimations().filter((item) => isFinite(item.effect.getComputedTiming().endTime));"
+        " await Promise.allSettled(moving.map((item) => item.finished)); }"
+    )
 
 
 def screenshots(folder: Path, stores: Sequence[str]) -> None:
@@ -162,7 +175,8 @@ def screenshots(folder: Path, stores: Sequence[str]) -> None:
         for name, done in PAGES.items():
             page.get_by_role("link", name=name.title(), exact=True).click()
             page.locator(done).first.wait_for()
-            _settle(page)
+            idle(page)
+            still(page)
             page.screenshot(path=folder / f"{name}.png")
         phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
         page = phone.new_page()
@@ -176,11 +190,8 @@ def _search(page: Page, address: str) -> None:
     image = {"name": "my-fox.png", "mimeType": "image/png", "buffer": _mirrored("1F98A")}
     page.locator("input[type=file]").set_input_files(image)
     page.locator(".card").first.wait_for()
-    _settle(page)
-
-
-def _settle(page: Page) -> None:
-    page.wait_for_timeout(2500)  # old elements are removed, and plots are drawn
+    idle(page)
+    still(page)
 
 
 def _mirrored(key: str) -> bytes:

@@ -68,7 +68,7 @@ class Behaviour:
         faults: Faults, in the order in which they are tried.
         poisoned: Ids of points that it refuses.
         body_limit: Its limit for a request's body, in bytes.
-        refuse_seconds: It stops listening for so long.
+        refusing: It stops listening until it gets the signal SIGUSR1.
         strict: Settings of strict mode, such as `STRICT`.
         read_only: A key that may only read, besides the API key.
     """
@@ -76,7 +76,7 @@ class Behaviour:
     faults: Sequence[Fault] = ()
     poisoned: Sequence[str] = ()
     body_limit: int = BODY_LIMIT
-    refuse_seconds: float = 0.0
+    refusing: bool = False
     strict: dict[str, Any] = field(default_factory=dict)
     read_only: str = ""
 

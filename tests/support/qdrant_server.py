@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -50,16 +51,26 @@ class Running:
         """Inject one fault (see `Fault`) and reset everything else."""
         self.configure(faults=(Fault(match, **fault),))
 
-    def stop_listening(self, seconds: float) -> None:
-        """Close the port for so many seconds; return when it is closed."""
-        self.configure(refuse_seconds=seconds)
-        while True:
-            try:
-                httpx.get(f"{self.url}/_stats")
-            except httpx.ConnectError:
-                return
-            except httpx.ReadError:  # accepted just before the listener closed
-                continue
+    def stop_listening(self) -> None:
+        """Close the port; return when it is closed."""
+        self.configure(refusing=True)
+        while self._listens():
+            continue
+
+    def listen(self) -> None:
+        """Open the port again; return when it is open."""
+        os.kill(self.pid, signal.SIGUSR1)
+        while not self._listens():
+            continue
+
+    def _listens(self) -> bool:
+        try:
+            httpx.get(f"{self.url}/_stats")
+        except httpx.ConnectError:
+            return False
+        except httpx.ReadError:  # accepted just before the listener closed
+            return True
+        return True
 
     def stats(self) -> Stats:
         """Return the statistics so far."""
@@ -254,7 +265,7 @@ class Handler(BaseHTTPRequestHandler):
     def _configure(self, behaviour: Behaviour) -> None:
         self.engine.behaviour = behaviour
         self._send(200, b"{}")
-        if behaviour.refuse_seconds:
+        if behaviour.refusing:
             self.server.shutdown()
 
 
@@ -267,6 +278,7 @@ class Listener(ThreadingHTTPServer):
 
 def serve(port: int, api_key: str | None) -> None:
     """Serve until killed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     handler = type("Bound", (Handler,), {"engine": Engine(), "api_key": api_key})
     announced = False
     while True:
@@ -277,7 +289,7 @@ def serve(port: int, api_key: str | None) -> None:
                 sys.stdout.flush()
                 announced = True
             listener.serve_forever(poll_interval=0.02)
-        time.sleep(handler.engine.behaviour.refuse_seconds)  # type: ignore[attr-defined]
+        signal.sigwait({signal.SIGUSR1})
 
 
 def _end_with(parent: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.browser import WAIT_SECONDS
+from tests.support.browser import WAIT_SECONDS, idle, still
 
 ODD_NAME = "a_b*c $x$ :red[z] <b>bold<b>.png"
 DESKTOP, PHONE = 1280, 390
@@ -36,15 +36,6 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
     field = page.locator("input[type=file]")
     expect(field).to_have_count(1)  # the field before it is going away
     field.set_input_files([{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files])
-
-
-def still(page: Page) -> None:
-    """Wait until everything that moves on the page has arrived."""
-    page.evaluate(
-        "async () => { await new Promise(requestAnimationFrame);"
-        " const moving = document.getAnimations().filter((item) => isFinite(item.effect.getComputedTiming().endTime));"
-        " await Promise.allSettled(moving.map((item) => item.finished)); }"
-    )
 
 
 def sidebar(page: Page) -> Locator:
@@ -106,7 +97,7 @@ def name_of(picture: tuple[str, str | None, bytes]) -> str:
 
 def settled(page: Page, count: int = K) -> None:
     expect(page.locator(".card")).to_have_count(count)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    idle(page)
 
 
 def until(page: Page, good: Callable[[], bool]) -> None:
@@ -127,7 +118,7 @@ def go(page: Page, address: str, path: str, heading: str) -> None:
     """Open a page of the site and wait until it is drawn."""
     page.goto(f"{address}/{path}")
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    idle(page)
 
 
 def assert_hits_are_shown(page: Page, picture: str | None) -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import scrolls_no_way_sideways
+from tests.support.browser import scrolls_no_way_sideways, still
 from tests.support.visitor import assert_hits_are_shown, points
 
 IN_SIGHT = """nodes => nodes.findIndex(node => {
@@ -26,7 +26,7 @@ def test_a_click_on_a_point_shows_similar_images_and_leads_to_the_search(tab: Pa
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 200)
     tab.mouse.wheel(0, -300)
     expect(shown.nth(0)).not_to_have_attribute("transform", everywhere or "")
-    tab.wait_for_timeout(500)
+    still(tab)
     zoomed = shown.evaluate_all("nodes => nodes.map(node => node.getAttribute('transform'))")
     index = shown.evaluate_all(IN_SIGHT)
     shown.nth(index).click()

@@ -1,9 +1,7 @@
 """The choice of a store and a collection."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 from cbir.ui.query import choice
 from cbir.ui.query.choice import Chosen
 from playwright.sync_api import Page, expect
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from streamlit.testing.v1 import AppTest
 
 import cbir
@@ -21,6 +18,7 @@ from cbir.errors import CbirError, DamageError
 from cbir.filters.conditions import Match
 from cbir.settings import Settings
 from cbir.stores.registry import connect
+from tests.support.browser import idle
 from tests.support.building import build, unit_vectors
 from tests.support.examples import SampleImages
 from tests.support.visitor import ODD_NAME, choose, go, heading, sidebar, upload
@@ -114,7 +112,7 @@ def searching(page: Page, fragile_site: SimpleNamespace, name: str) -> None:
     page.get_by_role("combobox", name="Store").click()
     page.get_by_role("option", name=name, exact=True).click()
     expect(page.get_by_role("combobox", name="Store")).to_have_value(name)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    idle(page)
     expect(page.locator(".tile")).to_have_count(10)
 
 
@@ -129,14 +127,10 @@ def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, sentence: st
     # A browser may still have the address of an earlier query when a page fails; it must not bring that query back.
     page.evaluate("history.replaceState(null, '', '?like=00000000-0000-4000-8000-000000000000')")
     page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    idle(page)
     expect(alert).to_contain_text(sentence)
     back()
-    give_up = time.monotonic() + 60  # a server takes a moment to listen
-    while not page.locator(".tile").count() and time.monotonic() < give_up:
-        with suppress(PlaywrightTimeout):  # the button goes when the page comes
-            page.get_by_role("button", name="Try again").click(timeout=2000)
-        page.wait_for_timeout(300)
+    page.get_by_role("button", name="Try again").click()
     expect(page.locator(".tile")).to_have_count(10)
     expect(alert).to_have_count(0)
     page.locator(".tile").nth(1).click()
@@ -166,8 +160,8 @@ def test_the_page_survives_a_missing_folder(desktop_tab: Page, fragile_site: Sim
 
 def test_the_page_survives_a_server_outage(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
     searching(desktop_tab, fragile_site, fragile_site.server.url)
-    fragile_site.server.stop_listening(12)
-    fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", lambda: None)
+    fragile_site.server.stop_listening()
+    fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", fragile_site.server.listen)
     fragile_site.server.inject(status=503, times=-1)
     fails_and_comes_back(desktop_tab, fragile_site, "answered 503", lambda: fragile_site.server.configure())
 
