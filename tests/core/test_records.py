@@ -1,14 +1,30 @@
 """Ids and payloads: the same everywhere, and accepted by every store."""
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir.records import Item, digest, full_payload, id_bytes, id_text, point_id, to_json, to_plain
+from cbir.records import (
+    Hit,
+    Item,
+    Point,
+    digest,
+    full_payload,
+    id_bytes,
+    id_text,
+    old_digest,
+    point_id,
+    to_json,
+    to_plain,
+    with_changes,
+    without_fraction,
+)
 
 
 def test_an_id_depends_on_data_set_and_key_alone() -> None:
@@ -34,6 +50,7 @@ def test_values_that_stores_refuse_are_put_into_words() -> None:
     assert to_plain(float("nan")) is None
     assert to_plain(np.float32(1.5)) == 1.5
     assert to_plain([2**63 - 1, -(2**63), 2**63]) == [2**63 - 1, -(2**63), str(2**63)]
+    assert to_plain(-(2**63) - 1) == str(-(2**63) - 1)
     assert to_plain(datetime(2020, 1, 2)) == "2020-01-02T00:00:00"
     assert to_plain("bad \udcff name") == "bad \\udcff name"
 
@@ -54,3 +71,35 @@ def test_a_digest_depends_neither_on_the_order_of_fields_nor_on_the_spelling_of_
 def test_an_id_comes_back_from_its_bytes() -> None:
     for text in ("00000000-0000-0000-0000-000000000000", "b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a00"):
         assert id_text(id_bytes(text)) == id_text(id_bytes(text).rstrip(b"\0")) == text
+
+
+def test_digests_and_json_are_those_that_are_stored() -> None:
+    payload = {"name": "ü", "n": 1.0}
+    assert digest(payload) == "caa42987104c7b2edd073b1909e11eeef253f2b57ef4ba0273a8e41f5132f5bc"
+    assert old_digest(payload) == "e41534093fd53e99b1882338c495296423dd296cb98243623c601ae8321dcd2b"
+    assert to_json(payload) == '{"name":"ü","n":1.0}'
+    for function in (digest, to_json):
+        with pytest.raises(ValueError, match="Out of range float"):
+            function({"n": math.nan})
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(2.0**53 - 1, int), (1.0 - 2**53, int), (2.0**53, float), (2.0**70, float), (0.5, float)]
+)
+def test_a_whole_number_is_an_integer_if_a_float_holds_it_exactly(number: float, kind: type) -> None:
+    assert without_fraction(number) == number
+    assert type(without_fraction(number)) is kind
+
+
+def test_changes_set_and_remove_fields_and_keep_the_version_of_the_source() -> None:
+    point = Point("id", np.ones(1, np.float32), {"key": "k", "size": None, "colour": "red"}, "", b"", "first")
+    changed = with_changes(point, {"colour": None, "year": 2011})
+    assert changed.payload == {"key": "k", "size": None, "year": 2011}
+    assert (changed.version, changed.digest) == ("first", digest(changed.payload))
+    assert with_changes(changed, {"year": 2012}).version == "first"
+
+
+def test_hits_have_key_and_label_and_can_be_in_a_set() -> None:
+    hit = Hit("id", {"key": "k", "label": "shoe"}, 0.5)
+    assert (hit.key, hit.label) == ("k", "shoe")
+    assert {hit, Hit("id", {"key": "k", "label": "shoe"}, 0.5)} == {hit}

@@ -54,7 +54,7 @@ USED = re.compile(
 
 
 class _Behaviour(ast.NodeTransformer):
-    """Removes what is checked without running: annotations, and the decorators of classes."""
+    """Removes what changes no result: annotations, the decorators of classes, and `strict` of `zip`."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -66,6 +66,10 @@ class _Behaviour(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
         return self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cbir.errors import UsageError
 from cbir.filters.conditions import Filter, Match, Range
-from cbir.filters.parser import Condition, parse_conditions, parse_filter
+from cbir.filters.parser import Condition, as_number, parse_conditions, parse_filter
 
 
 @pytest.mark.parametrize(
@@ -156,3 +156,7 @@ def test_numbers_compare_as_numbers(found: float, wanted: int) -> None:
 def test_a_value_either_equals_or_differs(value: str, found: Any) -> None:
     row = {"column": found}
     assert Condition("column", "=", value).holds(row) is not Condition("column", "!=", value).holds(row)
+
+
+def test_only_numbers_and_texts_that_spell_one_are_numbers() -> None:
+    assert [as_number(value) for value in (2, "2.5", True, [1], None, "inf", "x")] == [2, 2.5, *[None] * 5]

@@ -46,6 +46,16 @@ def test_qdrant_finds_what_the_filter_means(filter: Filter, client: QdrantClient
     assert [point.id for point in found] == [i for i, payload in enumerate(PAYLOADS) if matches(payload, filter)]
 
 
+@pytest.mark.parametrize(
+    ("number", "exact"), [(2**53, False), (-(2**53), False), (2**53 + 1, True), (-(2**53) - 1, True), (2.0**60, False)]
+)
+def test_an_integer_that_no_float_holds_is_matched_as_it_is(number: float, exact: bool) -> None:
+    (condition,) = qdrant_filter((Match("year", (number,)),), DIALECT).must[0].should
+    assert (condition.match, condition.range) == (
+        (models.MatchValue(value=number), None) if exact else (None, models.Range(gte=number, lte=number))
+    )
+
+
 def test_a_filter_without_conditions_is_none() -> None:
     assert qdrant_filter((), DIALECT) is None
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.fft import dctn
 
 from cbir.records import Point
 from cbir.search.duplicates import groups, perceptual_hash
@@ -52,6 +53,18 @@ def test_the_same_look_is_a_copy_too_and_copies_of_copies_are(images: list[Image
     assert groups(points[:3], differing - 1) == []
     assert groups(points[:3], differing) == [["0", "1"]]
     assert groups(points, 8) == [["0", "1", "2", "3"]]  # 2 and 3 have the same bytes, 3 looks like 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_hash_has_the_lowest_frequencies_above_their_median(seed: int) -> None:
+    """Coarse noise is compared with SciPy's transform. Most of its light changes from left to right."""
+    noise = np.random.default_rng(seed).integers(0, 120, (8, 8)) + np.arange(0, 128, 16)
+    file = jpeg(Image.fromarray(noise.astype(np.uint8)).resize((128, 128)), 95)
+    grey = np.asarray(Image.open(io.BytesIO(file)).convert("L").resize((32, 32), Image.Resampling.BILINEAR), float)
+    low = dctn(grey)[:8, :8].ravel()
+    expected = low > np.median(low) + 0.01 * abs(low[1])
+    assert abs(low[1]) == abs(low[1:]).max()
+    assert np.unpackbits(perceptual_hash(file)).tolist() == expected.tolist()
 
 
 def test_different_images_have_different_hashes(images: list[Image.Image]) -> None:
