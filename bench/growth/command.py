@@ -17,6 +17,7 @@ def growth(
         int, typer.Option(min=0, help="Points of a second collection, such as 1000000; 0 for none.")
     ] = 0,
     large_dimension: Annotated[int, typer.Option(min=24, max=4096, help="Length of the vectors of that.")] = 256,
+    large_images: Annotated[int, typer.Option(min=1, help="Images that the command adds to that at once.")] = 1000,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,11 +50,12 @@ def growth(
     Example: cbir-bench growth --case api --case command
     """
     import tempfile
+    from dataclasses import replace
     from pathlib import Path
 
     from ..core.subject import deliver, envelope
     from ..core.timing import NoiseMeter
-    from .measure import CASES, GrowthOptions, Measured, measure
+    from .measure import CASES, LARGE_CASES, GrowthOptions, Measured, measure
     from .result import NOTES, SUBJECT, GrowthResult
     from .workplace import Workplace
 
@@ -61,14 +63,16 @@ def growth(
     if unknown := set(chosen) - set(CASES):
         raise UsageError(f"Unknown --case {min(unknown)}. Use {', '.join(CASES)}.")
     engines = engine or ["edge", "faiss"]
-    options, found, noise = GrowthOptions(images, repeats, commits, queries, first_ingest), Measured(), NoiseMeter()
-    sizes = {points: (dimension, chosen)}
+    options = GrowthOptions(images, images, repeats, commits, queries, first_ingest)
+    runs = [(points, dimension, chosen, options)]
     if large_points:
-        sizes[large_points] = large_dimension, [name for name in chosen if name in ("api", "command", "pause")]
+        names = [name for name in chosen if name in LARGE_CASES]
+        runs.append((large_points, large_dimension, names, replace(options, by_command=large_images)))
+    found, noise = Measured(), NoiseMeter()
     with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder:
-        for count, (length, names) in sizes.items():
+        for number, (count, length, names, options) in enumerate(runs):
             with terminal.progress("storing", count, "points") as advance:
-                place = Workplace(Path(folder) / str(count), engines, count, length, advance)
+                place = Workplace(Path(folder) / str(number), engines, count, length, advance)
             with terminal.progress("measuring", len(names), "cases") as advance:
                 measure(place, names, options, found, advance)
             noise.look()

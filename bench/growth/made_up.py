@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ _INPUTS = 3 * _SIDE**2
 _GREY, _SCALE = 128.0, 24.0
 _THUMBNAIL = bytes(range(256)) * 8
 _BATCH = 1000
-_VALUES = {"category": 7, "article": 143, "colour": 46, "gender": 5, "season": 4, "usage": 8}
+_VALUES = {"label": 10, "category": 7, "article": 143, "colour": 46, "gender": 5, "season": 4, "usage": 8}
 """The fields of a shop's images, with their numbers of different values."""
 
 
@@ -85,9 +86,8 @@ def new_images(count: int, seed: int) -> Images:
 
 def payload_of(key: str, seed: int, number: int) -> dict[str, Any]:
     """Return fields such as those of a shop's image; `PART` numbers in a row have the same `part`."""
-    rng = np.random.default_rng([seed, number])
-    fields = {name: f"{name} {rng.integers(values)}" for name, values in _VALUES.items()}
-    return {"label": f"class {rng.integers(10)}", "part": number // PART, "title": f"image {key}", **fields}
+    fields = {name: f"{name} {crc32(f'{name} {seed} {number}'.encode()) % count}" for name, count in _VALUES.items()}
+    return {"part": number // PART, "title": f"image {key}", **fields}
 
 
 def write_table(path: Path, images: Images) -> Path:

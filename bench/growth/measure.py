@@ -17,9 +17,13 @@ from .workplace import Workplace
 
 @dataclass(frozen=True)
 class GrowthOptions:
-    """How much is changed: `images` are added at once, `source` is what a first ingest reads (None: made-up images)."""
+    """How much is changed: `images` are added at once by the API, and `by_command` by a command.
+
+    `source` is what a first ingest reads; None: made-up images.
+    """
 
     images: int
+    by_command: int
     repeats: int
     commits: int
     queries: int
@@ -39,7 +43,7 @@ class Measured:
 
 
 def _command(place: Workplace, options: GrowthOptions, found: Measured) -> None:
-    found.changes += by_command(place, options.images, options.repeats)
+    found.changes += by_command(place, options.by_command, options.repeats)
 
 
 def _api(place: Workplace, options: GrowthOptions, found: Measured) -> None:
@@ -80,6 +84,10 @@ CASES: Mapping[str, Callable[[Workplace, GrowthOptions, Measured], None]] = {
     "first-ingest": _first_ingest,
     "commits": _commits,
 }
+
+
+LARGE_CASES = ("api", "command", "pause")
+"""Those that a large collection takes part in."""
 
 
 def measure(place: Workplace, cases: Sequence[str], options: GrowthOptions, found: Measured, advance: Advance) -> None:

@@ -15,7 +15,8 @@ NOTES = (
     "Changes are of a collection of made-up, clustered vectors that was built at once, in all engines of one index"
     " folder, each change of a copy. The model multiplies a tiny image by a matrix, so embedding takes no time.",
     "A command is timed as a process, from start to end. photos.add is timed with a search that must find one of the"
-    " images first. A full rebuild is the command cbir-ingest reindex.",
+    " images first. A full rebuild is the command cbir-ingest reindex. Processor time is that of the process that"
+    " makes the change, without those that build engines.",
     "First and last of many commits are medians of five. A grown collection is searched by turns with a fresh build of"
     " the same points; the exact hits of that are the ground truth. The size is of all files on the disk, also of a"
     " generation that readers may still have open.",

@@ -1,5 +1,6 @@
 """The collection that the changes are made to: built at once, and copied for each measurement."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cbir
 from cbir.collection import Collection
@@ -23,6 +25,13 @@ from ..core.measured_process import MeasuredProcess, run_process
 from .made_up import COLLECTION, fill, write_fast_model
 
 _INGEST = (sys.executable, "-m", "cbir.ingest.command")
+
+
+class Spent(NamedTuple):
+    """Seconds by the clock, and those of processors."""
+
+    seconds: float
+    core_seconds: float
 
 
 class Workplace:
@@ -65,8 +74,8 @@ class Workplace:
         """Open the collection in an index folder: with all stores, or with these."""
         return cbir.open(urls or self.urls(root), COLLECTION, model=self.model, settings=self.settings)
 
-    def command(self, root: Path, *words: object) -> float:
-        """Run a command of `cbir-ingest` that changes the collection in an index folder; return its seconds."""
+    def command(self, root: Path, *words: object) -> Spent:
+        """Run a command of `cbir-ingest` that changes the collection in an index folder; return its time."""
         return _run([*map(str, words), "--collection", COLLECTION, *self._stores(root)])
 
     def build_fresh(self, root: Path) -> Path:
@@ -80,24 +89,29 @@ class Workplace:
         return run_process("the ingest", [*_INGEST, "add", *words, *self._stores(root), "--json"])
 
     @cached_property
-    def rebuild(self) -> float:
-        """The seconds of the command that builds all engines of the collection again."""
+    def rebuild(self) -> Spent:
+        """The time of the command that builds all engines of the collection again."""
         root = self.copy()
-        seconds = self.command(root, "reindex")
+        spent = self.command(root, "reindex")
         shutil.rmtree(root)
-        return seconds
+        return spent
 
     def _stores(self, root: Path) -> list[str]:
         return [word for url in self.urls(root) for word in ("--store", url)]
 
 
-def _run(words: Sequence[str]) -> float:
-    start = time.perf_counter()
+def _run(words: Sequence[str]) -> Spent:
+    start, core = time.perf_counter(), _core_seconds()
     done = subprocess.run([*_INGEST, *words], capture_output=True, text=True)
-    seconds = time.perf_counter() - start
+    spent = Spent(time.perf_counter() - start, _core_seconds() - core)
     if done.returncode:
         raise CbirError(f"cbir-ingest {words[0]} failed: {one_line(done.stderr.strip().splitlines()[-1])}")
-    return seconds
+    return spent
+
+
+def _core_seconds() -> float:
+    """Return the processor time of all processes that this one has started and that have ended."""
+    return sum(os.times()[2:4])
 
 
 def name_of(url: str) -> str:

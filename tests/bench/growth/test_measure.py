@@ -7,7 +7,7 @@ from cbir.bench.growth.workplace import Workplace
 
 from cbir.errors import CbirError
 
-OPTIONS = GrowthOptions(5, 1, 2, 5, None)
+OPTIONS = GrowthOptions(5, 5, 1, 2, 5, None)
 
 
 def test_a_case_that_fails_does_not_stop_the_others(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,15 @@ RESULT = GrowthResult(
     engines=["edge", "faiss"],
     points=36_906,
     dimension=1280,
-    changes=[Change("36,906 x 1,280, photos.add and search: 100 images", Range(0.1, 0.09, 0.2), 40.0, 0.0025)],
+    changes=[
+        Change(
+            "36,906 x 1,280, photos.add and search: 100 images",
+            Range(0.1, 0.09, 0.2),
+            Range(0.05, 0.05, 0.1),
+            40,
+            0.0025,
+        )
+    ],
     commits=[Commits("36,906 x 1,280, 100 commits of 100 images", 0.1, 0.11, 0.12, 0.5, 1.2)],
     grown=[Grown("20 random changes, edge", Range(2, 1, 3), Range(1, 1, 2), 2.0, 0.99, 1.0, 500, 400)],
     first_ingests=[FirstIngest("made-up images", 36_906, 120.0, 108.0, 0.9, 12.0, 20.0)],
