@@ -127,6 +127,8 @@ def run_tests(tests: str, seconds: float | None = None, loaded: Path | None = No
     child = os.fork()
     if not child:
         os.setsid()
+        sys.dont_write_bytecode = loaded is None  # or one mutant could be taken for another of the same size
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1" if sys.dont_write_bytecode else ""
         with Path(BUILD / "output.txt").open("wb") as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
@@ -204,8 +206,6 @@ def main() -> None:
     for name in ("tests.support", "tests"):
         del sys.modules[name]  # to be imported from the copy
     os.environ["PYTHONPATH"] = str(TREE)  # also for the processes that tests start
-    sys.dont_write_bytecode = True  # or one mutant could be taken for another of the same size
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     phases = [phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.shrink]
     hypothesis.settings.register_profile("mutants", deadline=None, derandomize=True, phases=phases)
     survivors: list[str] = []

@@ -1,12 +1,17 @@
 """The file format of the vector log."""
 
+import mmap
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from cbir.index import log_format
 from cbir.index.log_format import (
     HEADER,
+    MAGIC,
     as_matrix,
     fixed_bytes,
     frames,
@@ -37,10 +42,33 @@ def test_frames_end_at_the_first_damaged_one(tmp_path: Path) -> None:
     segment = write_log(tmp_path, [[make_point(1)], [make_point(2)], [make_point(3)]])
     sizes = [size for _, size in frames(map_segment(segment))]
     assert sum(sizes) == segment.stat().st_size
-    data = bytearray(segment.read_bytes())
-    data[sizes[0] + HEADER.size] ^= 1
-    segment.write_bytes(data)
-    assert [size for _, size in frames(map_segment(segment))] == sizes[:1]
+    data = segment.read_bytes()
+    for offset in (0, HEADER.size):
+        damaged = bytearray(data)
+        damaged[sizes[0] + offset] ^= 1
+        segment.write_bytes(damaged)
+        assert [size for _, size in frames(map_segment(segment))] == sizes[:1]
+        assert [size for _, size in frames(map_segment(segment), skip_damaged=True)] == [sizes[0], sizes[2]]
+    segment.write_bytes(b"x" + data[:-1])
+    assert [size for _, size in frames(map_segment(segment), skip_damaged=True)] == sizes[:2]
+
+
+def test_pages_are_released_after_the_frames_that_follow_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges: list[tuple[int, ...]] = []
+
+    class Recorder(mmap.mmap):
+        def madvise(self, *arguments: int) -> None:
+            ranges.append(arguments)
+
+    page = mmap.PAGESIZE
+    monkeypatch.setattr(log_format, "_RELEASE_BYTES", 6 * page)
+    body = bytes(3 * page - HEADER.size)
+    (tmp_path / "log").write_bytes((HEADER.pack(MAGIC, zlib.crc32(body), len(body)) + body) * 6)
+    with (tmp_path / "log").open("rb") as file:
+        assert len(list(frames(Recorder(file.fileno(), 0, access=mmap.ACCESS_READ)))) == 6
+    assert ranges == [
+        (mmap.MADV_DONTNEED, start, length) for start, length in ((0, 0), (0, 6 * page), (6 * page, 6 * page))
+    ]
 
 
 def test_columns_hold_the_values_they_are_made_of() -> None:

@@ -1,23 +1,26 @@
 """Names of collections become names of folders."""
 
-from pathlib import Path
-
 import pytest
 
-from cbir.index.names import check_collection, collection_name
-from tests.support.ingesting import some_images
-
-
-@pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """A folder of 24 images that a test may change."""
-    return some_images(photo_folder, tmp_path / "photos", 24)
+from cbir.errors import UsageError
+from cbir.index.names import MARKER, alias_of, check_collection, collection_name
 
 
 def test_collection_names_are_safe() -> None:
     assert collection_name("my photos/2024", "m") == "my_photos_2024-m"
     assert collection_name("../..", "m") == "_..-m"
     assert collection_name("фото", "m") == "фото-m"
-    assert len(collection_name("ф" * 300, "m").encode()) <= 200
+    assert collection_name("ф" * 300, "m") == "ф" * 100
     for name in (collection_name("../..", "m"), collection_name("", ""), collection_name("ф" * 300, "m")):
         check_collection(name)
+
+
+@pytest.mark.parametrize("name", ["", ".a", "a/b", "a b", "ф" * 101, MARKER])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="Use up to 200 letters"):
+        check_collection(name)
+
+
+def test_a_data_set_has_an_alias_unless_its_collection_has_that_name() -> None:
+    assert alias_of("my photos", "my_photos-m") == "my_photos"
+    assert alias_of("photos", "photos") == ""
