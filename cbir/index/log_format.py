@@ -66,7 +66,7 @@ def frames(mapped: mmap.mmap | None, skip_damaged: bool = False) -> Iterator[tup
         body = everything.slice(start + HEADER.size, length if whole else 0)
         if not whole or zlib.crc32(body) != checksum:
             start = mapped.find(MAGIC, start + 1) if skip_damaged else -1
-            if start < 0:
+            if start == -1:
                 return
             continue
         yield body, HEADER.size + length
@@ -114,4 +114,4 @@ def fixed_bytes(column: pa.Array, width: int) -> bytes:
 def as_matrix(column: pa.Array, dimension: int) -> Vector:
     """Return a column of vectors as float32 (n, D), without copying."""
     values = np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, 4 * dimension * column.offset)
-    return values.reshape(-1, dimension)
+    return values.reshape(len(column), dimension)
