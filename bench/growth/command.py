@@ -1,5 +1,6 @@
 """`cbir-bench growth`: what a change to a large collection costs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,10 @@ def growth(
             show_default="made-up images",
         ),
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the collections, for another run.", show_default="a temporary one"),
+    ] = None,
     as_json: Json = None,
 ) -> None:
     """Compare changes of a large collection with a full rebuild, and a collection that has grown with a fresh build.
@@ -51,7 +56,6 @@ def growth(
     """
     import tempfile
     from dataclasses import replace
-    from pathlib import Path
 
     from ..core.subject import deliver, envelope
     from ..core.timing import NoiseMeter
@@ -69,10 +73,10 @@ def growth(
         names = [name for name in chosen if name in LARGE_CASES]
         runs.append((large_points, large_dimension, names, replace(options, by_command=large_images)))
     found, noise = Measured(), NoiseMeter()
-    with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder:
-        for number, (count, length, names, options) in enumerate(runs):
+    with tempfile.TemporaryDirectory(prefix="cbir-bench-") as temporary:
+        for count, length, names, options in runs:
             with terminal.progress("storing", count, "points") as advance:
-                place = Workplace(Path(folder) / str(number), engines, count, length, advance)
+                place = Workplace(folder or Path(temporary), engines, count, length, advance)
             with terminal.progress("measuring", len(names), "cases") as advance:
                 measure(place, names, options, found, advance)
             noise.look()

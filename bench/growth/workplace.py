@@ -1,6 +1,7 @@
 """The collection that the changes are made to: built at once, and copied for each measurement."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import cbir
 from cbir.collection import Collection
 from cbir.errors import CbirError
+from cbir.index import layout
 from cbir.index.files import files_below, link
 from cbir.index.generation import NUMBER
 from cbir.progress import Advance
@@ -37,14 +39,23 @@ class Spent(NamedTuple):
 class Workplace:
     """A folder with a collection of clustered vectors that was built at once, and with copies of it."""
 
-    def __init__(self, folder: Path, engines: Sequence[str], points: int, dimension: int, advance: Advance):
-        """Build the collection; `engines` are schemes of store URLs with their options, such as faiss?index=Flat."""
-        folder.mkdir()
+    def __init__(self, root: Path, engines: Sequence[str], points: int, dimension: int, advance: Advance):
+        """Build the collection; `engines` are schemes of store URLs with their options, such as faiss?index=Flat.
+
+        One that an earlier run has built below the folder `root` is used again.
+        """
+        names = (re.sub(r"\W", "_", engine) for engine in engines)
+        folder = root / "-".join([str(points), str(dimension), *names])
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.points, self.settings = folder, points, Settings()
         self.size = f"{points:,} x {dimension:,}"
         self.model = write_fast_model(folder, dimension)
         self._engines, self._copies = engines, 0
-        fill(self.urls(folder / "base"), points, self.model, self.settings, advance)
+        if (folder / "base" / COLLECTION / layout.POINTER).is_file():
+            advance(points)
+        else:
+            shutil.rmtree(folder / "base", ignore_errors=True)
+            fill(self.urls(folder / "base"), points, self.model, self.settings, advance)
 
     def urls(self, root: Path) -> list[str]:
         """Return the URLs of the stores in an index folder."""
@@ -68,7 +79,9 @@ class Workplace:
     def empty(self) -> Path:
         """Return the path of a new index folder."""
         self._copies += 1
-        return self.folder / f"index{self._copies}"
+        path = self.folder / f"index{self._copies}"
+        shutil.rmtree(path, ignore_errors=True)
+        return path
 
     def open(self, root: Path, *urls: str) -> Collection:
         """Open the collection in an index folder: with all stores, or with these."""

@@ -10,8 +10,7 @@ from tests.support.running import Program, runner
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A collection in a FAISS index that compares with every vector."""
-    folder = tmp_path_factory.mktemp("growth") / "place"
-    return Workplace(folder, ["faiss?index=Flat"], 1200, 32, lambda count: None)
+    return Workplace(tmp_path_factory.mktemp("growth"), ["faiss?index=Flat"], 1200, 32, lambda count: None)
 
 
 @pytest.fixture

@@ -33,6 +33,15 @@ def test_a_command_that_fails_says_why(place: Workplace) -> None:
         place.command(place.copy(), "update", "seen=true", "--filter", "nothing=1")
 
 
+def test_a_collection_that_was_built_before_is_used_again(place: Workplace) -> None:
+    pointer = place.folder / "base" / "growth" / "current"
+    before = pointer.stat()
+    again = Workplace(place.folder.parent, ["faiss?index=Flat"], place.points, 32, lambda count: None)
+    assert pointer.stat() == before
+    with again.open(again.copy()) as photos:
+        assert photos.count() == place.points
+
+
 def test_each_store_has_a_url_of_its_own(place: Workplace, tmp_path: Path) -> None:
     place = object.__new__(Workplace)
     place._engines = ["edge", "faiss?index=HNSW16", "faiss?index=Flat"]
