@@ -109,6 +109,7 @@ class Collection(CollectionReader):
     ) -> IngestReport:
         """Make the collection equal to a source: add what is new or changed, remove what is missing there.
 
+        An image that the source has under another key only is renamed: it keeps its vector, and what `update` changed.
         It is refused if more than a fifth of the collection is missing, unless `policy.max_delete` allows more.
         `Policy(dry_run=True)` reports what would be removed and stored.
 

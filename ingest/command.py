@@ -110,7 +110,7 @@ def add(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Change nothing; report what would be stored and removed.")
+        bool, typer.Option("--dry-run", help="Change nothing; report what would be stored, renamed and removed.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="With sync: sync again whenever the folder changes.")] = False,
     runner: Annotated[
@@ -213,7 +213,7 @@ app.command(
 )(add)
 app.command(
     "sync",
-    help="Store the new and changed images of SOURCE, and remove those that it no longer has.",
+    help="Store the new and changed images of SOURCE, rename those that were moved, and remove those it no longer has.",
     rich_help_panel=_FILL,
     epilog="Example: cbir-ingest sync ./photos --watch",
 )(add)

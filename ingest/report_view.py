@@ -22,6 +22,7 @@ def show(report: IngestReport, notes: Sequence[str], stores: Sequence[str] = (),
     for reason, count in report.reasons.items():
         console.print(f"skipped {count:,}: {printable(reason)}")
     _show_some([f"{failure['key']}: {failure['reason']}" for failure in report.failures])
+    _show_some([f"renamed {rename['old_key']} to {rename['key']}" for rename in report.renames])
     _show_some([f"removed {key}" for key in report.removed_keys])
     for line in [*notes, *_hints(report), *_next_step(report, stores, collection)]:
         console.print(line)
@@ -38,6 +39,8 @@ def _summary(report: IngestReport) -> Table:
     of_them = [f"{count:,} of them {what}" for count, what in parts if count]
     table.add_row("stored", ", ".join([f"{report.stored:,}", *of_them]))
     table.add_row("unchanged", f"{report.unchanged:,}")
+    if report.renamed:
+        table.add_row("renamed", f"{report.renamed:,}")
     if report.removed:
         table.add_row("removed", f"{report.removed:,}")
     if report.duplicates:

@@ -93,7 +93,12 @@ class Journal:
         )
         return {point_id: str(row[0]) if row else self._stored.get(point_id, (point_id,))[0] for point_id, row in rows}
 
-    def keys_with(self, sha256: str, other_than: str) -> list[str]:
+    def sha256_of(self, point_id: str) -> str:
+        """Return the SHA-256 of a committed image, "" if it is not known."""
+        row = self._db.execute("SELECT sha256 FROM stored WHERE id = ?", (id_bytes(point_id),)).fetchone()
+        return str(row[0]) if row else ""
+
+    def keys_with(self, sha256: str, other_than: str = "") -> list[str]:
         """Return the keys of the committed images with these bytes and another id, in order."""
         rows = self._db.execute(
             "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key", (sha256, id_bytes(other_than))

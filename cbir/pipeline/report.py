@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cbir.pipeline.renames import Rename
 from cbir.pipeline.workers import ChunkResult
 from cbir.records import Failure
 from cbir.stores.embedded.build import build_peak, peak_memory
@@ -28,6 +29,8 @@ class IngestReport:
         read: The images of the source; read = stored + unchanged + skipped.
         stored: The images that this run stored; `changed` of them replaced an earlier version, and `reused` of them
             were not embedded, because an image with the same bytes was stored already.
+        renamed: The stored images that this run of `sync` stored under another key, and no longer under the old one;
+            `renames` has both keys of each.
         unchanged: The images that every store had already.
         duplicates: The images that are copies of others. They are stored too, unless the policy leaves them out.
         missing: The stored images that a completely read source does not have; this run removed `removed` of them.
@@ -54,6 +57,7 @@ class IngestReport:
     duplicates: int = 0
     missing: int = 0
     removed: int = 0
+    renamed: int = 0
     skipped: int = 0
     remembered: int = 0
     other_files: int = 0
@@ -71,6 +75,7 @@ class IngestReport:
     failures: list[dict[str, str]] = field(default_factory=list)
     copies: list[dict[str, str]] = field(default_factory=list)
     removed_keys: list[str] = field(default_factory=list)
+    renames: list[dict[str, str]] = field(default_factory=list)
     example_key: str = ""
 
     def add(self, result: ChunkResult) -> None:
@@ -85,6 +90,11 @@ class IngestReport:
         """Add images that were not stored."""
         self.skipped += len(failures)
         self.failures += [{"key": failure.key, "reason": failure.reason} for failure in failures]
+
+    def rename(self, renames: Sequence[Rename]) -> None:
+        """Add images that were stored under another key."""
+        self.renamed += len(renames)
+        self.renames += [{"key": rename.key, "old_key": rename.old_key} for rename in renames]
 
     def finish(self, started: float) -> None:
         """Compute the totals; `started` is when the run began, by `time.perf_counter`."""

@@ -1,39 +1,37 @@
 """One ingest run: the images of a source are embedded, written to every store and published."""
 
 import logging
-import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import FrameType
 
 from cbir.errors import UsageError
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection, collection_name
-from cbir.index.stored_ids import StoredIds
 from cbir.models.card import ModelRef
 from cbir.models.embedder import load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
+from cbir.pipeline.missing import SourceKeys, check_removal, hashes_of_new, note_missing
+from cbir.pipeline.renames import Renames
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.reuse import find_in
-from cbir.pipeline.workers import ChunkResult, Embedding, embed_all, unbroken
+from cbir.pipeline.workers import ChunkResult, Embedding, embed_all
 from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
 from cbir.progress import Progress, silent
-from cbir.records import Failure, Item, id_bytes, point_id
+from cbir.records import Failure
 from cbir.settings import Settings
-from cbir.sources.base import BadRow, Items, Source
+from cbir.sources.base import Source
 from cbir.stores.base import Catalog
 from cbir.text import redacted
 
 log = logging.getLogger(__name__)
-
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ class Policy:
             None: only an image with the same bytes is a copy.
         partial: Other processes store the rest of the data set, so a server's collection is not declared complete.
         max_delete: The largest share of a collection that `remove_missing` may remove. If more is missing, the run is
-            refused: the source may be a wrong or an incomplete one.
+            refused: the source may be a wrong or an incomplete one. An image that the source has under another key
+            does not count.
         dry_run: Change nothing, and report what the run would do. The collection must exist.
     """
 
@@ -209,35 +208,34 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Write the source's images to the targets, and count them in the report."""
-    bad_rows: list[str] = []
-    source = replace(source, items=Items(partial(_note_bad_rows, source.items, bad_rows)))
-    source_ids = cache(partial(_source_ids, source, embedding.dataset))
-
-    def in_source(key: str) -> bool:
-        # a source of which only a part is read is taken to have every image
-        return not source.complete or point_id(embedding.dataset, key) in source_ids()
-
-    if policy.remove_missing and source.complete:
-        ids = source_ids()  # finds the bad rows, too
-        for target in targets if not bad_rows else ():
-            _check_removal(target, ids, in_source, source, policy)
+    keys = SourceKeys(source, embedding.dataset)
+    source = keys.source
+    syncing = policy.remove_missing and source.complete and keys.all_readable()
+    new_hashes = cache(partial(hashes_of_new, source, embedding, report.workers, progress))
+    for target in targets if syncing else ():
+        check_removal(target, keys, new_hashes, policy.max_delete, policy.dry_run)
     written = () if policy.dry_run else targets
-    copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), in_source)
+    copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), keys.has)
+    renaming = Renames(targets if syncing else (), embedding.dataset, keys.lacks, source.label_of)
     failed_before = {image_id for target in targets for image_id in target.journal.failures}
     results = embed_all(source.items, embedding, report.workers, report.batch_size, ordered=policy.skip_duplicates)
     done = min(report.resumed, source.total or 0)
-    with progress("embedding", source.total, done=done) as advance:
+    with progress("embedding", source.total, done=done) as advance, _deleting(written) as replaced:
         for result in results:
             start = time.perf_counter()
             copies = _copies(result, copies_seen, policy, report)
-            points = [point for point in result.points if point.id not in copies]
+            points, renames = renaming.apply([point for point in result.points if point.id not in copies])
             failures = [failure for failure in result.failures if not failure.failed_at]
             refused = {failure.id: failure for target in written for failure in target.write(points, failures)}
+            renames = [rename for rename in renames if rename.id not in refused]
+            replaced += [rename.old_id for rename in renames]
             flushed = [target.flush_if_due() for target in written]
             if any(flushed[:1]):
                 copies_seen.committed()  # by the first target's journal
+            if any(flushed):
+                _delete(written, replaced)  # what replaces them is on the disk
             for target in targets:
-                for image_id in result.ids:
+                for image_id in [*result.ids, *(rename.old_id for rename in renames)]:
                     target.writer.stored_ids.mark(image_id)
             failed_before.difference_update(result.ids)
             report.add(result)
@@ -245,55 +243,38 @@ def _fill(
             stored = targets[0].writer.stored_ids
             report.reused += sum(point.id in result.reused and point.id not in refused for point in points)
             report.changed += sum(point.id in stored and point.id not in refused for point in points)
+            report.rename(renames)
             report.skip([*result.failures, *refused.values(), *copies.values()])
             report.seconds["store"] += time.perf_counter() - start
             caught_up = min(done, result.unchanged)  # the progress started with these
             done -= caught_up
             advance(result.read - caught_up)
     if source.complete:
-        if not bad_rows:
-            _note_missing(targets, policy, report)
+        if not keys.bad_rows:
+            note_missing(targets, policy.remove_missing, report)
         elif policy.remove_missing:
-            rows = f"rows of {source.origin} cannot be read, such as {bad_rows[0]}"
+            rows = f"rows of {source.origin} cannot be read, such as {keys.bad_rows[0]}"
             log.warning("warning: nothing is removed, because %s. Correct them, and run sync again.", rows)
         for target in written:
             target.flush()
             target.journal.commit(forgotten=failed_before)
 
 
-def _note_bad_rows(items: Iterable[Item], bad_rows: list[str]) -> Iterator[Item]:
-    """Yield the items, and add the keys of those whose row cannot be read to `bad_rows`: no image counts as missing."""
-    for item in items:
-        if isinstance(item.read, BadRow):
-            bad_rows.append(item.key)
-        yield item
+@contextmanager
+def _deleting(targets: Sequence[Target]) -> Iterator[list[str]]:
+    """Yield a list of ids, whose points are removed in the end, also if the run broke off."""
+    ids: list[str] = []
+    try:
+        yield ids
+    finally:
+        _delete(targets, ids)
 
 
-def _source_ids(source: Source, dataset: str) -> StoredIds:
-    """Go through the source, and return the ids of its images."""
-    return StoredIds.of((id_bytes(point_id(dataset, item.key)), "", "") for item in unbroken(source.items))
-
-
-def _check_removal(
-    target: Target, source_ids: StoredIds, in_source: Callable[[str], bool], source: Source, policy: Policy
-) -> None:
-    """Raise `UsageError` if the source lacks more of the stored images than may be removed; a dry run only warns.
-
-    Images below a folder that could not be listed, which the source has under the folder's name, are not missing.
-    """
-    stored = target.writer.stored_ids
-    keys = target.journal.keys(stored.without(source_ids)).values()
-    missing = sum(not any(in_source(str(folder)) for folder in PurePosixPath(key).parents) for key in keys)
-    if missing <= policy.max_delete * len(stored) + _ROUNDING:
-        return
-    refused = (
-        f"sync would remove {missing:,} of {len(stored):,} points from {target.writer.name}, more than"
-        f" {policy.max_delete:.0%}. Is {source.origin} the right source, and complete? --dry-run lists the points, and"
-        f" --max-delete {math.ceil(100 * missing / len(stored))}% removes them."
-    )
-    if not policy.dry_run:
-        raise UsageError(refused)
-    log.warning("warning: %s", refused)
+def _delete(targets: Sequence[Target], ids: list[str]) -> None:
+    """Remove the points, and empty the list."""
+    for target in targets if ids else ():
+        target.delete(ids)
+    ids.clear()
 
 
 def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestReport) -> dict[str, Failure]:
@@ -309,20 +290,3 @@ def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestRep
         if policy.skip_duplicates:
             found[point.id] = Failure(point.id, key, f"a copy of {original} ({how})")
     return found
-
-
-def _note_missing(targets: Sequence[Target], policy: Policy, report: IngestReport) -> None:
-    """Count stored images that the source no longer has, and remove them if the policy says so.
-
-    An image below a folder that could not be listed is not missing.
-    """
-    unlisted = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
-    for target in targets:
-        unmarked = target.journal.keys(target.writer.stored_ids.unmarked())
-        missing = {image_id: key for image_id, key in unmarked.items() if not key.startswith(unlisted)}
-        report.missing = max(report.missing, len(missing))
-        if policy.remove_missing and missing:
-            if not policy.dry_run:
-                target.delete(list(missing))
-            report.removed = max(report.removed, len(missing))
-            report.removed_keys = sorted({*report.removed_keys, *missing.values()})

@@ -69,6 +69,7 @@ class Source:
         complete: True if the items are all that the origin has, so that a stored key not among them is missing there.
         unique_keys: True if no two items can have the same key.
         other_files: The number of files in a folder tree that are no images by their suffix.
+        label_of: Returns the class of the image with a key, if the key decides it.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Source:
     complete: bool = False
     unique_keys: bool = False
     other_files: int = 0
+    label_of: Callable[[str], str | None] | None = None
 
 
 class Items:

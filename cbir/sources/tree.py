@@ -66,7 +66,7 @@ class Tree:
             folder = text[: text.index("\0")]
             if folder in self._unlisted:
                 yield Item(folder.rstrip("/"), partial(unusable, self._unlisted[folder]))
-            label = folder[:-1].rpartition("/")[2] or None
+            label = parent_folder(folder)
             for image in _IMAGE.finditer(text, len(folder)):
                 key = f"{folder}{image[1]}"
                 yield Item(key, self._reader(key), label, None, image[2])
@@ -74,7 +74,16 @@ class Tree:
     def source(self, name: str, options: SourceOptions) -> Source:
         """Return a source with the images that the options choose."""
         name, origin = to_plain(name) or "root", to_plain(self._address)
-        every = Source(name, origin, self, self._count, complete=True, unique_keys=True, other_files=self._other_files)
+        every = Source(
+            name,
+            origin,
+            self,
+            self._count,
+            complete=True,
+            unique_keys=True,
+            other_files=self._other_files,
+            label_of=parent_folder,
+        )
         return choose(every, options, self)
 
     def _list(self, folder: str) -> list[str]:
@@ -101,6 +110,11 @@ class Tree:
             self._folders.append("\0".join([folder, *sorted(images), ""]))
             self._count += len(images) + (folder in self._unlisted)
         return folders
+
+
+def parent_folder(key: str) -> str | None:
+    """Return the name of the folder that an image with this key is in, None for the root."""
+    return key.rpartition("/")[0].rpartition("/")[2] or None
 
 
 def refuse_columns(options: SourceOptions, what: str) -> None:

@@ -35,6 +35,14 @@ def test_what_was_not_embedded_is_counted(capsys: pytest.CaptureFixture[str]) ->
     assert "stored 5" in printed(capsys, report_of(stored=5))
 
 
+def test_renames_are_counted_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    renames = [{"key": f"new/{number}.jpg", "old_key": f"{number}.jpg"} for number in range(25)]
+    lines = printed(capsys, report_of(stored=25, renamed=25, renames=renames))
+    assert "renamed 25" in lines
+    assert "renamed 0.jpg to new/0.jpg" in lines
+    assert "and 5 more. --json lists all." in lines
+
+
 def test_a_line_is_never_as_long_as_a_hostile_key(capsys: pytest.CaptureFixture[str]) -> None:
     key = "x" * 2_600_000
     report = report_of(skipped=1, failures=[{"key": key, "reason": "empty file"}], removed_keys=[key])

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from cbir.ingest import command
 
 from cbir.models.embedder import Embedder
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.run import Policy, ingest
+from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest
+from cbir.records import Point
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
@@ -71,6 +74,20 @@ def sync(photos: Path, model_file: Path, policy: Policy = SYNC, **settings: Any)
     """Keep the FAISS index beside a folder in step with it."""
     source = open_source(str(photos), SourceOptions())
     return ingest(source, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings(**settings), policy=policy)
+
+
+def fill(
+    photos: Path, model_file: Path, urls: Sequence[str], name: str, policy: Policy = DEFAULT_POLICY
+) -> IngestReport:
+    """Ingest a folder into a collection of every store."""
+    source = open_source(str(photos), SourceOptions())
+    return ingest(source, catalogs(*urls), model_file, Settings(), name, policy=policy)
+
+
+def points_by_key(url: str, name: str) -> dict[str, Point]:
+    """Return the points of a collection by their keys."""
+    with closing(open_store(url, name, Settings())) as store:
+        return {str(point.payload["key"]): point for point in store.points()}
 
 
 def count_embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -55,7 +55,7 @@ def test_a_renamed_file_is_no_copy_and_is_not_left_out(photos: Path, model_file:
     sync(photos, model_file, policy)
     renamed = files(photos)[4].rename(photos / "renamed.png")
     report = sync(photos, model_file, policy)
-    assert (report.stored, report.removed, report.duplicates, report.skipped) == (1, 1, 0, 0)
+    assert (report.stored, report.renamed, report.removed, report.duplicates, report.skipped) == (1, 1, 0, 0, 0)
     assert stored_keys(photos) == file_keys(photos)
     shutil.copyfile(renamed, photos / "zz copy.png")
     report = sync(photos, model_file, policy)

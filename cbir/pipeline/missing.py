@@ -1,0 +1,138 @@
+"""Stored images that the source no longer has, which `sync` removes."""
+
+import hashlib
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import PurePosixPath
+
+from cbir.errors import ImageError, UsageError
+from cbir.index.stored_ids import StoredIds
+from cbir.pipeline.report import IngestReport
+from cbir.pipeline.workers import Embedding, unbroken
+from cbir.pipeline.writers import Target
+from cbir.progress import Progress
+from cbir.records import Item, id_bytes, point_id
+from cbir.sources.base import BadRow, Items, Source
+
+_ROUNDING = 1e-9
+_AT_ONCE = 100
+
+log = logging.getLogger(__name__)
+
+
+class SourceKeys:
+    """The keys of a source. It is gone through once, when the first of them is asked for.
+
+    `source` is the same source, and `bad_rows` the keys of the items it has yielded whose row cannot be read.
+    """
+
+    def __init__(self, source: Source, dataset: str):
+        self.bad_rows: list[str] = []
+        self.source = replace(source, items=Items(partial(_noted, source.items, self.bad_rows)))
+        self._dataset = dataset
+
+    @cached_property
+    def ids(self) -> StoredIds:
+        """The ids of the images."""
+        items = unbroken(self.source.items)
+        return StoredIds.of((id_bytes(point_id(self._dataset, item.key)), "", "") for item in items)
+
+    def all_readable(self) -> bool:
+        """Go through the source, and return True if every row of it can be read."""
+        _ = self.ids
+        return not self.bad_rows
+
+    def has(self, key: str) -> bool:
+        """Return True if the source has the key. One that is only read in part is taken to have every key."""
+        return not self.source.complete or point_id(self._dataset, key) in self.ids
+
+    def lacks(self, key: str) -> bool:
+        """Return True if the source has no image with the key, nor an unlisted folder that it may be in.
+
+        The source has a folder that could not be listed under the folder's name.
+        """
+        return not any(map(self.has, [key, *map(str, PurePosixPath(key).parents)]))
+
+
+def _noted(items: Iterable[Item], bad_rows: list[str]) -> Iterator[Item]:
+    """Yield the items, and add the keys of those whose row cannot be read to `bad_rows`."""
+    for item in items:
+        if isinstance(item.read, BadRow):
+            bad_rows.append(item.key)
+        yield item
+
+
+def check_removal(
+    target: Target, keys: SourceKeys, new_hashes: Callable[[], set[str]], max_delete: float, dry_run: bool
+) -> None:
+    """Raise `UsageError` if the source lacks more of the stored images than may be removed; a dry run only warns.
+
+    An image whose bytes the source has under another key is not lost. `new_hashes` returns the SHA-256s of the images
+    that are not stored under their keys; it is called only if this decides.
+    """
+    stored, journal = target.writer.stored_ids, target.journal
+    most = max_delete * len(stored) + _ROUNDING
+    unnamed = [image_id for image_id, key in journal.keys(stored.without(keys.ids)).items() if keys.lacks(key)]
+    if len(unnamed) <= most:
+        return
+    hashes = Counter(map(journal.sha256_of, unnamed))
+    lost = {sha256 for sha256 in hashes if not sha256 or not any(map(keys.has, journal.keys_with(sha256)))}
+    if sum(hashes[sha256] for sha256 in lost) > most:
+        lost -= new_hashes()
+    missing = sum(hashes[sha256] for sha256 in lost)
+    if missing <= most:
+        return
+    refused = (
+        f"sync would remove {missing:,} of {len(stored):,} points from {target.writer.name}, more than"
+        f" {max_delete:.0%}. Is {keys.source.origin} the right source, and complete? --dry-run lists the points, and"
+        f" --max-delete {math.ceil(100 * missing / len(stored))}% removes them."
+    )
+    if not dry_run:
+        raise UsageError(refused)
+    log.warning("warning: %s", refused)
+
+
+def hashes_of_new(source: Source, embedding: Embedding, workers: int, progress: Progress) -> set[str]:
+    """Read the images that are not stored with their keys and versions, and return their SHA-256s."""
+    hashes = set[str]()
+    fresh = (item for item in unbroken(source.items) if not _is_stored(item, embedding))
+    with progress("reading new images", None) as advance, ThreadPoolExecutor(workers) as pool:
+        while items := list(islice(fresh, _AT_ONCE)):
+            hashes.update(pool.map(_sha256, items))
+            advance(len(items))
+    return hashes - {""}
+
+
+def _is_stored(item: Item, embedding: Embedding) -> bool:
+    return embedding.is_stored(point_id(embedding.dataset, item.key), item.version, None)
+
+
+def _sha256(item: Item) -> str:
+    """Return the SHA-256 of an image file, "" if it cannot be read."""
+    try:
+        return hashlib.sha256(item.read()).hexdigest()
+    except (ImageError, OSError):
+        return ""
+
+
+def note_missing(targets: Sequence[Target], remove: bool, report: IngestReport) -> None:
+    """Count stored images that the source no longer has, and remove them if asked, unless it is a dry run.
+
+    An image below a folder that could not be listed is not missing.
+    """
+    unlisted = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
+    for target in targets:
+        unmarked = target.journal.keys(target.writer.stored_ids.unmarked())
+        missing = {image_id: key for image_id, key in unmarked.items() if not key.startswith(unlisted)}
+        report.missing = max(report.missing, len(missing))
+        if remove and missing:
+            if not report.dry_run:
+                target.delete(list(missing))
+            report.removed = max(report.removed, len(missing))
+            report.removed_keys = sorted({*report.removed_keys, *missing.values()})
