@@ -53,7 +53,10 @@ def test_frames_end_at_the_first_damaged_one(tmp_path: Path) -> None:
     assert [size for _, size in frames(map_segment(segment), skip_damaged=True)] == sizes[:2]
 
 
-def test_pages_are_released_after_the_frames_that_follow_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [0, 8])
+def test_pages_are_released_after_the_frames_that_follow_them(
+    more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ranges: list[tuple[int, ...]] = []
 
     class Recorder(mmap.mmap):
@@ -62,7 +65,7 @@ def test_pages_are_released_after_the_frames_that_follow_them(tmp_path: Path, mo
 
     page = mmap.PAGESIZE
     monkeypatch.setattr(log_format, "_RELEASE_BYTES", 6 * page)
-    body = bytes(3 * page - HEADER.size)
+    body = bytes(3 * page - HEADER.size + more)
     (tmp_path / "log").write_bytes((HEADER.pack(MAGIC, zlib.crc32(body), len(body)) + body) * 6)
     with (tmp_path / "log").open("rb") as file:
         assert len(list(frames(Recorder(file.fileno(), 0, access=mmap.ACCESS_READ)))) == 6

@@ -1,13 +1,15 @@
 """Whatever happens to a log while it is written, the points that are read are a prefix of those appended."""
 
 import tempfile
+from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir.index.log_format import frames, map_segment, segment_path, segments
+from cbir.index.log_format import frames, map_segment, schema_of, segment_path, segments
 from cbir.index.log_writer import LogWriter, compact, regroup
 from cbir.index.vector_log import VectorLog
 from cbir.records import Point, point_id
@@ -105,19 +107,42 @@ def test_a_frame_that_a_full_disk_cut_is_removed_again(tmp_path: Path) -> None:
     assert has_points(VectorLog(tmp_path, DIMENSION), [make_point(1), make_point(3)])
 
 
-def test_many_small_frames_become_one(tmp_path: Path) -> None:
-    points = [make_point(number) for number in range(20)]
-    segment = write_log(tmp_path, [[point] for point in points])
-    assert len(list(frames(map_segment(segment)))) == 20
+@pytest.mark.parametrize(
+    ("written", "regrouped"),
+    [
+        ([1] * 2, [2]),
+        ([1] * 600, [250, 250, 100]),
+        ([99, 100], [199]),
+        ([100, 100], [100, 100]),
+        ([1], [1]),
+    ],
+    ids=["two", "many", "nearly large", "large", "one"],
+)
+def test_small_frames_become_large_ones(written: list[int], regrouped: list[int], tmp_path: Path) -> None:
+    numbers = iter(range(sum(written)))
+    points = [[make_point(number) for number in islice(numbers, rows)] for rows in written]
+    segment = write_log(tmp_path, points)
+    before = segment.stat().st_ino
     regroup(segment, DIMENSION)
-    assert len(list(frames(map_segment(segment)))) == 1
-    assert has_points(VectorLog(tmp_path, DIMENSION), points)
+    schema = schema_of(DIMENSION)
+    found = [pa.ipc.read_record_batch(body, schema).num_rows for body, _ in frames(map_segment(segment))]
+    assert found == regrouped
+    assert (segment.stat().st_ino == before) == (found == written), "it was rewritten without need"
+    assert has_points(VectorLog(tmp_path, DIMENSION), [point for frame in points for point in frame])
+
+
+def test_what_is_appended_is_in_the_file_at_once(tmp_path: Path) -> None:
+    writer = LogWriter(segment_path(tmp_path, 1), DIMENSION)
+    writer.append([make_point(1)])
+    assert writer.segment.stat().st_size == writer.size > 0
+    writer.close()
 
 
 def test_compacting_leaves_one_segment_without_dead_rows(tmp_path: Path) -> None:
     write_log(tmp_path, [[make_point(1), make_point(2)]], 1)
     write_log(tmp_path, [[make_point(1, "2")]], 2)
+    write_log(tmp_path, [[make_point(3)]], 5)
     assert VectorLog(tmp_path, DIMENSION).dead == 1
     compact(tmp_path, DIMENSION)
-    assert segments(tmp_path) == [segment_path(tmp_path, 3)]
+    assert segments(tmp_path) == [segment_path(tmp_path, 6)]
     assert VectorLog(tmp_path, DIMENSION).dead == 0
