@@ -114,6 +114,7 @@ def test_pairs_of_a_whole_collection(tmp_path: Path) -> None:
     pairs = (vectors @ vectors.T)[np.triu_indices(80, 1)]
     for score in (-0.5, 0.0, 0.3, 0.6):
         assert found.percentile(score) == pytest.approx((pairs < score).mean(), abs=1e-3)
+    assert found.same_class(pairs.mean()) == pytest.approx(702 / 1431, abs=0.05)  # of 27 points with each label
 
 
 def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> ScoreCalibration:

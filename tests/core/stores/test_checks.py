@@ -8,7 +8,7 @@ import pytest
 from cbir.errors import UsageError
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
-from cbir.stores.checks import best_hits, check_id, no_collection, open_name
+from cbir.stores.checks import best_hits, check_id, check_query, no_collection, open_name
 from cbir.stores.registry import connect
 from tests.support.building import build, unit_vectors
 
@@ -37,6 +37,23 @@ def test_hits_are_ordered_by_score_then_id(k: int, min_score: float | None, expe
     found = best_hits(ask, np.zeros((2, 8), np.float32), k, min_score)
     assert ["".join(hit.id for hit in hits) for hits in found] == [expected] * 2
     assert sizes == asked
+
+
+@pytest.mark.parametrize(
+    ("shape", "fill", "k", "message"),
+    [
+        ((8,), 0, 1, r"the query has shape \(8,\), but the collection's vectors have 8 dimensions"),
+        ((1, 7), 0, 1, "but the collection's vectors have 8 dimensions"),
+        ((1, 8), np.inf, 1, "the query vector is not finite"),
+        ((1, 8), 0, 0, "k must be at least 1, not 0"),
+    ],
+)
+def test_a_query_that_no_store_can_answer_is_refused(shape: tuple[int, ...], fill: float, k: int, message: str) -> None:
+    check_query(np.zeros((2, 8), np.float32), 1, 8)
+    vectors = np.zeros(shape, np.float32)
+    vectors.flat[-1] = fill
+    with pytest.raises(UsageError, match=message):
+        check_query(vectors, k, 8)
 
 
 def test_an_id_is_a_uuid() -> None:

@@ -10,7 +10,7 @@ import pytest
 from cbir.records import Hit, Vector
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams
-from cbir.stores.recall import is_quantized, sample_recall
+from cbir.stores.recall import is_quantized, report_recall, sample_recall
 from tests.support.building import build, plan_for, points_of, qdrant_writer, unit_vectors
 from tests.support.qdrant_points import publish
 from tests.support.qdrant_server import qdrant_server
@@ -70,6 +70,13 @@ def test_a_point_is_no_neighbour_of_itself() -> None:
 
     assert sample_recall(search, [("0", VECTORS[0]), ("0", VECTORS[1])]) == 0.5  # 2, 4, 6, 8 and 10 of 1 to 10
     assert sample_recall(search, []) == 1.0
+
+
+@pytest.mark.parametrize(("recall", "level"), [(0.899, "WARNING"), (0.9, "INFO")])
+def test_a_low_recall_is_a_warning(recall: float, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "cbir")
+    report_recall("i", recall)
+    assert said(caplog) == [(level, "i", 0.9)]
 
 
 def test_what_is_quantized() -> None:

@@ -18,7 +18,8 @@ from cbir.stores.url import as_url, locate, parse, with_index_fields
         ("faiss:./index?ef=many", "whole number from 1"),
         ("edge:./index?m=0", "whole number from 1"),
         ("edge:./index?quantization=half", "one of none, scalar, product, binary, turbo"),
-        ("edge:./index?ef=99999999999999999999", "whole number from 1"),
+        ("edge:./index?ef=1000001", "whole number from 1 to 1,000,000"),
+        ("edge:./index?rescore=2", "rescore must be one of 0, 1, not '2'"),
     ],
 )
 def test_a_wrong_url_is_refused(text: str, message: str) -> None:
@@ -69,5 +70,6 @@ def test_a_bare_path_is_an_index_folder(store: str | Path, url: str) -> None:
 def test_the_parts_of_a_url() -> None:
     url = parse("faiss:./index/a?index=IVF8,Flat&nprobe=3")
     assert (url.scheme, url.path, url.options) == ("faiss", "./index/a", {"index": "IVF8,Flat", "nprobe": "3"})
+    assert parse("edge:i?m=1&ef=1000000&on_disk=1&index_field=").options["ef"] == "1000000"
     server = parse("https://host:443/q?m=32&shards=")
     assert (server.path, server.options) == ("https://host:443/q", {"m": "32", "shards": ""})
