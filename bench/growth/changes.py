@@ -15,7 +15,7 @@ from cbir.tables import Column, Range
 
 from ..core.synthetic import clustered
 from ..core.timing import spread
-from .made_up import PART, Images, new_images, write_table
+from .made_up import PART, Images, new_images, write_files
 from .workplace import Spent, Workplace
 
 DELETED_PARTS = 10
@@ -62,10 +62,10 @@ class Pause:
 
 def by_command(place: Workplace, images: int, repeats: int) -> list[Change]:
     """Return what commands take that add images, change the payload of some points and delete some."""
-    table = write_table(place.folder / "new.parquet", new_images(images, 0))
+    folder = write_files(place.folder / f"new{images}", new_images(images, 0))
     deleted = DELETED_PARTS * PART
     commands: dict[str, Sequence[object]] = {
-        f"cbir-ingest add: {images:,} images": ("add", table, "--model", place.model, "--dataset", "growth"),
+        f"cbir-ingest add: {images:,} images": ("add", folder, "--model", place.model, "--dataset", "growth"),
         f"cbir-ingest update: {PART:,} points": ("update", "seen=true", "--filter", "part=3"),
         f"cbir-ingest delete: {deleted:,} points": ("delete", "--yes", "--filter", f"part<{DELETED_PARTS}"),
     }

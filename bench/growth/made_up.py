@@ -90,6 +90,15 @@ def payload_of(key: str, seed: int, number: int) -> dict[str, Any]:
     return {"part": number // PART, "title": f"image {key}", **fields}
 
 
+def write_files(folder: Path, images: Images) -> Path:
+    """Write images as the files of a folder, one folder for each class."""
+    for file, key, payload in zip(images.files, images.keys, images.payloads, strict=True):
+        path = folder / payload["label"] / f"{key}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    return folder
+
+
 def write_table(path: Path, images: Images) -> Path:
     """Write images and their fields as a Parquet file."""
     import pyarrow as pa

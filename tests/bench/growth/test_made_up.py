@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from cbir.bench.core.synthetic import clustered
-from cbir.bench.growth.made_up import PART, new_images, payload_of, write_fast_model, write_table
+from cbir.bench.growth.made_up import PART, new_images, payload_of, write_fast_model, write_files, write_table
 from cbir.bench.growth.workplace import Workplace
 
 from cbir.models.embedder import Embedder
@@ -31,6 +31,14 @@ def test_as_many_points_as_said_have_the_same_part(place: Workplace) -> None:
         assert photos.count() == place.points
         assert photos.count("part=3") == PART
         assert photos.get("305").payload["part"] == payload_of("305", 0, 305)["part"] == 3  # type: ignore[union-attr]
+
+
+def test_a_folder_has_the_images_by_class(tmp_path: Path) -> None:
+    images = new_images(4, 1)
+    folder = write_files(tmp_path / "files", images)
+    paths = {path.stem: path for path in folder.glob("*/*.png")}
+    assert [paths[key].read_bytes() for key in images.keys] == images.files
+    assert [paths[key].parent.name for key in images.keys] == [payload["label"] for payload in images.payloads]
 
 
 def test_a_table_has_the_images_and_their_fields(tmp_path: Path) -> None:
