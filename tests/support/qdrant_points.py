@@ -28,6 +28,19 @@ NOWHERE = "http://127.0.0.1:1"
 OpenWriter = Callable[..., QdrantWriter]
 
 
+class Clock:
+    """A clock on which a pause takes no time, and the pauses."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return sum(self.pauses)
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
 def publish(writer: QdrantWriter) -> None:
     writer.publish(silent)
 

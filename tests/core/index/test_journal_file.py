@@ -4,13 +4,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cbir.errors import CbirError
 from cbir.index.disk import report_full_disk
-from cbir.index.journal_file import damage_of, stored_keys
+from cbir.index.journal_file import damage_of, open_for_lookups, open_to_write, stored_keys
 from cbir.pipeline.journal import Journal, read_failures
 from cbir.records import Failure
 from tests.support.building import points_of, unit_vectors
@@ -73,3 +75,11 @@ def test_a_damaged_journal_is_named_and_has_no_keys(tmp_path: Path) -> None:
     assert "not a database" in damage_of(tmp_path / "journal.sqlite")
     assert stored_keys(tmp_path / "journal.sqlite") == {}
     assert damage_of(tmp_path / "none") == ""
+
+
+def test_any_thread_may_look_something_up(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(open_to_write(path)) as db, closing(open_for_lookups(path)) as lookups, ThreadPoolExecutor(1) as pool:
+        db.execute("INSERT INTO stored VALUES (?, 'one', '')", (b"1",))
+        db.commit()
+        assert pool.submit(lambda: lookups.execute("SELECT key FROM stored").fetchall()).result() == [("one",)]

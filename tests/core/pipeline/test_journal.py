@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from cbir.index.stored_ids import StoredIds
 from cbir.models.embedder import Embedder
 from cbir.pipeline.journal import Journal, read_failures
 from cbir.pipeline.run import Policy
-from cbir.records import Failure
+from cbir.records import Failure, id_bytes
 from tests.support.building import points_of, unit_vectors
 from tests.support.ingesting import file_keys, files, some_images, sync
 
@@ -83,3 +85,49 @@ def test_the_journal_counts_from_its_commit_on(tmp_path: Path) -> None:
     again.reconcile(StoredIds.of([]), iter([]))
     assert again.keys([points[0].id]) == {points[0].id: points[0].id}
     again.close()
+
+
+def test_images_are_found_by_their_bytes_once_they_are_committed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "new" / "journal", 40)
+    assert (journal.first_key(), journal.ids_with("same")) == ("", [])
+    points = [
+        replace(point, payload={**point.payload, "sha256": "other" if number == 12 else "same"})
+        for number, point in enumerate(points_of(unit_vectors(13)))
+    ]
+    journal.record(points[:1], [])
+    assert (journal.keys([points[0].id]), journal.sha256_of(points[0].id)) == ({points[0].id: "0"}, "")
+    journal.commit()
+    assert (journal.first_key(), journal.sha256_of(points[0].id)) == ("0", "same")
+    journal.record(points[1:], [])
+    journal.commit(removed=[points[2].id])
+    assert journal.keys_with("same", points[0].id) == ["1", "10", "11", *map(str, range(3, 10))]
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(journal.ids_with, "same").result()
+    assert len(set(found)) == 10
+    assert set(found) < {point.id for point in points if point.payload["key"] not in ("2", "12")}
+    assert [journal.sha256_of(points[number].id) for number in (2, 12)] == ["", "other"]
+    journal.close()
+
+
+def test_a_failure_is_forgotten_when_the_source_has_lost_its_image(tmp_path: Path) -> None:
+    path, points = tmp_path / "journal", points_of(unit_vectors(2))
+    journal = Journal(path, 40)
+    journal.record([], [Failure(point.id, str(point.payload["key"]), "broken", "v", "s") for point in points])
+    journal.commit(forgotten=["b6d7c0c4-6f0e-5d0e-9c43-1f6b1f0c8a51"])
+    journal.commit(forgotten=[points[0].id])
+    assert [failure.key for failure in read_failures(path)] == ["1"]
+    assert set(Journal(path, 40).failures) == {points[1].id}
+    assert Journal(path, 50).failures == {}, "another limit: tried again"
+
+
+def test_a_store_with_the_same_ids_is_not_described_again(tmp_path: Path) -> None:
+    points = points_of(unit_vectors(3))
+    journal = Journal(tmp_path / "journal", 40)
+    journal.record(points[:2], [])
+    journal.commit()
+    for wrong in (points[:2], points[1:], points):
+        stored = StoredIds.of((id_bytes(point.id), "", "") for point in wrong)
+        journal.reconcile(stored, ((point.id, point.payload) for point in wrong))
+        assert set(journal.keys([point.id for point in points]).values()) >= {point.payload["key"] for point in wrong}
+        journal.reconcile(stored, iter([("no id", {})]))
+    journal.close()

@@ -5,13 +5,22 @@ from dataclasses import replace
 
 import pytest
 
+import cbir.stores.qdrant.server
 from cbir.index.generation import Plan
 from cbir.settings import Settings
 from cbir.stores.qdrant.writer import QdrantWriter
 from tests.support.building import plan_for, qdrant_writer
 from tests.support.grpc_server import Port, grpc_port
-from tests.support.qdrant_points import NOWHERE, VECTORS, OpenWriter, writer_at
+from tests.support.qdrant_points import NOWHERE, VECTORS, Clock, OpenWriter, writer_at
 from tests.support.qdrant_server import Running, qdrant_server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of requests that are tried again."""
+    clock = Clock()
+    monkeypatch.setattr(cbir.stores.qdrant.server, "time", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from grpc import StatusCode
 from qdrant_client import QdrantClient
 
 import cbir.stores.qdrant.records
-import cbir.stores.qdrant.server
 import cbir.stores.qdrant.writer
 from cbir.errors import CbirError, UsageError
 from cbir.index.generation import Plan
@@ -21,7 +20,7 @@ from cbir.stores.registry import connect
 from cbir.stores.url import parse
 from tests.support.faults import Fault
 from tests.support.grpc_server import Port
-from tests.support.qdrant_points import NOWHERE, POINTS, UPSERT, OpenWriter, collections, held, same
+from tests.support.qdrant_points import NOWHERE, POINTS, UPSERT, Clock, OpenWriter, collections, held, same
 from tests.support.qdrant_server import Running
 
 pytestmark = [
@@ -29,26 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
 ]
-
-
-class Clock:
-    """A clock on which a pause takes no time, and the pauses."""
-
-    def __init__(self) -> None:
-        self.pauses: list[float] = []
-
-    def monotonic(self) -> float:
-        return sum(self.pauses)
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(cbir.stores.qdrant.server, "time", clock)
-    return clock
 
 
 @pytest.mark.parametrize(
