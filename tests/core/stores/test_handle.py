@@ -42,6 +42,7 @@ def test_a_new_collection_is_empty_until_something_is_published(tmp_path: Path) 
 
 
 def test_a_closed_handle_opens_nothing(tmp_path: Path) -> None:
+    handle(tmp_path).close()  # nothing was opened
     build([f"faiss:{tmp_path}"], VECTORS)
     made = handle(tmp_path)
     made.get()

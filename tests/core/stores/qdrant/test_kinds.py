@@ -17,6 +17,7 @@ from cbir.records import Point, digest
 from cbir.settings import Settings
 from cbir.stores.qdrant.kinds import kinds_in, merged
 from cbir.stores.qdrant.records import KINDS, METADATA
+from cbir.stores.qdrant.server import ServerError
 from cbir.stores.registry import open_store
 from tests.support.building import qdrant_writer
 from tests.support.qdrant_points import KEY, POINTS, OpenWriter
@@ -109,6 +110,40 @@ def test_a_collection_of_an_older_version_is_repaired_when_it_is_opened(
         open_writer(collection=plan.collection)
     assert wrong(server.url, plan.collection, points) == []
     assert server.client().get_collection(plan.collection).config.metadata[KINDS]["price"] == "float"  # type: ignore[index]
+
+
+def test_every_payload_is_read_once_of_an_older_version_and_never_of_a_newer_one(
+    server: Running, plan: Plan, open_writer: OpenWriter
+) -> None:
+    def scrolls() -> int:
+        return server.stats().requests.get("POST /collections/{}/points/scroll", 0)
+
+    fill_as_an_older_version(server, plan, with_values("price", PRICES))
+    before = scrolls()
+    open_store(server.url, plan.collection, Settings())
+    assert scrolls() == before + 1
+    open_store(server.url, plan.collection, Settings())
+    assert scrolls() == before + 1
+    writer = open_writer()
+    before = scrolls()  # its ids were read
+    writer.write(with_values("price", ["new"]))
+    assert scrolls() == before
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_server_that_refuses_an_index_is_read_as_it_is(status: int, server: Running, plan: Plan) -> None:
+    plan = replace(plan, collection=f"{plan.collection}-{status}")
+    fill_as_an_older_version(server, plan, with_values("price", PRICES))
+    server.inject("PUT .*/index", status=status, times=-1)
+    if status == 404:
+        with pytest.raises(ServerError, match="answered 404"):
+            open_store(server.url, plan.collection, Settings())
+    else:
+        assert open_store(server.url, plan.collection, Settings()).fields() == {"label": "text", "price": "number"}
+
+
+def test_long_texts_are_no_values_to_filter_by() -> None:
+    assert kinds_in([{"name": "x" * 100, "notes": "x" * 101}]) == {"name": "keyword", "notes": "text"}
 
 
 def test_a_key_that_may_only_read_gets_no_wrong_answer(plan: Plan) -> None:
