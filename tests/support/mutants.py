@@ -23,12 +23,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from itertools import count, takewhile
+from itertools import count
 from pathlib import Path
 
 import hypothesis
 import pytest
 from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[2]
@@ -115,11 +116,19 @@ def mutants_of(source: str) -> list[str]:
     found = {behaviour(source): source}
     for name in operator_names():
         if USED.fullmatch(name.partition("/")[2]):
-            operator = get_operator(name)()
-            for mutant in takewhile(bool, (mutate_code(source, operator, number) for number in count())):
+            for mutant in _mutants(source, get_operator(name)()):
                 with contextlib.suppress(SyntaxError):  # the stars of f(*values) are taken for operators
                     found.setdefault(behaviour(mutant), mutant)
     return list(found.values())[1:]
+
+
+def _mutants(source: str, operator: Operator) -> Iterator[str]:
+    for number in count():
+        with contextlib.suppress(AttributeError):  # a dotted name in a tuple of exceptions cannot be replaced
+            mutant = mutate_code(source, operator, number)
+            if mutant is None:
+                return
+            yield mutant
 
 
 def run_tests(tests: str, seconds: float | None = None, loaded: Path | None = None) -> bool:
