@@ -66,6 +66,7 @@ def test_a_recall_that_cannot_be_measured_fails_no_ingest(caplog: pytest.LogCapt
 
 def test_a_point_is_no_neighbour_of_itself() -> None:
     def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
+        assert k == 11, "ten neighbours, and the point itself"
         return [[Hit(str(i if params.exact else 2 * i), {}, 1.0) for i in range(k)]]
 
     assert sample_recall(search, [("0", VECTORS[0]), ("0", VECTORS[1])]) == 0.5  # 2, 4, 6, 8 and 10 of 1 to 10
