@@ -90,3 +90,8 @@ def test_null_rows_are_found_in_a_part_of_a_column_too() -> None:
     assert null_rows(column).tolist() == [False, True, False, True]
     assert null_rows(column.slice(1, 2)).tolist() == [True, False]
     assert null_rows(text_column([b"a", b"b"], pa.string())).tolist() == [False, False]
+
+
+def test_a_frame_may_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(HEADER.pack(MAGIC, 0, 0))
+    assert [(body.size, size) for body, size in frames(map_segment(tmp_path / "log"))] == [(0, HEADER.size)]
