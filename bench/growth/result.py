@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cbir.evaluation.sections import Section
+from cbir.tables import Column
 
 from ..core.rows import typed_table
 from ..core.subject import Result, Subject
@@ -11,6 +12,7 @@ from .changes import Change, Commits, Pause
 from .first_ingest import FirstIngest
 from .grown import Grown
 
+_NUMBER = Column("", format=".3g")
 NOTES = (
     "Changes are of a collection of made-up, clustered vectors that was built at once, in all engines of one index"
     " folder, each change of a copy. The model multiplies a tiny image by a matrix, so embedding takes no time.",
@@ -61,8 +63,8 @@ def present(result: GrowthResult) -> Section:
 
 def _verdicts(result: GrowthResult) -> Iterator[str]:
     for change in result.changes:
-        took = f"{change.seconds.value:.3g} s, {change.ratio:.2g} times a full rebuild ({change.rebuild:.3g} s)"
-        yield f"{change.name}: {took}."
+        took = f"{_NUMBER.text(change.seconds.value)} s, {_NUMBER.text(change.ratio)} times a full rebuild"
+        yield f"{change.name}: {took} ({_NUMBER.text(change.rebuild)} s)."
     for commits in result.commits:
         yield f"{commits.name}: the last one takes {commits.ratio:.2f} times as long as the first."
     for grown in result.grown:
@@ -74,7 +76,8 @@ def _verdicts(result: GrowthResult) -> Iterator[str]:
     for ingest in result.first_ingests:
         yield f"{ingest.name}: published at {ingest.ratio:.2f} times the speed at which images are stored."
     for pause in result.pauses:
-        yield f"{pause.name}: the longest search takes {pause.longest_ms:.3g} ms, {pause.longest_before_ms:.3g} before."
+        longest, before = _NUMBER.text(pause.longest_ms), _NUMBER.text(pause.longest_before_ms)
+        yield f"{pause.name}: the longest search takes {longest} ms, {before} before."
 
 
 SUBJECT = Subject("growth", GrowthResult, present)
