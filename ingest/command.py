@@ -101,6 +101,10 @@ def add(
             min=0, max=16, help="An image is a copy too if at most N of the 64 bits of its perceptual hash differ."
         ),
     ] = None,
+    reuse: Annotated[
+        bool,
+        _storing("--reuse", help="Copy vectors from other collections of the stores, too, if their model is the same."),
+    ] = False,
     max_delete: Annotated[
         float | None,
         typer.Option(
@@ -162,6 +166,7 @@ def add(
         near_duplicates,
         partial=shard is not None,
         max_delete=Policy.max_delete if max_delete is None else max_delete,
+        reuse=reuse,
         dry_run=dry_run,
     )
     for name, value in (("--watch", watch or None), ("--max-delete", max_delete)):

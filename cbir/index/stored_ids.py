@@ -28,7 +28,7 @@ class StoredIds:
     def of(cls, rows: Iterable[tuple[bytes, str, str]]) -> "StoredIds":
         """Return the stored ids of (the id's 16 bytes, version or "", payload digest) of each point."""
         parts = [np.empty(0, _ROW)]
-        stream = ((point_id, _fingerprint(version), _fingerprint(digest)) for point_id, version, digest in rows)
+        stream = ((point_id, fingerprint(version), fingerprint(digest)) for point_id, version, digest in rows)
         while part := list(islice(stream, _CHUNK)):
             parts.append(np.array(part, _ROW))
         return cls(np.concatenate(parts))
@@ -48,8 +48,8 @@ class StoredIds:
         if i is None:
             return False
         return bool(
-            (version and self._versions[i] == _fingerprint(version))
-            or (digest and _fingerprint(digest) in (self._digests[i], self._versions[i]))
+            (version and self._versions[i] == fingerprint(version))
+            or (digest and fingerprint(digest) in (self._digests[i], self._versions[i]))
         )
 
     def mark(self, point_id: str) -> None:
@@ -78,7 +78,7 @@ def _texts(ids: np.ndarray) -> list[str]:
     return [id_text(stored) for stored in ids.tolist()]
 
 
-def _fingerprint(text: str) -> int:
+def fingerprint(text: str) -> int:
     """Return 64 bits of a text's hash, 0 for an empty one."""
     hashed = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(hashed) if text else 0

@@ -21,7 +21,7 @@ from cbir.pipeline.copies import Copies
 from cbir.pipeline.missing import SourceKeys, check_removal, hashes_of_new, note_missing
 from cbir.pipeline.renames import Renames
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.reuse import find_in
+from cbir.pipeline.reuse import find_in, other_collections
 from cbir.pipeline.workers import ChunkResult, Embedding, embed_all
 from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
 from cbir.progress import Progress, silent
@@ -54,6 +54,8 @@ class Policy:
         max_delete: The largest share of a collection that `remove_missing` may remove. If more is missing, the run is
             refused: the source may be a wrong or an incomplete one. An image that the source has under another key
             does not count.
+        reuse: Take vectors from other collections of the stores, too, if the same model filled them. Those of the
+            collection itself are always taken for images with the same bytes.
         dry_run: Change nothing, and report what the run would do. The collection must exist.
     """
 
@@ -63,6 +65,7 @@ class Policy:
     near_duplicates: int | None = None
     partial: bool = False
     max_delete: float = 0.2
+    reuse: bool = False
     dry_run: bool = False
 
 
@@ -139,7 +142,10 @@ def ingest(
             limit,
             {} if policy.retry_failed else failed_in_all(targets),
             source.unique_keys,
-            find_in([(target.journal.ids_with, target.writer.points) for target in targets]),
+            find_in(
+                [(target.journal.ids_with, target.writer.points) for target in targets],
+                partial(other_collections, catalogs if policy.reuse else (), plan),
+            ),
             dry_run=policy.dry_run,
         )
         report.seconds["open"], core = time.perf_counter() - started, time.process_time()

@@ -129,7 +129,10 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What a writer's collection holds now: the id and payload of every point, and a way to fetch some of them."""
+    """What a collection holds: the id and payload of every point, and a way to fetch some of them.
+
+    On a server, the payloads have only the key and the SHA-256. Any thread may call `get`.
+    """
 
     described: Iterator[tuple[str, Payload]]
     get: Callable[[Sequence[str]], dict[str, Point]]
@@ -240,6 +243,9 @@ class Catalog(Protocol):
 
     def contents(self, name: str) -> Contents:
         """Return a complete collection, whatever indexes it has."""
+
+    def read_back(self, name: str) -> ReadBack:
+        """Return what a complete collection holds, whatever indexes it has; raise `DamageError` if it is damaged."""
 
     def writer(
         self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False

@@ -246,6 +246,23 @@ def test_the_model_of_a_collection_does_not_change_with_the_users_file(
     run("verify", *stores(tmp_path / "index"))
 
 
+def test_vectors_of_another_collection_are_copied_if_asked(photos: Path, tmp_path: Path) -> None:
+    store = ["--store", f"faiss:{tmp_path}/index?index=Flat", "--json"]
+    run(photos, *store)
+    for options, reused in (([], 0), (["--reuse"], 24)):
+        report = json.loads(run(photos, *store, *options, "--collection", f"c{reused}").stdout)
+        assert (report["stored"], report["reused"]) == (24, reused)
+
+
+def test_a_renamed_image_is_listed(photos: Path, tmp_path: Path) -> None:
+    run("sync", photos, *stores(tmp_path / "index"))
+    before = sorted(photos.rglob("*.png"))[0]
+    before.rename(photos / "new.png")
+    for options in (["--dry-run"], []):
+        shown = run("sync", photos, *stores(tmp_path / "index"), *options).stdout
+        assert f"renamed {before.relative_to(photos)} to new.png" in shown
+
+
 def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
     assert "`sync` needs the whole source" in run("sync", photos, "--limit", 3, code=2).stderr
     assert "--watch works with sync only" in run(photos, "--watch", code=2).stderr

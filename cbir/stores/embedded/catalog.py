@@ -29,7 +29,7 @@ from cbir.index.publishing import locked, point_to
 from cbir.index.repair import Repair, repair_files
 from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
-from cbir.stores.base import Contents
+from cbir.stores.base import Contents, ReadBack
 from cbir.stores.checks import open_name
 from cbir.stores.embedded.reader import EmbeddedStore
 from cbir.stores.embedded.writer import LocalWriter
@@ -111,6 +111,10 @@ class EmbeddedCatalog:
         generation = open_generation(self.root, name)
         model, count = generation.folder / layout.MODEL, generation.manifest.count
         return Contents(generation.plan, model, count, lambda: generation.log().points())
+
+    def read_back(self, name: str) -> ReadBack:
+        log = open_generation(self.root, name).log()
+        return ReadBack(log.described(), log.find)
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
         return LocalWriter(self.root, self.locations, plan, model_file, same_source, rebuild)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from operator import methodcaller
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from cbir.index.names import alias_of
 from cbir.index.repair import Repair
 from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
-from cbir.stores.base import Contents
+from cbir.stores.base import Contents, ReadBack
 from cbir.stores.checks import open_name
 from cbir.stores.listing import CollectionInfo, Condition, Run
 from cbir.stores.qdrant.kinds import check
@@ -23,9 +23,11 @@ from cbir.stores.qdrant.records import (
     CollectionRecord,
     aliases_of,
     collection_names,
+    described,
     move_alias,
     read_record,
     require_options,
+    retrieve,
 )
 from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server
 from cbir.stores.qdrant.store import QdrantStore
@@ -92,6 +94,9 @@ class QdrantCatalog:
         info = store.info
         plan = Plan(name, info.dataset, info.source, info.model, None)
         return Contents(plan, None, info.count, store.points)
+
+    def read_back(self, name: str) -> ReadBack:
+        return ReadBack(described(self._server, name), partial(retrieve, self._server, name))
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> QdrantWriter:
         if rebuild:

@@ -6,7 +6,7 @@ a collection when it is complete, so that nobody who opens the data set gets an 
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from cbir.errors import UsageError
 from cbir.models.card import ModelRef
-from cbir.records import Point
+from cbir.records import Payload, Point
 from cbir.stores.qdrant.server import Server, ServerError
 
 METADATA, KINDS = "cbir", "cbir_kinds"
@@ -136,6 +136,18 @@ def to_point(record: models.Record) -> Point:
     version, digest = str(payload.pop(VERSION, "")), str(payload.pop(DIGEST, ""))
     thumbnail = base64.b64decode(payload.pop(THUMBNAIL, ""))
     return Point(str(record.id), np.asarray(record.vector, np.float32), payload, version, thumbnail, digest)
+
+
+def described(server: Server, collection: str) -> Iterator[tuple[str, Payload]]:
+    """Yield (id, payload) of every point. The payload has only the key and the SHA-256."""
+    for point in scroll(server, collection, payload=["key", "sha256"]):
+        yield str(point.id), point.payload or {}
+
+
+def retrieve(server: Server, collection: str, ids: Sequence[str]) -> dict[str, Point]:
+    """Return those of the points that are stored, by id."""
+    records = server.ask(lambda client: client.retrieve(collection, list(ids), with_payload=True, with_vectors=True))
+    return {str(record.id): to_point(record) for record in records}
 
 
 def scroll(

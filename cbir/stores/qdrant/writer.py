@@ -36,11 +36,12 @@ from cbir.stores.qdrant.records import (
     aliases_of,
     collection_names,
     create_collection,
+    described,
     move_alias,
     read_record,
     require_options,
+    retrieve,
     scroll,
-    to_point,
     write_record,
 )
 from cbir.stores.qdrant.server import READ_RETRY_SECONDS, Server, ServerError
@@ -144,15 +145,10 @@ class QdrantWriter:
             self._server.ask(lambda client: client.batch_update_points(self._collection, operations, wait=True))
 
     def points(self, ids: Sequence[str]) -> dict[str, Point]:
-        records = self._server.ask(
-            lambda client: client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=True)
-        )
-        return {str(record.id): to_point(record) for record in records}
+        return retrieve(self._server, self._collection, ids)
 
     def described(self) -> Iterator[tuple[str, Payload]]:
-        """Yield (id, payload) of every point. The payload has only the key and the SHA-256."""
-        for point in scroll(self._server, self._collection, payload=["key", "sha256"]):
-            yield str(point.id), point.payload or {}
+        return described(self._server, self._collection)
 
     def thumbnails(self) -> Iterator[tuple[str, bytes]]:
         for point in scroll(self._server, self._collection, payload=["key", THUMBNAIL]):
