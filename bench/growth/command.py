@@ -1,7 +1,9 @@
 """`cbir-bench growth`: what a change to a large collection costs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +11,9 @@ from cbir import terminal
 from cbir.errors import UsageError
 
 from ..core.options import Json
+
+if TYPE_CHECKING:
+    from .measure import Measured
 
 
 def growth(
@@ -73,7 +78,7 @@ def growth(
         names = [name for name in chosen if name in LARGE_CASES]
         runs.append((large_points, large_dimension, names, replace(options, by_command=large_images)))
     found, noise = Measured(), NoiseMeter()
-    with tempfile.TemporaryDirectory(prefix="cbir-bench-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="cbir-bench-") as temporary, _until_interrupted(found):
         for count, length, names, options in runs:
             with terminal.progress("storing", count, "points") as advance:
                 place = Workplace(folder or Path(temporary), engines, count, length, advance)
@@ -88,3 +93,12 @@ def growth(
         **vars(found),
     )
     deliver(SUBJECT, result, as_json)
+
+
+@contextmanager
+def _until_interrupted(found: "Measured") -> Iterator[None]:
+    """Let Ctrl-C end a run that takes long, and show what was measured before."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        found.failed["the rest"] = "interrupted"

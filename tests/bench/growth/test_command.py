@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from cbir.bench.growth import measure
+from cbir.bench.growth.measure import GrowthOptions, Measured
 from cbir.bench.growth.result import SUBJECT
+from cbir.bench.growth.workplace import Workplace
 
 from tests.support.running import Program
 
@@ -19,6 +22,16 @@ def test_one_case_of_one_engine(run: Program, tmp_path: Path) -> None:
     result = SUBJECT.load(json.loads((tmp_path / "growth.json").read_text()))
     assert (len(result.changes), result.pauses, result.failed) == (1, [], {})
     assert (result.engines, result.points, result.dimension) == (["faiss?index=Flat"], 1200, 32)
+
+
+def test_what_was_measured_before_an_interrupt_is_shown(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(place: Workplace, options: GrowthOptions, found: Measured) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "CASES", {**measure.CASES, "search": interrupt})
+    cases = ("--case", "api", "--case", "search", "--case", "pause")
+    code, out, _ = run(*SMALL, "--engine", "faiss?index=Flat", *cases)
+    assert (code, "photos.add and search" in out, "the rest: failed: interrupted" in out) == (0, True, True)
 
 
 @pytest.mark.bench
