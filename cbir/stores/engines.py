@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from cbir.filters.conditions import Filter
+from cbir.index.vector_log import VectorLog
 from cbir.records import Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 
@@ -29,9 +32,22 @@ class EngineIndex(Protocol):
         """Release what the index holds."""
 
 
+class Growth(Protocol):
+    """An index that is filled while the vector log is written (see `cbir.stores.embedded.growing`)."""
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add points with new ids: rows of a vector log."""
+
+    def finish(self, log: VectorLog) -> None:
+        """Make the files of the index; `log` has exactly the points that were added."""
+
+
 @dataclass(frozen=True)
 class Engine:
-    """An embedded engine: a module with `check_options`, `build` and `open_index`, and the defaults of its options."""
+    """An embedded engine: a module with `check_options`, `build` and `open_index`, and the defaults of its options.
+
+    The module may also have `grow`, which returns a `Growth`, or None if its index cannot grow with these options.
+    """
 
     module: str
     build_options: Mapping[str, str]

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,38 +74,63 @@ def build_engine(
         DiskFullError: The disk filled; what was built so far is removed.
         CbirError: The engine failed or its process died.
     """
-    receiver, sender = _CONTEXT.Pipe(duplex=False)
-    child = _CONTEXT.Process(target=_child, args=(sender, kind, folder, log, dimension, dict(options)))
+    child = Child(kind, folder, _build, log, dimension, dict(options))
     try:
-        with _without_interrupts(), _without_main():
-            child.start()
-    except (EOFError, OSError) as error:
-        receiver.close()
-        what = f"the process that builds the {kind} index could not be started or was ended from outside"
-        raise CbirError(f"{what} ({error}). Run the same command again.") from None
-    finally:
-        sender.close()
-    try:
-        while True:
-            try:
-                message = receiver.recv()
-            except EOFError:
-                child.join()
-                raise _died(kind, folder, child.exitcode) from None
-            if isinstance(message, _Built):
-                child.join()
-                _peaks.append(message.peak)
-                return message.recall
-            if isinstance(message, CbirError):
-                raise message
-            advance(message)
+        return child.result(advance)
     except DiskFullError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    finally:
-        child.kill()
-        child.join()
-        receiver.close()
+
+
+class Child:
+    """A process that builds an engine in `folder` and dies with its parent.
+
+    It runs `work(connection, kind, folder, *arguments)`, which returns the recall of a quantized index.
+    """
+
+    def __init__(self, kind: str, folder: Path, work: Callable[..., float | None], *arguments: Any):
+        self._kind, self._folder = kind, folder
+        self._connection, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_child, args=(theirs, work, kind, folder, *arguments))
+        try:
+            with _without_interrupts(), _without_main():
+                self._process.start()
+        except (EOFError, OSError) as error:
+            self._connection.close()
+            what = f"the process that builds the {kind} index could not be started or was ended from outside"
+            raise CbirError(f"{what} ({error}). Run the same command again.") from None
+        finally:
+            theirs.close()
+
+    def tell(self, message: object) -> None:
+        """Send something to `work`; nothing happens if the process has ended."""
+        with suppress(OSError):
+            self._connection.send(message)
+
+    def result(self, advance: Callable[[int], None]) -> float | None:
+        """Wait for the end; `advance` is called with the number of points added. Raise what went wrong there."""
+        try:
+            while True:
+                try:
+                    message = self._connection.recv()
+                except (EOFError, OSError):
+                    self._process.join()
+                    raise _died(self._kind, self._folder, self._process.exitcode) from None
+                if isinstance(message, _Built):
+                    self._process.join()
+                    _peaks.append(message.peak)
+                    return message.recall
+                if isinstance(message, CbirError):
+                    raise message
+                advance(message)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
 
 
 @contextmanager
@@ -120,21 +146,24 @@ def _without_main() -> Iterator[None]:
             main.update(before)
 
 
-def _child(
-    sender: Connection, kind: str, folder: Path, log_folder: Path, dimension: int, options: dict[str, str]
-) -> None:
+def _child(connection: Connection, work: Callable[..., float | None], kind: str, folder: Path, *arguments: Any) -> None:
     _die_with_parent()
     try:
-        log = VectorLog(log_folder, dimension)
-        engine = ENGINES[kind].load()
-        engine.build(folder, log, options, sender.send)
-        recall = _check(kind, folder, log, options)
-        sender.send(_Built(peak_memory(), recall))
+        recall = work(connection, kind, folder, *arguments)
+        connection.send(_Built(peak_memory(), recall))
     except Exception as error:  # the parent raises it
         message = f"building {folder.name} failed: {error or type(error).__name__}"
         failed = disk_full_error(message) if is_disk_full(error, folder.parent) else CbirError(message)
         with suppress(OSError):  # the parent was killed
-            sender.send(UsageError(str(error)) if isinstance(error, UsageError) else failed)
+            connection.send(UsageError(str(error)) if isinstance(error, UsageError) else failed)
+
+
+def _build(
+    connection: Connection, kind: str, folder: Path, log_folder: Path, dimension: int, options: dict[str, str]
+) -> float | None:
+    log = VectorLog(log_folder, dimension)
+    ENGINES[kind].load().build(folder, log, options, connection.send)
+    return check(kind, folder, log, options)
 
 
 @contextmanager
@@ -156,7 +185,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> float | None:
+def check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -> float | None:
     """Search for some stored vectors: a scan must find each with its score, and the index must return a hit.
 
     Return the recall of a quantized index.

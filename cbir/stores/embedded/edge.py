@@ -1,21 +1,18 @@
 """The embedded Qdrant engine (qdrant-edge) as an index of a generation.
 
-Opening a shard locks its write-ahead log and rewrites its config: two programs could not read one shard, and a
-published file would change. A reader therefore opens a private view. It has hard links to the segments, which reading
-does not change, and a config and a write-ahead log of its own.
+Opening a shard locks it and rewrites its config: two programs could not read one shard, and a published file would
+change. A reader therefore opens a private view. It has hard links to the segments, which reading does not change, and a
+config of its own.
 """
 
 import fcntl
-import logging
 import os
 import shutil
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,131 +20,37 @@ import numpy as np
 import qdrant_edge
 from qdrant_edge import (
     AcornSearchParams,
-    BinaryQuantizationConfig,
-    CompressionRatio,
-    Distance,
-    EdgeConfig,
-    EdgeOptimizersConfig,
+    CountRequest,
     EdgeShard,
-    EdgeVectorParams,
     HasIdCondition,
-    HnswIndexConfig,
-    IntegerIndexParams,
-    PayloadSchemaType,
-    Point,
-    ProductQuantizationConfig,
     QuantizationSearchParams,
     Query,
     QueryBatchRequest,
     QueryRequest,
     RangeFloat,
-    ScalarQuantizationConfig,
-    ScalarType,
-    TurboQuantBitSize,
-    TurboQuantQuantizationConfig,
-    UpdateOperation,
+    ScoredPoint,
 )
 
-from cbir.errors import CbirError, DamageError, UsageError
+from cbir.errors import CbirError, DamageError
 from cbir.filters.conditions import Filter
-from cbir.filters.evaluate import Column, PayloadTable
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.index import layout
 from cbir.index.files import files_below
 from cbir.index.vector_log import VectorLog
-from cbir.records import IDENTITY, Hit, Vector
+from cbir.records import Hit, Payload, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+from cbir.stores.embedded.edge_build import BLOCK, build, check_options, grow, plain_errors
 
-logger = logging.getLogger(__name__)
+__all__ = ["EdgeIndex", "build", "check_options", "grow", "open_index"]
+
 _SEGMENTS = "segments"
 _CONFIG = "edge_config.json"
-_WAL = "wal"
-_FULL_SCAN_KB = 10_000
-_POINTS_AT_ONCE = 1000
 _FILTERS_KEPT = 8
+_SCANNED_SHARE = 0.25
+_SCANNED_BYTES = 48_000_000
 _DIALECT = Dialect(qdrant_edge, RangeFloat, np.bool_)  # a Python bool is taken for a number
 _WHOLE = QuantizationSearchParams(ignore=True)
 _ACORN = AcornSearchParams(enable=True, max_selectivity=1.0)
-_QUANTIZATION = {
-    "none": None,
-    "scalar": ScalarQuantizationConfig(ScalarType.Int8, quantile=0.99, always_ram=True),
-    "product": ProductQuantizationConfig(CompressionRatio.X16, always_ram=True),
-    "binary": BinaryQuantizationConfig(always_ram=True),
-    "turbo": TurboQuantQuantizationConfig(always_ram=True, bits=TurboQuantBitSize.Bits4),
-}
-
-_MOST_INDEXED = 8
-_INDEX_KINDS: Mapping[type, Any] = {
-    str: PayloadSchemaType.Keyword,
-    int: IntegerIndexParams(lookup=False, range=True),  # numbers are always compared with a range
-    float: PayloadSchemaType.Float,
-    bool: PayloadSchemaType.Bool,
-}
-
-
-def check_options(options: Mapping[str, str], dimension: int) -> None:
-    """Raise `UsageError` if the index cannot be built with these options."""
-    if int(options["ef_construct"]) < 4:
-        raise UsageError(f"edge: ef_construct must be at least 4, not {options['ef_construct']}")
-
-
-def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
-    """Build the index of all points of `log` in the empty or missing `folder`, and check it against the log."""
-    on_disk = options["on_disk"] == "1"
-    config = EdgeConfig(
-        vectors=EdgeVectorParams(size=log.dimension, distance=Distance.Cosine, on_disk=on_disk),
-        hnsw_config=HnswIndexConfig(
-            m=int(options["m"]),
-            ef_construct=int(options["ef_construct"]),
-            full_scan_threshold=_FULL_SCAN_KB,
-            on_disk=on_disk,
-        ),
-        quantization_config=_QUANTIZATION[options["quantization"]],
-        optimizers=EdgeOptimizersConfig(default_segment_number=1),
-    )
-    with _plain_errors(folder):
-        shard = EdgeShard.create(str(folder), config)
-        stored = (Point(point.id, point.vector.tolist(), dict(point.payload)) for point in log.points())
-        while points := list(islice(stored, _POINTS_AT_ONCE)):
-            shard.update(UpdateOperation.upsert_points(points))
-            shard.flush()  # empties the write-ahead log, which would grow to the size of all vectors
-            advance(len(points))
-        for field, kind in _filter_fields(log.table, options["index_field"]):  # first, as the graph gets links for them
-            shard.update(UpdateOperation.create_field_index(field_path(field), kind))
-        shard.optimize()
-        shard.flush()
-        points_count = shard.info().points_count
-        shard.close()
-    if points_count != len(log):
-        raise DamageError(f"{folder} holds {points_count:,} points of {len(log):,} after building")
-    shutil.rmtree(folder / _WAL)  # everything is in the segments now
-
-
-def _filter_fields(table: PayloadTable, requested: str) -> list[tuple[str, Any]]:
-    """Return the fields to index with their kinds: the requested ones and the label, or else the first few.
-
-    The engine syncs every index when it makes one more, so that many would take minutes. Fields with values of several
-    kinds and texts that hardly ever repeat get no index.
-    """
-    columns = {field: column for field, column in table.columns.items() if field not in IDENTITY and '"' not in field}
-    names = ["label", *requested.split(",")] if requested else [name for name in columns if _repeats(columns[name])]
-    kinds = [(name, _kind(columns[name])) for name in names if name in columns]
-    indexed = {name for name, kind in kinds if kind is not None}
-    if missing := [name for name in requested.split(",") if name and name not in indexed]:
-        what = f"{', '.join(missing)}: no image has such a field, or its values are of several kinds"
-        logger.warning("warning: no index for %s; the fields are %s", what, ", ".join(columns))
-    return [(name, kind) for name, kind in kinds if kind is not None][: None if requested else _MOST_INDEXED]
-
-
-def _repeats(column: Column) -> bool:
-    return not isinstance(next(iter(column.values), None), str) or 2 * len(column.values) <= len(column.positions)
-
-
-def _kind(column: Column) -> Any:
-    kinds = {type(value) for value in column.values}
-    if kinds == {int, float}:
-        kinds = {float}
-    return _INDEX_KINDS.get(kinds.pop()) if len(kinds) == 1 else None
 
 
 class EdgeIndex:
@@ -157,16 +60,17 @@ class EdgeIndex:
 
     def __init__(self, folder: Path, log: VectorLog, options: Mapping[str, str]):
         self._view, self._lock = _private_view(folder)
-        with _plain_errors(folder):
+        with plain_errors(folder):
             self._shard = EdgeShard.load(str(self._view))
             info = self._shard.info()
         self._discard = weakref.finalize(self, _discard, self._shard, self._view, self._lock)
         self._ef = int(options["ef"])
         self._rescore = options["rescore"] == "1"
         self._oversampling = float(options["oversampling"])
-        self._folder = folder
-        self._indexed_fields = frozenset(info.payload_schema)
+        self._folder, self._log = folder, log
+        self._indexed_fields = frozenset(info.payload_schema) - {field_path(BLOCK)}
         self._matching = lru_cache(_FILTERS_KEPT)(partial(_ids_that_match, log))
+        self._most_scanned = min(_SCANNED_SHARE * info.points_count, _SCANNED_BYTES / (4 * log.dimension))
         self.count = info.points_count
         self.indexed = info.indexed_vectors_count
         self.access = "graph" if self.indexed else "scan"
@@ -174,18 +78,18 @@ class EdgeIndex:
     def search(
         self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
     ) -> list[list[Hit]]:
-        walk = self._walk(params, filtered=bool(filter))
         chosen = self._engine_filter(filter)
+        walk = self._walk(params, filtered=bool(filter), scanned=bool(filter) and self._is_scanned(filter, chosen))
         requests = [
             QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=walk, filter=chosen)
             for vector in vectors.tolist()
         ]
-        with _plain_errors(self._folder):
+        with plain_errors(self._folder):
             if len(requests) == 1:
                 answers = [self._shard.query(requests[0])]
             else:
                 answers = self._shard.query_batch(QueryBatchRequest(requests))
-        return [[Hit(str(point.id), point.payload or {}, point.score) for point in answer] for answer in answers]
+        return [[Hit(str(point.id), _payload(point), point.score) for point in answer] for answer in answers]
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
         shard, walk = self._shard, self._walk(SearchParams(ef))
@@ -201,13 +105,21 @@ class EdgeIndex:
         indexed = qdrant_filter(tuple(condition for condition in filter if condition not in others), _DIALECT)
         return qdrant_edge.Filter(must=[self._matching(others), *([indexed] if indexed else [])])
 
-    def _walk(self, params: SearchParams, filtered: bool = False) -> qdrant_edge.SearchParams:
+    def _is_scanned(self, filter: Filter, chosen: Any) -> bool:
+        """Return True if so few points match that it is best to compare with all of them, and miss none."""
+        if all(field_path(condition.field) in self._indexed_fields for condition in filter):
+            count = self._shard.count(CountRequest(filter=chosen, exact=False))
+        else:
+            count = int(self._log.table.mask(filter).sum())
+        return count <= self._most_scanned
+
+    def _walk(self, params: SearchParams, filtered: bool = False, scanned: bool = False) -> qdrant_edge.SearchParams:
         """Return how to search the graph. A filtered search continues through points that do not match (ACORN).
 
         Without it, parts of a class that are not connected are missed: with a filter that kept every fifth of 37,000
         images, recall was 0.79, and 0.98 with it.
         """
-        if params.exact:
+        if params.exact or scanned:
             return qdrant_edge.SearchParams(exact=True, quantization=_WHOLE)
         ef = params.ef or self._ef
         return qdrant_edge.SearchParams(
@@ -220,6 +132,12 @@ class EdgeIndex:
 
     def close(self) -> None:
         self._discard()
+
+
+def _payload(point: ScoredPoint) -> Payload:
+    payload = point.payload or {}
+    payload.pop(BLOCK, None)
+    return payload
 
 
 def _ids_that_match(log: VectorLog, filter: Filter) -> HasIdCondition:
@@ -281,14 +199,3 @@ def _discard(shard: EdgeShard, view: Path, lock: IO[bytes]) -> None:
     shutil.rmtree(view, ignore_errors=True)
     view.with_suffix(".lock").unlink(missing_ok=True)
     lock.close()
-
-
-@contextmanager
-def _plain_errors(folder: Path) -> Iterator[None]:
-    """Raise the engine's errors as `CbirError`, also its panics, which are not an `Exception`."""
-    try:
-        yield
-    except (CbirError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise CbirError(f"the embedded engine failed in {folder}: {error}") from error

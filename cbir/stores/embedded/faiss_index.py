@@ -14,9 +14,11 @@ from typing import Any
 import faiss
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cbir.errors import DamageError, UsageError
 from cbir.filters.conditions import Filter
+from cbir.index.log_format import as_matrix
 from cbir.index.vector_log import VectorLog
 from cbir.records import Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
@@ -25,6 +27,7 @@ from cbir.text import one_line
 _FILE = "index.faiss"
 _TRAIN_ROWS = 100_000
 _CHUNK = 10_000
+_ADDED_AT_ONCE = 2000
 _FEW = 0.25
 _MORE = 4
 _LARGE = 2**30
@@ -50,21 +53,52 @@ def check_options(options: Mapping[str, str], dimension: int) -> None:
 
 def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
     """Build the index of all points of `log` in the empty or missing `folder`."""
-    index = _new_index(options["index"], log.dimension)
-    if graph := _inner(index, faiss.IndexHNSW):
-        graph.hnsw.efConstruction = int(options["ef_construct"])
-    if not index.is_trained:
-        _train(index, log, options["index"])
-    for start in range(0, len(log), _CHUNK):
-        vectors = log.vectors(start, start + _CHUNK)
-        index.add(vectors)
-        advance(len(vectors))
-    if index.ntotal != len(log):
-        raise DamageError(f"{folder} holds {index.ntotal:,} points of {len(log):,} after building")
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{_FILE}.tmp"
-    faiss.write_index(index, str(temporary))
-    temporary.replace(folder / _FILE)
+    growth = Growth(folder, log.dimension, options)
+    if not growth.index.is_trained:
+        _train(growth.index, log, options["index"])
+    for batch in log.batches():
+        growth.add(batch)
+        advance(batch.num_rows)
+        log.release()
+    growth.finish(log)
+
+
+def grow(folder: Path, dimension: int, options: Mapping[str, str]) -> "Growth | None":
+    """Return an empty index; None if it has to be trained with all points first."""
+    faiss.omp_set_num_threads(1)  # two threads wait for each other, and take a third more processor time
+    growth = Growth(folder, dimension, options)
+    return growth if growth.index.is_trained else None
+
+
+class Growth:
+    """An index that is filled in memory; see `cbir.stores.engines.Growth`."""
+
+    def __init__(self, folder: Path, dimension: int, options: Mapping[str, str]):
+        self.index = _new_index(options["index"], dimension)
+        if graph := _inner(self.index, faiss.IndexHNSW):
+            graph.hnsw.efConstruction = int(options["ef_construct"])
+        self._folder, self._dimension = folder, dimension
+        self._waiting: list[Vector] = []
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(as_matrix(batch.column(5), self._dimension).copy())
+        if sum(map(len, self._waiting)) >= _ADDED_AT_ONCE:
+            self._add_waiting()
+
+    def finish(self, log: VectorLog) -> None:
+        self._add_waiting()
+        if self.index.ntotal != len(log):
+            raise DamageError(f"{self._folder} holds {self.index.ntotal:,} points of {len(log):,} after building")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f"{_FILE}.tmp"
+        faiss.write_index(self.index, str(temporary))
+        temporary.replace(self._folder / _FILE)
+
+    def _add_waiting(self) -> None:
+        if self._waiting:
+            vectors = np.concatenate(self._waiting)
+            self._waiting.clear()
+            self.index.add(vectors)
 
 
 class FaissIndex:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qdrant_edge import EdgeOptimizersConfig
 
 from cbir.filters.conditions import Filter, Match, matches
 from cbir.filters.parser import parse_filter
@@ -15,7 +16,7 @@ from cbir.index.log_writer import LogWriter
 from cbir.index.vector_log import VectorLog
 from cbir.records import Payload, Point, digest, point_id
 from cbir.stores.base import SearchParams
-from cbir.stores.embedded import edge
+from cbir.stores.embedded import edge, edge_build
 from cbir.stores.engines import ENGINES
 from tests.support.building import points_of, unit_vectors
 from tests.support.contract import VECTORS, scan, written_log
@@ -37,53 +38,6 @@ def test_quantized_vectors_are_searched_and_the_whole_ones_kept(quantization: st
     index.close()
 
 
-def table_log(tmp_path: Path, columns: int) -> VectorLog:
-    """Return a log of 60 points with many numbers, a text, and a field whose name the engine has to quote."""
-    (tmp_path / "log").mkdir()
-    writer = LogWriter(segment_path(tmp_path / "log", 1), 8)
-    vectors = unit_vectors(60, dimension=8)
-    rows = [
-        {"label": f"kind {i % 3}", "my field": i % 5, **{f"c{column}": i + column for column in range(columns)}}
-        for i in range(60)
-    ]
-    writer.append([Point(point_id("d", str(i)), vectors[i], rows[i], "", b"", digest(rows[i])) for i in range(60)])
-    writer.close()
-    return VectorLog(tmp_path / "log", 8)
-
-
-@pytest.mark.parametrize(
-    ("requested", "indexed"),
-    [
-        ("", {"label", '"my field"', *(f"c{column}" for column in range(6))}),
-        ("c90,my field,no such field", {"label", '"my field"', "c90"}),
-    ],
-)
-def test_only_few_fields_are_indexed_and_every_field_can_be_filtered(
-    requested: str, indexed: set[str], tmp_path: Path
-) -> None:
-    """The engine syncs all its indexes whenever it makes one more: forty took half a minute, two hundred no end."""
-    log = table_log(tmp_path, 100)
-    options = {**ENGINES["edge"].options, "index_field": requested}
-    folder = tmp_path / "made" / "1" / "edge"
-    edge.build(folder, log, options, lambda done: None)
-    index = edge.open_index(folder, log, options)
-    assert index._indexed_fields == indexed
-    everything = [
-        "label=kind 1",
-        "c90>=120",
-        "c2<30",
-        "c90>=120 and label!=kind 2",
-        "my field=3 and c91=134",
-        "c90=null",
-    ]
-    for text in everything:
-        conditions = parse_filter(text)
-        expected = {log.id(position) for position in np.flatnonzero(log.table.mask(conditions)).tolist()}
-        (found,) = index.search(unit_vectors(1, dimension=8), 60, SearchParams(exact=True), conditions)
-        assert {hit.id for hit in found} == expected, text
-    index.close()
-
-
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[edge.EdgeIndex]:
     """An index of `GRAPH_VECTORS` that walks a graph, which the engine usually builds from 10 MB of vectors on."""
@@ -93,8 +47,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[edge.EdgeIndex]:
     writer.close()
     log, options = VectorLog(root / "log", GRAPH_VECTORS.shape[1]), ENGINES["edge"].options
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edge, "_FULL_SCAN_KB", 1)
-        patch.setattr(edge, "EdgeOptimizersConfig", partial(edge.EdgeOptimizersConfig, indexing_threshold=1))
+        patch.setattr(edge_build, "_FULL_SCAN_KB", 1)
+        patch.setattr(edge_build, "EdgeOptimizersConfig", partial(EdgeOptimizersConfig, indexing_threshold=1))
         edge.build(root / "made" / "1" / "edge", log, options, lambda done: None)
     index = edge.open_index(root / "made" / "1" / "edge", log, options)
     yield index
@@ -122,6 +76,16 @@ def test_a_filtered_search_goes_on_through_points_that_do_not_match(graph: edge.
     assert recall(graph, SearchParams(ef=32), parse_filter("label=class 1")) > 0.9
 
 
+def test_a_filter_that_few_points_match_misses_none(graph: edge.EdgeIndex) -> None:
+    few = (Match("key", tuple(str(number) for number in range(0, len(GRAPH_VECTORS), 15))),)
+    assert recall(graph, SearchParams(ef=4), few) == 1
+
+
+def test_hits_have_the_payload_that_was_stored(graph: edge.EdgeIndex) -> None:
+    (hits,) = graph.search(GRAPH_VECTORS[:1], 1)
+    assert hits[0].payload == points_of(GRAPH_VECTORS[:1])[0].payload
+
+
 def test_a_number_and_a_truth_value_are_different_filters(tmp_path: Path) -> None:
     payloads: list[Payload] = [{"flag": value} for value in (True, 1, 1.0, False)]
     writer = LogWriter(segment_path(tmp_path, 1), 8)
@@ -140,7 +104,7 @@ def test_a_number_and_a_truth_value_are_different_filters(tmp_path: Path) -> Non
 
 
 def test_an_index_is_closed_with_its_last_reference(tmp_path: Path) -> None:
-    log, options = table_log(tmp_path, 2), ENGINES["edge"].options
+    log, options = VectorLog(written_log(tmp_path), VECTORS.shape[1]), ENGINES["edge"].options
     edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
     index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
     index.search(unit_vectors(1, dimension=8), 1, filter=parse_filter("label!=kind 1"))
@@ -152,12 +116,3 @@ def test_an_index_is_closed_with_its_last_reference(tmp_path: Path) -> None:
         assert not view.exists()
     finally:
         gc.enable()
-
-
-def test_a_field_that_cannot_be_indexed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = {**ENGINES["edge"].options, "index_field": "c1,yeer"}
-    edge.build(tmp_path / "made" / "1" / "edge", table_log(tmp_path, 2), options, lambda done: None)
-    assert [record.getMessage() for record in caplog.records] == [
-        "warning: no index for yeer: no image has such a field, or its values are of several kinds;"
-        " the fields are label, my field, c0, c1"
-    ]
