@@ -38,7 +38,8 @@ test-bench: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/images/test_decode_fuzz.py
 
-# Break the core line by line, and see whether the tests of each module notice. Takes a night; may be interrupted.
+# Break the core line by line, and see whether the tests of each module notice. Takes hours; may be interrupted.
+# MODULES='--sample 10' tries ten mutants of each module, MODULES=cbir/records.py all of one.
 mutants:
 	$(MAKE) VENV=.venv-mutants .venv-mutants/.mutants
 	.venv-mutants/bin/python -m tests.support.mutants $(MODULES)
