@@ -71,6 +71,8 @@ def test_the_share_of_one_class_is_that_of_the_pairs_around_a_score() -> None:
     found = of_pairs(scores, (chance.uniform(0, 1, len(scores)) < scores**2).astype(np.int8))
     for score in (0.1, 0.3, 0.5, 0.7, 0.9):
         assert found.same_class(score) == pytest.approx(score**2, abs=0.05)
+    assert (np.diff(found.class_shares) >= 0).all()
+    assert len(found.class_shares) > 50
 
 
 def test_the_share_of_one_class_never_falls() -> None:
@@ -98,6 +100,19 @@ def test_a_collection_of_one_or_two_points_has_an_answer(count: int, tmp_path: P
     assert 0 <= found.percentile(0.3) <= found.percentile(0.9) <= 1
     assert found.score_at(found.percentile(0.3)) == pytest.approx(0.3)
     assert found.same_class(0.3) is None
+
+
+@pytest.mark.parametrize("gone", ["vectors", "payloads"])
+def test_points_that_are_deleted_meanwhile_are_left_out(
+    gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = stored(tmp_path, unit_vectors(30), ["first"] * 30)
+    store = open_store(f"faiss:{tmp_path}", "made", Settings())
+    read = getattr(store, gone)
+    monkeypatch.setattr(store, gone, lambda ids: [None, *read(ids)[1:]])
+    found = calibrate(store)
+    assert len(found.scores) < len(expected.scores)
+    assert found.same_class(0.5) == 1
 
 
 def test_equal_vectors_have_an_answer(tmp_path: Path) -> None:
