@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cbir.errors import CbirError
 from cbir.index.layout import JOURNAL
 from cbir.index.stored_ids import StoredIds
 from cbir.models.embedder import Embedder
@@ -131,3 +132,11 @@ def test_a_store_with_the_same_ids_is_not_described_again(tmp_path: Path) -> Non
         assert set(journal.keys([point.id for point in points]).values()) >= {point.payload["key"] for point in wrong}
         journal.reconcile(stored, iter([("no id", {})]))
     journal.close()
+
+
+def test_a_damaged_journal_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    assert read_failures(path) == []
+    path.write_bytes(bytes(5000))
+    with pytest.raises(CbirError, match=r"journal is damaged \(.*\)\. The next ingest replaces it\."):
+        read_failures(path)
