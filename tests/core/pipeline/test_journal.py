@@ -89,7 +89,8 @@ def test_the_journal_counts_from_its_commit_on(tmp_path: Path) -> None:
 
 
 def test_images_are_found_by_their_bytes_once_they_are_committed(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "new" / "journal", 40)
+    folder = tmp_path / "new" / "folder"
+    journal = Journal(folder / "journal", 40)
     assert (journal.first_key(), journal.ids_with("same")) == ("", [])
     points = [
         replace(point, payload={**point.payload, "sha256": "other" if number == 12 else "same"})
@@ -108,6 +109,7 @@ def test_images_are_found_by_their_bytes_once_they_are_committed(tmp_path: Path)
     assert set(found) < {point.id for point in points if point.payload["key"] not in ("2", "12")}
     assert [journal.sha256_of(points[number].id) for number in (2, 12)] == ["", "other"]
     journal.close()
+    assert [file.name for file in folder.iterdir()] == ["journal"], "SQLite's files go with the last connection"
 
 
 def test_a_failure_is_forgotten_when_the_source_has_lost_its_image(tmp_path: Path) -> None:
