@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,22 +19,22 @@ _MEMORY_SHARE = 4
 
 
 class GrowingBuild:
-    """One engine that is built in `folder` from the vector log in the folder `log`, which another writes meanwhile.
+    """One engine that is built in `folder` from a vector log that is written meanwhile to the folders `logs`.
 
     Nothing uses the folder before `finish` has returned. If this process is killed, the child process ends, and the
     folder has to be removed.
     """
 
-    def __init__(self, kind: str, folder: Path, log: Path, dimension: int, options: Mapping[str, str]):
+    def __init__(self, kind: str, folder: Path, logs: Sequence[Path], dimension: int, options: Mapping[str, str]):
         shutil.rmtree(folder, ignore_errors=True)
         self._kind, self._folder, self._dimension, self._options = kind, folder, dimension, dict(options)
-        self._child = Child(kind, folder, _grow, log, dimension, self._options)
+        self._child = Child(kind, folder, _grow, logs, dimension, self._options)
 
     def finish(self, log: Path, advance: Callable[[int], None]) -> float | None:
         """Complete the index of the log in the folder `log`; return and raise what `build_engine` does.
 
-        It is built anew if it cannot be completed: a point was replaced or deleted, the child process was killed, or
-        the index has to be trained with all points. The folder that was followed must still be there.
+        It is built anew if a point was replaced or deleted, if a segment was removed before it was read, if the child
+        process was killed, or if the index has to be trained with all points.
         """
         self._child.tell(log)
         try:
@@ -50,14 +50,14 @@ class GrowingBuild:
 
 
 def _grow(
-    connection: Connection, kind: str, folder: Path, followed: Path, dimension: int, options: dict[str, str]
+    connection: Connection, kind: str, folder: Path, logs: Sequence[Path], dimension: int, options: dict[str, str]
 ) -> float | None:
     os.nice(_NICENESS)
     engine = ENGINES[kind].load()
     growth = engine.grow(folder, dimension, options) if hasattr(engine, "grow") else None
     if growth is None:
         raise CbirError(f"a {kind} index with these options cannot grow")
-    follower, ids, finishing = LogFollower(followed, dimension), bytearray(), False
+    follower, ids, finishing = LogFollower(logs, dimension), bytearray(), False
     while not finishing:
         finishing = connection.poll(_POLL_SECONDS)  # the rest is read once more after that
         for batch in follower.batches():

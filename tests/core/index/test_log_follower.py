@@ -19,7 +19,7 @@ def ids(*numbers: int) -> list[bytes]:
 
 
 def test_each_row_is_read_once_though_a_complete_segment_is_rewritten(tmp_path: Path) -> None:
-    follower = LogFollower(tmp_path, DIMENSION)
+    follower = LogFollower([tmp_path], DIMENSION)
     assert new_rows(follower) == []
     writer = LogWriter(segment_path(tmp_path, 1), DIMENSION)
     writer.append([make_point(0, "a"), make_point(1, "a")])
@@ -37,6 +37,22 @@ def test_each_row_is_read_once_though_a_complete_segment_is_rewritten(tmp_path: 
     follower.close()
 
 
+def test_segments_are_followed_to_the_folder_that_they_are_moved_to(tmp_path: Path) -> None:
+    building, tail = tmp_path / "building", tmp_path / "tail"
+    tail.mkdir()
+    follower = LogFollower([building, tail], DIMENSION)
+    for number in (1, 2, 3):
+        writer = LogWriter(segment_path(building, number), DIMENSION)
+        writer.append([make_point(number, "a")])
+        if number == 1:
+            assert new_rows(follower) == ids(1)
+        writer.append([make_point(number + 10, "a")])
+        writer.close()
+        writer.segment.rename(tail / writer.segment.name)
+    assert new_rows(follower) == ids(11, 2, 12, 3, 13)
+    follower.close()
+
+
 def test_an_incomplete_frame_is_read_when_it_is_complete(tmp_path: Path) -> None:
     whole = LogWriter(segment_path(tmp_path / "whole", 1), DIMENSION)
     whole.append([make_point(0, "a")])
@@ -45,7 +61,7 @@ def test_an_incomplete_frame_is_read_when_it_is_complete(tmp_path: Path) -> None
     whole.close()
     data = whole.segment.read_bytes()
     segment = segment_path(tmp_path, 1)
-    follower, seen = LogFollower(tmp_path, DIMENSION), list[bytes]()
+    follower, seen = LogFollower([tmp_path], DIMENSION), list[bytes]()
     for end in range(0, len(data), 7):
         segment.write_bytes(b"")  # the file is cut and written again, as after a full disk
         segment.write_bytes(data[:end])

@@ -32,7 +32,7 @@ class Growing:
         self.kind, self.options, self.log = kind, options, root / "log"
         self.folder = root / "made" / "1" / kind
         self.writer = LogWriter(segment_path(self.log, 1), VECTORS.shape[1])
-        self.build = GrowingBuild(kind, self.folder, self.log, VECTORS.shape[1], options)
+        self.build = GrowingBuild(kind, self.folder, [self.log], VECTORS.shape[1], options)
         self.advances: list[int] = []
 
     def finish(self) -> None:
