@@ -1,17 +1,21 @@
 """`Collection`: images that are added, searched, changed and removed."""
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from cbir.errors import UsageError
+from cbir.errors import CbirError, UsageError
 from cbir.images.inputs import ImageInput
+from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.sealed import DEFAULT_MODEL, find_model
 from cbir.pipeline.edit import Change, change_points
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
-from cbir.pipeline.writers import Target
+from cbir.pipeline.writers import Batch, Target, open_targets
 from cbir.progress import Progress, silent
 from cbir.reading import CollectionReader, FilterInput
 from cbir.records import IDENTITY, Payload, to_plain
@@ -19,6 +23,9 @@ from cbir.search.fields import checked_filter
 from cbir.sources.base import ALL_IMAGES, Source, SourceOptions
 from cbir.sources.memory import open_images
 from cbir.sources.registry import open_source
+from cbir.stores.base import Catalog
+
+log = logging.getLogger(__name__)
 
 
 class Collection(CollectionReader):
@@ -32,6 +39,13 @@ class Collection(CollectionReader):
         >>> hits[0].key
         '1F600'
     """
+
+    optimizes_aside = True
+    """True if indexes are built again in a thread once there are many changes; False: before the change returns."""
+
+    _optimizing: threading.Thread | None = None
+    _batch: Batch | None = None
+    _kept: Embedder | None = None
 
     def __enter__(self) -> "Collection":
         return self
@@ -79,8 +93,9 @@ class Collection(CollectionReader):
             CbirError: The source or a store failed; what was stored is kept.
         """
         name, catalogs = self._handle.name, self._open_catalogs()
-        before = catalogs[0].plan(name) if name else None
-        if isinstance(images, str | os.PathLike | Source):
+        published = catalogs[0].plan(name) if name else None
+        before = published or (self._batch.plan if self._batch else None)
+        if is_source := isinstance(images, str | os.PathLike | Source):
             if keys is not None or payloads is not None:
                 raise UsageError("keys and payloads go with a list of images; a source has its own")
             source = images if isinstance(images, Source) else open_source(os.fspath(images), options)
@@ -91,11 +106,19 @@ class Collection(CollectionReader):
             source = replace(source, origin=before.source) if before else source  # so that `sync` still accepts it
         if dataset is None and before is not None and source.origin == before.source:
             dataset = before.dataset
-        model = self._model or (before and (self.store.model() or before.model.name)) or DEFAULT_MODEL
-        report = ingest(source, catalogs, find_model(str(model)), self.settings, name, dataset, policy, progress)
+        opening = self._batch.open if self._batch else open_targets
+        kept, self._kept = self._kept, None  # a run that fails may have stopped it
+        if kept is None or (published and kept.sha256 != published.model.sha256):
+            model = self._model or (published and (self.store.model() or published.model.name)) or DEFAULT_MODEL
+            kept = None if is_source else load_embedder(str(model), self.settings, self.settings.threads)
+        model_file = kept.path if kept else find_model(str(model))
+        report = ingest(source, catalogs, model_file, self.settings, name, dataset, policy, progress, opening, kept)
         if report.interrupted:
             raise Interrupted(report)
+        self._kept = kept
         self._handle.name = report.collection
+        if not policy.dry_run:
+            self._optimize_if_due(progress)
         return report
 
     def sync(
@@ -190,4 +213,73 @@ class Collection(CollectionReader):
     def _change(self, ids: Sequence[str], filter: FilterInput, progress: Progress, change: Change) -> int:
         chosen, matching = self._ids(ids), checked_filter(filter, self.store)
         name, catalogs = self._handle.name, self._open_catalogs()
-        return change_points(catalogs, name, chosen, matching, self.settings, progress, change)
+        opening = self._batch.open if self._batch else open_targets
+        count = change_points(catalogs, name, chosen, matching, self.settings, progress, change, opening)
+        self._optimize_if_due(progress)
+        return count
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Publish the changes that the block makes together, when it ends: many small ones then cost as one.
+
+        Each is on the disk when its call returns, but no search sees it before the end. What was added in the block can
+        be updated or deleted after it. If the block raises, what it changed so far is published.
+
+        Example:
+            >>> with photos.batch():
+            ...     for number in range(3):
+            ...         report = photos.add(["query.png"], keys=[f"copy {number}"])
+            >>> photos.get("copy 2").key
+            'copy 2'
+
+        Raises:
+            UsageError: The block is inside of another one.
+            CbirError: A store failed, or is being filled by another process.
+        """
+        if self._batch is not None:
+            raise UsageError("a batch is open already: leave out the inner one")
+        batch = self._batch = Batch()
+        try:
+            yield
+        finally:
+            self._batch = None
+            batch.finish()
+        if self._handle.name is not None:
+            self._optimize_if_due(silent)
+
+    def optimize(self, *, progress: Progress = silent) -> bool:
+        """Build the indexes again with all changes that were made since, and return whether that was necessary.
+
+        Changes are searched at once without it, and it is done by itself when there are many: in a thread, at a low
+        priority. Others can search and change the collection meanwhile. Servers optimize themselves.
+
+        Example:
+            >>> photos.optimize(), photos.info.tail
+            (True, 0)
+
+        Raises:
+            CbirError: Another process optimizes the collection, or an index cannot be built. Nothing was changed.
+        """
+        name = self.info.collection
+        published = [catalog.optimize(name, progress) for catalog in self._open_catalogs()]
+        return any(published)
+
+    def _optimize_if_due(self, progress: Progress) -> None:
+        if self._batch is not None:
+            return
+        name, running = self.info.collection, self._optimizing
+        due = [catalog for catalog in self._open_catalogs() if catalog.is_due(name)]
+        if not self.optimizes_aside:
+            for catalog in due:
+                catalog.optimize(name, progress)
+        elif due and not (running and running.is_alive()):
+            self._optimizing = threading.Thread(target=_optimize, args=(due, name), daemon=True)
+            self._optimizing.start()
+
+
+def _optimize(catalogs: Sequence[Catalog], name: str) -> None:
+    for catalog in catalogs:
+        try:
+            catalog.optimize(name)
+        except CbirError as error:  # perhaps another process is at it; what was changed is searched all the same
+            log.info("%s was not optimized: %s", name, error)

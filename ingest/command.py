@@ -21,6 +21,7 @@ from .options import (
     named_collection,
     named_stores,
     percentage,
+    seconds,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _storing = partial(typer.Option, rich_help_panel="Storing")
 _skipping = partial(typer.Option, rich_help_panel="Failures and duplicates")
 _speed = partial(typer.Option, rich_help_panel="Speed")
 
+_WATCHED_SECONDS = 60.0
 RENAMED = {"--where": "--filter"}
 
 app = terminal.new_app("Embed images and store them for searching: `cbir-ingest ./photos`.", default="add")
@@ -116,6 +118,15 @@ def add(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; report what would be stored, renamed and removed.")
     ] = False,
+    publish_every: Annotated[
+        float | None,
+        _storing(
+            parser=seconds,
+            metavar="SECONDS",
+            help="Show what was stored so far to searches this often. (default: 60s for a new collection and with"
+            " --watch, otherwise in the end)",
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="With sync: sync again whenever the folder changes.")] = False,
     runner: Annotated[
         Literal["local", "ray"], _speed(help="ray: use the workers of a Ray cluster to fill servers.")
@@ -168,6 +179,7 @@ def add(
         max_delete=Policy.max_delete if max_delete is None else max_delete,
         reuse=reuse,
         dry_run=dry_run,
+        publish_every=_WATCHED_SECONDS if watch and publish_every is None else publish_every,
     )
     for name, value in (("--watch", watch or None), ("--max-delete", max_delete)):
         if value is not None and not syncing:
@@ -185,6 +197,7 @@ def add(
         else:
             opened = open_source(source, options)
             target = OpenCollection(catalogs, collection, settings, model_file)
+            target.optimizes_aside = False
             write = target.sync if syncing else target.add
             try:
                 report = write(opened, dataset=dataset, policy=policy, progress=terminal.progress)

@@ -54,6 +54,18 @@ def percentage(text: str) -> float:
     return int(number) / 100
 
 
+def seconds(text: str) -> float:
+    """Return the number of seconds that a text such as `60s` names.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    number = text.removesuffix("s")
+    if not number.isdecimal():
+        raise UsageError(f"Invalid time: {text!r}. Use seconds such as 60s.")
+    return float(number)
+
+
 ModelFile = Annotated[
     Path | None,
     typer.Option(
@@ -86,4 +98,6 @@ def named_collection(store: Sequence[str] | None, collection: str | None) -> "Op
     import cbir
 
     urls, settings = named_stores(store)
-    return cbir.open(urls, collection, settings=settings)
+    opened = cbir.open(urls, collection, settings=settings)
+    opened.optimizes_aside = False  # a command ends before a thread would
+    return opened

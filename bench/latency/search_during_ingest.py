@@ -98,7 +98,7 @@ def _search(handle: StoreHandle, vector: Vector, k: int) -> _Search:
     generation = error = ""
     try:
         store = handle.get()
-        generation, (hits,) = store.info.generation, store.search(vector[None], k)
+        generation, (hits,) = store.info.version, store.search(vector[None], k)
         if len(hits) < k:
             error = f"{len(hits)} hits, not {k}"
     except CbirError as failure:
@@ -119,6 +119,8 @@ def measure(workload: Workload, arguments: str, threads: int, settings: Settings
     with tempfile.TemporaryDirectory(prefix="cbir-bench-") as folder:
         collection = Path(folder) / name
         shutil.copytree(root / name / info.generation, collection / info.generation)  # what is published, and no more
+        if (root / name / layout.TAIL).is_dir():
+            shutil.copytree(root / name / layout.TAIL, collection / layout.TAIL)
         shutil.copy2(root / name / layout.POINTER, collection)
         shutil.copy2(root / MARKER, folder)
         urls = [copied_url(location, Path(folder)) for location in locations]

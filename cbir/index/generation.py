@@ -1,37 +1,35 @@
-"""The generations of an embedded index: each has a manifest, and a pointer names the published one.
+"""The generations of an embedded index: each has a manifest, and a pointer names the published one and its tail.
 
-A published generation never changes. Readers check the files they open against the manifest, since the engines do not
-notice flipped bytes or deleted files.
+A published generation never changes. What changes after it was built are segments of the log in the folder of tails,
+which the pointer names. Readers check the files they open against manifest and pointer, since the engines do not notice
+flipped bytes or deleted files.
 """
 
 import hashlib
-import json
 import logging
 import re
 import shlex
-from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
-from cbir.index.files import files_below, is_locked, sync, write_atomically
+from cbir.index.files import files_below, is_locked
+from cbir.index.json_file import load
+from cbir.index.live_log import LiveLog
 from cbir.index.names import alias_of
-from cbir.index.vector_log import VectorLog
+from cbir.index.vector_log import Segment, VectorLog, open_segment
 from cbir.models.card import ModelRef
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 NUMBER = re.compile(r"^\d{6}$")
-_CHECKSUM = "checksum"
-_adapter = cache(TypeAdapter)  # making one takes ten times as long as reading a pointer
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of a published generation. `ids_sha256` is of the sorted ids; `files` are relative to its folder."""
+    """The content of a published generation. `ids_sha256` is of the sorted ids; `files` are relative to its folder.
+
+    `merged` are the segments of the tail of the generation `merged_from` that its log includes.
+    """
 
     collection: str
     dataset: str
@@ -85,15 +86,29 @@ class Manifest:
     created: str
     cbir_version: str
     format: int = layout.FORMAT
+    merged_from: str = ""
+    merged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """The content of the pointer file; `published` is the time it was written, "" in files of older versions."""
+    """The content of the pointer file, which is replaced by each change.
+
+    Attributes:
+        generation: The published generation.
+        manifest_sha256: The SHA-256 of its manifest.
+        published: When the content was last changed or chosen, "" in files of older versions.
+        tail: The segments of the log that came after the generation, by name, in order.
+        commit: The number of the last segment that was published, which counts up, 0 in files of older versions.
+        count: The number of points, None for that of the manifest.
+    """
 
     generation: Annotated[str, Field(pattern=NUMBER.pattern)]
     manifest_sha256: str
     published: str = ""
+    tail: dict[str, FileRecord] = field(default_factory=dict)
+    commit: int = 0
+    count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +131,13 @@ class Damage:
 
 @dataclass(frozen=True)
 class Generation:
-    """A published generation: its folder and its manifest."""
+    """A published generation: its folder, its manifest, and what the pointer adds to that."""
 
     folder: Path
     manifest: Manifest
+    tail: dict[str, FileRecord] = field(default_factory=dict)
+    commit: int = 0
+    count: int = 0
 
     @property
     def plan(self) -> Plan:
@@ -136,6 +154,8 @@ class Generation:
         Without `hashed`, only missing, additional and resized files are found, and nothing is read. `advance` is called
         with the size of each file once it is checked.
         """
+        if part == layout.TAIL:
+            return self._tail_damage(hashed)
         parts = [part] if part else [layout.MODEL, layout.LOG, *self.manifest.engines]
         files = self.manifest.files
         expected = {name: files[name] for name in files if not part or name.split("/")[0] == part}
@@ -149,7 +169,27 @@ class Generation:
         for path in files_below(self.folder / part):
             if path.relative_to(self.folder).as_posix() not in {*expected, layout.MANIFEST}:
                 found.append(Damage(path, "not in the manifest"))
-        return found
+        return found if part else found + self._tail_damage(hashed)
+
+    def _tail_damage(self, hashed: bool) -> list[Damage]:
+        paths = ((self.tail_folder / name, record) for name, record in self.tail.items())
+        compared = ((path, _difference(path, record, hashed)) for path, record in paths)
+        return [Damage(path, difference) for path, difference in compared if difference]
+
+    @property
+    def tail_folder(self) -> Path:
+        """The folder of the tail's segments."""
+        return self.folder.parent / layout.TAIL
+
+    @property
+    def log_names(self) -> list[str]:
+        """The segments of the generation's log."""
+        return [Path(name).name for name in self.manifest.files if name.startswith(f"{layout.LOG}/")]
+
+    def log_files(self) -> list[Path]:
+        """Return all segments of the log in order: the generation's, and those of the tail."""
+        own = (self.folder / layout.LOG / name for name in sorted(self.log_names))
+        return [*own, *(self.tail_folder / name for name in self.tail)]
 
     def require_intact(self, *parts: str) -> None:
         """Raise `DamageError` with the first damaged file unless all files of these parts are as published."""
@@ -158,14 +198,33 @@ class Generation:
                 more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
                 raise damage_error(f"{damage[0]}{more}; the index is not served", self.folder.parent)
 
-    def log(self) -> VectorLog:
-        """Return the generation's vector log; raise `DamageError` if it or its ids differ from the manifest."""
-        self.require_intact(layout.LOG)
-        log = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
-        if (len(log), ids_digest(log)) != (self.manifest.count, self.manifest.ids_sha256):
+    def log(self, checked: bool = True) -> LiveLog:
+        """Return the points; raise `DamageError` if the log differs from what was published.
+
+        Unless it is `checked`, only the checksums of its frames are compared, not those of its files.
+        """
+        if checked:
+            self.require_intact(layout.LOG)
+        base = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
+        if (len(base), ids_digest(base)) != (self.manifest.count, self.manifest.ids_sha256):
             what = f"{self.folder / layout.LOG} does not hold the {self.manifest.count:,} ids of its manifest"
             raise damage_error(what, self.folder.parent)
-        return log
+        return LiveLog(base, self.tail_segments(self.tail))
+
+    def tail_segments(self, names: Iterable[str]) -> list[Segment]:
+        """Open segments of the tail; raise `DamageError` if one differs from what was published.
+
+        One that was merged into the log of this generation is taken from there.
+        """
+        opened = []
+        for name in names:
+            merged = name not in self.tail
+            path = (self.folder / layout.LOG if merged else self.tail_folder) / name
+            record = self.manifest.files[f"{layout.LOG}/{name}"] if merged else self.tail[name]
+            if difference := _difference(path, record, hashed=True):
+                raise damage_error(f"{path}: {difference}; the index is not served", self.folder.parent)
+            opened.append(open_segment(path, self.manifest.model.dimension))
+        return opened
 
 
 def collections(root: Path) -> list[str]:
@@ -205,7 +264,14 @@ def open_generation(root: Path, collection: str) -> Generation:
             raise DamageError(f"{path}, or the pointer {folder / layout.POINTER}, differs from what was published")
     except DamageError as error:
         raise damage_error(str(error), folder) from None
-    return Generation(path.parent, manifest)
+    return as_published(path.parent, manifest, pointer)
+
+
+def as_published(folder: Path, manifest: Manifest, pointer: Pointer) -> Generation:
+    """Return the generation in a folder, with what its pointer says."""
+    count = manifest.count if pointer.count is None else pointer.count
+    numbers = [int(Path(name).stem) for name in Generation(folder, manifest).log_names]
+    return Generation(folder, manifest, pointer.tail, max([pointer.commit, *numbers]), count)
 
 
 def damage_error(what: str, folder: Path) -> DamageError:
@@ -232,8 +298,8 @@ def ids_digest(log: VectorLog) -> str:
     return hashlib.sha256(np.sort(log.ids.view("S16")).tobytes()).hexdigest()
 
 
-def manifest_of(folder: Path, plan: Plan, engines: dict[str, IndexRecord], log: VectorLog) -> Manifest:
-    """Return the manifest of the files in `folder`, which hold the points of `log`."""
+def manifest_of(folder: Path, plan: Plan, log: VectorLog, merged: Generation | None = None) -> Manifest:
+    """Return the manifest of the files in `folder`, which hold the points of `log`, and so all of those `merged`."""
     return Manifest(
         collection=plan.collection,
         dataset=plan.dataset,
@@ -241,10 +307,12 @@ def manifest_of(folder: Path, plan: Plan, engines: dict[str, IndexRecord], log: 
         model=plan.model,
         count=len(log),
         ids_sha256=ids_digest(log),
-        engines=engines,
+        engines=plan.engines,
         files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         cbir_version=version("cbir"),
+        merged_from=merged.folder.name if merged else "",
+        merged=tuple(merged.tail) if merged else (),
     )
 
 
@@ -252,37 +320,6 @@ def record_of(path: Path) -> FileRecord:
     """Return the size and the SHA-256 of a file."""
     with path.open("rb") as file:
         return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def load(path: Path, kind: type[T]) -> T:
-    """Return the dataclass `kind` from a JSON file; raise `DamageError` if the file is missing or damaged.
-
-    Files of older versions have no checksum.
-    """
-    try:
-        data = path.read_bytes()
-        content = cast(T, _adapter(cast(Hashable, kind)).validate_json(data))
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not written by cbir"
-        raise DamageError(f"{path}: {reason}") from None
-    fields = json.loads(data)
-    checksum = fields.pop(_CHECKSUM, None)
-    if checksum not in (None, hashlib.sha256(_as_json(fields)).hexdigest()):
-        raise DamageError(f"{path}: its bytes differ from what was written")
-    return content
-
-
-def save(path: Path, content: Any) -> str:
-    """Write a dataclass as JSON with a checksum, atomically; return the SHA-256 of the file."""
-    fields = asdict(content)
-    data = _as_json({**fields, _CHECKSUM: hashlib.sha256(_as_json(fields)).hexdigest()})
-    write_atomically(path, data)
-    sync(path.parent)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _as_json(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, indent=1, sort_keys=True).encode()
 
 
 def _difference(path: Path, expected: FileRecord, hashed: bool) -> str | None:

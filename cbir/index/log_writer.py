@@ -21,8 +21,8 @@ from cbir.index.log_format import (
     text_column,
     vector_column,
 )
-from cbir.index.vector_log import VectorLog
-from cbir.records import Point, id_bytes, to_json
+from cbir.index.vector_log import VectorLog, open_segment
+from cbir.records import Point, id_bytes, id_text, to_json
 
 _FRAME_ROWS = 250
 _SMALL_FRAMES = 100
@@ -116,13 +116,20 @@ def compact(folder: Path, dimension: int) -> None:
         segment.unlink()
 
 
-def _rewrite(segment: Path, dimension: int, batches: Iterable[pa.RecordBatch]) -> None:
+def compact_tail(paths: Sequence[Path], target: Path, dimension: int) -> None:
+    """Rewrite the points and tombstones of some segments into one, atomically. `target` may be one of them."""
+    log = VectorLog([open_segment(path, dimension) for path in paths], dimension)
+    _rewrite(target, dimension, log.batches(), [row.tobytes() for row in log.deleted])
+
+
+def _rewrite(segment: Path, dimension: int, batches: Iterable[pa.RecordBatch], deleted: Sequence[bytes] = ()) -> None:
     temporary = segment.with_suffix(_TEMPORARY)
     try:
         temporary.unlink(missing_ok=True)
         writer = LogWriter(temporary, dimension)
         for batch in _in_large_frames(batches):
             writer._write(batch)
+        writer.delete([id_text(point_id) for point_id in deleted])
         writer.close()
         temporary.replace(segment)
     finally:

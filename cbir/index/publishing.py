@@ -1,77 +1,157 @@
-"""The steps that publish a generation, and what is done about a run that was killed between two of them."""
+"""The steps that publish a change, and what is done about a run that was killed between two of them.
+
+A small change is appended to the tail; a large one is a generation. In both, replacing the pointer is the only commit.
+"""
 
 import fcntl
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from cbir.errors import CbirError
 from cbir.index import layout
-from cbir.index.files import files_below, sync
+from cbir.index.files import files_below, is_locked, link, sync
 from cbir.index.generation import (
     Generation,
-    IndexRecord,
+    Manifest,
     Plan,
     Pointer,
+    as_published,
     damage_error,
     manifest_in,
     manifest_of,
     numbered,
     open_generation,
     record_of,
-    save,
 )
+from cbir.index.json_file import load, save
+from cbir.index.log_writer import compact_tail
 from cbir.index.vector_log import VectorLog
+
+_MOST_SEGMENTS = 32
 
 log = logging.getLogger(__name__)
 
 
-def locked(folder: Path) -> IO[bytes]:
+def locked(folder: Path, name: str = layout.LOCK) -> IO[bytes]:
     """Return a collection folder's lock file, locked until it is closed; `CbirError` if another process has it."""
-    lock = (folder / layout.LOCK).open("wb")
+    lock = (folder / name).open("wb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise CbirError(
-            f"another ingest is filling {folder}; wait for it or stop it, or name another --collection"
-        ) from None
+        what = "another process optimizes" if name == layout.MERGE_LOCK else "another ingest is filling"
+        raise CbirError(f"{what} {folder}; wait for it or stop it, or name another --collection") from None
     return lock
 
 
+@contextmanager
+def pointer_lock(folder: Path) -> Iterator[None]:
+    """Keep others from replacing the pointer of the collection `folder` meanwhile. Nobody holds this lock for long."""
+    with (folder / layout.POINTER_LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def append(folder: Path, files: Sequence[Path], count: int, dimension: int) -> None:
+    """Publish segments of the log as the end of the tail of the collection `folder`, which then has `count` points."""
+    tail = folder / layout.TAIL
+    with pointer_lock(folder):
+        pointer = load(folder / layout.POINTER, Pointer)
+        if not tail.is_dir():
+            tail.mkdir()
+            sync(folder)
+        paths = [tail / path.name for path in files]
+        for path, target in zip(files, paths, strict=True):
+            target.unlink(missing_ok=True)
+            link(path, target)
+            sync(target)
+        before = [tail / name for name in pointer.tail]
+        records = dict(pointer.tail)
+        if len(before) + len(paths) > _MOST_SEGMENTS and not is_locked(folder / layout.MERGE_LOCK):
+            compact_tail([*before, *paths], paths[-1], dimension)
+            records, paths = {}, paths[-1:]
+        sync(tail)
+        records |= {path.name: record_of(path) for path in paths}
+        commit = int(paths[-1].stem)
+        save(folder / layout.POINTER, replace(pointer, tail=records, commit=commit, count=count, published=_now()))
+        _remove_segments(folder, records)
+
+
 def publish(
-    folder: Path, building: Path, number: int, plan: Plan, engines: Mapping[str, IndexRecord], points: VectorLog
-) -> None:
-    """Publish the files in `building`, which hold `points`, as the generation `number` of the collection `folder`."""
-    manifest = manifest_of(building, plan, dict(engines), points)
+    folder: Path,
+    building: Path,
+    plan: Plan,
+    points: VectorLog,
+    merged: Generation | None = None,
+) -> bool:
+    """Publish the files in `building`, which hold `points`, as the next generation of the collection `folder`.
+
+    If these are the points of a `merged` generation and its tail, what was appended to the tail since then stays. False
+    is returned, and nothing is published, if another generation was published since then.
+    """
+    manifest = manifest_of(building, plan, points, merged)
     for path in [*files_below(building), *building.rglob("*/")]:
         sync(path)
-    manifest_sha256 = save(building / layout.MANIFEST, manifest)
-    generation = folder / f"{number:06d}"
-    building.rename(generation)
-    sync(folder)
-    point_to(folder, generation.name, manifest_sha256)
+    save(building / layout.MANIFEST, manifest)
+    with pointer_lock(folder):
+        if merged and load(folder / layout.POINTER, Pointer).generation != merged.folder.name:
+            return False
+        number = 1 + max((int(path.name) for path in numbered(folder)), default=0)
+        generation = building.rename(folder / f"{number:06d}")
+        sync(folder)
+        _point_to(generation, manifest)
+    return True
 
 
-def point_to(folder: Path, generation: str, manifest_sha256: str) -> None:
-    """Let readers see a generation of the collection `folder`, and open this collection by default."""
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    save(folder / layout.POINTER, Pointer(generation, manifest_sha256, now))
+def _point_to(generation: Path, manifest: Manifest) -> None:
+    """Let readers see a complete generation, and what the tail holds beyond it."""
+    path = generation.parent / layout.POINTER
+    pointer = Pointer(generation.name, record_of(generation / layout.MANIFEST).sha256, _now())
+    if manifest.merged_from:
+        before = load(path, Pointer)
+        tail = {name: record for name, record in before.tail.items() if name not in manifest.merged}
+        count = before.count if tail else None
+        pointer = replace(pointer, tail=tail, commit=before.commit, count=count, published=before.published)
+    save(path, replace(pointer, commit=as_published(generation, manifest, pointer).commit))
 
 
-def remove_leftovers(folder: Path, number: int) -> None:
-    """Remove what killed runs left, and all generations but `number` and the one before.
+def choose(folder: Path) -> None:
+    """Open this collection by default from now on."""
+    with pointer_lock(folder):
+        pointer = load(folder / layout.POINTER, Pointer)
+        save(folder / layout.POINTER, replace(pointer, published=_now()))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def remove_leftovers(published: Generation) -> None:
+    """Remove what killed runs left, and all generations but the published one and the one before.
 
     Open readers keep the files that they have opened.
     """
+    folder, number = published.folder.parent, int(published.folder.name)
     for path in numbered(folder):
         if not number - 1 <= int(path.name) <= number:
             shutil.rmtree(path)
     for path in folder.glob("*.tmp"):
         path.unlink()
+    if not is_locked(folder / layout.MERGE_LOCK):
+        shutil.rmtree(folder / layout.MERGING, ignore_errors=True)
+    _remove_segments(folder, published.tail)
+
+
+def _remove_segments(folder: Path, kept: Mapping[str, object]) -> None:
+    for path in (folder / layout.TAIL).glob("*"):
+        if path.name not in kept:
+            path.unlink()
 
 
 def set_aside(generation: Path) -> Path:
@@ -88,18 +168,20 @@ def open_published(folder: Path) -> Generation | None:
     A complete generation that is newer than the pointer is published, and a damaged one is set aside. `DamageError` if
     it is damaged and there is no pointer, or the published one cannot be read.
     """
-    exists = (folder / layout.POINTER).is_file()
-    published = open_generation(folder.parent, folder.name) if exists else None
-    for latest in numbered(folder):
-        if published is not None and latest.name <= published.folder.name:
-            break
-        manifest = manifest_in(latest)
-        if manifest is not None and not Generation(latest, manifest).damage():
-            point_to(folder, latest.name, record_of(latest / layout.MANIFEST).sha256)
-            published = open_generation(folder.parent, folder.name)
-        elif published is None:
-            raise damage_error(f"{latest} is damaged, and {folder / layout.POINTER} does not name it", folder)
-        else:
-            log.warning("%s is damaged and was never published; it is kept in %s", latest, set_aside(latest))
-    remove_leftovers(folder, int(published.folder.name) if published else 0)
-    return published
+    with pointer_lock(folder):
+        exists = (folder / layout.POINTER).is_file()
+        published = open_generation(folder.parent, folder.name) if exists else None
+        for latest in numbered(folder):
+            if published is not None and latest.name <= published.folder.name:
+                break
+            manifest = manifest_in(latest)
+            if manifest is not None and not Generation(latest, manifest).damage():
+                _point_to(latest, manifest)
+                published = open_generation(folder.parent, folder.name)
+            elif published is None:
+                raise damage_error(f"{latest} is damaged, and {folder / layout.POINTER} does not name it", folder)
+            else:
+                log.warning("%s is damaged and was never published; it is kept in %s", latest, set_aside(latest))
+        if published is not None:
+            remove_leftovers(published)
+        return published

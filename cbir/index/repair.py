@@ -6,15 +6,26 @@ The vector log is rebuilt from its readable frames, the model from any unchanged
 import shutil
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.files import link, link_tree
-from cbir.index.generation import FileRecord, Generation, Marker, Plan, load, manifest_in, numbered, record_of, save
+from cbir.index.generation import (
+    FileRecord,
+    Generation,
+    Marker,
+    Plan,
+    Pointer,
+    manifest_in,
+    numbered,
+    open_generation,
+    record_of,
+)
 from cbir.index.journal_file import damage_of, stored_keys
+from cbir.index.json_file import load, save
 from cbir.index.log_format import HEADER, MAGIC, frames, map_segment, segments
 from cbir.index.names import MARKER
 from cbir.index.publishing import locked, publish, remove_leftovers, set_aside
@@ -59,25 +70,25 @@ def repair_files(folder: Path, model_file: Path | None, kinds: Collection[str]) 
         _rebuild_model(plan, [*parts, *([model_file] if model_file else [])], work, report)
         readable = ((path, manifest) for path in generations if (manifest := manifest_in(path)))
         newest = next((Generation(*pair) for pair in readable), None)
-        damaged = _rebuild_log(parts, newest.manifest.files if newest else {}, work / layout.LOG)
+        records = _records(folder, newest)
+        damaged = _rebuild_log(parts, _tail(folder, newest, records), records, work / layout.LOG)
         points = VectorLog(work / layout.LOG, plan.model.dimension)
         report.done.append(f"the log has {len(points):,} points")
         if damaged:
             report.lost.append(_lost(damaged, stored_keys(folder / layout.JOURNAL), points))
         elif newest and newest.folder == generations[0]:
             _keep_indexes(newest, work)
-        number = int(generations[0].name) + 1 if generations else 1
         save(folder.parent / MARKER, Marker())
         engines = {name: engine for name, engine in plan.engines.items() if engine.kind in kinds}
         report.done.extend(
             f"the index {name} is left out: its kind is unknown" for name in plan.engines.keys() - engines
         )
-        publish(folder, work, number, plan, engines, points)
+        publish(folder, work, replace(plan, engines=engines), points)
         save(folder / layout.PLAN, replace(plan, engines=engines))  # last: until then an unfinished run needs it
         if damaged:
-            for path in generations:
+            for path in [*generations, *folder.glob(layout.TAIL)]:
                 report.done.append(f"the damaged files are kept in {set_aside(path)}")
-        remove_leftovers(folder, number)
+        remove_leftovers(open_generation(folder.parent, folder.name))
         shutil.rmtree(folder / layout.BUILDING, ignore_errors=True)
         if damage_of(folder / layout.JOURNAL):
             for path in folder.glob(f"{layout.JOURNAL}*"):
@@ -114,14 +125,34 @@ def _rebuild_model(plan: Plan, places: Sequence[Path], target: Path, report: Rep
         report.done.append(f"the model was taken from {model}")
 
 
-def _rebuild_log(parts: Sequence[Path], records: Mapping[str, FileRecord], target: Path) -> list[str]:
-    """Fill the log `target` with the readable frames in `parts`; return the names of what is damaged."""
+def _records(folder: Path, newest: Generation | None) -> dict[str, FileRecord]:
+    """Return what manifest and pointer say about the files, as far as they can be read."""
+    records = dict(newest.manifest.files) if newest else {}
+    with suppress(DamageError):
+        pointer = load(folder / layout.POINTER, Pointer)
+        if newest and pointer.generation == newest.folder.name:
+            records |= {f"{layout.LOG}/{name}": record for name, record in pointer.tail.items()}
+    return records
+
+
+def _tail(folder: Path, newest: Generation | None, records: Mapping[str, FileRecord]) -> list[Path]:
+    """Return the segments of the tail: those on record, and those that came later."""
+    last = max(newest.log_names, default="") if newest else ""
+    paths = sorted((folder / layout.TAIL).glob("*.log"))
+    return [path for path in paths if path.name > last or f"{layout.LOG}/{path.name}" in records]
+
+
+def _rebuild_log(
+    parts: Sequence[Path], tail: Sequence[Path], records: Mapping[str, FileRecord], target: Path
+) -> list[str]:
+    """Fill the log `target` with the readable frames in `parts` and in `tail`; return the names of what is damaged."""
     recorded = {name.removeprefix(f"{layout.LOG}/") for name in records if name.startswith(f"{layout.LOG}/")}
     unfinished, *published = [segments(part / layout.LOG) for part in parts]
-    existing = {path.name for path in [*unfinished, *next(filter(None, published), [])]}
+    existing = {path.name for path in [*unfinished, *tail, *next(filter(None, published), [])]}
     damaged = [f"{part.name}/{layout.LOG}" for part in parts[1:2] if not published[0]]
     for name in sorted(recorded | existing):
-        copies = [part / layout.LOG / name for part in parts if (part / layout.LOG / name).is_file()]
+        copies = [path for path in [*(part / layout.LOG / name for part in parts), *tail] if path.name == name]
+        copies = [path for path in copies if path.is_file()]
         record = records.get(f"{layout.LOG}/{name}")
         whole = next((copy for copy in copies if (record_of(copy) == record if record else _is_whole(copy))), None)
         if whole is not None:

@@ -1,27 +1,89 @@
-"""The ids in a store, in 33 bytes per point: enough to find what is new, changed or missing in a source."""
+"""The ids in a store, to find what is new, changed or missing in a source."""
 
 import hashlib
 from collections.abc import Iterable
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
+from cbir.index.live_log import LiveLog
 from cbir.records import id_bytes, id_text
 
 _ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
 _CHUNK = 100_000
 
 
-class StoredIds:
-    """Ids with the fingerprints of their points' versions and payload digests.
+class KnownIds(Protocol):
+    """The ids in a store. Several threads may query it; only one may call `mark`."""
 
-    Several threads may query it; only one may call `mark`.
-    """
+    @property
+    def ids(self) -> np.ndarray:
+        """The sorted ids, of 16 bytes each."""
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, point_id: str) -> bool: ...
+
+    def has(self, point_id: str, version: str, digest: str | None) -> bool:
+        """Return True if the point is stored with this version, or with this payload digest (None if not known yet).
+
+        A point whose payload was edited may have the digest of the original payload as its version.
+        """
+
+    def mark(self, point_id: str) -> None:
+        """Mark a point as still in the source."""
+
+    def unmarked(self) -> list[str]:
+        """Return the ids that were never marked: the source has lost them."""
+
+    def without(self, others: "KnownIds") -> list[str]:
+        """Return the ids that are not among others."""
+
+
+class LogIds:
+    """The ids in a log, which is asked for each; see `KnownIds`. Nothing is read in advance."""
+
+    def __init__(self, log: LiveLog):
+        self._log = log
+        self._marked = ~log.alive
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self._log.sorted_ids.view("S16")
+
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def __contains__(self, point_id: str) -> bool:
+        return self._log.position(point_id) is not None
+
+    def has(self, point_id: str, version: str, digest: str | None) -> bool:
+        position = self._log.position(point_id)
+        if position is None:
+            return False
+        stored = self._log.stamp(position)
+        return bool((version and version == stored[0]) or (digest and digest in stored))
+
+    def mark(self, point_id: str) -> None:
+        position = self._log.position(point_id)
+        if position is not None:
+            self._marked[position] = True
+
+    def unmarked(self) -> list[str]:
+        return _texts(self._log.ids[~self._marked].view("S16"))
+
+    def without(self, others: KnownIds) -> list[str]:
+        return _texts(self.ids[~np.isin(self.ids, others.ids)])
+
+
+class StoredIds:
+    """Ids with the fingerprints of versions and payload digests, in 33 bytes per point; see `KnownIds`."""
 
     def __init__(self, rows: np.ndarray):
         order = np.argsort(rows["id"])
         # contiguous columns: NumPy would copy a strided one for every search
-        self._ids, self._versions, self._digests = (rows[name][order] for name in ("id", "version", "digest"))
+        self.ids, self._versions, self._digests = (rows[name][order] for name in ("id", "version", "digest"))
         self._marked = np.zeros(len(rows), bool)
 
     @classmethod
@@ -34,16 +96,12 @@ class StoredIds:
         return cls(np.concatenate(parts))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     def __contains__(self, point_id: str) -> bool:
         return self._index(point_id) is not None
 
     def has(self, point_id: str, version: str, digest: str | None) -> bool:
-        """Return True if the point is stored with this version, or with this payload digest (None if not known yet).
-
-        A point whose payload was edited may have the digest of the original payload as its version.
-        """
         i = self._index(point_id)
         if i is None:
             return False
@@ -53,25 +111,22 @@ class StoredIds:
         )
 
     def mark(self, point_id: str) -> None:
-        """Mark a point as still in the source."""
         i = self._index(point_id)
         if i is not None:
             self._marked[i] = True
 
     def unmarked(self) -> list[str]:
-        """Return the ids that were never marked: the source has lost them."""
-        return _texts(self._ids[~self._marked])
+        return _texts(self.ids[~self._marked])
 
-    def without(self, others: "StoredIds") -> list[str]:
-        """Return the ids that are not among others."""
-        return _texts(self._ids[~np.isin(self._ids, others._ids)])
+    def without(self, others: KnownIds) -> list[str]:
+        return _texts(self.ids[~np.isin(self.ids, others.ids)])
 
     def _index(self, point_id: str) -> int | None:
-        if not len(self._ids):
+        if not len(self.ids):
             return None
         wanted = np.frombuffer(id_bytes(point_id), "S16")
-        i = int(np.searchsorted(self._ids, wanted)[0])
-        return i if i < len(self._ids) and self._ids[i] == wanted[0] else None
+        i = int(np.searchsorted(self.ids, wanted)[0])
+        return i if i < len(self.ids) and self.ids[i] == wanted[0] else None
 
 
 def _texts(ids: np.ndarray) -> list[str]:

@@ -8,9 +8,9 @@ of its own. A row without a digest is a tombstone: its point was deleted.
 
 import json
 import mmap
-import uuid
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,23 @@ import pyarrow as pa
 
 from cbir.filters.evaluate import PayloadTable
 from cbir.index.log_format import as_matrix, fixed_bytes, frames, map_segment, null_rows, schema_of, segments
-from cbir.index.stored_ids import StoredIds
 from cbir.records import Payload, Point, Vector, id_bytes
 
 _RELEASE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a log, memory-mapped (None if it is empty), and its frames."""
+
+    mapped: mmap.mmap | None
+    batches: tuple[pa.RecordBatch, ...]
+
+
+def open_segment(path: Path, dimension: int) -> Segment:
+    """Open a segment of vectors with this dimension for reading."""
+    schema, mapped = schema_of(dimension), map_segment(path)
+    return Segment(mapped, tuple(pa.ipc.read_record_batch(body, schema) for body, _ in frames(mapped)))
 
 
 class VectorLog:
@@ -33,10 +46,12 @@ class VectorLog:
     A point's position, 0 to len - 1, is also its position in every FAISS index.
     """
 
-    def __init__(self, folder: Path, dimension: int):
-        schema = schema_of(dimension)
-        self._maps = [map_segment(segment) for segment in segments(folder)]
-        self._batches = [pa.ipc.read_record_batch(body, schema) for mapped in self._maps for body, _ in frames(mapped)]
+    def __init__(self, source: Path | Sequence[Segment], dimension: int):
+        """Read all segments of a folder, or the given ones."""
+        if isinstance(source, Path):
+            source = [open_segment(path, dimension) for path in segments(source)]
+        self.segments = tuple(source)
+        self._batches = [batch for segment in self.segments for batch in segment.batches]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
         self._row_starts: list[int] = self._starts.tolist()
         self._columns = {
@@ -47,33 +62,40 @@ class VectorLog:
         _, from_end = np.unique(ids[::-1], return_index=True)
         last = np.sort(len(ids) - 1 - from_end)
         tombstones = [np.empty(0, bool), *(null_rows(batch.column(2)) for batch in self._batches)]
-        self._rows = last[~np.concatenate(tombstones)[last]]
+        dead = np.concatenate(tombstones)[last]
+        self._rows = last[~dead]
+        self.deleted = ids[last[dead]]
+        """The ids of the points that the log deletes and does not add again."""
         self._bounds = np.searchsorted(self._rows, self._starts)
         self.dead = len(ids) - len(self._rows)
         """The number of rows that do not count."""
         self.dimension = dimension
         self.ids = ids[self._rows]
-        self.order: npt.NDArray[np.int64] = np.argsort(self.ids)
-        """The positions, sorted by id."""
         self.release()
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rank(self, point_id: str) -> int:
-        """Return the number of points with a smaller id."""
-        wanted = np.frombuffer(uuid.UUID(point_id).bytes, "V16")
-        return int(np.searchsorted(self.ids, wanted, sorter=self.order)[0])
+    @cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The positions, sorted by id."""
+        return np.argsort(self.ids)
+
+    def positions(self, ids: np.ndarray) -> npt.NDArray[np.int64]:
+        """Return the positions of the points with these ids (n, of 16 bytes), -1 for an id that is not in the log."""
+        if not len(self):
+            return np.full(len(ids), -1)
+        ranks = np.searchsorted(self.ids, ids, sorter=self.order)
+        found = self.order[np.minimum(ranks, len(self) - 1)]
+        return np.where(self.ids[found] == ids, found, -1)
 
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
         try:
-            rank = self.rank(point_id)
+            (found,) = self.positions(np.frombuffer(id_bytes(point_id), "V16")).tolist()
         except ValueError:
             return None
-        if rank == len(self) or self.ids[self.order[rank]].tobytes() != id_bytes(point_id):
-            return None
-        return int(self.order[rank])
+        return None if found < 0 else found
 
     def id(self, position: int) -> str:
         """Return the id of the point at `position`."""
@@ -103,16 +125,15 @@ class VectorLog:
             self.release()
         return out
 
+    def stamp(self, position: int) -> tuple[str, str]:
+        """Return the version and the payload digest of the point at `position`."""
+        return self._value(position, "version"), self._value(position, "digest")
+
     def point(self, position: int) -> Point:
         """Return the point at `position`."""
-        version, digest = (self._value(position, column) for column in ("version", "digest"))
+        version, digest = self.stamp(position)
         payload, thumbnail = self.payload(position), self.thumbnail(position)
         return Point(self.id(position), self.vector(position), payload, version, thumbnail, digest)
-
-    def find(self, ids: Sequence[str]) -> dict[str, Point]:
-        """Return those of the points that are in the log, by id."""
-        positions = ((point_id, self.position(point_id)) for point_id in ids)
-        return {point_id: self.point(position) for point_id, position in positions if position is not None}
 
     def points(self) -> Iterator[Point]:
         """Yield every point, in order of position."""
@@ -131,19 +152,9 @@ class VectorLog:
 
     def release(self) -> None:
         """Return the pages read so far to the system, so that reading a large log needs little memory."""
-        for mapped in self._maps:
-            if mapped is not None:
-                mapped.madvise(mmap.MADV_DONTNEED)
-
-    def stored_ids(self) -> StoredIds:
-        """Return the ids, with the versions and digests of their points."""
-        return StoredIds.of(self._stamps())
-
-    def _stamps(self) -> Iterator[tuple[bytes, str, str]]:
-        for batch, rows, start in self._by_batch(0, len(self)):
-            versions, digests = batch.column(1).to_pylist(), batch.column(2).to_pylist()
-            for position, row in enumerate(rows.tolist(), start):
-                yield self.ids[position].tobytes(), versions[row], digests[row]
+        for segment in self.segments:
+            if segment.mapped is not None:
+                segment.mapped.madvise(mmap.MADV_DONTNEED)
 
     @cached_property
     def table(self) -> PayloadTable:
@@ -151,10 +162,6 @@ class VectorLog:
         table = PayloadTable(map(self.payload, range(len(self))))
         self.release()
         return table
-
-    def described(self) -> Iterator[tuple[str, Payload]]:
-        """Yield (id, payload) of every point."""
-        return ((self.id(position), self.payload(position)) for position in range(len(self)))
 
     def _by_batch(self, start: int, stop: int) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64], int]]:
         """Yield (batch, its rows that count, position of the first of them) for the positions start to stop - 1."""

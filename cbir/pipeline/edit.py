@@ -7,7 +7,7 @@ from pathlib import Path
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter
 from cbir.index.generation import Plan
-from cbir.pipeline.writers import Target, open_targets, publish_all
+from cbir.pipeline.writers import OpenTargets, Target, open_targets, publish_all
 from cbir.progress import Progress
 from cbir.search.query import entries
 from cbir.settings import Settings
@@ -25,6 +25,7 @@ def change_points(
     settings: Settings,
     progress: Progress,
     change: Change,
+    opening: OpenTargets = open_targets,
 ) -> int:
     """Change the points with these ids or that match the filter in every store, and publish the change.
 
@@ -41,7 +42,7 @@ def change_points(
     for catalog, (plan, model, point_ids) in zip(catalogs, chosen, strict=True):
         if not point_ids:
             continue
-        with open_targets([catalog], plan, model or Path(), limit, same_source=True) as (target,):
+        with opening([catalog], plan, model or Path(), limit, True) as (target,):
             if target.writer.resumed:
                 raise CbirError(f"{target.writer.name} has an unfinished ingest; run it again first")
             target.writer.require_free_space(0)

@@ -15,7 +15,7 @@ from cbir.errors import UsageError
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection, collection_name
 from cbir.models.card import ModelRef
-from cbir.models.embedder import load_embedder
+from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
 from cbir.pipeline.missing import SourceKeys, check_removal, hashes_of_new, note_missing
@@ -23,7 +23,7 @@ from cbir.pipeline.renames import Renames
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.reuse import find_in, other_collections
 from cbir.pipeline.workers import ChunkResult, Embedding, embed_all
-from cbir.pipeline.writers import Target, failed_in_all, open_targets, publish_all, stored_in_all
+from cbir.pipeline.writers import OpenTargets, Target, failed_in_all, open_targets, publish_all, show, stored_in_all
 from cbir.progress import Progress, silent
 from cbir.records import Failure
 from cbir.settings import Settings
@@ -32,6 +32,8 @@ from cbir.stores.base import Catalog
 from cbir.text import redacted
 
 log = logging.getLogger(__name__)
+
+_PUBLISH_FIRST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Policy:
         reuse: Take vectors from other collections of the stores, too, if the same model filled them. Those of the
             collection itself are always taken for images with the same bytes.
         dry_run: Change nothing, and report what the run would do. The collection must exist.
+        publish_every: Show readers what was stored each time that this many seconds have passed. None: in the end,
+            or every minute if nothing was published before.
     """
 
     remove_missing: bool = False
@@ -67,6 +71,7 @@ class Policy:
     max_delete: float = 0.2
     reuse: bool = False
     dry_run: bool = False
+    publish_every: float | None = None
 
 
 DEFAULT_POLICY = Policy()
@@ -89,6 +94,8 @@ def ingest(
     dataset: str | None = None,
     policy: Policy = DEFAULT_POLICY,
     progress: Progress = silent,
+    opening: OpenTargets = open_targets,
+    embedder: Embedder | None = None,
 ) -> IngestReport:
     """Embed, store and publish the images of `source` that the stores do not have.
 
@@ -106,7 +113,7 @@ def ingest(
     started = time.perf_counter()
     if collection is not None:
         check_collection(collection)
-    embedder = load_embedder(model_file, settings, settings.threads)
+    embedder = embedder or load_embedder(model_file, settings, settings.threads)
     model = embedder.ref
     if model.random_weights:
         log.warning("warning: %s has random weights, so its results are meaningless", model.name)
@@ -128,7 +135,9 @@ def ingest(
         dry_run=policy.dry_run,
     )
     limit = settings.max_image_megapixels
-    with open_targets(catalogs, plan, model_file, limit, same_source=dataset is not None) as targets:
+    is_first = all(catalog.plan(plan.collection) is None for catalog in catalogs)
+    every = _PUBLISH_FIRST_SECONDS if policy.publish_every is None and is_first else policy.publish_every
+    with opening(catalogs, plan, model_file, limit, dataset is not None) as targets:
         report.resumed = max(target.writer.resumed for target in targets)
         if report.resumed:
             log.info("continuing the last run: %s images are embedded already", f"{report.resumed:,}")
@@ -152,7 +161,7 @@ def ingest(
         try:
             with stop_signals():
                 try:
-                    _fill(source, embedding, targets, policy, report, progress)
+                    _fill(source, embedding, targets, policy, report, progress, every)
                     del embedder, embedding  # frees the model's memory before the indexes are built
                 finally:
                     for target in targets:
@@ -212,8 +221,12 @@ def _fill(
     policy: Policy,
     report: IngestReport,
     progress: Progress,
+    every: float | None,
 ) -> None:
-    """Write the source's images to the targets, and count them in the report."""
+    """Write the source's images to the targets, and count them in the report.
+
+    What was written is shown to readers `every` so many seconds.
+    """
     keys = SourceKeys(source, embedding.dataset)
     source = keys.source
     syncing = policy.remove_missing and source.complete and keys.all_readable()
@@ -226,6 +239,7 @@ def _fill(
     failed_before = {image_id for target in targets for image_id in target.journal.failures}
     results = embed_all(source.items, embedding, report.workers, report.batch_size, ordered=policy.skip_duplicates)
     done = min(report.resumed, source.total or 0)
+    last_publish = time.monotonic()
     with progress("embedding", source.total, done=done) as advance, _deleting(written) as replaced:
         for result in results:
             start = time.perf_counter()
@@ -240,6 +254,9 @@ def _fill(
                 copies_seen.committed()  # by the first target's journal
             if any(flushed):
                 _delete(written, replaced)  # what replaces them is on the disk
+            if every is not None and any(flushed) and time.monotonic() - last_publish >= every:
+                show(written)
+                last_publish = time.monotonic()
             for target in targets:
                 for image_id in [*result.ids, *(rename.old_id for rename in renames)]:
                     target.writer.stored_ids.mark(image_id)

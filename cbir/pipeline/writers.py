@@ -1,22 +1,30 @@
 """The collection that is being filled in each index folder and on each server, with its journal."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from cbir.index.disk import report_full_disk
-from cbir.index.generation import Plan
+from cbir.index.generation import Plan, require_same
 from cbir.pipeline.journal import Journal
-from cbir.progress import Progress
+from cbir.progress import Progress, silent
 from cbir.records import Failure, Point
 from cbir.stores.base import Catalog, CollectionWriter
+
+log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 2.0
 
 
 class Target:
-    """The writer of a collection and its journal, which is written after the writer has made its points durable."""
+    """The writer of a collection and its journal, which is written after the writer has made its points durable.
+
+    While it is `deferred`, nothing is published.
+    """
+
+    deferred = False
 
     def __init__(self, writer: CollectionWriter, max_megapixels: float):
         self.writer = writer
@@ -76,14 +84,69 @@ def open_targets(
         yield targets
 
 
+OpenTargets = Callable[[Sequence[Catalog], Plan, Path, float, bool], AbstractContextManager[list[Target]]]
+"""Opens a target in each catalog, as `open_targets` does."""
+
+
+class Batch:
+    """Targets that stay open from change to change, and are published together in the end."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._targets: dict[str, tuple[Plan, Target]] = {}
+
+    @contextmanager
+    def open(
+        self,
+        catalogs: Sequence[Catalog],
+        plan: Plan,
+        model_file: Path,
+        max_megapixels: float,
+        same_source: bool = False,
+    ) -> Iterator[list[Target]]:
+        """Return the targets of a change, which are opened by the first one; see `open_targets`."""
+        for catalog in catalogs:
+            if catalog.address not in self._targets:
+                opened = open_targets([catalog], plan, model_file, max_megapixels, same_source)
+                (target,) = self._stack.enter_context(opened)
+                target.deferred = True
+                self._targets[catalog.address] = plan, target
+            before, _ = self._targets[catalog.address]
+            require_same(before, plan, before.collection, same_source)
+        yield [self._targets[catalog.address][1] for catalog in catalogs]
+
+    @property
+    def plan(self) -> Plan | None:
+        """What is being changed, None before the first change."""
+        return next((plan for plan, _ in self._targets.values()), None)
+
+    def finish(self) -> None:
+        """Publish the changes, and close the targets."""
+        with self._stack:
+            targets = [target for _, target in self._targets.values()]
+            for target in targets:
+                target.deferred = False
+                target.flush()
+            publish_all(targets, silent, partial=True)
+
+
 def publish_all(targets: Sequence[Target], progress: Progress, partial: bool = False) -> None:
     """Publish what was written to the targets.
 
     With `partial`, a collection that other processes fill too is not declared complete.
     """
     for target in targets:
-        if target.writer.needs_publishing and not (partial and target.writer.shared):
+        if target.writer.needs_publishing and not target.deferred and not (partial and target.writer.shared):
             target.writer.publish(progress)
+
+
+def show(targets: Sequence[Target]) -> None:
+    """Publish what was written so far to index folders. A server shows each point at once, or all in the end."""
+    for target in targets:
+        if target.writer.needs_publishing and not target.deferred and not target.writer.shared:
+            target.flush()
+            target.writer.publish(silent)
+            log.info("what was stored so far can be searched: %s", target.writer.name)
 
 
 def failed_in_all(targets: Sequence[Target]) -> Mapping[str, Failure]:

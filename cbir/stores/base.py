@@ -8,7 +8,7 @@ from typing import Protocol
 from cbir.filters.conditions import FieldKind, Filter, Value
 from cbir.index.generation import Damage, Plan
 from cbir.index.repair import Repair
-from cbir.index.stored_ids import StoredIds
+from cbir.index.stored_ids import KnownIds
 from cbir.models.card import ModelRef
 from cbir.progress import Advance, Progress, silent
 from cbir.records import Entry, Failure, Hit, Payload, Point, Vector
@@ -44,6 +44,11 @@ class StoreInfo:
         indexed: The number of points in the graph or index. The others are scanned.
         access: How an ordinary search finds hits: "graph", "scan" or "ivf".
         filtering: What applies a filter: the "engine" itself, or the "payload table" of the vector log.
+        commit: The number of the last change of an embedded collection.
+        tail: The number of points that were added or replaced since the index was built. They are scanned.
+        dead: The number of points in the index that were deleted or replaced since.
+        segments: The number of files that hold these changes.
+        bytes: The size of all files of an embedded collection, with all of its indexes.
     """
 
     url: str
@@ -57,6 +62,16 @@ class StoreInfo:
     dataset: str = ""
     source: str = ""
     filtering: str = "engine"
+    commit: int = 0
+    tail: int = 0
+    dead: int = 0
+    segments: int = 0
+    bytes: int = 0
+
+    @property
+    def version(self) -> str:
+        """A text that differs for each published state of the collection, "" for a server."""
+        return f"{self.generation}.{self.commit}" if self.generation else ""
 
 
 class Store(Protocol):
@@ -65,6 +80,10 @@ class Store(Protocol):
     @property
     def info(self) -> StoreInfo:
         """Facts about the collection."""
+
+    @property
+    def is_behind(self) -> bool:
+        """True if opening the collection again would give a faster index; the points are the same."""
 
     @property
     def most_hits(self) -> int | None:
@@ -149,7 +168,7 @@ class CollectionWriter(Protocol):
     """
 
     name: str
-    stored_ids: StoredIds
+    stored_ids: KnownIds
     resumed: int
     journal_path: Path
     shared: bool
@@ -231,8 +250,10 @@ class Catalog(Protocol):
     def plan(self, name: str) -> Plan | None:
         """Return what a collection holds, None if there is no such collection; `DamageError` if it cannot be read."""
 
-    def open(self, name: str | None = None) -> Store:
+    def open(self, name: str | None = None, before: Store | None = None) -> Store:
         """Open a collection for reading, by its name or its data set's; by default the one published last.
+
+        What has not changed of the collection since it was opened `before` is shared with it.
 
         Raises `UsageError` if there is no such collection or index, and `DamageError` if a file of the index is
         damaged.
@@ -269,6 +290,19 @@ class Catalog(Protocol):
 
     def use(self, name: str) -> None:
         """Let the data set's name stand for this complete collection, and open it by default."""
+
+    def is_due(self, name: str) -> bool:
+        """Return True if so many points have changed that the indexes should be built again; a server never asks."""
+
+    def optimize(self, name: str, progress: Progress = silent) -> bool:
+        """Build the indexes of a collection again with all of its changes, aside; return whether they were published.
+
+        Others can search and change the collection meanwhile, and killing this process does no harm. A server optimizes
+        itself, and returns False.
+
+        Raises:
+            CbirError: Another process does the same, or an index cannot be built.
+        """
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         """Read every byte of one collection, or of all (None), and return what is damaged.

@@ -1,10 +1,13 @@
 """An open store that is opened again when a new generation is published."""
 
+import logging
 import threading
 from collections.abc import Hashable
 
-from cbir.errors import UsageError
+from cbir.errors import CbirError, UsageError
 from cbir.stores.base import Catalog, Store, StoreInfo
+
+log = logging.getLogger(__name__)
 
 
 class StoreHandle:
@@ -18,6 +21,7 @@ class StoreHandle:
         self._catalog = catalog
         self._store: Store | None = None
         self._version: Hashable = None
+        self._renewal: threading.Thread | None = None
         self._closed = False
         self._lock = threading.RLock()
 
@@ -30,9 +34,26 @@ class StoreHandle:
             version = self._catalog.version(self.name)
             if self._store is None or version != self._version:
                 # The old store stays open: other threads may be searching it.
-                self._store, self._version = self._catalog.open(self.name), version
-                self._opened = self._store.info
+                store = self._catalog.open(self.name, self._store)
+                self._store, self._version, self._opened = store, version, store.info
+                if store.is_behind and not (self._renewal and self._renewal.is_alive()):
+                    self._renewal = threading.Thread(target=self._renew, args=(self.name,), daemon=True)
+                    self._renewal.start()
             return self._store
+
+    def _renew(self, name: str) -> None:
+        """Open the newest generation, which takes seconds, while others search with the one before."""
+        version = self._catalog.version(name)
+        try:
+            store = self._catalog.open(name)
+        except CbirError as error:
+            log.warning("%s cannot be opened again: %s", name, error)
+            return
+        with self._lock:
+            if self._closed:
+                store.close()
+            else:
+                self._store, self._version, self._opened = store, version, store.info
 
     def opened(self) -> StoreInfo:
         """Return the facts that the store reported when it was opened. A server's counts may have changed since."""

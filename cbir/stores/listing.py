@@ -32,6 +32,8 @@ class CollectionInfo:
         generation: The published generation, "" for a server.
         created: When it was made, ISO 8601 in UTC.
         kinds: The engine of each index.
+        commit: The number of the last change of an embedded collection.
+        segments: The number of files with changes that its indexes do not have yet; searches scan them.
     """
 
     collection: str
@@ -51,3 +53,5 @@ class CollectionInfo:
     generation: str = ""
     created: str = ""
     kinds: tuple[str, ...] = ()
+    commit: int = 0
+    segments: int = 0

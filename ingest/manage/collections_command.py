@@ -1,4 +1,4 @@
-"""`cbir-ingest collections`: list, compare, drop, choose, repair, snapshot and restore."""
+"""`cbir-ingest collections`: list, compare, drop, choose, repair, optimize, snapshot and restore."""
 
 import sys
 from contextlib import closing
@@ -24,7 +24,7 @@ from ..options import (
     named_stores,
 )
 
-app = terminal.new_app("List, compare, drop, repair, snapshot and restore collections.", default="list")
+app = terminal.new_app("List, compare, drop, repair, optimize, snapshot and restore collections.", default="list")
 
 Name = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.")]
 
@@ -40,10 +40,14 @@ def list_(store: StoresToRead = None, as_json: AsJson = False) -> None:
     if as_json:
         terminal.print_json([asdict(info) for info in found])
         return
-    table = Table("collection", "alias", "model", "points", "indexes", "MB", "state", box=None, pad_edge=False)
+    table = Table(
+        "collection", "alias", "model", "points", "indexes", "changes", "MB", "state", box=None, pad_edge=False
+    )
     for info in found:
         points, size = (f"{value:,}" if value is not None else "?" for value in (info.points, info.megabytes))
-        table.add_row(info.collection, info.alias, info.model, points, ", ".join(info.indexes), size, info.state)
+        changes = f"{info.segments:,}" if info.segments else ""
+        indexes = ", ".join(info.indexes)
+        table.add_row(info.collection, info.alias, info.model, points, indexes, changes, size, info.state)
     terminal.console().print(table if found else "No collections yet. Create one with: cbir-ingest ./photos")
 
 
@@ -119,6 +123,18 @@ def repair(
         typer.echo(f"{name}: {line}")
     if report.lost:
         raise CbirError(f"{name}: {'; '.join(report.lost)}")
+
+
+@app.command(epilog="Example: cbir-ingest collections optimize photos-efficientnet_lite0 --store edge:./index")
+def optimize(name: Name, store: StoreToChange = None) -> None:
+    """Build the indexes again with all changes since they were built; searches and ingests go on meanwhile."""
+    catalog = named_catalogs(store)[0]
+    if catalog.optimize(catalog.resolve(name), terminal.progress):
+        typer.echo(f"{name}: optimized")
+    elif catalog.files is None:
+        raise UsageError(f"{catalog.address} is a Qdrant server, which optimizes its collections itself.")
+    else:
+        typer.echo(f"{name}: another process has built the indexes meanwhile")
 
 
 @app.command(epilog="Example: cbir-ingest collections snapshot photos-efficientnet_lite0 photos.tar")

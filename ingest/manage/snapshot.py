@@ -15,7 +15,8 @@ from cbir import terminal
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.disk import report_full_disk
-from cbir.index.generation import Generation, Manifest, Plan, load, manifest_of, save
+from cbir.index.generation import Generation, Manifest, Plan, manifest_of
+from cbir.index.json_file import load, save
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.names import check_collection
@@ -53,7 +54,7 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
         writer.close()
         log = VectorLog(folder / layout.LOG, info.model.dimension)
         plan = Plan(info.collection, info.dataset, info.source, info.model, None)
-        manifest = manifest_of(folder, plan, {}, log)
+        manifest = manifest_of(folder, plan, log)
         save(folder / layout.MANIFEST, manifest)
         unfinished = folder / "snapshot.tar"
         with tarfile.open(unfinished, "x") as tar:

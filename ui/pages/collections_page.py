@@ -171,7 +171,7 @@ def _open(url: str, info: CollectionInfo, _catalog: Catalog, _settings: Settings
 
 def _verification(info: CollectionInfo, catalog: Catalog, root: Path, start: bool) -> None:
     """Draw the result of the last verification of a collection's files; with `start`, verify them now."""
-    key = (info.store, info.collection, info.generation)
+    key = (info.store, info.collection, info.generation, info.commit)
     if start:
         _verify.clear(*key)
         st.session_state.setdefault("verified", set()).add(key)
@@ -192,7 +192,7 @@ def _verification(info: CollectionInfo, catalog: Catalog, root: Path, start: boo
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def _verify(
-    store: str, collection: str, generation: str, _catalog: Catalog, _root: Path, _bytes: float
+    store: str, collection: str, generation: str, commit: int, _catalog: Catalog, _root: Path, _bytes: float
 ) -> Work[list[str]]:
     def task(on_progress: Callable[[float], object]) -> list[str]:
         done = 0

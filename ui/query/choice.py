@@ -28,8 +28,8 @@ class Chosen:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """A key of this generation of the collection."""
-        return self.info.url, self.info.collection, self.info.generation
+        """A key of this state of the collection."""
+        return self.info.url, self.info.collection, self.info.version
 
     @property
     def store(self) -> Store:

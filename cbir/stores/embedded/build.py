@@ -28,6 +28,7 @@ from cbir.stores.recall import SAMPLED, is_quantized, sample_recall
 
 _PR_SET_PDEATHSIG = 1
 _MAX_SCORE_ERROR = 1e-3
+_LOW = 10
 _CONTEXT = multiprocessing.get_context("forkserver")  # as clean as "spawn", and imports the engines only once
 _CONTEXT.set_forkserver_preload([__name__, *(engine.module for engine in ENGINES.values())])
 
@@ -64,6 +65,7 @@ def build_engine(
     dimension: int,
     options: Mapping[str, str],
     advance: Callable[[int], None],
+    low_priority: bool = False,
 ) -> float | None:
     """Build and check one engine in a child process; `advance` is called with the number of points added.
 
@@ -74,7 +76,7 @@ def build_engine(
         DiskFullError: The disk filled; what was built so far is removed.
         CbirError: The engine failed or its process died.
     """
-    child = Child(kind, folder, _build, log, dimension, dict(options))
+    child = Child(kind, folder, _build, log, dimension, dict(options), low_priority)
     try:
         return child.result(advance)
     except DiskFullError:
@@ -159,8 +161,16 @@ def _child(connection: Connection, work: Callable[..., float | None], kind: str,
 
 
 def _build(
-    connection: Connection, kind: str, folder: Path, log_folder: Path, dimension: int, options: dict[str, str]
+    connection: Connection,
+    kind: str,
+    folder: Path,
+    log_folder: Path,
+    dimension: int,
+    options: dict[str, str],
+    low_priority: bool,
 ) -> float | None:
+    if low_priority:
+        os.nice(_LOW)
     log = VectorLog(log_folder, dimension)
     ENGINES[kind].load().build(folder, log, options, connection.send)
     return check(kind, folder, log, options)

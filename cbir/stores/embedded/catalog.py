@@ -16,21 +16,22 @@ from cbir.index.generation import (
     Generation,
     Marker,
     Plan,
-    Pointer,
     collections,
-    load,
     manifest_in,
     numbered,
     open_generation,
 )
 from cbir.index.journal_file import damage_of
+from cbir.index.json_file import load
 from cbir.index.names import MARKER, check_collection
-from cbir.index.publishing import locked, point_to
+from cbir.index.open_logs import OpenLogs
+from cbir.index.publishing import choose, locked
 from cbir.index.repair import Repair, repair_files
 from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
-from cbir.stores.base import Contents, ReadBack
+from cbir.stores.base import Contents, ReadBack, Store
 from cbir.stores.checks import open_name
+from cbir.stores.embedded.making import is_due, merge
 from cbir.stores.embedded.reader import EmbeddedStore
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.engines import ENGINES
@@ -66,6 +67,7 @@ class EmbeddedCatalog:
         self.locations = tuple(locations)
         self.address = str(root)
         self.urls = tuple(location.url.text for location in locations)
+        self._logs = OpenLogs(root)
 
     def names(self) -> list[str]:
         return collections(self.root)
@@ -97,8 +99,10 @@ class EmbeddedCatalog:
         published = (self.root / name / layout.POINTER).is_file()
         return open_generation(self.root, name).plan if published else None
 
-    def open(self, name: str | None = None) -> EmbeddedStore:
-        return EmbeddedStore(self.locations[0], open_name(self, name))
+    def open(self, name: str | None = None, before: Store | None = None) -> EmbeddedStore:
+        name = open_name(self, name)
+        followed = before.followed(self._logs) if isinstance(before, EmbeddedStore) else None
+        return followed or EmbeddedStore(self.locations[0], name, self._logs)
 
     def version(self, name: str) -> Hashable:
         try:
@@ -109,15 +113,15 @@ class EmbeddedCatalog:
 
     def contents(self, name: str) -> Contents:
         generation = open_generation(self.root, name)
-        model, count = generation.folder / layout.MODEL, generation.manifest.count
-        return Contents(generation.plan, model, count, lambda: generation.log().points())
+        model = generation.folder / layout.MODEL
+        return Contents(generation.plan, model, generation.count, lambda: generation.log().points())
 
     def read_back(self, name: str) -> ReadBack:
         log = open_generation(self.root, name).log()
         return ReadBack(log.described(), log.find)
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
-        return LocalWriter(self.root, self.locations, plan, model_file, same_source, rebuild)
+        return LocalWriter(self.root, self.locations, plan, model_file, same_source, rebuild, self._logs)
 
     def journal(self, name: str | None) -> Path:
         """A collection that was never published has a journal, too."""
@@ -137,9 +141,15 @@ class EmbeddedCatalog:
 
     def use(self, name: str) -> None:
         """The collection whose pointer was written last is the current one."""
-        open_generation(self.root, name).require_intact(layout.LOG)
-        pointer = load(self.root / name / layout.POINTER, Pointer)
-        point_to(self.root / name, pointer.generation, pointer.manifest_sha256)
+        open_generation(self.root, name).require_intact(layout.LOG, layout.TAIL)
+        choose(self.root / name)
+
+    def is_due(self, name: str) -> bool:
+        opened = self._logs.get(name)
+        return is_due(opened.log) and not opened.is_behind
+
+    def optimize(self, name: str, progress: Progress = silent) -> bool:
+        return merge(self.root / name, progress)
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         parts = (path for path in self.root.glob("*/*") if path.name in _PARTS or NUMBER.fullmatch(path.name))
@@ -211,7 +221,7 @@ def _published(root: Path, name: str) -> CollectionInfo:
     return replace(
         _planned(info, generation.plan),
         alias=generation.plan.alias,
-        points=manifest.count,
+        points=generation.count,
         indexes=tuple(manifest.engines),
         state=f"damaged: {damage[0]}" if damage else f"ready{_WAITING[info.run]}",
         condition="damaged" if damage else "ready",
@@ -219,6 +229,8 @@ def _published(root: Path, name: str) -> CollectionInfo:
         generation=generation.folder.name,
         created=manifest.created,
         kinds=tuple(engine.kind for engine in manifest.engines.values()),
+        commit=generation.commit,
+        segments=len(generation.tail),
     )
 
 

@@ -1,6 +1,12 @@
-"""An embedded collection open for reading: a published generation's log and one of its indexes."""
+"""An embedded collection open for reading: a published generation's log, one of its indexes, and the tail.
 
+The index has the points of the generation. What changed since then is in the tail: its vectors are scanned, and hits
+that it deletes or replaces are left out.
+"""
+
+import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,32 +15,38 @@ from cbir.errors import UsageError
 from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
 from cbir.index import layout
 from cbir.index.generation import IndexRecord, open_generation
-from cbir.index.vector_log import VectorLog
+from cbir.index.open_logs import OpenLog, OpenLogs
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import best_hits, check_id, check_query
+from cbir.stores.checks import best_hits, check_id, check_query, ranked
 from cbir.stores.engines import ENGINES, EngineIndex
 from cbir.stores.url import Location
+
+_MORE = 4
 
 
 class EmbeddedStore:
     """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
-    def __init__(self, location: Location, collection: str):
-        generation = open_generation(location.root, collection)
+    def __init__(self, location: Location, collection: str, logs: OpenLogs):
+        checked = open_generation(location.root, collection)
+        _built_options(location, collection, checked.manifest.engines)
+        checked.require_intact(layout.LOG, location.name)
+        opened = logs.get(collection, current=True)
+        generation = opened.base
+        if generation.folder != checked.folder:  # another process has published meanwhile
+            generation.require_intact(layout.LOG, location.name)
         built = _built_options(location, collection, generation.manifest.engines)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
-        self._generation = generation
-        self.log: VectorLog = generation.log()
-        generation.require_intact(location.name)
-        self.index: EngineIndex = engine.load().open_index(generation.folder / location.name, self.log, options)
+        folder = generation.folder / location.name
+        self.index: EngineIndex = engine.load().open_index(folder, opened.log.base, options)
         self.info = StoreInfo(
             url=location.url.text,
             collection=collection,
             generation=generation.folder.name,
             model=generation.manifest.model,
-            count=len(self.log),
+            count=0,
             indexed=self.index.indexed,
             access=self.index.access,
             options=options,
@@ -42,6 +54,38 @@ class EmbeddedStore:
             source=generation.manifest.source,
             filtering=self.index.filtering,
         )
+        self._show(opened)
+
+    def _show(self, opened: OpenLog) -> None:
+        log, latest = opened.log, opened.latest
+        self._opened, self.log = opened, log
+        self.info = replace(
+            self.info,
+            count=len(log),
+            indexed=max(0, self.index.indexed - log.dead),
+            commit=latest.commit,
+            tail=len(log.tail),
+            dead=log.dead,
+            segments=len(latest.tail),
+            bytes=sum(record.size for record in (*latest.manifest.files.values(), *latest.tail.values())),
+        )
+
+    def followed(self, logs: OpenLogs) -> "EmbeddedStore | None":
+        """Return the collection as it is published now, with the same index; None if that is not possible.
+
+        The time it takes depends on the change alone.
+        """
+        opened = logs.get(self.info.collection)
+        if opened.log.base is not self.log.base:
+            return None
+        store = copy.copy(self)
+        store._show(opened)
+        return store
+
+    @property
+    def is_behind(self) -> bool:
+        """True if a newer generation has more of the points in its index."""
+        return self._opened.is_behind
 
     most_hits = None
 
@@ -60,9 +104,41 @@ class EmbeddedStore:
             return [[] for _ in vectors]
 
         def ask(vectors: Vector, k: int) -> list[list[Hit]]:
-            return self.index.search(vectors, min(k, count), params, filter)
+            found = self._in_index(vectors, min(k, count), params, filter)
+            if not len(self.log.tail):
+                return found
+            both = zip(found, self._in_tail(vectors, min(k, count), filter), strict=True)
+            return [ranked([*indexed, *recent])[:k] for indexed, recent in both]
 
         return best_hits(ask, vectors, k, min_score)
+
+    def _in_index(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> list[list[Hit]]:
+        """Return the k best hits of each vector in the index that are not deleted or replaced."""
+        log, most = self.log, len(self.log.base)
+        if not log.dead:
+            return self.index.search(vectors, min(k, most), params, filter) if most else [[] for _ in vectors]
+        kept: list[list[Hit]] = [[] for _ in vectors]
+        lacking, wanted = list(range(len(vectors))), min(most, k + _MORE)
+        while lacking:
+            answers = dict(zip(lacking, self.index.search(vectors[lacking], wanted, params, filter), strict=True))
+            for i, hits in answers.items():
+                kept[i] = [hit for hit in hits if hit.id not in log.gone]
+            asked, wanted = wanted, min(most, 2 * wanted)
+            lacking = [i for i, hits in answers.items() if len(kept[i]) < k and asked == len(hits) < most]
+        return [ranked(hits)[:k] for hits in kept]
+
+    def _in_tail(self, vectors: Vector, k: int, filter: Filter) -> list[list[Hit]]:
+        """Return the k best hits of each vector in the tail."""
+        tail, recent, places = self.log.tail, self.log.recent, np.arange(len(self.log.tail))
+        if filter:
+            places = np.flatnonzero(self.log.table.mask(filter)[len(self.log.base) :])
+            recent = recent[places]
+        if not len(places):
+            return [[] for _ in vectors]
+        scores = vectors @ recent.T
+        best = np.argpartition(-scores, min(k, len(places)) - 1, axis=1)[:, :k]
+        rows = zip(places[best].tolist(), np.take_along_axis(scores, best, axis=1).tolist(), strict=True)
+        return [[Hit(tail.id(at), tail.payload(at), score) for at, score in zip(*row, strict=True)] for row in rows]
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         positions = map(self.log.position, point_ids)
@@ -80,8 +156,7 @@ class EmbeddedStore:
     def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
         check_id(after)
         log = self.log
-        start = 0 if after is None else log.rank(after) + (log.position(after) is not None)
-        positions = log.order[start:]
+        positions = log.after(after)
         if filter:
             positions = positions[log.table.mask(filter)[positions]]
         return [Entry(log.id(position), log.payload(position)) for position in positions[:limit].tolist()]
@@ -95,18 +170,20 @@ class EmbeddedStore:
         return [None if position is None else self.log.thumbnail(position) for position in positions]
 
     def sample(self, count: int, seed: int) -> list[str]:
-        chosen = np.random.default_rng(seed).permutation(len(self.log))[:count]
-        return [self.log.id(int(position)) for position in chosen]
+        living = self.log.living()
+        chosen = np.random.default_rng(seed).permutation(len(living))[:count]
+        return [self.log.id(living[at]) for at in chosen.tolist()]
 
     def matrix(self) -> tuple[list[str], Vector]:
-        return [self.log.id(position) for position in range(len(self.log))], self.log.vectors()
+        return [self.log.id(position) for position in self.log.living()], self.log.vectors()
 
     def points(self) -> Iterator[Point]:
         return self.log.points()
 
     def model(self) -> Path | None:
-        self._generation.require_intact(layout.MODEL)
-        return self._generation.folder / layout.MODEL
+        generation = self._opened.latest
+        generation.require_intact(layout.MODEL)
+        return generation.folder / layout.MODEL
 
     def close(self) -> None:
         self.index.close()

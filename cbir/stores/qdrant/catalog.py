@@ -15,7 +15,7 @@ from cbir.index.names import alias_of
 from cbir.index.repair import Repair
 from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
-from cbir.stores.base import Contents, ReadBack
+from cbir.stores.base import Contents, ReadBack, Store
 from cbir.stores.checks import open_name
 from cbir.stores.listing import CollectionInfo, Condition, Run
 from cbir.stores.qdrant.kinds import check
@@ -81,7 +81,7 @@ class QdrantCatalog:
         record = read_record(self._server, name)
         return Plan(name, record.dataset, record.source, record.model, None) if record else None
 
-    def open(self, name: str | None = None) -> QdrantStore:
+    def open(self, name: str | None = None, before: Store | None = None) -> QdrantStore:
         """Temporary failures are retried for two seconds only, since a user is waiting."""
         return self._opened(name, READ_RETRY_SECONDS)
 
@@ -127,6 +127,12 @@ class QdrantCatalog:
         if alias == "" or alias in collection_names(server):
             raise UsageError(f"{server.url}: {alias or name} is a collection itself, so it cannot be an alias")
         move_alias(server, alias, name)
+
+    def is_due(self, name: str) -> bool:
+        return False
+
+    def optimize(self, name: str, progress: Progress = silent) -> bool:
+        return False
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         raise self._no_files("verify")

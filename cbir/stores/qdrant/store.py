@@ -65,6 +65,8 @@ class QdrantStore:
             source=self._record.source,
         )
 
+    is_behind = False
+
     @property
     def most_hits(self) -> int | None:
         """The limit of strict mode."""

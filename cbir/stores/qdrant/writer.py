@@ -22,7 +22,7 @@ from qdrant_client import models
 from cbir.errors import CbirError, UsageError
 from cbir.filters.translate import field_path
 from cbir.index.generation import Plan, require_same
-from cbir.index.stored_ids import StoredIds
+from cbir.index.stored_ids import KnownIds, StoredIds
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes, without_fraction
 from cbir.settings import Settings
@@ -97,7 +97,7 @@ class QdrantWriter:
         self.needs_publishing = self._record.building or bool(
             self._alias and aliases.get(self._alias) != plan.collection
         )
-        self.stored_ids = StoredIds.of(self._rows())
+        self.stored_ids: KnownIds = StoredIds.of(self._rows())
         self.resumed = len(self.stored_ids) if self._record.building else 0
         self._refused_in_a_row, self._counting = 0, threading.Lock()
 

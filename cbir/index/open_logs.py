@@ -1,0 +1,71 @@
+"""The logs of an index folder's collections: opened once, then followed from change to change."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbir.errors import DamageError
+from cbir.index.generation import Generation, open_generation
+from cbir.index.live_log import LiveLog
+
+
+@dataclass(frozen=True)
+class OpenLog:
+    """The log of a collection. `base` is the generation that the engines of `log.base` are in.
+
+    `latest` is the published generation whose points `log` has. It is not `base` if the tail was merged meanwhile.
+    `names` are the segments of the tail.
+    """
+
+    base: Generation
+    latest: Generation
+    log: LiveLog
+    names: tuple[str, ...]
+
+    @property
+    def is_behind(self) -> bool:
+        """True if there is a newer generation, which has more of the points in its engines."""
+        return self.base.folder != self.latest.folder
+
+
+class OpenLogs:
+    """The opened logs of an index folder by collection. Safe to share between threads."""
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._opened: dict[str, OpenLog] = {}
+
+    def get(self, name: str, *, current: bool = False) -> OpenLog:
+        """Return the log of the published points. A log that was opened before is followed.
+
+        If it is to be `current`, it is opened again if there is a newer generation. The checksums of frames are
+        compared, those of the generation's files are not.
+        """
+        while True:
+            before, generation = self._opened.get(name), open_generation(self._root, name)
+            try:
+                opened = follow(before, generation) if before else None
+                if opened is None or (current and opened.is_behind):
+                    opened = OpenLog(generation, generation, generation.log(checked=False), tuple(generation.tail))
+            except DamageError:
+                if open_generation(self._root, name) == generation:
+                    raise
+                continue  # another process has published, and removed what is not needed any more
+            self._opened[name] = opened
+            return opened
+
+
+def follow(before: OpenLog, now: Generation) -> OpenLog | None:
+    """Return the log as it is now, in time that depends on the change alone; None if it has to be opened again."""
+    if before.latest == now:
+        return before
+    merged: tuple[str, ...] = ()
+    if now.folder != before.latest.folder:
+        if now.manifest.merged_from != before.latest.folder.name:
+            return None
+        merged = now.manifest.merged
+        needed = {*before.latest.log_names, *merged}
+        if not set(merged) <= set(before.names) and not needed <= set(now.log_names):
+            return None
+    fresh = [name for name in (*merged, *now.tail) if name not in before.names]
+    log = before.log.followed_by(now.tail_segments(fresh)) if fresh else before.log
+    return OpenLog(before.base, now, log, (*before.names, *fresh))
