@@ -23,9 +23,10 @@ from cbir.ingest import command
 import cbir.index.publishing
 import cbir.pipeline.workers
 import cbir.stores.embedded.build
+import cbir.stores.embedded.making
 import cbir.stores.embedded.writer
 from cbir.index.log_writer import LogWriter
-from cbir.index.stored_ids import StoredIds
+from cbir.index.stored_ids import LogIds
 from cbir.models.embedder import Embedder
 from cbir.pipeline.writers import Target
 from cbir.stores.qdrant.writer import QdrantWriter
@@ -36,13 +37,13 @@ PHASES = {
     "embed": [(Embedder, "run")],
     "upsert": [(Target, "write")],
     "flush": [(Target, "flush"), (LogWriter, "flush")],
-    "optimise": [(cbir.stores.embedded.writer, "build_engine"), (cbir.stores.embedded.build, "_child")],
+    "optimise": [(cbir.stores.embedded.making, "build_engine"), (cbir.stores.embedded.build, "_child")],
     "publish": [
         (cbir.stores.embedded.writer, "regroup"),
         (cbir.index.publishing, "manifest_of"),
         (cbir.index.publishing, "save"),
-        (cbir.index.publishing, "point_to"),
-        (cbir.stores.embedded.writer, "remove_leftovers"),
+        (cbir.index.publishing, "_point_to"),
+        (cbir.stores.embedded.making, "remove_leftovers"),
         (QdrantWriter, "publish"),
     ],
 }
@@ -119,7 +120,7 @@ def plant(bug: str, folder: Path) -> None:
     """Add a bug to the ingest."""
     if bug == "journal ahead":  # points count as written before they are
         done = folder / "done"
-        write, has = Target.write, StoredIds.has
+        write, has = Target.write, LogIds.has
 
         def early(self: Target, points: Any, failures: Any) -> Any:
             with done.open("a") as file:
@@ -129,7 +130,7 @@ def plant(bug: str, folder: Path) -> None:
 
         stored = set(done.read_text().split()) if done.exists() else set()
         Target.write = early  # type: ignore[method-assign]
-        StoredIds.has = lambda self, name, *rest: name in stored or has(self, name, *rest)  # type: ignore[method-assign]
+        LogIds.has = lambda self, name, *rest: name in stored or has(self, name, *rest)  # type: ignore[method-assign]
     elif bug == "random ids":
         cbir.pipeline.workers.point_id = lambda dataset, key: str(uuid.uuid4())  # type: ignore[attr-defined]
     elif bug == "kept in memory":  # written only at the end

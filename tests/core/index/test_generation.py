@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cbir.errors import CbirError, DamageError, UsageError
-from cbir.index.generation import Pointer, open_generation, save
+from cbir.index.generation import Pointer, open_generation
+from cbir.index.json_file import save
 from cbir.index.layout import BUILDING, PLAN, POINTER
 from cbir.index.names import MARKER
 from cbir.models.sealed import find_model

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cbir.index import layout
-from cbir.index.generation import Marker, Plan, open_generation, save
+from cbir.index.generation import Marker, Plan, open_generation
 from cbir.index.journal_file import stored_keys
+from cbir.index.json_file import save
 from cbir.index.names import MARKER
 from cbir.models.card import ModelRef
 from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, seal
