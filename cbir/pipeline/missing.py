@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -68,30 +68,40 @@ def _noted(items: Iterable[Item], bad_rows: list[str]) -> Iterator[Item]:
         yield item
 
 
+def missing_in(target: Target, keys: SourceKeys) -> dict[str, str]:
+    """Return the keys of the stored images that the source lacks, with their SHA-256s ("" if not known)."""
+    stored = target.journal.keys(target.writer.stored_ids.without(keys.ids))
+    return {key: target.journal.sha256_of(image_id) for image_id, key in stored.items() if keys.lacks(key)}
+
+
 def check_removal(
-    target: Target, keys: SourceKeys, new_hashes: Callable[[], set[str]], max_delete: float, dry_run: bool
+    target: Target,
+    missing: Mapping[str, str],
+    keys: SourceKeys,
+    new_hashes: Callable[[], set[str]],
+    max_delete: float,
+    dry_run: bool,
 ) -> None:
-    """Raise `UsageError` if the source lacks more of the stored images than may be removed; a dry run only warns.
+    """Raise `UsageError` if more of the stored images are `missing` than may be removed; a dry run only warns.
 
     An image whose bytes the source has under another key is not lost. `new_hashes` returns the SHA-256s of the images
     that are not stored under their keys; it is called only if this decides.
     """
-    stored, journal = target.writer.stored_ids, target.journal
-    most = max_delete * len(stored) + _ROUNDING
-    unnamed = [image_id for image_id, key in journal.keys(stored.without(keys.ids)).items() if keys.lacks(key)]
-    if len(unnamed) <= most:
+    count = len(target.writer.stored_ids)
+    most = max_delete * count + _ROUNDING
+    if len(missing) <= most:
         return
-    hashes = Counter(map(journal.sha256_of, unnamed))
-    lost = {sha256 for sha256 in hashes if not sha256 or not any(map(keys.has, journal.keys_with(sha256)))}
+    hashes = Counter(missing.values())
+    lost = {sha256 for sha256 in hashes if not sha256 or not any(map(keys.has, target.journal.keys_with(sha256)))}
     if sum(hashes[sha256] for sha256 in lost) > most:
         lost -= new_hashes()
-    missing = sum(hashes[sha256] for sha256 in lost)
-    if missing <= most:
+    removed = sum(hashes[sha256] for sha256 in lost)
+    if removed <= most:
         return
     refused = (
-        f"sync would remove {missing:,} of {len(stored):,} points from {target.writer.name}, more than"
+        f"sync would remove {removed:,} of {count:,} points from {target.writer.name}, more than"
         f" {max_delete:.0%}. Is {keys.source.origin} the right source, and complete? --dry-run lists the points, and"
-        f" --max-delete {math.ceil(100 * missing / len(stored))}% removes them."
+        f" --max-delete {math.ceil(100 * removed / count)}% removes them."
     )
     if not dry_run:
         raise UsageError(refused)

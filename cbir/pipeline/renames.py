@@ -1,6 +1,7 @@
 """Renamed images: a new key of the source has the bytes of a stored image whose key the source no longer has."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -21,22 +22,25 @@ class Rename:
 class Renames:
     """Finds the stored points that new ones replace.
 
-    `is_missing` tells if the source lacks a key, and `label_of` which label it gives an image with a key, if the key
-    decides that.
+    `missing` are the keys of stored images that the source lacks, with their SHA-256s. `label_of` returns the label
+    that the source gives an image with a key, if the key decides that.
     """
 
     def __init__(
         self,
         targets: Sequence[Target],
         dataset: str,
-        is_missing: Callable[[str], bool],
+        missing: Mapping[str, str],
         label_of: Callable[[str], str | None] | None,
     ):
         self._targets = targets
         self._dataset = dataset
-        self._is_missing = is_missing
         self._label_of = label_of
         self._replaced: set[str] = set()
+        self._missing: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for key, sha256 in sorted(missing.items(), reverse=True):
+            for name in (_name(key), ""):
+                self._missing[sha256, name].append(key)
 
     def apply(self, points: Sequence[Point]) -> tuple[list[Point], list[Rename]]:
         """Return the points, and which of them replace stored ones, whose edits they get.
@@ -45,9 +49,8 @@ class Renames:
         """
         old_ids: dict[str, str] = {}
         for point in points:
-            if old_id := self._old_id(point):
-                self._replaced.add(old_id)
-                old_ids[point.id] = old_id
+            if old_key := self._old_key(point):
+                old_ids[point.id] = point_id(self._dataset, old_key)
         stored: dict[str, Point] = {}
         for target in reversed(self._targets) if old_ids else ():
             stored |= target.writer.points(list(old_ids.values()))
@@ -69,16 +72,17 @@ class Renames:
             edits[LABEL] = label
         return with_changes(point, edits) if edits else point
 
-    def _old_id(self, point: Point) -> str | None:
-        """Return the id of the point that a new one replaces: if possible, one with the same file name."""
+    def _old_key(self, point: Point) -> str | None:
+        """Return the key of the point that a new one replaces: if possible, one with the same file name."""
         if any(point.id in target.writer.stored_ids for target in self._targets):
             return None
-        sha256, name = str(point.payload["sha256"]), _name(str(point.payload["key"]))
-        keys = {key for target in self._targets for key in target.journal.keys_with(sha256, point.id)}
-        for key in sorted(keys, key=lambda key: (_name(key) != name, key)):
-            old_id = point_id(self._dataset, key)
-            if old_id not in self._replaced and self._is_missing(key):
-                return old_id
+        for name in (_name(str(point.payload["key"])), ""):
+            keys = self._missing.get((str(point.payload["sha256"]), name), [])
+            while keys:
+                key = keys.pop()
+                if key not in self._replaced:
+                    self._replaced.add(key)
+                    return key
         return None
 
 

@@ -18,7 +18,7 @@ from cbir.models.card import ModelRef
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
-from cbir.pipeline.missing import SourceKeys, check_removal, hashes_of_new, note_missing
+from cbir.pipeline.missing import SourceKeys, check_removal, hashes_of_new, missing_in, note_missing
 from cbir.pipeline.renames import Renames
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.reuse import find_in, other_collections
@@ -231,11 +231,14 @@ def _fill(
     source = keys.source
     syncing = policy.remove_missing and source.complete and keys.all_readable()
     new_hashes = cache(partial(hashes_of_new, source, embedding, report.workers, progress))
+    missing: dict[str, str] = {}
     for target in targets if syncing else ():
-        check_removal(target, keys, new_hashes, policy.max_delete, policy.dry_run)
+        missing_here = missing_in(target, keys)
+        check_removal(target, missing_here, keys, new_hashes, policy.max_delete, policy.dry_run)
+        missing |= missing_here
     written = () if policy.dry_run else targets
     copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), keys.has)
-    renaming = Renames(targets if syncing else (), embedding.dataset, keys.lacks, source.label_of)
+    renaming = Renames(targets, embedding.dataset, missing, source.label_of)
     failed_before = {image_id for target in targets for image_id in target.journal.failures}
     results = embed_all(source.items, embedding, report.workers, report.batch_size, ordered=policy.skip_duplicates)
     done = min(report.resumed, source.total or 0)
