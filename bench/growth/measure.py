@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cbir.errors import CbirError
 from cbir.progress import Advance
+from cbir.text import one_line
 
 from .changes import Change, Commits, Pause, by_api, by_command, in_a_row, longest_pause
 from .first_ingest import FirstIngest, first_ingest
@@ -96,8 +96,8 @@ def measure(place: Workplace, cases: Sequence[str], options: GrowthOptions, foun
         try:
             with _no_warnings():
                 CASES[name](place, options, found)
-        except CbirError as error:
-            found.failed[f"{place.size}, {name}"] = str(error)
+        except Exception as error:  # a defect in the last case must not lose the results of an hour
+            found.failed[f"{place.size}, {name}"] = one_line(error)
         advance(1)
 
 
