@@ -132,7 +132,7 @@ def test_small_frames_become_large_ones(written: list[int], regrouped: list[int]
 
 
 def test_what_is_appended_is_in_the_file_at_once(tmp_path: Path) -> None:
-    writer = LogWriter(segment_path(tmp_path, 1), DIMENSION)
+    writer = LogWriter(segment_path(tmp_path / "building" / "log", 1), DIMENSION)
     writer.append([make_point(1)])
     assert writer.segment.stat().st_size == writer.size > 0
     writer.close()
