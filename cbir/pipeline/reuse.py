@@ -1,4 +1,8 @@
-"""Vectors that are not computed again: a stored image has the same bytes, and the same model embedded it."""
+"""Vectors that are not computed again: a stored image has the same bytes, and the same model embedded it.
+
+The checksum of a model file covers its card, and with it the `PREPROCESSING_VERSION`, so a collection has vectors of
+one way of decoding. As for an image that did not change, another version of Pillow is no reason to embed it again.
+"""
 
 import logging
 import threading

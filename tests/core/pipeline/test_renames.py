@@ -16,6 +16,7 @@ from PIL import Image
 
 import cbir
 from cbir.errors import CbirError
+from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import Policy, ingest
 from cbir.records import Item, Point
 from cbir.settings import Settings
@@ -107,6 +108,26 @@ def test_what_was_edited_stays_and_the_rest_follows_the_new_name(photos: Path, m
     assert fields(unlabelled) == {"key": unlabelled.replace("/", "-")}
     assert fields(seen) == {"key": seen.replace("/", "-"), "label": None, "seen": True}
     assert fields(plain) == {"key": plain.replace("/", "-"), "label": None}
+
+
+def test_a_row_with_a_new_key_keeps_what_its_columns_do_not_say(photos: Path, model_file: Path) -> None:
+    table, url = photos / "list.csv", f"faiss:{photos.parent}/index?index=Flat"
+    keys = sorted(file_keys(photos))
+
+    def sync_rows(prefix: str, year: int) -> IngestReport:
+        rows = [f"{key},{prefix}{number},{year},Shoes" for number, key in enumerate(keys)]
+        table.write_text("\n".join(["path,key,year,label", *rows]) + "\n")
+        source = open_source(str(table), SourceOptions(key="key"))
+        return ingest(source, catalogs(url), model_file, Settings(), "rows", policy=SYNC)
+
+    sync_rows("a", 2024)
+    with cbir.open(url) as opened:
+        opened.update({"seen": True, "year": 1999, "label": "Mine"}, ids=["a3"])
+    assert sync_rows("b", 2025).renamed == 12
+    found = {key: dict(point.payload) for key, point in points_by_key(url, "rows").items()}
+    del found["b3"]["sha256"]
+    assert found["b3"] == {"key": "b3", "key_": "b3", "label": "Shoes", "year": "2025", "seen": True}
+    assert "seen" not in found["b4"]
 
 
 def test_copies_that_are_moved_keep_their_names(photos: Path, model_file: Path) -> None:
