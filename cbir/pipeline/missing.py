@@ -138,6 +138,9 @@ def note_missing(targets: Sequence[Target], remove: bool, report: IngestReport) 
     """
     unlisted = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
     for target in targets:
+        if not remove and not unlisted:  # only their number is needed
+            report.missing = max(report.missing, target.writer.stored_ids.count_unmarked())
+            continue
         unmarked = target.journal.keys(target.writer.stored_ids.unmarked())
         missing = {image_id: key for image_id, key in unmarked.items() if not key.startswith(unlisted)}
         report.missing = max(report.missing, len(missing))

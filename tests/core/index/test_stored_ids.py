@@ -44,6 +44,7 @@ def test_ids_that_are_not_marked_or_not_among_others_are_listed() -> None:
     for stored_id in IDS[:5]:
         stored.mark(stored_id)
     assert sorted(stored.unmarked()) == sorted(IDS[5:])
+    assert stored.count_unmarked() == len(IDS[5:])
     assert sorted(stored.without(stored_of(IDS[:6]))) == sorted(IDS[6:])
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import ImageError, UsageError
+from cbir.pipeline.journal import Journal
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import Policy, ingest
 from cbir.records import Item
@@ -107,6 +109,26 @@ def test_a_row_that_cannot_be_read_keeps_every_picture(
     assert sum(nothing in record.getMessage() for record in caplog.records) == 2
     assert stored_keys(source_folder) == set(keys)
     assert sync_rows(*rows[:-1]).removed_keys == [keys[-1]]
+
+
+def test_images_of_another_folder_are_added_without_a_look_at_each_stored_one(
+    source_folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync(source_folder, model_file)
+    requested: list[list[str]] = []
+    keys = Journal.keys
+
+    def counted(journal: Journal, ids: Iterable[str]) -> dict[str, str]:
+        requested.append(list(ids))
+        return keys(journal, requested[-1])
+
+    monkeypatch.setattr(Journal, "keys", counted)
+    for path in files(source_folder)[2:]:
+        path.unlink()
+    assert sync(source_folder, model_file, Policy()).missing == 10
+    assert requested == []
+    assert sync(source_folder, model_file, replace(SYNC, max_delete=1)).removed == 10
+    assert sum(map(len, requested)) >= 10
 
 
 def test_an_image_that_was_moved_is_not_missing(source_folder: Path, model_file: Path) -> None:
