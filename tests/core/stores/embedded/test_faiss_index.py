@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cbir.errors import UsageError
 from cbir.filters.conditions import matches
 from cbir.filters.parser import parse_filter
 from cbir.index.log_format import segment_path
@@ -68,3 +69,14 @@ def test_points_that_match_are_found_although_others_are_closer(factory: str, tm
     for k in (10, 200, 201):
         (found,) = index.search(query[None], k, filter=parse_filter("label=class 1"))
         assert [hit.score for hit in found] == pytest.approx(best[:k].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("factory", ["HNSW1", "HNSW513", "IVF0,Flat", "IVF16777217,Flat", "HNSW16,IVF0"])
+def test_a_number_that_crashes_faiss_is_refused(factory: str) -> None:
+    with pytest.raises(UsageError, match=r"the number behind (HNSW is 2 to 512|IVF is 1 to 16,777,216)$"):
+        faiss_index.check_options({"index": factory}, 8)
+
+
+@pytest.mark.parametrize("factory", ["HNSW2", "HNSW512", "IVF1,Flat"])
+def test_the_smallest_and_largest_numbers_are_accepted(factory: str) -> None:
+    faiss_index.check_options({"index": factory}, 8)

@@ -10,8 +10,10 @@ import cbir.stores.qdrant.writer
 from cbir.errors import UsageError
 from cbir.index.generation import Plan
 from cbir.settings import Settings
-from cbir.stores.qdrant.records import METADATA
+from cbir.stores.qdrant.records import METADATA, scroll, to_point
+from cbir.stores.qdrant.server import Server
 from cbir.stores.registry import open_store
+from cbir.stores.url import parse
 from tests.support.faults import Fault
 from tests.support.qdrant_points import COUNT, POINTS, VECTORS, OpenWriter, aliases, names, publish
 from tests.support.qdrant_server import Running
@@ -36,6 +38,17 @@ def test_a_long_scroll_goes_on_where_it_was(
         point.id: {"key": point.payload["key"], "sha256": point.payload["sha256"]} for point in POINTS
     }
     assert dict(writer.thumbnails()) == {point.payload["key"]: point.thumbnail for point in POINTS}
+
+
+def test_points_come_with_what_was_asked_for(server: Running, plan: Plan, open_writer: OpenWriter) -> None:
+    open_writer().write(POINTS)
+    reader = Server(parse(server.url), Settings())
+    (plain, *_), (whole, *_) = (
+        list(scroll(reader, plan.collection, payload=wanted, vectors=wanted)) for wanted in (False, True)
+    )
+    assert (plain.payload or {}, plain.vector, len(whole.vector)) == ({}, None, 8)  # type: ignore[arg-type]
+    assert next(scroll(reader, plan.collection)) == plain
+    assert to_point(whole).payload == next(point.payload for point in POINTS if point.id == whole.id)
 
 
 def test_what_an_older_version_filled_still_works(server: Running, plan: Plan, open_writer: OpenWriter) -> None:
