@@ -68,8 +68,17 @@ def _noted(items: Iterable[Item], bad_rows: list[str]) -> Iterator[Item]:
         yield item
 
 
-def missing_in(target: Target, keys: SourceKeys) -> dict[str, str]:
-    """Return the keys of the stored images that the source lacks, with their SHA-256s ("" if not known)."""
+def missing_in(targets: Sequence[Target], keys: SourceKeys) -> list[dict[str, str]]:
+    """Return for each target the keys of the stored images that the source lacks, with their SHA-256s.
+
+    Nothing is known to be missing if only a part of the source can be read. A SHA-256 that is not known is "".
+    """
+    if not keys.source.complete or not keys.all_readable():
+        return [{} for _ in targets]
+    return [_missing_in(target, keys) for target in targets]
+
+
+def _missing_in(target: Target, keys: SourceKeys) -> dict[str, str]:
     stored = target.journal.keys(target.writer.stored_ids.without(keys.ids))
     return {key: target.journal.sha256_of(image_id) for image_id, key in stored.items() if keys.lacks(key)}
 

@@ -1,8 +1,9 @@
 """Renamed images: a new key of the source has the bytes of a stored image whose key the source no longer has."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from cbir.pipeline.writers import Target
@@ -22,34 +23,42 @@ class Rename:
 class Renames:
     """Finds the stored points that new ones replace.
 
-    `missing` are the keys of stored images that the source lacks, with their SHA-256s. `label_of` returns the label
-    that the source gives an image with a key, if the key decides that.
+    `missing` returns for each target the keys of stored images that the source lacks, with their SHA-256s; it is called
+    if a new point may replace one. `label_of` returns the label that the source gives an image with a key, if the key
+    decides that.
     """
 
     def __init__(
         self,
         targets: Sequence[Target],
         dataset: str,
-        missing: Mapping[str, str],
+        missing: Callable[[], Iterable[Mapping[str, str]]],
         label_of: Callable[[str], str | None] | None,
     ):
         self._targets = targets
         self._dataset = dataset
         self._label_of = label_of
+        self._missing = missing
         self._replaced: set[str] = set()
-        self._missing: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+
+    @cached_property
+    def _keys(self) -> Mapping[tuple[str, str], list[str]]:
+        """The missing keys by SHA-256 and file name, and by SHA-256 alone, the first in order at the end."""
+        found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        missing = {key: sha256 for images in self._missing() for key, sha256 in images.items()}
         for key, sha256 in sorted(missing.items(), reverse=True):
             for name in (_name(key), ""):
-                self._missing[sha256, name].append(key)
+                found[sha256, name].append(key)
+        return found
 
-    def apply(self, points: Sequence[Point]) -> tuple[list[Point], list[Rename]]:
+    def apply(self, points: Sequence[Point], reused: Container[str]) -> tuple[list[Point], list[Rename]]:
         """Return the points, and which of them replace stored ones, whose edits they get.
 
-        Each stored point is replaced once.
+        Each stored point is replaced once, by a point whose id is in `reused`: it got the vector of a stored one.
         """
         old_ids: dict[str, str] = {}
         for point in points:
-            if old_key := self._old_key(point):
+            if point.id in reused and (old_key := self._old_key(point)):
                 old_ids[point.id] = point_id(self._dataset, old_key)
         stored: dict[str, Point] = {}
         for target in reversed(self._targets) if old_ids else ():
@@ -77,7 +86,7 @@ class Renames:
         if any(point.id in target.writer.stored_ids for target in self._targets):
             return None
         for name in (_name(str(point.payload["key"])), ""):
-            keys = self._missing.get((str(point.payload["sha256"]), name), [])
+            keys = self._keys.get((str(point.payload["sha256"]), name), [])
             while keys:
                 key = keys.pop()
                 if key not in self._replaced:

@@ -231,11 +231,9 @@ def _fill(
     source = keys.source
     syncing = policy.remove_missing and source.complete and keys.all_readable()
     new_hashes = cache(partial(hashes_of_new, source, embedding, report.workers, progress))
-    missing: dict[str, str] = {}
-    for target in targets if syncing else ():
-        missing_here = missing_in(target, keys)
-        check_removal(target, missing_here, keys, new_hashes, policy.max_delete, policy.dry_run)
-        missing |= missing_here
+    missing = cache(partial(missing_in, targets, keys))
+    for target, images in zip(targets, missing(), strict=True) if syncing else ():
+        check_removal(target, images, keys, new_hashes, policy.max_delete, policy.dry_run)
     written = () if policy.dry_run else targets
     copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), keys.has)
     renaming = Renames(targets, embedding.dataset, missing, source.label_of)
@@ -247,10 +245,12 @@ def _fill(
         for result in results:
             start = time.perf_counter()
             copies = _copies(result, copies_seen, policy, report)
-            points, renames = renaming.apply([point for point in result.points if point.id not in copies])
+            points, renames = renaming.apply(
+                [point for point in result.points if point.id not in copies], set(result.reused)
+            )
             failures = [failure for failure in result.failures if not failure.failed_at]
             refused = {failure.id: failure for target in written for failure in target.write(points, failures)}
-            renames = [rename for rename in renames if rename.id not in refused]
+            renames = [rename for rename in renames if syncing and rename.id not in refused]
             replaced += [rename.old_id for rename in renames]
             flushed = [target.flush_if_due() for target in written]
             if any(flushed[:1]):

@@ -232,7 +232,8 @@ def _prepare(
             return None
         if before and before.sha256 == sha256:
             return before
-        found = embedding.find(sha256)
+        with _timed(seconds, "read"):
+            found = embedding.find(sha256)
         if found is not None:
             return Point(identity, found.vector, payload, item.version, found.thumbnail, payload_digest)
         with _timed(seconds, "decode"):

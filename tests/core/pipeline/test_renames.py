@@ -186,6 +186,21 @@ def test_a_run_that_breaks_off_in_the_middle_is_finished_by_the_next(
         assert points_by_key(url, name).keys() == file_keys(photos)
 
 
+def test_an_image_that_was_moved_before_an_add_keeps_its_edits_in_the_sync_after_it(
+    photos: Path, model_file: Path
+) -> None:
+    sync(photos, model_file)
+    edited = files(photos)[0].relative_to(photos).as_posix()
+    with cbir.open(f"faiss:{photos.parent}/index") as opened:
+        opened.update({"seen": True}, ids=[edited])
+    move_all(photos, "2024")
+    added = sync(photos, model_file, Policy())
+    assert (added.stored, added.renamed, added.missing) == (12, 0, 12)
+    assert sync(photos, model_file).removed == 12
+    found = points_by_key(f"faiss:{photos.parent}/index", "photos-efficientnet_lite0")
+    assert [key for key, point in found.items() if point.payload.get("seen")] == [f"2024/{edited}"]
+
+
 @pytest.mark.parametrize("phase", ["upsert", "flush"])
 def test_a_run_that_is_killed_in_the_middle_is_finished_by_the_next(photos: Path, tmp_path: Path, phase: str) -> None:
     """It is not refused, although points are stored under both keys."""
