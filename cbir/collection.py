@@ -267,7 +267,7 @@ class Collection(CollectionReader):
     def _optimize_if_due(self, progress: Progress) -> None:
         if self._batch is not None:
             return
-        name, running = self.info.collection, self._optimizing
+        name, running = str(self._handle.name), self._optimizing
         due = [catalog for catalog in self._open_catalogs() if catalog.is_due(name)]
         if not self.optimizes_aside:
             for catalog in due:

@@ -113,7 +113,7 @@ def _point_to(generation: Path, manifest: Manifest) -> None:
     """Let readers see a complete generation, and what the tail holds beyond it."""
     path = generation.parent / layout.POINTER
     pointer = Pointer(generation.name, record_of(generation / layout.MANIFEST).sha256, _now())
-    if manifest.merged_from:
+    if manifest.merged_from and path.is_file():
         before = load(path, Pointer)
         tail = {name: record for name, record in before.tail.items() if name not in manifest.merged}
         count = before.count if tail else None
@@ -154,6 +154,12 @@ def _remove_segments(folder: Path, kept: Mapping[str, object]) -> None:
             path.unlink()
 
 
+def _has_later(folder: Path, generation: Generation) -> bool:
+    """Return True if the tail has a segment that is not in the log of a generation."""
+    last = max(generation.log_names, default="")
+    return any(path.name > last for path in (folder / layout.TAIL).glob("*.log"))
+
+
 def set_aside(generation: Path) -> Path:
     """Rename a damaged generation, so that nothing reads or removes it; return its new path."""
     target = generation.with_name(f"damaged-{generation.name}")
@@ -175,6 +181,10 @@ def open_published(folder: Path) -> Generation | None:
             if published is not None and latest.name <= published.folder.name:
                 break
             manifest = manifest_in(latest)
+            if manifest is not None and published is None and _has_later(folder, Generation(latest, manifest)):
+                raise damage_error(
+                    f"{folder / layout.POINTER}, which names segments in {layout.TAIL}/, is missing", folder
+                )
             if manifest is not None and not Generation(latest, manifest).damage():
                 _point_to(latest, manifest)
                 published = open_generation(folder.parent, folder.name)

@@ -49,8 +49,13 @@ def builder_for(stores: list[str], vectors: Vector, collection: str = "made") ->
     return LocalWriter(places[0].root, places, plan_for(vectors, collection), MODEL_FILE, same_source=False)
 
 
+def merge(root: Path, collection: str = "made") -> None:
+    """Make a generation with all changes of a collection."""
+    assert connect(f"edge:{root}", Settings()).optimize(collection)
+
+
 def build(stores: list[str], vectors: Vector, collection: str = "made", version: str = "1") -> None:
-    """Store and publish a collection."""
+    """Store and publish a collection, or changes of it."""
     builder = builder_for(stores, vectors, collection)
     try:
         builder.write(points_of(vectors, version))

@@ -145,6 +145,8 @@ class EmbeddedCatalog:
         choose(self.root / name)
 
     def is_due(self, name: str) -> bool:
+        if self.version(name) is None:  # nothing was published
+            return False
         opened = self._logs.get(name)
         return is_due(opened.log) and not opened.is_behind
 

@@ -142,6 +142,8 @@ class LocalWriter:
 
     def publish(self, progress: Progress) -> None:
         """Publish what was written. If an engine cannot be built, readers see what was published before."""
+        if self._published is None:
+            self._log_writer()  # an empty collection has a segment, too
         self._close_segment()
         building, published = self._building, self._published
         dimension = self._plan.model.dimension

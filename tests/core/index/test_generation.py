@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cbir.errors import CbirError, DamageError, UsageError
+from cbir.index import layout
 from cbir.index.generation import Pointer, open_generation
 from cbir.index.json_file import save
 from cbir.index.layout import BUILDING, PLAN, POINTER
@@ -40,10 +41,17 @@ def root(built: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path, how: str) -> None:
+    build(both(root), unit_vectors(310, seed=3)[290:], version="2")  # a tail
     good = answers(root)
     assert examined(root, "whole") == ("", good)
-    files = [path for path in root.rglob("*") if path.is_file() and path.name != "lock" and "views" not in path.parts]
-    assert {MARKER, "current", "manifest.json", "model.onnx", "index.faiss"} < {path.name for path in files}
+    files = [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith("lock") and "views" not in path.parts
+    ]
+    assert {MARKER, "current", "manifest.json", "model.onnx", "index.faiss", "000002.log"} < {
+        path.name for path in files
+    }
     for path in files:
         if path.stat().st_size == 0 or (how == "zeroed" and not any(path.read_bytes())):
             continue
@@ -85,20 +93,46 @@ def test_nothing_is_seen_of_a_generation_before_it_is_published(root: Path) -> N
     before = answers(root)
     catalog = connect(both(root)[0], Settings())
     version = catalog.version("made")
-    assert open_generation(root, "made").folder.name == "000001"
+    assert open_generation(root, "made").commit == 1
     assert catalog.version("made") == version
     builder.publish(silent)
     builder.close()
-    assert open_generation(root, "made").folder.name == "000002"
+    assert open_generation(root, "made").commit == 2
     assert catalog.version("made") != version
     assert answers(root) != before
 
 
-@pytest.mark.parametrize("step", ["write", "build_engine", "save", "rename", "point_to", "remove_leftovers"])
-def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """The process dies (here: an exception nobody handles) at each step of building; a second run goes on."""
+PUBLISHING, MAKING = "cbir.index.publishing", "cbir.stores.embedded.making"
+STEPS = {
+    "write": "",
+    "link": f"{PUBLISHING}.link",
+    "sync": f"{PUBLISHING}.sync",
+    "save": f"{PUBLISHING}.save",
+    "remove": f"{PUBLISHING}._remove_segments",
+}
+STEPS_OF_A_GENERATION = {
+    "write": "",
+    "build_engine": f"{MAKING}.build_engine",
+    "save": f"{PUBLISHING}.save",
+    "rename": "pathlib.Path.rename",
+    "point_to": f"{PUBLISHING}._point_to",
+    "remove_leftovers": f"{MAKING}.remove_leftovers",
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "other"),
+    [*((step, "") for step in STEPS), *((step, "flat") for step in STEPS_OF_A_GENERATION)],
+)
+def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch, step: str, other: str) -> None:
+    """The process dies (here: an exception nobody handles) at each step of publishing; a second run goes on.
+
+    With another index, a generation is made.
+    """
     more = np.concatenate([VECTORS, unit_vectors(50, seed=2)])
     before = answers(root)
+    urls = [*both(root), *([f"faiss:{root}/{other}?index=Flat"] if other else [])]
+    place = (STEPS_OF_A_GENERATION if other else STEPS)[step]
 
     class Crash(BaseException):
         pass
@@ -107,14 +141,10 @@ def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.Monke
         raise Crash
 
     with monkeypatch.context() as patch:
-        builder = builder_for(both(root), more)
+        builder = builder_for(urls, more)
         builder.write(points_of(more)[300:])
-        if step in ("save", "point_to"):
-            patch.setattr(f"cbir.index.publishing.{step}", crash)
-        elif step == "rename":
-            patch.setattr(Path, "rename", crash)
-        elif step != "write":
-            patch.setattr(f"cbir.stores.embedded.writer.{step}", crash)
+        if place:
+            patch.setattr(place, crash)
         with pytest.raises(Crash):
             if step == "write":
                 raise Crash
@@ -122,15 +152,18 @@ def test_a_crash_at_any_step_loses_nothing(root: Path, monkeypatch: pytest.Monke
         builder._lock.close()  # the system does this for a process that died
         if builder._writer is not None:
             builder._writer._file.close()
-    if step != "remove_leftovers":
+    published = step in ("remove", "remove_leftovers")
+    if not published:
         assert answers(root) == before
-    again = builder_for(both(root), more)
-    assert again.resumed == (50 if step not in ("point_to", "remove_leftovers") else 0)
+    again = builder_for(urls, more)
+    assert again.resumed == (0 if published or step == "point_to" else 50)
     assert len(again.stored_ids) == 350
     if again.needs_publishing:
         again.publish(silent)
     again.close()
-    assert not (root / "made" / BUILDING).exists()
+    builder_for(urls, more).close()
+    left = {path.name for path in (root / "made").iterdir()}
+    assert not left & {BUILDING, layout.MAKING, layout.MERGING}
     assert verify_folder(root) == []
     store = open_store(both(root)[0], "made", Settings())
     ids, vectors = store.matrix()

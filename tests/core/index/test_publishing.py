@@ -9,9 +9,11 @@ import pytest
 from cbir.errors import DamageError
 from cbir.index import layout
 from cbir.index.generation import open_generation
-from tests.support.building import both, build, builder_for
+from cbir.settings import Settings
+from cbir.stores.registry import connect
+from tests.support.building import both, build, builder_for, merge
 from tests.support.damaged_index import flip, verify_folder
-from tests.support.made_index import VECTORS
+from tests.support.made_index import VECTORS, everything
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def root(tmp_path: Path) -> Path:
 def test_what_killed_runs_left_is_removed_when_the_collection_is_opened_to_write(root: Path) -> None:
     for version in ("2", "3"):
         build(both(root), VECTORS, version=version)
+        merge(root)
     folder = root / "made"
     for number in ("000001", "000004"):  # a run was killed before it removed the first, and after it published the last
         subprocess.run(["/bin/cp", "-a", folder / "000003", folder / number], check=True)
@@ -36,6 +39,7 @@ def test_what_killed_runs_left_is_removed_when_the_collection_is_opened_to_write
 
 def test_an_older_generation_is_not_published_again(root: Path) -> None:
     build(both(root), VECTORS, version="2")
+    merge(root)
     pointer = root / "made" / layout.POINTER
     pointer.write_text(pointer.read_text().replace("000002", "000001"))
     with pytest.raises(DamageError, match="collections repair made"):
@@ -66,5 +70,17 @@ def test_a_damaged_generation_that_was_never_published_is_set_aside(
         assert f"it is kept in {folder / kept}" in caplog.messages[-1]
         assert (folder / kept / "log").is_dir()
     build(both(root), VECTORS, version="2")
+    merge(root)
     assert open_generation(root, "made").folder.name == "000002"
     assert verify_folder(root) == []
+
+
+def test_a_pointer_that_is_lost_with_the_names_of_the_tail_is_damage(root: Path) -> None:
+    build(both(root), VECTORS[:20], version="2")
+    (root / "made" / layout.POINTER).unlink()
+    with pytest.raises(DamageError, match="is missing.*collections repair made"):
+        builder_for(both(root), VECTORS)
+    assert list((root / "made" / layout.TAIL).iterdir())
+    connect(f"edge:{root}", Settings()).repair("made")
+    assert verify_folder(root) == []
+    assert {version for _, version, *_ in everything(root, "made").values()} == {"1", "2"}

@@ -17,7 +17,7 @@ from cbir.pipeline.journal import Journal
 from cbir.progress import silent
 from cbir.settings import Settings
 from cbir.stores.registry import connect
-from tests.support.building import MODEL_FILE, both, builder_for, points_of, unit_vectors
+from tests.support.building import MODEL_FILE, both, builder_for, merge, points_of, unit_vectors
 from tests.support.damaged_index import DAMAGES, answers, flip, truncate, verify_folder
 from tests.support.made_index import copy_index, everything
 
@@ -48,6 +48,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             builder.write(points[start : start + AT_ONCE])
         builder.publish(silent)
         builder.close()
+    merge(root)
     journal = Journal(root / "made" / layout.JOURNAL, 40)
     journal.record(POINTS, [])
     journal.commit()

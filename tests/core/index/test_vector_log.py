@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cbir.index.live_log import LiveLog
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
+from cbir.index.stored_ids import LogIds
 from cbir.index.vector_log import VectorLog
 from cbir.records import digest, point_id
 from tests.support.logs import DIMENSION, has_points, make_point, write_log
@@ -29,7 +31,7 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
         log = VectorLog(Path(name), DIMENSION)
         last = {point.id: point for frame in versions for point in frame}
         assert has_points(log, list(last.values()))
-        stored = log.stored_ids()
+        stored = LogIds(LiveLog(log))
         assert len(stored) == len(last)
         assert all(stored.has(point.id, point.version, None) for point in last.values())
         assert all(stored.has(point.id, "", digest(point.payload)) for point in last.values())

@@ -8,7 +8,7 @@ from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.stores.handle import StoreHandle
 from cbir.stores.registry import connect
-from tests.support.building import build, unit_vectors
+from tests.support.building import build, merge, unit_vectors
 
 VECTORS = unit_vectors(20)
 
@@ -26,8 +26,25 @@ def test_a_store_is_opened_once_and_again_when_a_generation_is_published(tmp_pat
     assert made.opened().generation == "000001"
     build([f"faiss:{tmp_path}"], VECTORS, version="2")
     second = made.get()
-    assert (second is first, made.opened().generation, made.opened().count) == (False, "000002", 20)
+    assert (second is first, made.opened().generation, made.opened().count) == (False, "000001", 20)
     assert len(first.search(VECTORS[:1], 9)[0]) == 5, "threads may still be searching the old store"
+    made.close()
+
+
+def test_the_next_generation_is_opened_aside(tmp_path: Path) -> None:
+    build([f"faiss:{tmp_path}"], VECTORS[:5])
+    made = handle(tmp_path)
+    made.get()
+    build([f"faiss:{tmp_path}"], VECTORS)
+    merge(tmp_path)
+    followed = made.get()
+    assert (followed.info.generation, followed.info.count, followed.is_behind) == ("000001", 20, True)
+    assert made._renewal is not None
+    made._renewal.join()
+    renewed = made.get()
+    assert (renewed.info.generation, renewed.info.count, renewed.is_behind) == ("000002", 20, False)
+    assert made.get() is renewed
+    assert [hit.id for hit in renewed.search(VECTORS, 1)[7]] == [hit.id for hit in followed.search(VECTORS, 1)[7]]
     made.close()
 
 

@@ -15,7 +15,7 @@ from cbir.records import Hit
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
 from cbir.stores.registry import open_store
-from tests.support.building import both, build, unit_vectors
+from tests.support.building import both, build, merge, unit_vectors
 
 COUNT, LISTS, K = 600, 16, 10
 
@@ -123,6 +123,7 @@ def test_an_open_store_outlives_the_generations_after_it(tmp_path: Path) -> None
     answers = [store.search(VECTORS[:2], 5) for store in stores]
     for version in ("2", "3", "4"):
         build(both(tmp_path), VECTORS[:100], version=version)
+        merge(tmp_path)
     assert sorted(path.name for path in (tmp_path / "made").glob("0*")) == ["000003", "000004"]
     assert [store.search(VECTORS[:2], 5) for store in stores] == answers
     assert all(None not in store.thumbnails(store.sample(3, 0)) for store in stores)

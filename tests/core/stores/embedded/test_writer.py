@@ -10,7 +10,7 @@ from cbir.index.generation import open_generation
 from cbir.progress import silent
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.url import locate, parse
-from tests.support.building import MODEL_FILE, both, build, builder_for, plan_for, points_of
+from tests.support.building import MODEL_FILE, both, build, builder_for, merge, plan_for, points_of, unit_vectors
 from tests.support.damaged_index import DAMAGES, flip, verify_folder
 from tests.support.made_index import VECTORS, everything, opened
 
@@ -39,6 +39,7 @@ def test_a_deleted_point_is_found_by_no_index(root: Path) -> None:
     builder.write(points_of(VECTORS, version="3"))  # more dead rows than living ones now: written anew
     builder.publish(silent)
     builder.close()
+    merge(root)
     assert len(list((root / "made" / open_generation(root, "made").folder.name / "log").iterdir())) == 1
     assert len(everything(root, "made")) == 300
     assert verify_folder(root) == []
@@ -53,26 +54,48 @@ def test_an_index_that_cannot_be_built_is_refused_before_anything_is_made(url: s
 
 @pytest.mark.parametrize("how", ["flipped", "deleted"])
 def test_a_damaged_model_is_never_published_again(root: Path, how: str) -> None:
-    DAMAGES[how](root / "made" / "000001" / layout.MODEL)
+    model = root / "made" / "000001" / layout.MODEL
+    DAMAGES[how](model)
     places = locate([parse(url) for url in both(root)])
-    writer = LocalWriter(root, places, plan_for(VECTORS), root / "made" / "000001" / layout.MODEL, same_source=False)
+    writer = LocalWriter(root, places, plan_for(VECTORS), model, same_source=False)
     assert writer.needs_publishing
     with pytest.raises(DamageError, match="no undamaged file of the model made-up .*collections repair made"):
-        writer.write(points_of(VECTORS[:1], version="2"))
+        writer.publish(silent)
     writer.close()
+    assert [damage.path for damage in verify_folder(root)] == [model]
     builder = builder_for(both(root), VECTORS)
-    builder.write(points_of(VECTORS[:1], version="2"))
+    assert builder.needs_publishing
     builder.publish(silent)
     builder.close()
     assert verify_folder(root) == []
     assert (root / "made" / "000002" / layout.MODEL).read_bytes() == MODEL_FILE.read_bytes()
 
 
-def test_a_model_that_is_damaged_during_the_run_is_replaced(root: Path) -> None:
+def test_a_damaged_engine_is_built_again_with_the_tail(root: Path) -> None:
+    build(both(root), unit_vectors(310, seed=4), version="2")
+    flip(root / "made" / "000001" / "faiss" / "index.faiss")
     builder = builder_for(both(root), VECTORS)
-    builder.write(points_of(VECTORS[:1], version="2"))
-    flip(root / "made" / "building" / layout.MODEL)
+    assert builder.needs_publishing
     builder.publish(silent)
     builder.close()
     assert verify_folder(root) == []
-    assert (root / "made" / "000002" / layout.MODEL).read_bytes() == MODEL_FILE.read_bytes()
+    store = opened(root, kind="faiss")
+    assert (store.info.count, store.info.tail, store.info.dead) == (310, 0, 0)
+    store.close()
+
+
+def test_many_small_changes_are_few_files(root: Path) -> None:
+    points = points_of(unit_vectors(400, seed=6), "2")
+    for number in range(40):
+        builder = builder_for(both(root), VECTORS)
+        builder.write([points[number], points[300 + number]])
+        builder.delete([points[100 + number].id])
+        builder.publish(silent)
+        builder.close()
+    generation = open_generation(root, "made")
+    assert (generation.folder.name, generation.count, generation.commit) == ("000001", 300, 41)
+    assert len(generation.tail) < 40
+    assert sorted(path.name for path in (root / "made" / layout.TAIL).iterdir()) == sorted(generation.tail)
+    assert verify_folder(root) == []
+    expected = {point.id for point in points_of(VECTORS)} - {point.id for point in points[100:140]}
+    assert everything(root, "made").keys() == expected | {point.id for point in points[300:340]}
