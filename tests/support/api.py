@@ -69,9 +69,9 @@ def write_images(folder: str, count: int, seed: int) -> Path:
 def claim_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every collection claim that another model, with random weights, made its vectors."""
 
-    def opened(*arguments: Any) -> EmbeddedStore:
-        store = EmbeddedStore(*arguments)
-        store.info = replace(store.info, model=replace(store.info.model, sha256="0" * 64, random_weights=True))
-        return store
+    class Claiming(EmbeddedStore):
+        def __init__(self, *arguments: Any):
+            super().__init__(*arguments)
+            self.info = replace(self.info, model=replace(self.info.model, sha256="0" * 64, random_weights=True))
 
-    monkeypatch.setattr(catalog, "EmbeddedStore", opened)
+    monkeypatch.setattr(catalog, "EmbeddedStore", Claiming)
