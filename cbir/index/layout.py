@@ -8,6 +8,7 @@ ROOT/COLLECTION/000001/log/              the vector log, from which every engine
 ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
 ROOT/COLLECTION/tail/000002.log          the log's segments since then: what was added, replaced and deleted
 ROOT/COLLECTION/making/, merging/        the next generation while its engines are built
+ROOT/COLLECTION/growing/                 the engines of the first one, while images are embedded
 ROOT/COLLECTION/journal.sqlite           the outcome of every image; only a hint, as the log has the points
 ROOT/COLLECTION/building/                what an ingest has written and not yet published; never read by a search
 ROOT/COLLECTION/building.json            what that is made of; it stays, as a copy of what the manifest says
@@ -20,6 +21,7 @@ PLAN = "building.json"
 TAIL = "tail"
 MERGING = "merging"
 MAKING = "making"
+GROWING = "growing"
 VIEWS = "views"
 LOCK = "lock"
 MERGE_LOCK = "lock.merge"

@@ -29,6 +29,7 @@ from cbir.index.log_writer import LogWriter
 from cbir.index.stored_ids import LogIds
 from cbir.models.embedder import Embedder
 from cbir.pipeline.writers import Target
+from cbir.stores.embedded.growing import GrowingBuild
 from cbir.stores.qdrant.writer import QdrantWriter
 from tests.support.signal_point import SignalPoint, interrupted
 
@@ -37,7 +38,11 @@ PHASES = {
     "embed": [(Embedder, "run")],
     "upsert": [(Target, "write")],
     "flush": [(Target, "flush"), (LogWriter, "flush")],
-    "optimise": [(cbir.stores.embedded.making, "build_engine"), (cbir.stores.embedded.build, "_child")],
+    "optimise": [
+        (GrowingBuild, "finish"),
+        (cbir.stores.embedded.making, "build_engine"),
+        (cbir.stores.embedded.build, "_child"),
+    ],
     "publish": [
         (cbir.stores.embedded.writer, "regroup"),
         (cbir.index.publishing, "manifest_of"),

@@ -21,27 +21,29 @@ _MEMORY_SHARE = 4
 class GrowingBuild:
     """One engine that is built in `folder` from a vector log that is written meanwhile to the folders `logs`.
 
-    Nothing uses the folder before `finish` has returned. If this process is killed, the child process ends, and the
-    folder has to be removed.
+    If this process is killed, the child process ends, and the folder is of no use.
     """
 
     def __init__(self, kind: str, folder: Path, logs: Sequence[Path], dimension: int, options: Mapping[str, str]):
         shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         self._kind, self._folder, self._dimension, self._options = kind, folder, dimension, dict(options)
         self._child = Child(kind, folder, _grow, logs, dimension, self._options)
 
-    def finish(self, log: Path, advance: Callable[[int], None]) -> float | None:
-        """Complete the index of the log in the folder `log`; return and raise what `build_engine` does.
+    def finish(self, folder: Path, log: Path, advance: Callable[[int], None]) -> float | None:
+        """Complete the index of the log in the folder `log`, and move it to `folder`; as `build_engine`.
 
         It is built anew if a point was replaced or deleted, if a segment was removed before it was read, if the child
         process was killed, or if the index has to be trained with all points.
         """
         self._child.tell(log)
         try:
-            return self._child.result(advance)
+            recall = self._child.result(advance)
         except CbirError:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            return build_engine(self._kind, self._folder, log, self._dimension, self._options, advance)
+            self.stop()
+            return build_engine(self._kind, folder, log, self._dimension, self._options, advance)
+        self._folder.rename(folder)
+        return recall
 
     def stop(self) -> None:
         """End the build and remove its folder."""

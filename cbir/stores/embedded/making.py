@@ -5,9 +5,10 @@ priority, while others search and change the collection.
 """
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 from cbir.index import layout
 from cbir.index.files import link, link_tree
@@ -21,6 +22,7 @@ from cbir.models.card import ModelRef
 from cbir.models.sealed import find_unchanged
 from cbir.progress import Progress
 from cbir.stores.embedded.build import build_engine
+from cbir.stores.embedded.growing import GrowingBuild
 from cbir.stores.engines import ENGINES
 from cbir.stores.recall import report_recall
 
@@ -58,10 +60,12 @@ def make_generation(
     progress: Progress,
     *,
     changed: bool = True,
+    growing: Mapping[str, GrowingBuild] = MappingProxyType({}),
 ) -> bool:
     """Publish a generation of the collection `folder` with what was `published` and what was `written` after that.
 
-    The indexes that are `kept` are taken as they are published, the others are built in the folder `work`. Return False
+    The indexes that are `kept` are taken as they are published, the others are built in the folder `work`, where those
+    that are `growing` are completed. Return False
     if the content has not `changed`, and another generation was published meanwhile.
     """
     making = folder / work
@@ -77,7 +81,7 @@ def make_generation(
             if published is not None and name in kept:
                 link_tree(published.folder / name, making / name)
             else:
-                _build(making, name, engine, points, progress, low_priority=not changed)
+                _build(making, name, engine, points, progress, not changed, growing.get(name))
         places = [published.folder / layout.MODEL] if published else []
         keep_model(plan.model, making / layout.MODEL, *places, folder / layout.BUILDING / layout.MODEL, model_file)
         done = publish(folder, making, plan, points, None if changed else published)
@@ -89,12 +93,21 @@ def make_generation(
 
 
 def _build(
-    making: Path, name: str, engine: IndexRecord, points: VectorLog, progress: Progress, low_priority: bool
+    making: Path,
+    name: str,
+    engine: IndexRecord,
+    points: VectorLog,
+    progress: Progress,
+    low_priority: bool,
+    growing: GrowingBuild | None,
 ) -> None:
     options = {**ENGINES[engine.kind].options, **engine.options}
     log = making / layout.LOG
     with progress(f"building {name}", len(points), "points") as advance:
-        recall = build_engine(engine.kind, making / name, log, points.dimension, options, advance, low_priority)
+        if growing is not None:
+            recall = growing.finish(making / name, log, advance)
+        else:
+            recall = build_engine(engine.kind, making / name, log, points.dimension, options, advance, low_priority)
     if recall is not None:
         report_recall(f"the index {name}", recall)
 

@@ -37,6 +37,7 @@ from cbir.index.vector_log import VectorLog, open_segment
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes
 from cbir.stores.base import ReadBack
+from cbir.stores.embedded.growing import GrowingBuild
 from cbir.stores.embedded.making import keep_model, make_generation
 from cbir.stores.engines import ENGINES
 from cbir.stores.url import Location
@@ -68,6 +69,7 @@ class LocalWriter:
         self._rebuild = {location.name for location in locations} if rebuild else set[str]()
         self._model_file = model_file
         self._writer: LogWriter | None = None
+        self._growing: dict[str, GrowingBuild] = {}
         for location in locations:
             engine = ENGINES[location.url.scheme]
             engine.load().check_options({**engine.options, **location.url.options}, plan.model.dimension)
@@ -87,6 +89,7 @@ class LocalWriter:
             self._wrote = unfinished is not None and self._continues(unfinished)
             if self._building.exists() and not self._wrote:  # it follows another state, or its plan was never saved
                 shutil.rmtree(self._building)
+            shutil.rmtree(self._folder / layout.GROWING, ignore_errors=True)
             self._log = self._stored()
         except BaseException:
             self._lock.close()
@@ -137,8 +140,14 @@ class LocalWriter:
         require_free_space(self._folder, fresh, len(self.stored_ids) + fresh, self._plan.model.dimension, built)
 
     def flush(self) -> None:
+        """See `CollectionWriter.flush`. The first one lets the engines of a first generation grow."""
         if self._writer is not None:
             self._writer.flush()
+        if self._wrote and self._published is None and not self._growing:
+            for name, engine in self._engines.items():
+                options = {**ENGINES[engine.kind].options, **engine.options}
+                folder, logs = self._folder / layout.GROWING / name, [self._building / layout.LOG]
+                self._growing[name] = GrowingBuild(engine.kind, folder, logs, self._plan.model.dimension, options)
 
     def publish(self, progress: Progress) -> None:
         """Publish what was written. If an engine cannot be built, readers see what was published before."""
@@ -155,8 +164,17 @@ class LocalWriter:
             whole = published is not None and not (written or published.tail)
             kept = {name for name in self._engines if whole and self._is_as_published(name)}
             make_generation(
-                self._folder, layout.MAKING, self._plan, written, published, self._model_file, kept, progress
+                self._folder,
+                layout.MAKING,
+                self._plan,
+                written,
+                published,
+                self._model_file,
+                kept,
+                progress,
+                growing=self._growing,
             )
+            self._stop_growing()
         shutil.rmtree(building, ignore_errors=True)
         self._published = open_generation(self._folder.parent, self._folder.name)
         self._plan = replace(self._plan, base=_state(self._published))
@@ -178,7 +196,14 @@ class LocalWriter:
                 self._writer.close()
                 self._writer = None
         finally:
+            self._stop_growing()
             self._lock.close()
+
+    def _stop_growing(self) -> None:
+        for growing in self._growing.values():
+            growing.stop()
+        self._growing.clear()
+        shutil.rmtree(self._folder / layout.GROWING, ignore_errors=True)
 
     def _is_as_published(self, name: str) -> bool:
         """Return True if an index would be the same as the published one."""

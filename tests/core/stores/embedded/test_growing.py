@@ -30,14 +30,15 @@ class Growing:
 
     def __init__(self, root: Path, kind: str, options: dict[str, str]):
         self.kind, self.options, self.log = kind, options, root / "log"
-        self.folder = root / "made" / "1" / kind
+        self.folder, self.growing = root / "made" / "1" / kind, root / "made" / "growing" / kind
         self.writer = LogWriter(segment_path(self.log, 1), VECTORS.shape[1])
-        self.build = GrowingBuild(kind, self.folder, [self.log], VECTORS.shape[1], options)
+        self.build = GrowingBuild(kind, self.growing, [self.log], VECTORS.shape[1], options)
         self.advances: list[int] = []
 
     def finish(self) -> None:
         self.writer.close()
-        assert self.build.finish(self.log, self.advances.append) is None
+        self.folder.parent.mkdir(exist_ok=True)
+        assert self.build.finish(self.folder, self.log, self.advances.append) is None
 
     def require(self, expected: Sequence[int]) -> None:
         """Raise `AssertionError` unless the index finds these points and no others."""
@@ -56,8 +57,8 @@ class Growing:
 @pytest.fixture(params=["edge", "faiss"])
 def grown(request: pytest.FixtureRequest, tmp_path: Path) -> Growing:
     """An index to which all points were added, in several parts."""
-    (tmp_path / "made" / "1" / request.param).mkdir(parents=True)
-    (tmp_path / "made" / "1" / request.param / "left by a kill").touch()
+    (tmp_path / "made" / "growing" / request.param).mkdir(parents=True)
+    (tmp_path / "made" / "growing" / request.param / "left by a kill").touch()
     grown = Growing(tmp_path, request.param, options_of(request.param))
     for part in range(PARTS):
         grown.writer.append(POINTS[part::PARTS])
@@ -97,7 +98,7 @@ def test_it_is_built_at_the_end_if_it_has_to_be_trained(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_a_build_that_is_stopped(grown: Growing) -> None:
     grown.build.stop()
-    assert not grown.folder.exists()
+    assert not grown.growing.exists()
     assert not multiprocessing.active_children()
     grown.writer.close()
 

@@ -1,5 +1,6 @@
 """Points removed from an index, and indexes that cannot be built."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.url import locate, parse
 from tests.support.building import MODEL_FILE, both, build, builder_for, merge, plan_for, points_of, unit_vectors
 from tests.support.damaged_index import DAMAGES, flip, verify_folder
+from tests.support.killing import contents
 from tests.support.made_index import VECTORS, everything, opened
 
 
@@ -99,3 +101,33 @@ def test_many_small_changes_are_few_files(root: Path) -> None:
     assert verify_folder(root) == []
     expected = {point.id for point in points_of(VECTORS)} - {point.id for point in points[100:140]}
     assert everything(root, "made").keys() == expected | {point.id for point in points[300:340]}
+
+
+def test_the_engines_of_a_first_generation_grow_while_points_are_written(tmp_path: Path) -> None:
+    vectors = unit_vectors(30)
+    growing = tmp_path / "i" / "made" / "growing"
+    (growing / "edge" / "left by a kill").mkdir(parents=True)
+    writer = builder_for(both(tmp_path / "i"), vectors)
+    assert not growing.exists()
+    writer.write(points_of(vectors)[:20])
+    writer.flush()
+    assert len(multiprocessing.active_children()) == 2
+    writer.write(points_of(vectors)[20:])
+    writer.publish(silent)
+    assert not growing.exists()
+    for url in both(tmp_path / "i"):
+        assert len(contents(url, "made")) == 30
+    writer.write(points_of(vectors, "2")[:5])
+    writer.flush()
+    assert not multiprocessing.active_children()
+    writer.close()
+
+
+def test_nothing_grows_after_a_run_that_publishes_nothing(tmp_path: Path) -> None:
+    vectors = unit_vectors(30)
+    writer = builder_for(both(tmp_path / "i"), vectors)
+    writer.write(points_of(vectors))
+    writer.flush()
+    writer.close()
+    assert not (tmp_path / "i" / "made" / "growing").exists()
+    assert not multiprocessing.active_children()
