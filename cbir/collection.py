@@ -110,7 +110,8 @@ class Collection(CollectionReader):
         kept, self._kept = self._kept, None  # a run that fails may have stopped it
         if kept is None or (published and kept.sha256 != published.model.sha256):
             model = self._model or (published and (self.store.model() or published.model.name)) or DEFAULT_MODEL
-            kept = None if is_source else load_embedder(str(model), self.settings, self.settings.threads)
+            whole = is_source and source.only is None  # may take hours, and then needs the memory to build indexes
+            kept = None if whole else load_embedder(str(model), self.settings, self.settings.threads)
         model_file = kept.path if kept else find_model(str(model))
         report = ingest(source, catalogs, model_file, self.settings, name, dataset, policy, progress, opening, kept)
         if report.interrupted:

@@ -1,5 +1,6 @@
 """`cbir-ingest`: read images, embed them, store them; and check what is stored."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -187,7 +188,10 @@ def add(
     if ray_address and runner != "ray":
         raise UsageError("--ray-address works with --runner ray only")
 
-    def run_once() -> "IngestReport":
+    target = OpenCollection(catalogs, collection, settings, model_file)
+    target.optimizes_aside = watch
+
+    def run_once(only: frozenset[str] | None = None) -> "IngestReport":
         if runner == "ray":
             from .ray_runner import ingest_on_ray
 
@@ -195,9 +199,7 @@ def add(
                 source, options, catalogs, model_file, settings, collection, dataset, policy, ray_address
             )
         else:
-            opened = open_source(source, options)
-            target = OpenCollection(catalogs, collection, settings, model_file)
-            target.optimizes_aside = False
+            opened = open_source(source, replace(options, only=only))
             write = target.sync if syncing else target.add
             try:
                 report = write(opened, dataset=dataset, policy=policy, progress=terminal.progress)

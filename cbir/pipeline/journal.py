@@ -94,6 +94,12 @@ class Journal:
         )
         return {point_id: str(row[0]) if row else self._stored.get(point_id, (point_id,))[0] for point_id, row in rows}
 
+    def keys_below(self, folders: Iterable[str]) -> dict[str, str]:
+        """Return id -> key of the committed images in some folders. Every row is read."""
+        starts = tuple(f"{to_plain(folder)}/" for folder in folders)
+        rows = self._db.execute("SELECT id, key FROM stored")
+        return {id_text(point_id): key for point_id, key in rows if key.startswith(starts)}
+
     def sha256_of(self, point_id: str) -> str:
         """Return the SHA-256 of a committed image, "" if it is not known."""
         row = self._db.execute("SELECT sha256 FROM stored WHERE id = ?", (id_bytes(point_id),)).fetchone()

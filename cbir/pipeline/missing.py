@@ -17,8 +17,8 @@ from cbir.pipeline.report import IngestReport
 from cbir.pipeline.workers import Embedding, unbroken
 from cbir.pipeline.writers import Target
 from cbir.progress import Progress
-from cbir.records import Item, id_bytes, point_id
-from cbir.sources.base import BadRow, Items, Source
+from cbir.records import Item, id_bytes, point_id, to_plain
+from cbir.sources.base import BadRow, Items, Source, is_below
 
 _ROUNDING = 1e-9
 _AT_ONCE = 100
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 class SourceKeys:
     """The keys of a source. It is gone through once, when the first of them is asked for.
+
+    Of a source that has only some files and folders, what is stored of others counts as neither known nor missing.
 
     `source` is the same source, and `bad_rows` the keys of the items it has yielded whose row cannot be read.
     """
@@ -49,15 +51,33 @@ class SourceKeys:
         return not self.bad_rows
 
     def has(self, key: str) -> bool:
-        """Return True if the source has the key. One that is only read in part is taken to have every key."""
-        return not self.source.complete or point_id(self._dataset, key) in self.ids
+        """Return True if the source has the key. What it was not compared with is taken to be there."""
+        return not self.covers(key) or point_id(self._dataset, key) in self.ids
+
+    def covers(self, key: str) -> bool:
+        """Return True if the source's items tell whether it has the key."""
+        only = self.source.only
+        return self.source.complete and (only is None or is_below(key, only))
 
     def lacks(self, key: str) -> bool:
         """Return True if the source has no image with the key, nor an unlisted folder that it may be in.
 
         The source has a folder that could not be listed under the folder's name.
         """
-        return not any(map(self.has, [key, *map(str, PurePosixPath(key).parents)]))
+        names = [key, *map(str, PurePosixPath(key).parents)]
+        return self.covers(key) and not any(point_id(self._dataset, name) in self.ids for name in names)
+
+    def missing(self, target: Target) -> dict[str, str]:
+        """Return id -> key of the stored images that the source lacks."""
+        stored, journal = target.writer.stored_ids, target.journal
+        if self.source.only is None:
+            found = journal.keys(stored.without(self.ids))
+        else:
+            ids = {point_id(self._dataset, key): key for key in self.source.only}
+            found = {image_id: to_plain(key) for image_id, key in ids.items() if image_id in stored}
+            folders = [key for image_id, key in ids.items() if image_id not in stored and image_id not in self.ids]
+            found |= journal.keys_below(folders) if folders else {}
+        return {image_id: key for image_id, key in found.items() if self.lacks(key)}
 
 
 def _noted(items: Iterable[Item], bad_rows: list[str]) -> Iterator[Item]:
@@ -79,8 +99,7 @@ def missing_in(targets: Sequence[Target], keys: SourceKeys) -> list[dict[str, st
 
 
 def _missing_in(target: Target, keys: SourceKeys) -> dict[str, str]:
-    stored = target.journal.keys(target.writer.stored_ids.without(keys.ids))
-    return {key: target.journal.sha256_of(image_id) for image_id, key in stored.items() if keys.lacks(key)}
+    return {key: target.journal.sha256_of(image_id) for image_id, key in keys.missing(target).items()}
 
 
 def check_removal(
@@ -140,17 +159,21 @@ def _sha256(item: Item) -> str:
         return ""
 
 
-def note_missing(targets: Sequence[Target], remove: bool, report: IngestReport) -> None:
+def note_missing(targets: Sequence[Target], keys: SourceKeys, remove: bool, report: IngestReport) -> None:
     """Count stored images that the source no longer has, and remove them if asked, unless it is a dry run.
 
     An image below a folder that could not be listed is not missing.
     """
     unlisted = tuple("" if failure["key"] == "." else f"{failure['key']}/" for failure in report.failures)
+    renamed = {rename["old_key"] for rename in report.renames}
     for target in targets:
-        if not remove and not unlisted:  # only their number is needed
+        if keys.source.only is not None:
+            unmarked = {image_id: key for image_id, key in keys.missing(target).items() if key not in renamed}
+        elif remove or unlisted:
+            unmarked = target.journal.keys(target.writer.stored_ids.unmarked())
+        else:  # only their number is needed
             report.missing = max(report.missing, target.writer.stored_ids.count_unmarked())
             continue
-        unmarked = target.journal.keys(target.writer.stored_ids.unmarked())
         missing = {image_id: key for image_id, key in unmarked.items() if not key.startswith(unlisted)}
         report.missing = max(report.missing, len(missing))
         if remove and missing:

@@ -143,7 +143,8 @@ def ingest(
             log.info("continuing the last run: %s images are embedded already", f"{report.resumed:,}")
         for target in targets:
             if source.total is not None:
-                target.writer.require_free_space(max(0, source.total - len(target.writer.stored_ids)))
+                known = len(target.writer.stored_ids) if source.only is None else 0
+                target.writer.require_free_space(max(0, source.total - known))
         embedding = Embedding(
             embedder,
             name,
@@ -237,7 +238,8 @@ def _fill(
     written = () if policy.dry_run else targets
     copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), keys.has)
     renaming = Renames(targets, embedding.dataset, missing, source.label_of)
-    failed_before = {image_id for target in targets for image_id in target.journal.failures}
+    failures_before = (failure for target in targets for failure in target.journal.failures.values())
+    failed_before = {failure.id for failure in failures_before if keys.covers(failure.key)}
     results = embed_all(source.items, embedding, report.workers, report.batch_size, ordered=policy.skip_duplicates)
     done = min(report.resumed, source.total or 0)
     last_publish = time.monotonic()
@@ -277,7 +279,7 @@ def _fill(
             advance(result.read - caught_up)
     if source.complete:
         if not keys.bad_rows:
-            note_missing(targets, policy.remove_missing, report)
+            note_missing(targets, keys, policy.remove_missing, report)
         elif policy.remove_missing:
             rows = f"rows of {source.origin} cannot be read, such as {keys.bad_rows[0]}"
             log.warning("warning: nothing is removed, because %s. Correct them, and run sync again.", rows)

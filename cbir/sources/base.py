@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import PurePosixPath
 
 from cbir.errors import ImageError, UsageError
 from cbir.filters.parser import Condition, parse_conditions
@@ -38,6 +39,8 @@ class SourceOptions:
         shard: (i, n) with 1 <= i <= n: keep the i-th of n shares of what the options above leave.
         allow_private_addresses: Fetch URLs that lead to private addresses too (tables).
         streaming: Read a data set without downloading or converting it first.
+        only: Folders: take only these files and folders, by their paths below it. `sync` then compares them alone, and
+            removes those that do not exist. Other sources are taken as a whole.
     """
 
     label: str | None = None
@@ -50,6 +53,7 @@ class SourceOptions:
     shard: tuple[int, int] | None = None
     allow_private_addresses: bool = False
     streaming: bool = False
+    only: frozenset[str] | None = None
 
 
 LEADS_OUT = "its path leads out of the table's folder, {} (a list on standard input may do so)"
@@ -70,6 +74,7 @@ class Source:
         unique_keys: True if no two items can have the same key.
         other_files: The number of files in a folder tree that are no images by their suffix.
         label_of: Returns the class of the image with a key, if the key decides it.
+        only: Keys of images and folders, if the items are all that the origin has of these.
     """
 
     name: str
@@ -81,6 +86,12 @@ class Source:
     unique_keys: bool = False
     other_files: int = 0
     label_of: Callable[[str], str | None] | None = None
+    only: frozenset[str] | None = None
+
+
+def is_below(key: str, folders: Collection[str]) -> bool:
+    """Return True if a key, or a folder that it is in, is among some keys."""
+    return key in folders or any(str(folder) in folders for folder in PurePosixPath(key).parents)
 
 
 class Items:

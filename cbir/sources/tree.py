@@ -35,7 +35,12 @@ class Tree:
     """
 
     def __init__(
-        self, address: str, listing: Callable[[str], Iterable[Entry]], reader: Callable[[str], Callable[[], bytes]]
+        self,
+        address: str,
+        listing: Callable[[str], Iterable[Entry]],
+        reader: Callable[[str], Callable[[], bytes]],
+        *,
+        may_be_empty: bool = False,
     ):
         """List the tree.
 
@@ -43,7 +48,7 @@ class Tree:
         function of the item with a key.
 
         Raises:
-            UsageError: There is no such tree, or it has no images.
+            UsageError: There is no such tree, or it has no images, though it may not be empty.
             CbirError: The tree cannot be listed.
         """
         self._address, self._listing, self._reader = address, listing, reader
@@ -54,7 +59,7 @@ class Tree:
         while waiting:
             folder = waiting.pop()
             waiting += [f"{folder}{name}/" for name in sorted(self._list(folder), reverse=True)]
-        if not self._count:
+        if not self._count and not may_be_empty:
             others = f", but {self._other_files:,} other files" if self._other_files else ""
             raise UsageError(f"{address} has no image files ({', '.join(sorted(EXTENSIONS))}){others}")
 

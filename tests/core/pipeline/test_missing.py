@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import ImageError, UsageError
-from cbir.pipeline.journal import Journal
+from cbir.pipeline.journal import Journal, read_failures
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import Policy, ingest
 from cbir.records import Item
@@ -149,3 +149,38 @@ def test_an_image_that_was_moved_is_not_missing(source_folder: Path, model_file:
     report = sync(source_folder, model_file, policy)
     assert (report.unchanged, report.removed) == (12, 10)
     assert stored_keys(source_folder) == file_keys(source_folder)
+
+
+def test_a_sync_of_some_files_compares_these_alone(source_folder: Path, model_file: Path) -> None:
+    sync(source_folder, model_file)
+    paths = files(source_folder)
+    (source_folder / "broken.png").write_bytes(b"no image")
+    sync(source_folder, model_file)
+    moved, gone, unseen = paths[:3]
+    renamed = moved.with_name("renamed.png")
+    moved.rename(renamed)
+    gone.unlink()
+    unseen.unlink()
+    only = frozenset(path.relative_to(source_folder).as_posix() for path in (moved, renamed, gone))
+    source = open_source(str(source_folder), SourceOptions(only=only))
+    places = catalogs(f"faiss:{source_folder.parent}/index")
+    report = ingest(source, places, model_file, Settings(), policy=SYNC)
+    assert (report.read, report.stored, report.reused, report.renamed, report.removed) == (1, 1, 1, 1, 1)
+    assert stored_keys(source_folder) - file_keys(source_folder) == {unseen.relative_to(source_folder).as_posix()}
+    (journal,) = (catalog.journal(report.collection) for catalog in places)
+    assert [failure.key for failure in read_failures(journal)] == ["broken.png"]
+
+
+def test_a_sync_of_a_folder_that_is_gone_removes_its_images_unless_there_are_too_many(
+    source_folder: Path, model_file: Path
+) -> None:
+    sync(source_folder, model_file)
+    before, (folder, *_) = stored_keys(source_folder), sorted(source_folder.iterdir())
+    shutil.rmtree(folder)
+    source = open_source(str(source_folder), SourceOptions(only=frozenset({folder.name})))
+    places = catalogs(f"faiss:{source_folder.parent}/index")
+    with pytest.raises(UsageError, match="--max-delete"):
+        ingest(source, places, model_file, Settings(), policy=replace(SYNC, max_delete=0.01))
+    assert stored_keys(source_folder) == before
+    report = ingest(source, places, model_file, Settings(), policy=replace(SYNC, max_delete=0.9))
+    assert set(report.removed_keys) == before - file_keys(source_folder) != set()

@@ -12,6 +12,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.images.files import read_file
 from cbir.records import full_payload, point_id
 from cbir.sources.base import SourceOptions
+from cbir.sources.folder import open_folder
 from cbir.sources.registry import open_source
 
 
@@ -122,3 +123,22 @@ def test_what_comes_after_the_listing_is_of_the_next_one(tmp_path: Path) -> None
     (item,) = source.items
     assert source.total == 1
     assert item.version.startswith("6:"), "the version is of when the item was made"
+
+
+def test_some_files_and_folders_are_the_same_items_as_in_the_whole(folder: Path) -> None:
+    whole = {item.key: item for item in open_source(str(folder), SourceOptions()).items}
+    (folder / "link").symlink_to(folder / "red")
+    only = frozenset({"red/a.jpg", "red/gone.jpg", "green", "green/d.jpg", "link/a.jpg", "gone/b.jpg"})
+    source = open_source(str(folder), SourceOptions(only=only))
+    assert {item.key: item.version for item in source.items} == {
+        key: item.version for key, item in whole.items() if key == "red/a.jpg" or key.startswith("green/")
+    }
+    assert {item.label for item in source.items} == {"red", "green"}
+    assert source.only == only
+    assert not list(open_source(str(folder), SourceOptions(only=frozenset({"gone"}))).items)
+
+
+def test_some_files_of_a_folder_that_is_gone_are_not_taken_for_removed(folder: Path) -> None:
+    folder.rename(folder.with_name("away"))
+    with pytest.raises(UsageError):
+        open_folder(str(folder), SourceOptions(only=frozenset({"red/a.jpg"})))
