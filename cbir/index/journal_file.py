@@ -16,14 +16,17 @@ CREATE TABLE IF NOT EXISTS failed (
 _SECONDS = 30.0
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open a journal, which is created if it does not exist; `sqlite3.DatabaseError` if it is damaged."""
+def open_to_write(path: Path, *, checked: bool = True) -> sqlite3.Connection:
+    """Open a journal, which is created if it does not exist; `sqlite3.DatabaseError` if it is damaged.
+
+    All of it is read for that, unless it need not be `checked` again.
+    """
     db = sqlite3.connect(path, timeout=_SECONDS)
     # A power cut may lose the last commits, but does not damage the file. What they said is found in the store.
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(_SCHEMA)
-    return _checked(db)
+    return _checked(db) if checked else db
 
 
 def open_for_lookups(path: Path) -> sqlite3.Connection:

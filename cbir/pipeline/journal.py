@@ -33,13 +33,13 @@ class Journal:
     megapixels are tried again.
     """
 
-    def __init__(self, path: Path, max_megapixels: float):
+    def __init__(self, path: Path, max_megapixels: float, *, checked: bool = True):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._max_megapixels = max_megapixels
         self._stored: dict[str, tuple[str, str]] = {}
         self._failed: list[Failure] = []
         try:
-            self._db = open_to_write(path)
+            self._db = open_to_write(path, checked=checked)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise

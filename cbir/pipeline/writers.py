@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -29,8 +29,11 @@ class Target:
     def __init__(self, writer: CollectionWriter, max_megapixels: float):
         self.writer = writer
         self._last_flush = time.monotonic()
-        self.journal = Journal(writer.journal_path, max_megapixels)
-        self.journal.reconcile(writer.stored_ids, writer.described())
+        state = _state(writer)
+        is_same = state is not None and state == _left.get(writer.journal_path)
+        self.journal = Journal(writer.journal_path, max_megapixels, checked=not is_same)
+        if not is_same:
+            self.journal.reconcile(writer.stored_ids, writer.described())
 
     def write(self, points: Sequence[Point], failures: Sequence[Failure]) -> list[Failure]:
         """Store the points that the collection does not have with the same digest; return those that it refused."""
@@ -61,6 +64,24 @@ class Target:
         return due
 
 
+_left: dict[Path, Hashable] = {}
+"""The journals that this process has closed, with the states in which they agreed with their stores."""
+
+
+def _remember(writer: CollectionWriter) -> None:
+    """Remember that a closed journal agrees with its store, so that a small change need not read all of it."""
+    _left[writer.journal_path] = _state(writer)
+
+
+def _state(writer: CollectionWriter) -> Hashable:
+    """Return a value that changes if others change the store or its journal; None if that cannot be told."""
+    path = writer.journal_path
+    if writer.state is None or not path.exists() or path.with_name(f"{path.name}-wal").exists():
+        return None
+    status = path.stat()
+    return writer.state, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @contextmanager
 def open_targets(
     catalogs: Sequence[Catalog],
@@ -80,6 +101,7 @@ def open_targets(
             writer = catalog.writer(plan, model_file, same_source, rebuild)
             stack.callback(writer.close)
             targets.append(Target(writer, max_megapixels))
+            stack.callback(_remember, writer)
             stack.callback(targets[-1].journal.close)
         yield targets
 

@@ -174,6 +174,10 @@ class CollectionWriter(Protocol):
     shared: bool
 
     @property
+    def state(self) -> str | None:
+        """A text that is another one for other published points; None if others are written, or nobody can tell."""
+
+    @property
     def needs_publishing(self) -> bool:
         """True if `publish` would change what readers see."""
 

@@ -98,6 +98,11 @@ class LocalWriter:
         self.resumed = max(0, len(self._log) - (self._published.count if self._published else 0))
 
     @property
+    def state(self) -> str | None:
+        """See `CollectionWriter`: the number of the last change."""
+        return None if self._wrote else self._plan.base
+
+    @property
     def needs_publishing(self) -> bool:
         """True if something was written, or an index is missing or damaged, or is to be built with other options."""
         return self._wrote or (self._published is not None and not self._appends)

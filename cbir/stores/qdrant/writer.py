@@ -75,6 +75,7 @@ class QdrantWriter:
     """
 
     shared = True
+    state = None
 
     def __init__(self, url: StoreURL, plan: Plan, journal_path: Path, settings: Settings, same_source: bool):
         self._server = server = Server(url, settings, settings.server_retry_seconds, _TIMEOUT_SECONDS)

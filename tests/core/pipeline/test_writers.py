@@ -1,5 +1,8 @@
 """A collection's writer and its journal: what is stored in both, and when."""
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +72,32 @@ def test_the_journal_is_written_after_the_points_and_only_when_it_is_due(
 def test_a_full_disk_is_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError), opened(f"faiss:{tmp_path}/index?index=Flat"):
         raise OSError(28, "No space left on device", str(tmp_path))
+
+
+def test_a_journal_is_read_again_only_if_something_may_have_changed_it(tmp_path: Path) -> None:
+    """A row is removed behind its back: first so that nobody can tell, then as any program would."""
+    url, path = f"faiss:{tmp_path}/index?index=Flat", tmp_path / "index" / "made" / "journal.sqlite"
+    ids = [point.id for point in POINTS]
+
+    def remove_a_row() -> None:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("DELETE FROM stored WHERE id = (SELECT id FROM stored LIMIT 1)")
+
+    def rows() -> int:
+        with opened(url) as (target,):
+            return sum(point_id != key for point_id, key in target.journal.keys(ids).items())
+
+    with opened(url) as (target,):
+        target.write(POINTS, [])
+        target.flush()
+        publish_all([target], silent)
+    before = path.stat()
+    remove_a_row()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, rows()) == (before.st_size, 9)
+    remove_a_row()
+    assert rows() == 10, "it was changed, and is compared with the store"
+    with opened(url) as (target,):
+        target.writer.delete(ids[:3])
+        target.writer.flush()
+    assert rows() == 7, "a change that was broken off is not in the journal yet"
