@@ -168,7 +168,7 @@ def _meets(point: Point, filter: Any) -> bool:
     )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_any_sequence_of_changes_answers_as_brute_force_over_a_dictionary(
     steps: list[tuple[str, list[int]]], made: Path, tmp_path: Path
