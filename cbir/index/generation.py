@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -296,24 +295,6 @@ def numbered(folder: Path) -> list[Path]:
 def ids_digest(log: VectorLog) -> str:
     """Return the SHA-256 of a log's sorted ids."""
     return hashlib.sha256(np.sort(log.ids.view("S16")).tobytes()).hexdigest()
-
-
-def manifest_of(folder: Path, plan: Plan, log: VectorLog, merged: Generation | None = None) -> Manifest:
-    """Return the manifest of the files in `folder`, which hold the points of `log`, and so all of those `merged`."""
-    return Manifest(
-        collection=plan.collection,
-        dataset=plan.dataset,
-        source=plan.source,
-        model=plan.model,
-        count=len(log),
-        ids_sha256=ids_digest(log),
-        engines=plan.engines,
-        files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        cbir_version=version("cbir"),
-        merged_from=merged.folder.name if merged else "",
-        merged=tuple(merged.tail) if merged else (),
-    )
 
 
 def record_of(path: Path) -> FileRecord:

@@ -52,7 +52,7 @@ class LiveLog:
         return len(self.alive) - self._count
 
     @cached_property
-    def gone(self) -> frozenset[str]:
+    def dead_ids(self) -> frozenset[str]:
         """The ids of the points of the base that the tail deletes or replaces."""
         return frozenset(map(self.base.id, np.flatnonzero(~self.alive[: len(self.base)]).tolist()))
 
@@ -102,34 +102,34 @@ class LiveLog:
         found = self.base.position(point_id)
         return found if found is not None and self.alive[found] else None
 
-    def _at(self, position: int) -> tuple[VectorLog, int]:
+    def _part(self, position: int) -> tuple[VectorLog, int]:
         start = len(self.base)
         return (self.base, position) if position < start else (self.tail, position - start)
 
     def id(self, position: int) -> str:
         """Return the id of the point at `position`."""
-        log, at = self._at(position)
-        return log.id(at)
+        log, row = self._part(position)
+        return log.id(row)
 
     def payload(self, position: int) -> Payload:
         """Return the payload of the point at `position`."""
-        log, at = self._at(position)
-        return log.payload(at)
+        log, row = self._part(position)
+        return log.payload(row)
 
     def thumbnail(self, position: int) -> bytes:
         """Return the thumbnail of the point at `position`."""
-        log, at = self._at(position)
-        return log.thumbnail(at)
+        log, row = self._part(position)
+        return log.thumbnail(row)
 
     def vector(self, position: int) -> Vector:
         """Return the (D,) vector of the point at `position`."""
-        log, at = self._at(position)
-        return log.vector(at)
+        log, row = self._part(position)
+        return log.vector(row)
 
     def point(self, position: int) -> Point:
         """Return the point at `position`."""
-        log, at = self._at(position)
-        return log.point(at)
+        log, row = self._part(position)
+        return log.point(row)
 
     def find(self, ids: Sequence[str]) -> dict[str, Point]:
         """Return those of the points that are in the log, by id."""
@@ -138,8 +138,8 @@ class LiveLog:
 
     def stamp(self, position: int) -> tuple[str, str]:
         """Return the version and the payload digest of the point at `position`."""
-        log, at = self._at(position)
-        return log.stamp(at)
+        log, row = self._part(position)
+        return log.stamp(row)
 
     def living(self) -> list[int]:
         """Return the positions that count."""

@@ -59,9 +59,9 @@ def follow(before: OpenLog, now: Generation) -> OpenLog | None:
     if before.latest == now:
         return before
     merged: tuple[str, ...] = ()
-    if now.folder != before.latest.folder:
-        if now.manifest.merged_from != before.latest.folder.name:
-            return None
+    if now.manifest != before.latest.manifest:
+        if now.folder == before.latest.folder or now.manifest.merged_from != before.latest.folder.name:
+            return None  # another one of the same name, or one with other points
         merged = now.manifest.merged
         needed = {*before.latest.log_names, *merged}
         if not set(merged) <= set(before.names) and not needed <= set(now.log_names):

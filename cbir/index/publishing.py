@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -23,8 +24,8 @@ from cbir.index.generation import (
     Pointer,
     as_published,
     damage_error,
+    ids_digest,
     manifest_in,
-    manifest_of,
     numbered,
     open_generation,
     record_of,
@@ -107,6 +108,24 @@ def publish(
         sync(folder)
         _point_to(generation, manifest)
     return True
+
+
+def manifest_of(folder: Path, plan: Plan, log: VectorLog, merged: Generation | None = None) -> Manifest:
+    """Return the manifest of the files in `folder`, which hold the points of `log`, and so all of those `merged`."""
+    return Manifest(
+        collection=plan.collection,
+        dataset=plan.dataset,
+        source=plan.source,
+        model=plan.model,
+        count=len(log),
+        ids_sha256=ids_digest(log),
+        engines=plan.engines,
+        files={path.relative_to(folder).as_posix(): record_of(path) for path in files_below(folder)},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        cbir_version=version("cbir"),
+        merged_from=merged.folder.name if merged else "",
+        merged=tuple(merged.tail) if merged else (),
+    )
 
 
 def _point_to(generation: Path, manifest: Manifest) -> None:

@@ -181,7 +181,7 @@ def _load(name: str, split: str, streaming: bool, **files: str) -> Any:
     return builder.as_streaming_dataset(split=split)
 
 
-def _checked_tables(generate: Callable[..., Iterator[Any]], files: list[str], **rest: Any) -> Iterator[Any]:
+def _checked_tables(generate: Callable[..., Iterator[Any]], files: list[str], **rest: object) -> Iterator[Any]:
     """Yield what `datasets` reads from Parquet files, after their cells have been checked."""
     for file in files:
         _check_cells(file)

@@ -15,11 +15,12 @@ from cbir import terminal
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.disk import report_full_disk
-from cbir.index.generation import Generation, Manifest, Plan, manifest_of
+from cbir.index.generation import Generation, Manifest, Plan
 from cbir.index.json_file import load, save
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.names import check_collection
+from cbir.index.publishing import manifest_of
 from cbir.index.vector_log import VectorLog
 from cbir.models.sealed import checksum_of, read_sealed
 from cbir.settings import Settings

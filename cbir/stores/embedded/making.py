@@ -28,6 +28,7 @@ from cbir.stores.recall import report_recall
 
 _MOST_SEGMENTS = 64
 _LARGEST_TAIL = 0.05
+_LARGEST_SCAN = 4_000_000  # numbers, which take a quarter of a millisecond
 _MOST_DEAD = 0.1
 _FEW = 1000
 
@@ -35,7 +36,8 @@ _FEW = 1000
 def is_due(log: LiveLog) -> bool:
     """Return True if so much has changed since the engines were built that searches become slower."""
     points = len(log.base)
-    return len(log.tail) > max(_FEW, _LARGEST_TAIL * points) or log.dead > max(_FEW, _MOST_DEAD * points)
+    largest = min(_LARGEST_TAIL * points, _LARGEST_SCAN / log.base.dimension)
+    return len(log.tail) > max(_FEW, largest) or log.dead > max(_FEW, _MOST_DEAD * points)
 
 
 def merge(folder: Path, progress: Progress) -> bool:

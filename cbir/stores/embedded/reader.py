@@ -122,9 +122,9 @@ class EmbeddedStore:
         while lacking:
             answers = dict(zip(lacking, self.index.search(vectors[lacking], wanted, params, filter), strict=True))
             for i, hits in answers.items():
-                kept[i] = [hit for hit in hits if hit.id not in log.gone]
-            asked, wanted = wanted, min(most, 2 * wanted)
-            lacking = [i for i, hits in answers.items() if len(kept[i]) < k and asked == len(hits) < most]
+                kept[i] = [hit for hit in hits if hit.id not in log.dead_ids]
+            lacking = [i for i, hits in answers.items() if len(kept[i]) < k and len(hits) == wanted < most]
+            wanted = min(most, 2 * wanted)
         return [ranked(hits)[:k] for hits in kept]
 
     def _in_tail(self, vectors: Vector, k: int, filter: Filter) -> list[list[Hit]]:
@@ -135,10 +135,12 @@ class EmbeddedStore:
             recent = recent[places]
         if not len(places):
             return [[] for _ in vectors]
-        scores = vectors @ recent.T
-        best = np.argpartition(-scores, min(k, len(places)) - 1, axis=1)[:, :k]
-        rows = zip(places[best].tolist(), np.take_along_axis(scores, best, axis=1).tolist(), strict=True)
-        return [[Hit(tail.id(at), tail.payload(at), score) for at, score in zip(*row, strict=True)] for row in rows]
+        import faiss  # as fast as NumPy's product, whose threads wait for each other if the machine is busy
+
+        k = min(k, len(places))
+        scores, best = faiss.knn(np.ascontiguousarray(vectors), recent, k, metric=faiss.METRIC_INNER_PRODUCT)
+        rows = zip(places[best].tolist(), scores.tolist(), strict=True)
+        return [[Hit(tail.id(i), tail.payload(i), score) for i, score in zip(*row, strict=True)] for row in rows]
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         positions = map(self.log.position, point_ids)
@@ -172,7 +174,7 @@ class EmbeddedStore:
     def sample(self, count: int, seed: int) -> list[str]:
         living = self.log.living()
         chosen = np.random.default_rng(seed).permutation(len(living))[:count]
-        return [self.log.id(living[at]) for at in chosen.tolist()]
+        return [self.log.id(living[index]) for index in chosen.tolist()]
 
     def matrix(self) -> tuple[list[str], Vector]:
         return [self.log.id(position) for position in self.log.living()], self.log.vectors()
