@@ -143,8 +143,8 @@ def ingest(
             log.info("continuing the last run: %s images are embedded already", f"{report.resumed:,}")
         for target in targets:
             if source.total is not None:
-                known = len(target.writer.stored_ids) if source.only is None else 0
-                target.writer.require_free_space(max(0, source.total - known))
+                stored = len(target.writer.stored_ids) if source.only is None else 0
+                target.writer.require_free_space(max(0, source.total - stored))
         embedding = Embedding(
             embedder,
             name,
