@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import Field
 
-from cbir.errors import DamageError, UsageError
+from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
 from cbir.index.files import files_below, is_locked
 from cbir.index.json_file import load
@@ -28,6 +28,7 @@ from cbir.index.vector_log import Segment, VectorLog, open_segment
 from cbir.models.card import ModelRef
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 NUMBER = re.compile(r"^\d{6}$")
 
 
@@ -257,13 +258,40 @@ def open_generation(root: Path, collection: str) -> Generation:
     folder = root / collection
     try:
         pointer = load(folder / layout.POINTER, Pointer)
-        path = folder / pointer.generation / layout.MANIFEST
-        manifest = load(path, Manifest)
-        if record_of(path).sha256 != pointer.manifest_sha256:
-            raise DamageError(f"{path}, or the pointer {folder / layout.POINTER}, differs from what was published")
+        while True:
+            try:
+                return _pointed(folder, pointer)
+            except DamageError:
+                before, pointer = pointer, load(folder / layout.POINTER, Pointer)
+                if pointer == before:
+                    raise  # otherwise, another process has published, and removed that generation
     except DamageError as error:
         raise damage_error(str(error), folder) from None
-    return as_published(path.parent, manifest, pointer)
+
+
+def _pointed(folder: Path, pointer: Pointer) -> Generation:
+    path = folder / pointer.generation / layout.MANIFEST
+    manifest = load(path, Manifest)
+    try:
+        if record_of(path).sha256 == pointer.manifest_sha256:
+            return as_published(path.parent, manifest, pointer)
+    except OSError as error:
+        raise DamageError(f"{path}: {error.strerror}") from None
+    raise DamageError(f"{path}, or the pointer {folder / layout.POINTER}, differs from what was published")
+
+
+def with_published(root: Path, collection: str, use: Callable[[Generation], T]) -> T:
+    """Return what `use` makes of the published generation; it is called again if files vanish since another is there.
+
+    Readers have no lock: another process may publish, and remove what the pointer named.
+    """
+    while True:
+        generation = open_generation(root, collection)
+        try:
+            return use(generation)
+        except (CbirError, OSError):
+            if open_generation(root, collection) == generation:
+                raise
 
 
 def as_published(folder: Path, manifest: Manifest, pointer: Pointer) -> Generation:

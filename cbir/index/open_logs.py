@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbir.errors import DamageError
-from cbir.index.generation import Generation, open_generation
+from cbir.index.generation import Generation, with_published
 from cbir.index.live_log import LiveLog
 
 
@@ -40,18 +39,16 @@ class OpenLogs:
         If it is to be `current`, it is opened again if there is a newer generation. The checksums of frames are
         compared, those of the generation's files are not.
         """
-        while True:
-            before, generation = self._opened.get(name), open_generation(self._root, name)
-            try:
-                opened = follow(before, generation) if before else None
-                if opened is None or (current and opened.is_behind):
-                    opened = OpenLog(generation, generation, generation.log(checked=False), tuple(generation.tail))
-            except DamageError:
-                if open_generation(self._root, name) == generation:
-                    raise
-                continue  # another process has published, and removed what is not needed any more
-            self._opened[name] = opened
+
+        def use(generation: Generation) -> OpenLog:
+            before = self._opened.get(name)
+            opened = follow(before, generation) if before else None
+            if opened is None or (current and opened.is_behind):
+                opened = OpenLog(generation, generation, generation.log(checked=False), tuple(generation.tail))
             return opened
+
+        opened = self._opened[name] = with_published(self._root, name, use)
+        return opened
 
 
 def follow(before: OpenLog, now: Generation) -> OpenLog | None:

@@ -160,8 +160,6 @@ def remove_leftovers(published: Generation) -> None:
     for path in numbered(folder):
         if not number - 1 <= int(path.name) <= number:
             shutil.rmtree(path)
-    for path in folder.glob("*.tmp"):
-        path.unlink()
     if not is_locked(folder / layout.MERGE_LOCK):
         shutil.rmtree(folder / layout.MERGING, ignore_errors=True)
     _remove_segments(folder, published.tail)
@@ -211,6 +209,9 @@ def open_published(folder: Path) -> Generation | None:
                 raise damage_error(f"{latest} is damaged, and {folder / layout.POINTER} does not name it", folder)
             else:
                 log.warning("%s is damaged and was never published; it is kept in %s", latest, set_aside(latest))
+        for path in folder.glob("*.tmp"):  # by the next writer alone, since another one may be writing them
+            path.unlink()
+        shutil.rmtree(folder / layout.MAKING, ignore_errors=True)
         if published is not None:
             remove_leftovers(published)
         return published

@@ -6,7 +6,7 @@ import numpy as np
 
 from cbir.index.generation import Plan
 from cbir.models.card import ModelRef
-from cbir.models.sealed import checksum_of, find_model
+from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, seal
 from cbir.progress import silent
 from cbir.records import Point, Vector, digest, point_id
 from cbir.settings import Settings
@@ -19,6 +19,10 @@ from cbir.stores.url import locate, parse
 DIMENSION = 8
 MODEL_FILE = find_model("efficientnet_lite0")
 MODEL = ModelRef("made-up", checksum_of(MODEL_FILE.read_bytes()), DIMENSION, 1, random_weights=True)
+
+_field = CHECKSUM_FIELD.encode()
+TINY_MODEL = seal(b"\x0a" + bytes([len(_field)]) + _field + b"\x12\x40" + BLANK_CHECKSUM.encode())
+"""The bytes of a model file that is read in no time, for tests that embed nothing."""
 
 
 def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vector:

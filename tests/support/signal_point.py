@@ -36,15 +36,30 @@ def random_lines(rng: random.Random) -> int:
 
 def interrupted(call: Callable[[], T], lines: int, process: int, number: int = signal.SIGKILL) -> T:
     """Return the result of `call`; send a signal to `process` after some of its lines, or at its end."""
+    return stopped(call, lines, lambda frame, ran: os.kill(process, number))
+
+
+def stopped(
+    call: Callable[[], T],
+    lines: int,
+    stop: Callable[[FrameType | None, int], object],
+    within: str | tuple[str, ...] = "",
+) -> T:
+    """Return the result of `call`; call `stop` after some of its lines in the files `within`, or at its end.
+
+    `stop` gets the frame, None at the end, and the number of lines that were run.
+    """
     left = lines
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left
+        if not frame.f_code.co_filename.startswith(within):
+            return None
         if event == "line":
             left -= 1
             if left < 0:
                 sys.settrace(None)
-                os.kill(process, number)
+                stop(frame, lines)
         return trace if left >= 0 else None
 
     sys.settrace(trace)
@@ -53,4 +68,4 @@ def interrupted(call: Callable[[], T], lines: int, process: int, number: int = s
     finally:
         sys.settrace(None)
         if left >= 0:
-            os.kill(process, number)
+            stop(None, lines - left)

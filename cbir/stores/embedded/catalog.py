@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,11 @@ from cbir.index.generation import (
     manifest_in,
     numbered,
     open_generation,
+    with_published,
 )
 from cbir.index.journal_file import damage_of
 from cbir.index.json_file import load
+from cbir.index.live_log import LiveLog
 from cbir.index.names import MARKER, check_collection
 from cbir.index.open_logs import OpenLogs
 from cbir.index.publishing import choose, locked
@@ -102,7 +104,9 @@ class EmbeddedCatalog:
     def open(self, name: str | None = None, before: Store | None = None) -> EmbeddedStore:
         name = open_name(self, name)
         followed = before.followed(self._logs) if isinstance(before, EmbeddedStore) else None
-        return followed or EmbeddedStore(self.locations[0], name, self._logs)
+        if followed:
+            return followed
+        return with_published(self.root, name, lambda _: EmbeddedStore(self.locations[0], name, self._logs))
 
     def version(self, name: str) -> Hashable:
         try:
@@ -114,11 +118,14 @@ class EmbeddedCatalog:
     def contents(self, name: str) -> Contents:
         generation = open_generation(self.root, name)
         model = generation.folder / layout.MODEL
-        return Contents(generation.plan, model, generation.count, lambda: generation.log().points())
+        return Contents(generation.plan, model, generation.count, lambda: self._log(name).points())
 
     def read_back(self, name: str) -> ReadBack:
-        log = open_generation(self.root, name).log()
+        log = self._log(name)
         return ReadBack(log.described(), log.find)
+
+    def _log(self, name: str) -> LiveLog:
+        return with_published(self.root, name, Generation.log)
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
         return LocalWriter(self.root, self.locations, plan, model_file, same_source, rebuild, self._logs)
@@ -141,7 +148,7 @@ class EmbeddedCatalog:
 
     def use(self, name: str) -> None:
         """The collection whose pointer was written last is the current one."""
-        open_generation(self.root, name).require_intact(layout.LOG, layout.TAIL)
+        with_published(self.root, name, lambda generation: generation.require_intact(layout.LOG, layout.TAIL))
         choose(self.root / name)
 
     def is_due(self, name: str) -> bool:
@@ -188,7 +195,7 @@ def _unreadable(path: Path, kind: type) -> list[Damage]:
 def _other_points(generation: Generation) -> list[Damage]:
     try:
         generation.log()
-    except DamageError as error:
+    except (DamageError, OSError) as error:
         return [Damage(generation.folder / layout.LOG, str(error))]
     return []
 
@@ -205,11 +212,25 @@ def _damage(folder: Path, on_bytes: Advance | None) -> list[Damage]:
     except DamageError as error:
         found.append(Damage(folder, str(error)))
     if generation is not None:
-        damage = generation.damage(advance=on_bytes)
-        found += damage or _other_points(generation)
+        found += _of_published(
+            generation, lambda published: published.damage(advance=on_bytes) or _other_points(published)
+        )
     if reason := damage_of(folder / layout.JOURNAL):
         found.append(Damage(folder / layout.JOURNAL, f"damaged ({reason})"))
     return found
+
+
+def _of_published(generation: Generation, look: Callable[[Generation], list[Damage]]) -> list[Damage]:
+    """Return the damage of a published generation, without the files that vanish since another one is published."""
+    while damage := look(generation):
+        try:
+            now = open_generation(generation.folder.parent.parent, generation.folder.parent.name)
+        except CbirError:
+            return damage
+        if now == generation:
+            return damage
+        generation = now
+    return []
 
 
 def _published(root: Path, name: str) -> CollectionInfo:
@@ -219,7 +240,7 @@ def _published(root: Path, name: str) -> CollectionInfo:
     except CbirError as error:  # damage, or a collection that was dropped since it was listed
         return replace(info, state=f"damaged: {error}", condition="damaged")
     manifest, unfinished = generation.manifest, _plan(root / name) if info.run else None
-    damage = generation.damage(hashed=False)
+    damage = _of_published(generation, lambda published: published.damage(hashed=False))
     return replace(
         _planned(info, generation.plan),
         alias=generation.plan.alias,

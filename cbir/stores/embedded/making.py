@@ -45,9 +45,9 @@ def merge(folder: Path, progress: Progress) -> bool:
 
     Return False if another generation was published meanwhile. `CbirError` if another process does the same.
     """
-    with closing(locked(folder, layout.MERGE_LOCK)):
-        with pointer_lock(folder):
-            published = open_generation(folder.parent, folder.name)
+    with pointer_lock(folder):  # others look at the other lock under this one
+        lock, published = locked(folder, layout.MERGE_LOCK), open_generation(folder.parent, folder.name)
+    with closing(lock):
         return make_generation(folder, layout.MERGING, published.plan, [], published, None, (), progress, changed=False)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cbir.errors import UsageError
 from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
 from cbir.index import layout
-from cbir.index.generation import IndexRecord, open_generation
+from cbir.index.generation import Generation, IndexRecord, open_generation, with_published
 from cbir.index.open_logs import OpenLog, OpenLogs
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
@@ -183,9 +183,13 @@ class EmbeddedStore:
         return self.log.points()
 
     def model(self) -> Path | None:
-        generation = self._opened.latest
-        generation.require_intact(layout.MODEL)
-        return generation.folder / layout.MODEL
+        folder = self._opened.latest.folder.parent  # a newer generation has the same model
+
+        def find(generation: Generation) -> Path:
+            generation.require_intact(layout.MODEL)
+            return generation.folder / layout.MODEL
+
+        return with_published(folder.parent, folder.name, find)
 
     def close(self) -> None:
         self.index.close()

@@ -163,7 +163,8 @@ class LocalWriter:
         dimension = self._plan.model.dimension
         written = segments(building / layout.LOG)
         if self._appends:
-            append(self._folder, written, len(self._stored()), dimension)
+            if written:  # a run that was killed before its first point left none
+                append(self._folder, written, len(self._stored()), dimension)
         else:
             published = published and open_generation(self._folder.parent, self._folder.name)
             whole = published is not None and not (written or published.tail)
