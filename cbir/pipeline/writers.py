@@ -167,7 +167,7 @@ def show(targets: Sequence[Target]) -> None:
     for target in targets:
         if target.writer.needs_publishing and not target.deferred and not target.writer.shared:
             target.flush()
-            target.writer.publish(silent)
+            target.writer.publish(silent, more=True)
             log.info("what was stored so far can be searched: %s", target.writer.name)
 
 

@@ -208,8 +208,8 @@ class CollectionWriter(Protocol):
     def flush(self) -> None:
         """Return when all points would survive a power cut."""
 
-    def publish(self, progress: Progress) -> None:
-        """Show readers what was written."""
+    def publish(self, progress: Progress, more: bool = False) -> None:
+        """Show readers what was written. With `more`, this run goes on writing."""
 
     def close(self) -> None:
         """Release what the writer holds. Nothing that was written is lost."""

@@ -40,15 +40,17 @@ def is_due(log: LiveLog) -> bool:
     return len(log.tail) > max(_FEW, largest) or log.dead > max(_FEW, _MOST_DEAD * points)
 
 
-def merge(folder: Path, progress: Progress) -> bool:
+def merge(folder: Path, progress: Progress, growing: Mapping[str, GrowingBuild] = MappingProxyType({})) -> bool:
     """Build the published engines of the collection `folder` with the points of its tail, and publish them.
 
-    Return False if another generation was published meanwhile. `CbirError` if another process does the same.
+    Those that are `growing` are completed. Return False if another generation was published meanwhile. `CbirError` if
+    another process does the same.
     """
     with pointer_lock(folder):  # others look at the other lock under this one
         lock, published = locked(folder, layout.MERGE_LOCK), open_generation(folder.parent, folder.name)
+    plan, place = published.plan, layout.MERGING
     with closing(lock):
-        return make_generation(folder, layout.MERGING, published.plan, [], published, None, (), progress, changed=False)
+        return make_generation(folder, place, plan, [], published, None, (), progress, changed=False, growing=growing)
 
 
 def make_generation(

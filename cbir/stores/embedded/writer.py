@@ -8,14 +8,14 @@ before, and the same command continues.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.disk import require_free_space
-from cbir.index.files import sync
+from cbir.index.files import is_locked, sync
 from cbir.index.generation import (
     Generation,
     IndexRecord,
@@ -38,7 +38,7 @@ from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes
 from cbir.stores.base import ReadBack
 from cbir.stores.embedded.growing import GrowingBuild
-from cbir.stores.embedded.making import keep_model, make_generation
+from cbir.stores.embedded.making import is_due, keep_model, make_generation, merge
 from cbir.stores.engines import ENGINES
 from cbir.stores.url import Location
 
@@ -105,7 +105,7 @@ class LocalWriter:
     @property
     def needs_publishing(self) -> bool:
         """True if something was written, or an index is missing or damaged, or is to be built with other options."""
-        return self._wrote or (self._published is not None and not self._appends)
+        return self._wrote or (self._published is not None and (bool(self._growing) or not self._appends))
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
         if points:
@@ -151,40 +151,39 @@ class LocalWriter:
         if self._wrote and self._published is None and not self._growing:
             for name, engine in self._engines.items():
                 options = {**ENGINES[engine.kind].options, **engine.options}
-                folder, logs = self._folder / layout.GROWING / name, [self._building / layout.LOG]
+                folder = self._folder / layout.GROWING / name
+                logs = [self._building / layout.LOG, self._folder / layout.TAIL, self._folder / "000001" / layout.LOG]
                 self._growing[name] = GrowingBuild(engine.kind, folder, logs, self._plan.model.dimension, options)
 
-    def publish(self, progress: Progress) -> None:
-        """Publish what was written. If an engine cannot be built, readers see what was published before."""
+    def publish(self, progress: Progress, more: bool = False) -> None:
+        """Publish what was written. If an engine cannot be built, readers see what was published before.
+
+        The engines that grow are completed when no more is to come.
+        """
         if self._published is None:
             self._log_writer()  # an empty collection has a segment, too
         self._close_segment()
-        building, published = self._building, self._published
-        dimension = self._plan.model.dimension
-        written = segments(building / layout.LOG)
-        if self._appends:
-            if written:  # a run that was killed before its first point left none
-                append(self._folder, written, len(self._stored()), dimension)
-        else:
-            published = published and open_generation(self._folder.parent, self._folder.name)
-            whole = published is not None and not (written or published.tail)
-            kept = {name for name in self._engines if whole and self._is_as_published(name)}
-            make_generation(
-                self._folder,
-                layout.MAKING,
-                self._plan,
-                written,
-                published,
-                self._model_file,
-                kept,
-                progress,
-                growing=self._growing,
-            )
+        if not self._appends:
+            self._publish_generation(progress, {} if more else self._growing)
+        elif written := segments(self._building / layout.LOG):  # none if it was killed before its first point
+            append(self._folder, written, len(self._stored()), self._plan.model.dimension)
+        shutil.rmtree(self._building, ignore_errors=True)
+        self._wrote = False
+        if self._growing and not more:
+            due = is_due(self._logs.get(self._folder.name).log)
+            if due and not is_locked(self._folder / layout.MERGE_LOCK):
+                merge(self._folder, progress, self._growing)
             self._stop_growing()
-        shutil.rmtree(building, ignore_errors=True)
         self._published = open_generation(self._folder.parent, self._folder.name)
         self._plan = replace(self._plan, base=_state(self._published))
-        self._wrote = False
+
+    def _publish_generation(self, progress: Progress, growing: Mapping[str, GrowingBuild]) -> None:
+        written = segments(self._building / layout.LOG)
+        published = self._published and open_generation(self._folder.parent, self._folder.name)
+        whole = published is not None and not (written or published.tail)
+        kept = {name for name in self._engines if whole and self._is_as_published(name)}
+        place, model = layout.MAKING, self._model_file
+        make_generation(self._folder, place, self._plan, written, published, model, kept, progress, growing=growing)
 
     @property
     def _appends(self) -> bool:

@@ -165,7 +165,7 @@ class QdrantWriter:
             self._unchecked = False
             self._kinds = settle(self._server, self._collection, self._kinds)
 
-    def publish(self, progress: Progress) -> None:
+    def publish(self, progress: Progress, more: bool = False) -> None:
         """Mark the collection as complete, and move the data set's alias to it."""
         if self._record.building:
             self._record = replace(self._record, building=False)

@@ -9,6 +9,7 @@ from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.generation import open_generation
 from cbir.progress import silent
+from cbir.stores.embedded import growing, making
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.url import locate, parse
 from tests.support.building import MODEL_FILE, both, build, builder_for, merge, plan_for, points_of, unit_vectors
@@ -105,22 +106,52 @@ def test_many_small_changes_are_few_files(root: Path) -> None:
 
 def test_the_engines_of_a_first_generation_grow_while_points_are_written(tmp_path: Path) -> None:
     vectors = unit_vectors(30)
-    growing = tmp_path / "i" / "made" / "growing"
-    (growing / "edge" / "left by a kill").mkdir(parents=True)
+    folder = tmp_path / "i" / "made" / "growing"
+    (folder / "edge" / "left by a kill").mkdir(parents=True)
     writer = builder_for(both(tmp_path / "i"), vectors)
-    assert not growing.exists()
+    assert not folder.exists()
     writer.write(points_of(vectors)[:20])
     writer.flush()
     assert len(multiprocessing.active_children()) == 2
     writer.write(points_of(vectors)[20:])
     writer.publish(silent)
-    assert not growing.exists()
+    assert not folder.exists()
     for url in both(tmp_path / "i"):
         assert len(contents(url, "made")) == 30
     writer.write(points_of(vectors, "2")[:5])
     writer.flush()
     assert not multiprocessing.active_children()
     writer.close()
+
+
+def test_engines_go_on_growing_while_what_was_written_so_far_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = unit_vectors(2600)
+    points = points_of(vectors)
+    built: list[str] = []
+    monkeypatch.setattr(growing, "build_engine", lambda *_: pytest.fail("an index was built anew"))
+    build_engine = making.build_engine
+    monkeypatch.setattr(making, "build_engine", lambda kind, *rest: built.append(kind) or build_engine(kind, *rest))
+    writer = builder_for(both(tmp_path / "i"), vectors)
+    for first in range(0, 2600, 650):
+        writer.write(points[first : first + 650])
+        writer.flush()
+        writer.publish(silent, more=True)
+        generation = open_generation(tmp_path / "i", "made")
+        assert (generation.folder.name, generation.count) == ("000001", first + 650)
+    assert built == ["edge", "faiss"]
+    assert writer.needs_publishing
+    writer.publish(silent)
+    assert not writer.needs_publishing
+    writer.close()
+    assert built == ["edge", "faiss"]
+    generation = open_generation(tmp_path / "i", "made")
+    assert (generation.folder.name, generation.count, generation.tail) == ("000002", 2600, {})
+    for url in both(tmp_path / "i"):
+        assert len(contents(url, "made")) == 2600
+    assert verify_folder(tmp_path / "i") == []
+    assert not multiprocessing.active_children()
 
 
 def test_nothing_grows_after_a_run_that_publishes_nothing(tmp_path: Path) -> None:
