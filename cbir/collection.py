@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cbir.errors import CbirError, UsageError
@@ -20,6 +21,7 @@ from cbir.progress import Progress, silent
 from cbir.reading import CollectionReader, FilterInput
 from cbir.records import IDENTITY, Payload, to_plain
 from cbir.search.fields import checked_filter
+from cbir.settings import Settings
 from cbir.sources.base import ALL_IMAGES, Source, SourceOptions
 from cbir.sources.memory import open_images
 from cbir.sources.registry import open_source
@@ -43,9 +45,15 @@ class Collection(CollectionReader):
     optimizes_aside = True
     """True if indexes are built again in a thread once there are many changes; False: before the change returns."""
 
-    _optimizing: threading.Thread | None = None
-    _batch: Batch | None = None
-    _kept: Embedder | None = None
+    def __init__(
+        self, catalogs: Sequence[Catalog], name: str | None, settings: Settings, model: str | Path | None = None
+    ):
+        """See `CollectionReader`."""
+        super().__init__(catalogs, name, settings, model)
+        self._changing = threading.RLock()
+        self._optimizing: threading.Thread | None = None
+        self._batch: Batch | None = None
+        self._kept: Embedder | None = None
 
     def __enter__(self) -> "Collection":
         return self
@@ -92,9 +100,6 @@ class Collection(CollectionReader):
             DiskFullError: A disk has no room; what was stored is kept.
             CbirError: The source or a store failed; what was stored is kept.
         """
-        name, catalogs = self._handle.name, self._open_catalogs()
-        published = catalogs[0].plan(name) if name else None
-        before = published or (self._batch.plan if self._batch else None)
         if is_source := isinstance(images, str | os.PathLike | Source):
             if keys is not None or payloads is not None:
                 raise UsageError("keys and payloads go with a list of images; a source has its own")
@@ -102,15 +107,25 @@ class Collection(CollectionReader):
         elif options != ALL_IMAGES:
             raise UsageError("options go with a source; choose the images of a list yourself")
         else:
-            source = open_images(images, keys, payloads, name or "images")
-            source = replace(source, origin=before.source) if before else source  # so that `sync` still accepts it
+            source = open_images(images, keys, payloads, self._handle.name or "images")
+        with self._changing:
+            return self._add(source, not is_source, dataset, policy, progress)
+
+    def _add(
+        self, source: Source, is_list: bool, dataset: str | None, policy: Policy, progress: Progress
+    ) -> IngestReport:
+        name, catalogs = self._handle.name, self._open_catalogs()
+        published = catalogs[0].plan(name) if name else None
+        before = published or (self._batch.plan if self._batch else None)
+        if is_list and before is not None:
+            source = replace(source, origin=before.source)  # so that `sync` still accepts it
         if dataset is None and before is not None and source.origin == before.source:
             dataset = before.dataset
         opening = self._batch.open if self._batch else open_targets
         kept, self._kept = self._kept, None  # a run that fails may have stopped it
         if kept is None or (published and kept.sha256 != published.model.sha256):
             model = self._model or (published and (self.store.model() or published.model.name)) or DEFAULT_MODEL
-            whole = is_source and source.only is None  # may take hours, and then needs the memory to build indexes
+            whole = not is_list and source.only is None  # may take hours, and then needs the memory to build indexes
             kept = None if whole else load_embedder(str(model), self.settings, self.settings.threads)
         model_file = kept.path if kept else find_model(str(model))
         report = ingest(source, catalogs, model_file, self.settings, name, dataset, policy, progress, opening, kept)
@@ -213,11 +228,13 @@ class Collection(CollectionReader):
 
     def _change(self, ids: Sequence[str], filter: FilterInput, progress: Progress, change: Change) -> int:
         chosen, matching = self._ids(ids), checked_filter(filter, self.store)
-        name, catalogs = self._handle.name, self._open_catalogs()
-        opening = self._batch.open if self._batch else open_targets
-        count = change_points(catalogs, name, chosen, matching, self.settings, progress, change, opening)
-        self._optimize_if_due(progress)
-        return count
+        with self._changing:
+            name, catalogs = self._handle.name, self._open_catalogs()
+            opening = self._batch.open if self._batch else open_targets
+            opened = self.store
+            count = change_points(catalogs, name, chosen, matching, self.settings, progress, change, opening, opened)
+            self._optimize_if_due(progress)
+            return count
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -237,16 +254,17 @@ class Collection(CollectionReader):
             UsageError: The block is inside of another one.
             CbirError: A store failed, or is being filled by another process.
         """
-        if self._batch is not None:
-            raise UsageError("a batch is open already: leave out the inner one")
-        batch = self._batch = Batch()
-        try:
-            yield
-        finally:
-            self._batch = None
-            batch.finish()
-        if self._handle.name is not None:
-            self._optimize_if_due(silent)
+        with self._changing:  # changes of other threads wait for the end
+            if self._batch is not None:
+                raise UsageError("a batch is open already: leave out the inner one")
+            batch = self._batch = Batch()
+            try:
+                yield
+            finally:
+                self._batch = None
+                batch.finish()
+            if self._handle.name is not None:
+                self._optimize_if_due(silent)
 
     def optimize(self, *, progress: Progress = silent) -> bool:
         """Build the indexes again with all changes that were made since, and return whether that was necessary.

@@ -1,7 +1,7 @@
 """Points deleted, or their payload changed, without a source."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
@@ -11,7 +11,7 @@ from cbir.pipeline.writers import OpenTargets, Target, open_targets, publish_all
 from cbir.progress import Progress
 from cbir.search.query import entries
 from cbir.settings import Settings
-from cbir.stores.base import Catalog
+from cbir.stores.base import Catalog, Store
 
 Change = Callable[[Target, list[str]], None]
 """Changes the points with these ids in one store."""
@@ -26,10 +26,11 @@ def change_points(
     progress: Progress,
     change: Change,
     opening: OpenTargets = open_targets,
+    opened: Store | None = None,
 ) -> int:
     """Change the points with these ids or that match the filter in every store, and publish the change.
 
-    Return the number of points.
+    Return the number of points. `opened` may be the open store of the first catalog.
 
     Raises:
         UsageError: Neither ids nor a filter were given, or a store has no such collection.
@@ -37,7 +38,10 @@ def change_points(
     """
     if not ids and not filter:
         raise UsageError("say which points: give ids or a filter")
-    chosen = [_chosen(catalog, collection, ids, filter) for catalog in catalogs]  # in all stores before any is changed
+    chosen = []  # in all stores before any is changed
+    for catalog in catalogs:
+        with nullcontext(opened) if opened and catalog is catalogs[0] else closing(catalog.open(collection)) as store:
+            chosen.append(_chosen(store, ids, filter))
     limit = settings.max_image_megapixels
     for catalog, (plan, model, point_ids) in zip(catalogs, chosen, strict=True):
         if not point_ids:
@@ -52,13 +56,10 @@ def change_points(
     return max(len(point_ids) for _, _, point_ids in chosen)
 
 
-def _chosen(
-    catalog: Catalog, collection: str | None, ids: Sequence[str], filter: Filter
-) -> tuple[Plan, Path | None, list[str]]:
-    """Return the plan of a collection, its model file, and the ids of the chosen points that it has."""
-    with closing(catalog.open(collection)) as store:
-        info = store.info
-        plan = Plan(info.collection, info.dataset, info.source, info.model, None)
-        existing = [point_id for point_id, vector in zip(ids, store.vectors(ids), strict=True) if vector is not None]
-        matching = [entry.id for entry in entries(store, filter)] if filter else []
-        return plan, store.model(), list(dict.fromkeys([*existing, *matching]))
+def _chosen(store: Store, ids: Sequence[str], filter: Filter) -> tuple[Plan, Path | None, list[str]]:
+    """Return the plan of an open collection, its model file, and the ids of the chosen points that it has."""
+    info = store.info
+    plan = Plan(info.collection, info.dataset, info.source, info.model, None)
+    existing = [point_id for point_id, vector in zip(ids, store.vectors(ids), strict=True) if vector is not None]
+    matching = [entry.id for entry in entries(store, filter)] if filter else []
+    return plan, store.model(), list(dict.fromkeys([*existing, *matching]))

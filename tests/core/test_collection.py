@@ -229,3 +229,42 @@ def test_images_that_cannot_be_added_are_named_and_the_rest_is_stored(example_ph
         assert "No such file" in reasons["b"]
         assert "another image of this run has the same key" in reasons["same"]
         assert some.count() == 1
+
+
+def test_a_batch_is_published_as_a_whole_when_it_ends(tmp_path: Path, query_file: Path) -> None:
+    url = f"edge:{tmp_path}/index"
+    image = np.zeros((20, 20, 3), np.uint8)
+    with cbir.open(url, create=True) as new, new.batch():
+        new.add([query_file], keys=["a"])
+        new.add([image, image], keys=["b", "c"])
+        assert not cbir.collections(url)[0].points
+    with cbir.open(url) as photos, cbir.open(url) as follower:
+        commit = photos.info.commit
+        with photos.batch():
+            photos.add([image + 1], keys=["d"], payloads=[{"label": "new"}])
+            photos.update({"label": "old"}, ids=["a"])
+            assert photos.delete(ids=["b"]) == 1
+            assert (photos.count(), follower.count()) == (3, 3)
+            with pytest.raises(cbir.UsageError, match="a batch is open already"), photos.batch():
+                pass
+        for opened in (photos, follower):
+            assert sorted(image.key for image in opened.scroll()) == ["a", "c", "d"]
+            assert opened.facet("label") == [("new", 1), ("old", 1)]
+        assert photos.info.commit == commit + 1
+        with pytest.raises(KeyError), photos.batch():
+            photos.add([image + 2], keys=["e"])
+            raise KeyError
+        assert follower.count() == 4, "what was changed before an error is published"
+        assert photos.verify() == []
+
+
+def test_threads_that_change_a_collection_wait_for_each_other(tmp_path: Path) -> None:
+    with cbir.open(tmp_path / "index", create=True) as photos:
+        photos.add([np.zeros((20, 20, 3), np.uint8)], keys=["first"])
+
+        def add(number: int) -> int:
+            return photos.add([np.full((20, 20, 3), number, np.uint8)], keys=[str(number)]).stored
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(add, range(8))) == 8
+        assert photos.count() == 9
