@@ -68,7 +68,7 @@ def rebuild(url: str, collection: str) -> tuple[float, float]:
     """Build the index of an embedded store again, to be removed; return the seconds and this process's most MB."""
     store = open_store(url, collection, Settings())
     assert isinstance(store, EmbeddedStore)  # noqa: S101 - the caller has checked the URL
-    kind, log = kind_of(url), store.log
+    kind, log = kind_of(url), store.log.base
     options = {name: store.info.options[name] for name in ENGINES[kind].build_options}
     store.close()
     with TemporaryDirectory(prefix="cbir-bench-") as folder:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -59,13 +60,14 @@ def _grow(
     growth = engine.grow(folder, dimension, options) if hasattr(engine, "grow") else None
     if growth is None:
         raise CbirError(f"a {kind} index with these options cannot grow")
-    follower, ids, finishing = LogFollower(logs, dimension), bytearray(), False
-    while not finishing:
-        finishing = connection.poll(_POLL_SECONDS)  # the rest is read once more after that
-        for batch in follower.batches():
-            growth.add(batch)
-            ids += fixed_bytes(batch.column(0), 16)
-            _require_memory(len(ids) // 16 * dimension * 4)
+    ids, finishing = bytearray(), False
+    with closing(LogFollower(logs, dimension)) as follower:
+        while not finishing:
+            finishing = connection.poll(_POLL_SECONDS)  # the rest is read once more after that
+            for batch in follower.batches():
+                growth.add(batch)
+                ids += fixed_bytes(batch.column(0), 16)
+                _require_memory(len(ids) // 16 * dimension * 4)
     log = VectorLog(connection.recv(), dimension)
     if ids != log.ids.tobytes():
         raise CbirError("points were replaced or deleted meanwhile")
