@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
+from cbir.index.disk import report_full_disk
 from cbir.index.files import files_below, is_locked
 from cbir.index.generation import (
     NUMBER,
@@ -158,7 +159,9 @@ class EmbeddedCatalog:
         return is_due(opened.log) and not opened.is_behind
 
     def optimize(self, name: str, progress: Progress = silent) -> bool:
-        return merge(self.root / name, progress)
+        open_generation(self.root, name)
+        with report_full_disk():
+            return merge(self.root / name, progress)
 
     def verify(self, name: str | None = None, on_bytes: Advance | None = None) -> list[Damage]:
         parts = (path for path in self.root.glob("*/*") if path.name in _PARTS or NUMBER.fullmatch(path.name))
