@@ -54,7 +54,7 @@ def locked(folder: Path, name: str = layout.LOCK) -> IO[bytes]:
 @contextmanager
 def pointer_lock(folder: Path) -> Iterator[None]:
     """Keep others from replacing the pointer of the collection `folder` meanwhile. Nobody holds this lock for long."""
-    with (folder / layout.POINTER_LOCK).open("wb") as lock:
+    with (folder / layout.POINTER_LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
