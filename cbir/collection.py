@@ -273,6 +273,8 @@ class Collection(CollectionReader):
         priority. Others can search and change the collection meanwhile. Servers optimize themselves.
 
         Example:
+            >>> photos.add(["query.png"], keys=["one more"]).stored
+            1
             >>> photos.optimize(), photos.info.tail
             (True, 0)
 
@@ -281,6 +283,8 @@ class Collection(CollectionReader):
         """
         name = self.info.collection
         published = [catalog.optimize(name, progress) for catalog in self._open_catalogs()]
+        if any(published):
+            self._handle.renew()
         return any(published)
 
     def _optimize_if_due(self, progress: Progress) -> None:
@@ -289,16 +293,15 @@ class Collection(CollectionReader):
         name, running = str(self._handle.name), self._optimizing
         due = [catalog for catalog in self._open_catalogs() if catalog.is_due(name)]
         if not self.optimizes_aside:
-            for catalog in due:
-                catalog.optimize(name, progress)
+            _optimize(due, name, progress)
         elif due and not (running and running.is_alive()):
-            self._optimizing = threading.Thread(target=_optimize, args=(due, name), daemon=True)
+            self._optimizing = threading.Thread(target=_optimize, args=(due, name, silent), daemon=True)
             self._optimizing.start()
 
 
-def _optimize(catalogs: Sequence[Catalog], name: str) -> None:
+def _optimize(catalogs: Sequence[Catalog], name: str, progress: Progress) -> None:
     for catalog in catalogs:
         try:
-            catalog.optimize(name)
-        except CbirError as error:  # perhaps another process is at it; what was changed is searched all the same
-            log.info("%s was not optimized: %s", name, error)
+            catalog.optimize(name, progress)
+        except (CbirError, OSError) as error:  # what was changed is published all the same
+            log.warning("warning: %s was not optimized: %s", name, error)

@@ -53,8 +53,12 @@ class OpenLogs:
 
 def follow(before: OpenLog, now: Generation) -> OpenLog | None:
     """Return the log as it is now, in time that depends on the change alone; None if it has to be opened again."""
-    if before.latest == now:
+    seen = before.latest
+    if seen == now:
         return before
+    other = any(seen.tail[name] != now.tail[name] for name in seen.tail.keys() & now.tail.keys())
+    if now.commit < seen.commit or other:  # the folder was restored from a backup
+        return None
     merged: tuple[str, ...] = ()
     if now.manifest != before.latest.manifest:
         if now.folder == before.latest.folder or now.manifest.merged_from != before.latest.folder.name:

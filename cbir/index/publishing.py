@@ -101,13 +101,22 @@ def publish(
         sync(path)
     save(building / layout.MANIFEST, manifest)
     with pointer_lock(folder):
-        if merged and load(folder / layout.POINTER, Pointer).generation != merged.folder.name:
+        if merged and not _is_published(merged):
             return False
         number = 1 + max((int(path.name) for path in numbered(folder)), default=0)
         generation = building.rename(folder / f"{number:06d}")
         sync(folder)
         _point_to(generation, manifest)
     return True
+
+
+def _is_published(generation: Generation) -> bool:
+    """Return True if the pointer still names this generation, and no other of its number."""
+    folder = generation.folder.parent
+    try:
+        return open_generation(folder.parent, folder.name).manifest == generation.manifest
+    except CbirError:  # dropped meanwhile
+        return False
 
 
 def manifest_of(folder: Path, plan: Plan, log: VectorLog, merged: Generation | None = None) -> Manifest:

@@ -34,6 +34,7 @@ from cbir.text import redacted
 log = logging.getLogger(__name__)
 
 _PUBLISH_FIRST_SECONDS = 60.0
+_RARER = 1.5
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,7 @@ def _fill(
             if every is not None and any(flushed) and time.monotonic() - last_publish >= every:
                 show(written)
                 last_publish = time.monotonic()
+                every *= _RARER if policy.publish_every is None else 1  # each makes searches scan more
             for target in targets:
                 for image_id in [*result.ids, *(rename.old_id for rename in renames)]:
                     target.writer.stored_ids.mark(image_id)

@@ -133,6 +133,8 @@ class Batch:
                 (target,) = self._stack.enter_context(opened)
                 target.deferred = True
                 self._targets[catalog.address] = plan, target
+            else:
+                self._targets[catalog.address][1].writer.refresh()
             before, _ = self._targets[catalog.address]
             require_same(before, plan, before.collection, same_source)
         yield [self._targets[catalog.address][1] for catalog in catalogs]

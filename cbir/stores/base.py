@@ -181,6 +181,9 @@ class CollectionWriter(Protocol):
     def needs_publishing(self) -> bool:
         """True if `publish` would change what readers see."""
 
+    def refresh(self) -> None:
+        """Let `stored_ids` have what was written since the writer was opened; nothing is marked any more."""
+
     def require_free_space(self, fresh: int) -> None:
         """Raise `DiskFullError` if this many new points would not fit on the disk. A server reports no limit."""
 

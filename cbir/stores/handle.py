@@ -37,12 +37,13 @@ class StoreHandle:
                 store = self._catalog.open(self.name, self._store)
                 self._store, self._version, self._opened = store, version, store.info
                 if store.is_behind and not (self._renewal and self._renewal.is_alive()):
-                    self._renewal = threading.Thread(target=self._renew, args=(self.name,), daemon=True)
+                    self._renewal = threading.Thread(target=self.renew, daemon=True)
                     self._renewal.start()
             return self._store
 
-    def _renew(self, name: str) -> None:
+    def renew(self) -> None:
         """Open the newest generation, which takes seconds, while others search with the one before."""
+        name = str(self.name)
         version = self._catalog.version(name)
         try:
             store = self._catalog.open(name)

@@ -134,7 +134,7 @@ def optimize(name: Name, store: StoreToChange = None) -> None:
     elif catalog.files is None:
         raise UsageError(f"{catalog.address} is a Qdrant server, which optimizes its collections itself.")
     else:
-        typer.echo(f"{name}: another process has built the indexes meanwhile")
+        typer.echo(f"{name}: the indexes have all changes already")
 
 
 @app.command(epilog="Example: cbir-ingest collections snapshot photos-efficientnet_lite0 photos.tar")

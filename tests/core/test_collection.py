@@ -258,6 +258,20 @@ def test_a_batch_is_published_as_a_whole_when_it_ends(tmp_path: Path, query_file
         assert photos.verify() == []
 
 
+def test_changes_in_a_batch_build_on_each_other(tmp_path: Path) -> None:
+    old, new = (np.full((20, 20, 3), shade, np.uint8) for shade in (0, 200))
+    with cbir.open(tmp_path / "index", create=True) as photos:
+        photos.add([old, old + 1], keys=["a", "b"], payloads=[{"label": "1"}, {"label": "1"}])
+        with photos.batch():
+            photos.delete(ids=["a"])
+            photos.add([old], keys=["a"], payloads=[{"label": "1"}])
+            photos.add([new], keys=["b"], payloads=[{"label": "2"}])
+            photos.add([old + 1], keys=["b"], payloads=[{"label": "1"}])
+        assert {image.key: image.label for image in photos.scroll()} == {"a": "1", "b": "1"}
+        (hit,) = photos.search(old + 1, limit=1)
+        assert (hit.key, round(hit.score, 3)) == ("b", 1.0)
+
+
 def test_threads_that_change_a_collection_wait_for_each_other(tmp_path: Path) -> None:
     with cbir.open(tmp_path / "index", create=True) as photos:
         photos.add([np.zeros((20, 20, 3), np.uint8)], keys=["first"])

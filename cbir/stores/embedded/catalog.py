@@ -104,7 +104,7 @@ class EmbeddedCatalog:
 
     def open(self, name: str | None = None, before: Store | None = None) -> EmbeddedStore:
         name = open_name(self, name)
-        followed = before.followed(self._logs) if isinstance(before, EmbeddedStore) else None
+        followed = before.followed(self.root) if isinstance(before, EmbeddedStore) else None
         if followed:
             return followed
         return with_published(self.root, name, lambda _: EmbeddedStore(self.locations[0], name, self._logs))
@@ -142,7 +142,7 @@ class EmbeddedCatalog:
         folder = self.root / name
         if not (folder / layout.LOCK).is_file() and not numbered(folder):
             raise UsageError(f"{self.root} has no collection {name!r}; it has: {', '.join(self.names()) or 'none'}")
-        with locked(folder):
+        with locked(folder), locked(folder, layout.MERGE_LOCK):
             (folder / layout.POINTER).unlink(missing_ok=True)  # first, so that nobody opens it from now on
             for path in (*numbered(folder), folder):  # the lock last, by which readers know that it is dropped
                 shutil.rmtree(path)
@@ -155,8 +155,7 @@ class EmbeddedCatalog:
     def is_due(self, name: str) -> bool:
         if self.version(name) is None:  # nothing was published
             return False
-        opened = self._logs.get(name)
-        return is_due(opened.log) and not opened.is_behind
+        return is_due(self._logs.get(name, current=True).log)
 
     def optimize(self, name: str, progress: Progress = silent) -> bool:
         open_generation(self.root, name)

@@ -43,11 +43,14 @@ def is_due(log: LiveLog) -> bool:
 def merge(folder: Path, progress: Progress, growing: Mapping[str, GrowingBuild] = MappingProxyType({})) -> bool:
     """Build the published engines of the collection `folder` with the points of its tail, and publish them.
 
-    Those that are `growing` are completed. Return False if another generation was published meanwhile. `CbirError` if
-    another process does the same.
+    Those that are `growing` are completed. Return False if there is no tail, or another generation was published
+    meanwhile. `CbirError` if another process does the same.
     """
     with pointer_lock(folder):  # others look at the other lock under this one
         lock, published = locked(folder, layout.MERGE_LOCK), open_generation(folder.parent, folder.name)
+    if not published.tail:
+        lock.close()
+        return False
     plan, place = published.plan, layout.MERGING
     with closing(lock):
         return make_generation(folder, place, plan, [], published, None, (), progress, changed=False, growing=growing)

@@ -15,7 +15,7 @@ from cbir.errors import UsageError
 from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
 from cbir.index import layout
 from cbir.index.generation import Generation, IndexRecord, open_generation, with_published
-from cbir.index.open_logs import OpenLog, OpenLogs
+from cbir.index.open_logs import OpenLog, OpenLogs, follow
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
 from cbir.stores.checks import best_hits, check_id, check_query, ranked
@@ -70,13 +70,13 @@ class EmbeddedStore:
             bytes=sum(record.size for record in (*latest.manifest.files.values(), *latest.tail.values())),
         )
 
-    def followed(self, logs: OpenLogs) -> "EmbeddedStore | None":
+    def followed(self, root: Path) -> "EmbeddedStore | None":
         """Return the collection as it is published now, with the same index; None if that is not possible.
 
         The time it takes depends on the change alone.
         """
-        opened = logs.get(self.info.collection)
-        if opened.log.base is not self.log.base:
+        opened = with_published(root, self.info.collection, lambda now: follow(self._opened, now))
+        if opened is None:
             return None
         store = copy.copy(self)
         store._show(opened)

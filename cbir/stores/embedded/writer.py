@@ -7,12 +7,13 @@ number. In the end the pointer is replaced. After a crash between two of these s
 before, and the same command continues.
 """
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cbir.errors import DamageError, UsageError
+from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
 from cbir.index.disk import require_free_space
 from cbir.index.files import is_locked, sync
@@ -44,6 +45,8 @@ from cbir.stores.url import Location
 
 _SEGMENT_BYTES = 256 * 2**20
 _POINTS_AT_ONCE = 1000
+
+log = logging.getLogger(__name__)
 
 
 class LocalWriter:
@@ -100,7 +103,12 @@ class LocalWriter:
     @property
     def state(self) -> str | None:
         """See `CollectionWriter`: the number of the last change."""
-        return None if self._wrote else self._plan.base
+        return None if self._wrote or self._published is None else f"{self._published.folder.name}.{self._plan.base}"
+
+    def refresh(self) -> None:
+        """See `CollectionWriter.refresh`."""
+        self._log = self._stored()
+        self.stored_ids = LogIds(self._log)
 
     @property
     def needs_publishing(self) -> bool:
@@ -172,7 +180,10 @@ class LocalWriter:
         if self._growing and not more:
             due = is_due(self._logs.get(self._folder.name).log)
             if due and not is_locked(self._folder / layout.MERGE_LOCK):
-                merge(self._folder, progress, self._growing)
+                try:
+                    merge(self._folder, progress, self._growing)
+                except CbirError as error:  # what was written is published all the same
+                    log.warning("warning: the indexes were not completed: %s", error)
             self._stop_growing()
         self._published = open_generation(self._folder.parent, self._folder.name)
         self._plan = replace(self._plan, base=_state(self._published))

@@ -165,6 +165,9 @@ class QdrantWriter:
             self._unchecked = False
             self._kinds = settle(self._server, self._collection, self._kinds)
 
+    def refresh(self) -> None:
+        self.stored_ids = StoredIds.of(self._rows())
+
     def publish(self, progress: Progress, more: bool = False) -> None:
         """Mark the collection as complete, and move the data set's alias to it."""
         if self._record.building:

@@ -10,7 +10,7 @@ from cbir.index import layout
 from cbir.index.open_logs import OpenLog, OpenLogs
 from tests.support.building import both, build, builder_for, merge, points_of, unit_vectors
 from tests.support.damaged_index import flip
-from tests.support.made_index import VECTORS
+from tests.support.made_index import VECTORS, copy_index
 
 MORE = unit_vectors(340, seed=8)
 
@@ -110,3 +110,21 @@ def test_another_collection_of_the_same_name_is_opened_again(root: Path) -> None
     build(both(root), MORE[:7])
     after = logs.get("made")
     assert (len(before.log), len(after.log)) == (300, 7)
+
+
+def test_a_folder_that_was_restored_from_a_backup_is_opened_again(root: Path, tmp_path: Path) -> None:
+    logs = OpenLogs(root)
+    add(root, 290, 310)
+    copy_index(root, tmp_path / "backup")
+    add(root, 310, 320)
+    assert len(logs.get("made").log) == 320
+    shutil.rmtree(root)
+    copy_index(tmp_path / "backup", root)
+    assert len(logs.get("made").log) == 310
+    add(root, 320, 330)
+    seen = logs.get("made")
+    shutil.rmtree(root)
+    copy_index(tmp_path / "backup", root)
+    add(root, 0, 1)
+    again = logs.get("made")
+    assert (len(seen.log), len(again.log), again.log.base is seen.log.base) == (320, 310, False)

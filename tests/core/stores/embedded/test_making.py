@@ -12,8 +12,10 @@ from cbir.index.live_log import LiveLog
 from cbir.index.publishing import locked
 from cbir.index.vector_log import VectorLog
 from cbir.progress import silent
+from cbir.settings import Settings
 from cbir.stores.embedded import making
 from cbir.stores.embedded.making import is_due, merge
+from cbir.stores.registry import connect
 from tests.support.building import both, build, builder_for, points_of, unit_vectors
 from tests.support.damaged_index import flip, verify_folder
 from tests.support.made_index import VECTORS, everything, opened
@@ -111,3 +113,25 @@ def test_a_merge_is_due_when_searches_become_slower(added: int, due: bool, tmp_p
     log = VectorLog(tmp_path / "made" / layout.BUILDING / layout.LOG, VECTORS.shape[1])
     assert is_due(LiveLog(VectorLog((), log.dimension), log.segments)) == due
     assert not is_due(LiveLog(log))
+
+
+def test_a_collection_that_was_dropped_and_made_again_is_not_replaced(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_engine = making.build_engine
+
+    def dropped_meanwhile(kind: str, *arguments: object) -> float | None:
+        result = build_engine(kind, *arguments)  # type: ignore[arg-type]
+        if kind == "faiss":
+            monkeypatch.setattr(making, "build_engine", build_engine)
+            with pytest.raises(CbirError, match="another process optimizes"):
+                connect(f"edge:{root}", Settings()).drop("made")
+            (root / "made").rename(root / "gone")
+            build(both(root), MORE[:7])
+            (root / "gone" / layout.MERGING).rename(root / "made" / layout.MERGING)
+        return result
+
+    monkeypatch.setattr(making, "build_engine", dropped_meanwhile)
+    assert not merge(root / "made", silent)
+    assert len(everything(root, "made")) == 7
+    assert not merge(root / "made", silent), "there is nothing to merge"
