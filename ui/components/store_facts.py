@@ -30,7 +30,7 @@ def facts(info: StoreInfo) -> None:
         st.warning("This model has random weights, so its hits mean nothing.", icon=":material/warning:")
     indexed = f", {info.indexed:,} of {info.count:,} indexed" if info.access != "scan" else ""
     rows = [("Images", f"{info.count:,}"), ("Model", info.model.name), ("Access", f"{info.access}{indexed}")]
-    draw_rows(rows + ([("Generation", info.generation)] if info.generation else []))
+    draw_rows(rows + ([("Generation", f"{info.generation}, change {info.commit}")] if info.generation else []))
 
 
 def how_searched(info: StoreInfo, exact: bool = False, filtered: bool = False) -> str:
