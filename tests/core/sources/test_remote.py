@@ -349,9 +349,9 @@ def test_nobody_there(site: Site) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ImageError, match="cannot be fetched: .*refused"):
-            fetch(f"http://127.0.0.1:{closed.getsockname()[1]}/", Limits(private=True, seconds=1))
+            fetch(f"http://127.0.0.1:{closed.getsockname()[1]}/", Limits(private=True, seconds=30))
     with pytest.raises(ImageError, match=r"no-such-host.invalid cannot be looked up"):
-        fetch("http://no-such-host.invalid/", Limits(seconds=1))
+        fetch("http://no-such-host.invalid/", Limits(seconds=30))
 
 
 def test_headers_that_no_library_foresaw(site: Site) -> None:
