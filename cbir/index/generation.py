@@ -6,7 +6,6 @@ flipped bytes or deleted files.
 """
 
 import hashlib
-import logging
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -27,7 +26,6 @@ from cbir.index.names import alias_of
 from cbir.index.vector_log import Segment, VectorLog, open_segment
 from cbir.models.card import ModelRef
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 NUMBER = re.compile(r"^\d{6}$")
 
@@ -343,21 +341,3 @@ def _difference(path: Path, expected: FileRecord, hashed: bool) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return None
-
-
-def require_same(before: Plan, plan: Plan, name: str, same_source: bool) -> None:
-    """Raise `UsageError` if a collection, called `name` in messages, cannot take the images of `plan`."""
-    if before.model.sha256 != plan.model.sha256:
-        raise UsageError(
-            f"{name} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
-            f" {plan.model.name} ({plan.model.sha256[:12]}). Use another collection, or delete this one."
-        )
-    if before.source != plan.source and not same_source:
-        raise UsageError(
-            f"{name} was filled from {before.source}, not from {plan.source}. Use another collection, or name the data"
-            f" set {before.dataset} if both sources hold it."
-        )
-    if before.source != plan.source:
-        log.warning("%s was filled from %s: images with the same key are replaced", name, before.source)
-    if before.dataset != plan.dataset:
-        raise UsageError(f"{name} holds the data set {before.dataset}, not {plan.dataset}. Use another collection.")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from cbir.index.compatible import require_same
 from cbir.index.disk import report_full_disk
-from cbir.index.generation import Plan, require_same
+from cbir.index.generation import Plan
 from cbir.pipeline.journal import Journal
 from cbir.progress import Progress, silent
 from cbir.records import Failure, Point

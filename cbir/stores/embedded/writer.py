@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
+from cbir.index.compatible import require_same
 from cbir.index.disk import require_free_space
 from cbir.index.files import is_locked, sync
 from cbir.index.generation import (
@@ -24,7 +25,6 @@ from cbir.index.generation import (
     Plan,
     damage_error,
     open_generation,
-    require_same,
 )
 from cbir.index.json_file import load, save
 from cbir.index.live_log import LiveLog

@@ -21,7 +21,8 @@ from qdrant_client import models
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.translate import field_path
-from cbir.index.generation import Plan, require_same
+from cbir.index.compatible import require_same
+from cbir.index.generation import Plan
 from cbir.index.stored_ids import KnownIds, StoredIds
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes, without_fraction
