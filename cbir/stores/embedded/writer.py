@@ -193,6 +193,7 @@ class LocalWriter:
         published = self._published and open_generation(self._folder.parent, self._folder.name)
         whole = published is not None and not (written or published.tail)
         kept = {name for name in self._engines if whole and self._is_as_published(name)}
+        save(self._folder / layout.PLAN, self._plan)  # names the indexes if the manifest is damaged later
         place, model = layout.MAKING, self._model_file
         make_generation(self._folder, place, self._plan, written, published, model, kept, progress, growing=growing)
 
