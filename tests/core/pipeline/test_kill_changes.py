@@ -66,8 +66,8 @@ def test_a_reader_begins_again_if_files_vanish_since_another_generation_is_publi
     def use(generation: Generation) -> int:
         seen.append(generation.folder.name)
         if len(seen) == 1:
-            build([f"faiss:{root}"], unit_vectors(22), version="2")
-            for _ in range(2):
+            for version in ("2", "3"):
+                build([f"faiss:{root}"], unit_vectors(22), version=version)
                 merge(root / "made", silent)  # the second one removes the first generation
         return len(generation.log())
 

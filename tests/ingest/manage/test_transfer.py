@@ -15,7 +15,7 @@ import pytest
 from cbir.ingest.manage.snapshot import restore, snapshot
 from cbir.ingest.manage.transfer import Transfer, copy
 
-import cbir.stores.embedded.writer
+import cbir.stores.embedded.making
 from cbir.errors import CbirError, UsageError
 from cbir.index.generation import Plan, open_generation
 from cbir.index.names import alias_of
@@ -49,11 +49,17 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def build(
-        kind: str, folder: Path, log: Path, size: int, options: Mapping[str, str], advance: Callable[[int], None]
+        kind: str,
+        folder: Path,
+        log: Path,
+        size: int,
+        options: Mapping[str, str],
+        advance: Callable[[int], None],
+        low_priority: bool,
     ) -> None:
         ENGINES[kind].load().build(folder, VectorLog(log, size), options, advance)
 
-    monkeypatch.setattr(cbir.stores.embedded.writer, "build_engine", build)
+    monkeypatch.setattr(cbir.stores.embedded.making, "build_engine", build)
 
 
 @pytest.fixture(scope="module")
