@@ -10,10 +10,7 @@ from zlib import crc32
 import numpy as np
 from PIL import Image
 
-from cbir.images.decode import PREPROCESSING_VERSION
-from cbir.images.preprocessing import InputRule
 from cbir.index.generation import Plan
-from cbir.models.card import ModelCard
 from cbir.models.embedder import load_embedder
 from cbir.pipeline.writers import open_targets, publish_all
 from cbir.progress import Advance, silent
@@ -22,7 +19,7 @@ from cbir.settings import Settings
 from cbir.stores.registry import connect_all
 
 from ..core.synthetic import LATENT, NOISE, clustered, latent, rotation
-from .onnx_writer import cast, node, tensor, write_model
+from .onnx_writer import cast, made_up_card, node, tensor, write_model
 
 COLLECTION = "growth"
 PART = 100
@@ -56,20 +53,7 @@ def write_fast_model(folder: Path, dimension: int) -> Path:
         node("Gemm", "pixels matrix bias", "features"),
         node("LpNormalization", "features", "embeddings"),
     ]
-    card = ModelCard(
-        name="made-up",
-        dimension=dimension,
-        input=InputRule(_SIDE, _SIDE),
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        weights="random:0",
-        weights_sha256="",
-        random_weights=True,
-        license="",
-        precision="fp32",
-        preprocessing=PREPROCESSING_VERSION,
-        exporter={},
-    )
+    card = made_up_card("made-up", dimension, _SIDE, seed=0)
     constants = [tensor("matrix", matrix), tensor("bias", -_GREY * matrix.sum(axis=0))]
     return write_model(folder / f"made-up-{dimension}.onnx", card, nodes, constants)
 

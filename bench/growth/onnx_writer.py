@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cbir.images.decode import PREPROCESSING_VERSION
+from cbir.images.preprocessing import InputRule
 from cbir.models.card import CARD, ModelCard
 from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, seal
 
@@ -37,6 +39,24 @@ def node(operator: str, inputs: str, outputs: str, more: bytes = b"") -> bytes:
 def cast(inputs: str, outputs: str, kind: int = FLOAT) -> bytes:
     """Return a node that casts."""
     return node("Cast", inputs, outputs, field(5, field(1, "to") + field(3, kind) + field(20, 2)))
+
+
+def made_up_card(name: str, dimension: int, side: int, seed: int) -> ModelCard:
+    """Return the card of a model with random weights, which takes images of `side` pixels as they are."""
+    return ModelCard(
+        name=name,
+        dimension=dimension,
+        input=InputRule(side, side),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        weights=f"random:{seed}",
+        weights_sha256="",
+        random_weights=True,
+        license="",
+        precision="fp32",
+        preprocessing=PREPROCESSING_VERSION,
+        exporter={},
+    )
 
 
 def write_model(

@@ -59,10 +59,6 @@ class PayloadTable:
         self.mask = lru_cache(_MASKS)(self._mask)
         """Returns which positions meet a filter, bool (count,). The latest masks are cached."""
 
-    def extended(self, payloads: Iterable[Payload], alive: Mask) -> "PayloadTable":
-        """Return the table with the payloads of further positions, of which only those that are `alive` count."""
-        return PayloadTable(payloads, self, alive)
-
     def facet(self, field: str, filter: Filter) -> list[tuple[Value, int]]:
         """Return each value of a field with the number of points that have it and meet a filter, in facet order."""
         column = self.columns.get(field)

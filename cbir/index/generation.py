@@ -1,8 +1,8 @@
 """The generations of an embedded index: each has a manifest, and a pointer names the published one and its tail.
 
-A published generation never changes. What changes after it was built are segments of the log in the folder of tails,
-which the pointer names. Readers check the files they open against manifest and pointer, since the engines do not notice
-flipped bytes or deleted files.
+A published generation never changes. Changes after that are segments of the log in the folder `tail`, which the pointer
+names. Readers check the files they open against manifest and pointer, since the engines do not notice flipped bytes or
+deleted files.
 """
 
 import hashlib

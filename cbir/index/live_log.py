@@ -25,23 +25,19 @@ class LiveLog:
     tail follow. `alive` says which positions count, bool (positions,).
     """
 
-    def __init__(self, base: VectorLog, tail: Sequence[Segment] = ()):
-        self._set(base, VectorLog(tail, base.dimension), np.ones(len(base), bool), tail)
-
-    def _set(self, base: VectorLog, tail: VectorLog, alive: Alive, fresh: Sequence[Segment]) -> None:
-        added = VectorLog(fresh, base.dimension)
-        replaced = base.positions(np.concatenate([added.ids, added.deleted]))
+    def __init__(self, base: VectorLog, tail: Sequence[Segment] = (), before: "LiveLog | None" = None):
+        """Open a base with its tail, which begins with that of the log `before` on the same base."""
+        self.base, self.tail = base, VectorLog(tail, base.dimension)
+        fresh = VectorLog(tail[len(before.tail.segments) :], base.dimension) if before else self.tail
+        alive = before.alive[: len(base)].copy() if before else np.ones(len(base), bool)
+        replaced = base.positions(np.concatenate([fresh.ids, fresh.deleted]))
         alive[replaced[replaced >= 0]] = False
-        self.base, self.tail = base, tail
-        self.alive = np.concatenate([alive, np.ones(len(tail), bool)])
+        self.alive: Alive = np.concatenate([alive, np.ones(len(self.tail), bool)])
         self._count = int(self.alive.sum())
 
     def followed_by(self, segments: Sequence[Segment]) -> "LiveLog":
         """Return the points after more changes, in time that depends on the tail alone. Both logs can be used."""
-        grown = LiveLog.__new__(LiveLog)
-        tail = VectorLog([*self.tail.segments, *segments], self.base.dimension)
-        grown._set(self.base, tail, self.alive[: len(self.base)].copy(), segments)
-        return grown
+        return LiveLog(self.base, [*self.tail.segments, *segments], self)
 
     def __len__(self) -> int:
         return self._count
@@ -66,7 +62,7 @@ class LiveLog:
         """The payloads by column, for all positions. It takes seconds to read for a million points."""
         if not self.dead and not len(self.tail):
             return self.base.table
-        return self.base.table.extended(map(self.tail.payload, range(len(self.tail))), self.alive)
+        return PayloadTable(map(self.tail.payload, range(len(self.tail))), self.base.table, self.alive)
 
     @cached_property
     def ids(self) -> np.ndarray:

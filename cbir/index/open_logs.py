@@ -60,11 +60,11 @@ def follow(before: OpenLog, now: Generation) -> OpenLog | None:
     if now.commit < seen.commit or other:  # the folder was restored from a backup
         return None
     merged: tuple[str, ...] = ()
-    if now.manifest != before.latest.manifest:
-        if now.folder == before.latest.folder or now.manifest.merged_from != before.latest.folder.name:
+    if now.manifest != seen.manifest:
+        if now.folder == seen.folder or now.manifest.merged_from != seen.folder.name:
             return None  # another one of the same name, or one with other points
         merged = now.manifest.merged
-        needed = {*before.latest.log_names, *merged}
+        needed = {*seen.log_names, *merged}
         if not set(merged) <= set(before.names) and not needed <= set(now.log_names):
             return None
     fresh = [name for name in (*merged, *now.tail) if name not in before.names]

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from cbir.filters.conditions import Filter
 from cbir.index.vector_log import VectorLog
+from cbir.progress import Advance
 from cbir.records import Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 
@@ -75,3 +76,12 @@ ENGINES: Mapping[str, Engine] = {
         {"ef": "128", "nprobe": "16", "oversampling": "4"},
     ),
 }
+
+
+def fill(growth: Growth, log: VectorLog, advance: Advance) -> None:
+    """Add all points of a log to an index, and make its files; `advance` is called with the number of points added."""
+    for batch in log.batches():
+        growth.add(batch)
+        advance(batch.num_rows)
+        log.release()
+    growth.finish(log)

@@ -6,28 +6,11 @@ from pathlib import Path
 from cbir.bench.growth import onnx_writer
 from cbir.bench.growth.onnx_writer import cast, field, node, tensor
 
-from cbir.images.decode import PREPROCESSING_VERSION
-from cbir.images.preprocessing import InputRule
-from cbir.models.card import ModelCard
-
 __all__ = ["DIMENSION", "SIDE", "cast", "field", "node", "tensor", "write_model"]
 
 SIDE = 8
 DIMENSION = 3 * SIDE**2
-_CARD = ModelCard(
-    name="made",
-    dimension=DIMENSION,
-    input=InputRule(SIDE, SIDE),
-    mean=(0, 0, 0),
-    std=(1, 1, 1),
-    weights="random:1",
-    weights_sha256="",
-    random_weights=True,
-    license="",
-    precision="fp32",
-    preprocessing=PREPROCESSING_VERSION,
-    exporter={},
-)
+_CARD = onnx_writer.made_up_card("made", DIMENSION, SIDE, seed=1)
 
 
 def write_model(path: Path, nodes: Iterable[bytes], tensors: Iterable[bytes] = (), more: bytes = b"") -> Path:

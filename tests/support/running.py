@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
@@ -69,3 +69,11 @@ def _logging_unset() -> Iterator[None]:
         yield
     root.setLevel(before[0])
     ours.setLevel(before[1])
+
+
+def refused(run: Program, arguments: Sequence[str]) -> str:
+    """Return the one line of a command that is refused with exit code 2."""
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("error")]
+    return line

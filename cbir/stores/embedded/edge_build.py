@@ -37,6 +37,7 @@ from cbir.filters.translate import field_path
 from cbir.index.log_format import as_matrix, fixed_bytes
 from cbir.index.vector_log import VectorLog
 from cbir.records import IDENTITY
+from cbir.stores.engines import fill
 
 logger = logging.getLogger(__name__)
 BLOCK = "cbir:block"
@@ -67,12 +68,7 @@ def check_options(options: Mapping[str, str], dimension: int) -> None:
 
 def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Callable[[int], None]) -> None:
     """Build the index of all points of `log` in the empty or missing `folder`, and check it against the log."""
-    growth = Growth(folder, log.dimension, options)
-    for batch in log.batches():
-        growth.add(batch)
-        advance(batch.num_rows)
-        log.release()
-    growth.finish(log)
+    fill(Growth(folder, log.dimension, options), log, advance)
 
 
 def grow(folder: Path, dimension: int, options: Mapping[str, str]) -> "Growth":

@@ -22,6 +22,7 @@ from cbir.index.log_format import as_matrix
 from cbir.index.vector_log import VectorLog
 from cbir.records import Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+from cbir.stores.engines import fill
 from cbir.text import one_line
 
 _FILE = "index.faiss"
@@ -56,11 +57,7 @@ def build(folder: Path, log: VectorLog, options: Mapping[str, str], advance: Cal
     growth = Growth(folder, log.dimension, options)
     if not growth.index.is_trained:
         _train(growth.index, log, options["index"])
-    for batch in log.batches():
-        growth.add(batch)
-        advance(batch.num_rows)
-        log.release()
-    growth.finish(log)
+    fill(growth, log, advance)
 
 
 def grow(folder: Path, dimension: int, options: Mapping[str, str]) -> "Growth | None":

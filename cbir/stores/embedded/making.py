@@ -72,8 +72,8 @@ def make_generation(
     """Publish a generation of the collection `folder` with what was `published` and what was `written` after that.
 
     The indexes that are `kept` are taken as they are published, the others are built in the folder `work`, where those
-    that are `growing` are completed. Return False
-    if the content has not `changed`, and another generation was published meanwhile.
+    that are `growing` are completed. Return False if the content has not `changed`, and another generation was
+    published meanwhile.
     """
     making = folder / work
     shutil.rmtree(making, ignore_errors=True)
@@ -131,12 +131,16 @@ def _points(folder: Path, dimension: int) -> VectorLog:
 
 
 def keep_model(model: ModelRef, target: Path, *places: Path | None) -> None:
-    """Link or copy an undamaged file of the model from the first of the places that has one."""
+    """Link or copy an undamaged file of the model from the first of the places that has one.
+
+    Raises:
+        DamageError: There is none. If the last place is None, as in a repair, the model stays missing instead.
+    """
     unchanged = find_unchanged(model, *(place for place in places if place is not None))
-    if unchanged is None and places[-1] is not None:
+    if unchanged is None:
+        if places[-1] is None:
+            return
         what = f"{target}: no undamaged file of the model {model.name} ({model.sha256[:12]}) was found"
         raise damage_error(what, target.parent.parent)
-    if unchanged is None:
-        return
     own = target.parent.parent in unchanged.parents  # others may write to a file elsewhere
     link(unchanged, target) if own else shutil.copyfile(unchanged, target)

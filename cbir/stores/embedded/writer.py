@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 class LocalWriter:
-    """The next generation of a collection, under the folder's lock; see `Catalog.writer` and `CollectionWriter`."""
+    """A collection that is being filled, under the folder's lock; see `Catalog.writer` and `CollectionWriter`."""
 
     shared = False
 
@@ -102,7 +102,7 @@ class LocalWriter:
 
     @property
     def state(self) -> str | None:
-        """See `CollectionWriter`: the number of the last change."""
+        """See `CollectionWriter`: the generation and the number of the last change."""
         return None if self._wrote or self._published is None else f"{self._published.folder.name}.{self._plan.base}"
 
     def refresh(self) -> None:

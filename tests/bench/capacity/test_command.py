@@ -7,7 +7,7 @@ import pytest
 from cbir.bench import command
 from cbir.bench.capacity import probe
 
-from tests.support.running import Program, runner
+from tests.support.running import Program, refused, runner
 
 
 @pytest.fixture
@@ -55,7 +55,4 @@ def test_a_plan_is_of_this_machine(
     ],
 )
 def test_misuse_is_one_line(arguments: list[str], message: str, run: Program) -> None:
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
-    (line,) = [line for line in err.splitlines() if line.startswith("error")]
-    assert message in line
+    assert message in refused(run, arguments)
