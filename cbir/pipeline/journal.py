@@ -124,10 +124,11 @@ class Journal:
         return str(row[0]) if row else ""
 
     def close(self) -> None:
-        """Close the file."""
-        for connection in (self._lookups, self._db):
-            with suppress(sqlite3.Error):
-                connection.close()
+        """Close the file, once no thread looks anything up: SQLite crashes if a connection is closed while it works."""
+        with self._looking_up:
+            for connection in (self._lookups, self._db):
+                with suppress(sqlite3.Error):
+                    connection.close()
 
     def _forget(self, table: str, ids: Iterable[str]) -> None:
         self._db.executemany(f"DELETE FROM {table} WHERE id = ?", ((id_bytes(row),) for row in ids))  # noqa: S608

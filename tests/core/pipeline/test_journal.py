@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,28 @@ def test_images_are_found_by_their_bytes_once_they_are_committed(tmp_path: Path)
     assert [journal.sha256_of(points[number].id) for number in (2, 12)] == ["", "other"]
     journal.close()
     assert [file.name for file in folder.iterdir()] == ["journal"], "SQLite's files go with the last connection"
+
+
+def test_a_journal_is_closed_while_threads_look_images_up(tmp_path: Path) -> None:
+    """Closing a connection that another thread uses ends the process with a segmentation fault."""
+    journal = Journal(tmp_path / "journal.sqlite", 40.0)
+    journal.record(points_of(unit_vectors(500)), [])
+    journal.commit()
+    journal.close()
+    for _ in range(20):
+        journal, looked_up = Journal(tmp_path / "journal.sqlite", 40.0), threading.Event()
+
+        def look_up(journal: Journal = journal, looked_up: threading.Event = looked_up) -> None:
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                while journal.ids_with("7 1"):
+                    looked_up.set()
+
+        with ThreadPoolExecutor(3) as pool:
+            threads = [pool.submit(look_up) for _ in range(3)]
+            assert looked_up.wait(60)
+            journal.close()
+        for thread in threads:
+            thread.result()
 
 
 def test_a_failure_is_forgotten_when_the_source_has_lost_its_image(tmp_path: Path) -> None:
