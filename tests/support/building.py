@@ -1,17 +1,21 @@
 """Small collections of made-up vectors, for tests that need no images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from cbir.index.generation import Plan
+from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
 from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, seal
-from cbir.progress import silent
+from cbir.progress import Advance, silent
 from cbir.records import Point, Vector, digest, point_id
 from cbir.settings import Settings
 from cbir.stores.base import Catalog
+from cbir.stores.embedded.build import check
 from cbir.stores.embedded.writer import LocalWriter
+from cbir.stores.engines import ENGINES
 from cbir.stores.qdrant.writer import QdrantWriter
 from cbir.stores.registry import connect, connect_all
 from cbir.stores.url import locate, parse
@@ -51,6 +55,21 @@ def builder_for(stores: list[str], vectors: Vector, collection: str = "made") ->
     """Return a builder; all stores lie in one index folder."""
     places = locate([parse(store) for store in stores])
     return LocalWriter(places[0].root, places, plan_for(vectors, collection), MODEL_FILE, same_source=False)
+
+
+def build_here(
+    kind: str,
+    folder: Path,
+    log: Path,
+    dimension: int,
+    options: Mapping[str, str],
+    advance: Advance,
+    low_priority: bool = False,
+) -> float | None:
+    """Build and check an engine as `build_engine` does, but in this process, which takes a tenth of the time."""
+    points = VectorLog(log, dimension)
+    ENGINES[kind].load().build(folder, points, options, advance)
+    return check(kind, folder, points, options)
 
 
 def merge(root: Path, collection: str = "made") -> None:

@@ -19,13 +19,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 
 from cbir.index import files, json_file, layout, log_writer, publishing
 from cbir.index.generation import Plan, open_generation
-from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
 from cbir.models.sealed import checksum_of
 from cbir.progress import silent
@@ -33,11 +31,10 @@ from cbir.records import Point, with_changes
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams
 from cbir.stores.embedded import making, writer
-from cbir.stores.embedded.build import check
 from cbir.stores.embedded.catalog import EmbeddedCatalog
 from cbir.stores.engines import ENGINES
 from cbir.stores.registry import connect, connect_all
-from tests.support.building import DIMENSION, TINY_MODEL, both, points_of, unit_vectors
+from tests.support.building import DIMENSION, TINY_MODEL, both, build_here, points_of, unit_vectors
 from tests.support.signal_point import stopped
 
 SETTINGS = Settings()
@@ -103,15 +100,6 @@ class Change:
             if opened_writer.needs_publishing:
                 opened_writer.publish(silent)
             say(b"p")
-
-
-def build_here(
-    kind: str, folder: Path, log: Path, dimension: int, options: Any, advance: Any, low_priority: bool = False
-) -> float | None:
-    """Build an engine in this process, which is killed."""
-    points = VectorLog(log, dimension)
-    ENGINES[kind].load().build(folder, points, options, advance)
-    return check(kind, folder, points, options)
 
 
 def forked(work: Callable[[Callable[[bytes], object]], object]) -> tuple[bytes, int]:
@@ -310,7 +298,7 @@ def main() -> None:
     urls = both(root) if "edge" in sys.argv[4:] else [f"faiss:{root}"]
     for module in ENGINES.values():
         module.load()
-    making.build_engine = build_here
+    making.build_engine = build_here  # the process that is killed
     making._MOST_SEGMENTS, publishing._MOST_SEGMENTS = 4, 2  # the log and its tail are compacted now and then
     if (code := forked(lambda say: first(urls))[1]) != 0:
         raise SystemExit(f"the collection cannot be made: code {code}")

@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,17 +19,15 @@ import cbir.stores.embedded.making
 from cbir.errors import CbirError, UsageError
 from cbir.index.generation import Plan, open_generation
 from cbir.index.names import alias_of
-from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
 from cbir.models.sealed import checksum_of, find_model, read_sealed
 from cbir.pipeline.writers import open_targets, publish_all
 from cbir.progress import silent
 from cbir.records import Point, digest
 from cbir.settings import MAX_MEGAPIXELS, Settings
-from cbir.stores.engines import ENGINES
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import connect, open_store
-from tests.support.building import DIMENSION, both, catalogs, points_of, unit_vectors
+from tests.support.building import DIMENSION, both, build_here, catalogs, points_of, unit_vectors
 from tests.support.faults import Fault
 from tests.support.ingesting import COMMAND, run
 from tests.support.killing import Trial, contents
@@ -45,21 +43,9 @@ MODEL = ModelRef("efficientnet_lite0", checksum_of(read_sealed(FILE)), DIMENSION
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Journals in the test's folder; engines are built in this process, which takes a tenth of the time."""
+    """Journals in the test's folder; engines are built in this process."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def build(
-        kind: str,
-        folder: Path,
-        log: Path,
-        size: int,
-        options: Mapping[str, str],
-        advance: Callable[[int], None],
-        low_priority: bool,
-    ) -> None:
-        ENGINES[kind].load().build(folder, VectorLog(log, size), options, advance)
-
-    monkeypatch.setattr(cbir.stores.embedded.making, "build_engine", build)
+    monkeypatch.setattr(cbir.stores.embedded.making, "build_engine", build_here)
 
 
 @pytest.fixture(scope="module")
