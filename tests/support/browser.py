@@ -148,6 +148,19 @@ def idle(page: Page) -> None:
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
+@contextmanager
+def run_again(page: Page) -> Iterator[None]:
+    """Wait, at the end, until the script of the page has started after the beginning and ended again."""
+    page.evaluate(
+        "() => { window.started = false;"
+        " new MutationObserver((_, observer) => { window.started = true; observer.disconnect(); })"
+        ".observe(document.querySelector('[data-testid=stApp]'), { attributeFilter: ['data-test-script-state'] }); }"
+    )
+    yield
+    page.wait_for_function("window.started")
+    idle(page)
+
+
 def still(page: Page) -> None:
     """Wait until everything that moves on the page has arrived."""
     page.evaluate(

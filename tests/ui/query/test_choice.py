@@ -18,7 +18,7 @@ from cbir.errors import CbirError, DamageError
 from cbir.filters.conditions import Match
 from cbir.settings import Settings
 from cbir.stores.registry import connect
-from tests.support.browser import idle
+from tests.support.browser import idle, run_again
 from tests.support.building import build, unit_vectors
 from tests.support.examples import SampleImages
 from tests.support.visitor import ODD_NAME, choose, go, heading, sidebar, upload
@@ -126,8 +126,8 @@ def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, sentence: st
         assert secret not in page.content()
     # A browser may still have the address of an earlier query when a page fails; it must not bring that query back.
     page.evaluate("history.replaceState(null, '', '?like=00000000-0000-4000-8000-000000000000')")
-    page.get_by_role("button", name="Try again").click()
-    idle(page)
+    with run_again(page):
+        page.get_by_role("button", name="Try again").click()
     expect(alert).to_contain_text(sentence)
     back()
     page.get_by_role("button", name="Try again").click()
