@@ -36,7 +36,7 @@ test-bench: $(VENV)/.test
 
 # 300 kills of an ingest, 300 of a change, and 100,000 mutated files instead of 20, 30 and 5,000. Takes hours.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/pipeline/test_kill_changes.py tests/core/images/test_decode_fuzz.py
+	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/pipeline/test_kill_changes.py tests/core/stores/embedded/test_full_disk.py tests/core/images/test_decode_fuzz.py
 
 # Break the core line by line, and see whether the tests of each module notice. Takes hours; may be interrupted.
 # MODULES='--sample 10' tries ten mutants of each module, MODULES=cbir/records.py all of one.

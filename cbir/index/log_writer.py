@@ -3,6 +3,7 @@
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,14 @@ class LogWriter:
         self.segment = segment
         self._schema = schema_of(dimension)
         self._file = segment.open("ab", buffering=0)
-        whole = sum(size for _, size in frames(map_segment(segment)))
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        sync(segment.parent)  # a new file is lost with its folder's entry
+        try:
+            whole = sum(size for _, size in frames(map_segment(segment)))
+            self._file.truncate(whole)
+            self._file.seek(whole)
+            sync(segment.parent)  # a new file is lost with its folder's entry
+        except BaseException:
+            self._file.close()
+            raise
 
     def append(self, points: Sequence[Point]) -> None:
         """Append a frame. It survives a crash of the process, and after `flush` one of the machine."""
@@ -90,8 +95,8 @@ class LogWriter:
 
     def close(self) -> None:
         """Flush and close the segment."""
-        self.flush()
-        self._file.close()
+        with self._file:
+            self.flush()
 
 
 def regroup(segment: Path, dimension: int) -> None:
@@ -126,11 +131,10 @@ def _rewrite(segment: Path, dimension: int, batches: Iterable[pa.RecordBatch], d
     temporary = segment.with_suffix(_TEMPORARY)
     try:
         temporary.unlink(missing_ok=True)
-        writer = LogWriter(temporary, dimension)
-        for batch in _in_large_frames(batches):
-            writer._write(batch)
-        writer.delete([id_text(point_id) for point_id in deleted])
-        writer.close()
+        with closing(LogWriter(temporary, dimension)) as writer:
+            for batch in _in_large_frames(batches):
+                writer._write(batch)
+            writer.delete([id_text(point_id) for point_id in deleted])
         temporary.replace(segment)
     finally:
         temporary.unlink(missing_ok=True)

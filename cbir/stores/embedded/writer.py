@@ -210,8 +210,8 @@ class LocalWriter:
     def close(self) -> None:
         try:
             if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+                writer, self._writer = self._writer, None
+                writer.close()
         finally:
             self._stop_growing()
             self._lock.close()
