@@ -1,6 +1,6 @@
 """Copies of stored images, found during an ingest."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import numpy as np
 
@@ -37,14 +37,21 @@ class Copies:
                 if is_in_source(key):
                     self._add(key, perceptual_hash(thumbnail))
 
-    def original(self, point: Point) -> tuple[str, str] | None:
-        """Return the key of the stored image that `point` is a copy of, and how the two are alike.
+    def originals(self, points: Sequence[Point]) -> dict[str, tuple[str, str]]:
+        """Return the key of the stored image that a point is a copy of, and how the two are alike, by the point's id.
 
-        If there is none, `point` itself counts as stored.
+        A point that is no copy counts as stored from then on.
         """
+        stored = self._journal.hashes_among([str(point.payload["sha256"]) for point in points])
+        found = ((point.id, self._original(point, stored)) for point in points)
+        return {point_id: original for point_id, original in found if original is not None}
+
+    def _original(self, point: Point, stored: Container[str]) -> tuple[str, str] | None:
         key, sha256 = str(point.payload["key"]), str(point.payload["sha256"])
         fresh = self._fresh.setdefault(sha256, point)
-        same = self._journal.keys_with(sha256, point.id) if fresh.id == point.id else [str(fresh.payload["key"])]
+        same = [] if fresh.id == point.id else [str(fresh.payload["key"])]
+        if fresh.id == point.id and sha256 in stored:
+            same = self._journal.keys_with(sha256, point.id)
         copied = next(filter(self._is_in_source, same), None)
         if copied is not None:
             return copied, "the same bytes"

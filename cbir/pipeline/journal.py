@@ -22,6 +22,7 @@ from cbir.records import Failure, Payload, Point, id_bytes, id_text, to_plain
 
 _FAILURES = "SELECT id, key, reason, version, sha256, at FROM failed"
 _MOST_IDS = 10
+_MOST_HASHES = 500
 
 
 class Journal:
@@ -111,6 +112,15 @@ class Journal:
             "SELECT key FROM stored WHERE sha256 = ? AND id != ? ORDER BY key", (sha256, id_bytes(other_than))
         )
         return [str(key) for (key,) in rows]
+
+    def hashes_among(self, hashes: Sequence[str]) -> set[str]:
+        """Return those of some SHA-256s that committed images have."""
+        found = set[str]()
+        for start in range(0, len(hashes), _MOST_HASHES):
+            part = hashes[start : start + _MOST_HASHES]
+            marks = ",".join("?" * len(part))
+            found |= {row[0] for row in self._db.execute(f"SELECT sha256 FROM stored WHERE sha256 IN ({marks})", part)}  # noqa: S608
+        return found
 
     def ids_with(self, sha256: str) -> list[str]:
         """Return the ids of some committed images with these bytes. Any thread may call this."""

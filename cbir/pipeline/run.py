@@ -310,11 +310,11 @@ def _delete(targets: Sequence[Target], ids: list[str]) -> None:
 def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestReport) -> dict[str, Failure]:
     """Count the points that are copies, and return those that are not to be stored."""
     found: dict[str, Failure] = {}
-    for point in result.points:
-        copied = seen.original(point)
-        if copied is None:
+    copied = seen.originals(result.points)
+    for point in result.points if copied else ():
+        if point.id not in copied:
             continue
-        key, (original, how) = str(point.payload["key"]), copied
+        key, (original, how) = str(point.payload["key"]), copied[point.id]
         report.duplicates += 1
         report.copies.append({"key": key, "original": original, "how": how})
         if policy.skip_duplicates:

@@ -95,5 +95,5 @@ def test_as_many_bits_may_differ_as_are_given(tmp_path: Path, sample_images: Sam
     journal = Journal(tmp_path / "journal.sqlite", 40)
     for bits, found in ((differing, ("stored", f"{differing} of 64 bits differ")), (differing - 1, None)):
         copies = Copies(journal, bits, [("stored", thumbnails[0])], lambda key: True)
-        assert copies.original(point) == found
+        assert copies.originals([point]).get(point.id) == found
     journal.close()

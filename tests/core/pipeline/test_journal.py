@@ -109,6 +109,7 @@ def test_images_are_found_by_their_bytes_once_they_are_committed(tmp_path: Path)
     assert len(set(found)) == 10
     assert set(found) < {point.id for point in points if point.payload["key"] not in ("2", "12")}
     assert [journal.sha256_of(points[number].id) for number in (2, 12)] == ["", "other"]
+    assert journal.hashes_among([*map(str, range(2000)), "other", "same"]) == {"other", "same"}
     journal.close()
     assert [file.name for file in folder.iterdir()] == ["journal"], "SQLite's files go with the last connection"
 
