@@ -8,7 +8,7 @@ deleted files.
 import hashlib
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic import Field
 
 from cbir.errors import CbirError, DamageError, UsageError
 from cbir.index import layout
-from cbir.index.files import files_below, is_locked
+from cbir.index.files import files_below, is_locked, sizes_below
 from cbir.index.json_file import load
 from cbir.index.live_log import LiveLog
 from cbir.index.names import alias_of
@@ -157,6 +157,8 @@ class Generation:
         parts = [part] if part else [layout.MODEL, layout.LOG, *self.manifest.engines]
         files = self.manifest.files
         expected = {name: files[name] for name in files if not part or name.split("/")[0] == part}
+        if expected and part and not hashed and sizes_below(self.folder / part) == _sizes(expected):
+            return []
         present = {name.split("/")[0] for name in expected}
         found = [Damage(self.folder / name, "missing") for name in parts if name not in present]
         for name, record in expected.items():
@@ -327,6 +329,10 @@ def record_of(path: Path) -> FileRecord:
     """Return the size and the SHA-256 of a file."""
     with path.open("rb") as file:
         return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _sizes(files: Mapping[str, FileRecord]) -> dict[str, int]:
+    return {name.partition("/")[2]: record.size for name, record in files.items()}
 
 
 def _difference(path: Path, expected: FileRecord, hashed: bool) -> str | None:

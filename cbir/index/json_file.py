@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,15 +24,21 @@ def load(path: Path, kind: type[T]) -> T:
     Files of older versions have no checksum.
     """
     try:
-        data = path.read_bytes()
-        content = cast(T, _adapter(cast(Hashable, kind)).validate_json(data))
+        return cast(T, _content(path.read_bytes(), cast(Hashable, kind)))
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not written by cbir"
         raise DamageError(f"{path}: {reason}") from None
+    except DamageError as error:
+        raise DamageError(f"{path}: {error}") from None
+
+
+@lru_cache(maxsize=64)  # a change reads the same manifest several times
+def _content(data: bytes, kind: Hashable) -> object:
+    content: object = _adapter(kind).validate_json(data)
     fields = json.loads(data)
     checksum = fields.pop(_CHECKSUM, None)
     if checksum not in (None, hashlib.sha256(_as_json(fields)).hexdigest()):
-        raise DamageError(f"{path}: its bytes differ from what was written")
+        raise DamageError("its bytes differ from what was written")
     return content
 
 

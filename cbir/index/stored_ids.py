@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from cbir.records import id_bytes, id_text
 
 _ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
 _CHUNK = 100_000
+_LATEST = 1024
 
 
 class KnownIds(Protocol):
@@ -50,6 +52,7 @@ class LogIds:
     def __init__(self, log: LiveLog):
         self._log = log
         self._marked = ~log.alive
+        self._position = lru_cache(_LATEST)(log.position)  # an image is looked up several times in a row
 
     @property
     def ids(self) -> np.ndarray:
@@ -59,17 +62,17 @@ class LogIds:
         return len(self._log)
 
     def __contains__(self, point_id: str) -> bool:
-        return self._log.position(point_id) is not None
+        return self._position(point_id) is not None
 
     def has(self, point_id: str, version: str, digest: str | None) -> bool:
-        position = self._log.position(point_id)
+        position = self._position(point_id)
         if position is None:
             return False
         stored = self._log.stamp(position)
         return bool((version and version == stored[0]) or (digest and digest in stored))
 
     def mark(self, point_id: str) -> None:
-        position = self._log.position(point_id)
+        position = self._position(point_id)
         if position is not None:
             self._marked[position] = True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir.index.files import files_below, is_locked, link_tree, write_atomically
+from cbir.index.files import files_below, is_locked, link_tree, sizes_below, write_atomically
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -38,6 +38,8 @@ def test_a_linked_tree_has_the_same_files(tmp_path: Path) -> None:
         (source / name).write_text(name)
     link_tree(source, target)
     assert [path.relative_to(target).as_posix() for path in files_below(target)] == names
+    assert sizes_below(target) == {name: len(name) for name in names}
+    assert sizes_below(target / "none") == {}
     assert all(path.samefile(source / path.relative_to(target)) for path in files_below(target))
 
 
