@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from cbir.records import Payload
 
 Mask = npt.NDArray[np.bool_]
 _MASKS = 64
-_PLAIN = (str, int, float)
+_PLAIN = {str, int, float}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Column:
     codes: npt.NDArray[np.int32]
 
     @cached_property
-    def index(self) -> dict[tuple[bool, Value], int]:
+    def index(self) -> dict[object, int]:
         """The code of each value."""
         return {_key(value): code for code, value in enumerate(self.values)}
 
@@ -47,13 +48,14 @@ class PayloadTable:
         for position, payload in enumerate(payloads, self.count):
             self.count += 1
             for field, value in payload.items():
-                positions, values = cells.setdefault(field, ([], []))
-                if isinstance(value, list):
-                    positions += [position] * len(value)
-                    values += value
+                if (cell := cells.get(field)) is None:
+                    cell = cells[field] = [], []
+                if type(value) is list:
+                    cell[0].extend([position] * len(value))
+                    cell[1].extend(value)
                 elif value is not None:
-                    positions.append(position)
-                    values.append(value)
+                    cell[0].append(position)
+                    cell[1].append(value)
         self.columns: dict[str, Column] = dict(base.columns) if base else {}
         self.columns |= {field: _column(*cells[field], self.columns.get(field)) for field in cells}
         self.mask = lru_cache(_MASKS)(self._mask)
@@ -72,15 +74,16 @@ class PayloadTable:
     @cached_property
     def kinds(self) -> dict[str, FieldKind]:
         """The kind of each field with plain values; "text" if they are of several kinds."""
-        found = {field: set(map(kind_of, self._values(column))) for field, column in self.columns.items()}
+        found = {field: set(map(kind_of, self._examples(column))) for field, column in self.columns.items()}
         return {field: kinds.pop() if len(kinds) == 1 else FieldKind.TEXT for field, kinds in found.items() if kinds}
 
-    def _values(self, column: Column) -> Iterable[Value]:
-        """Return the values of the positions that count."""
-        if self._alive is None:
-            return column.values
-        codes = np.unique(column.codes[self._alive[column.positions]])
-        return [column.values[code] for code in codes.tolist() if code >= 0]
+    def _examples(self, column: Column) -> Iterable[Value]:
+        """Return a value of each type among those of the positions that count."""
+        values = column.values
+        if self._alive is not None:
+            codes = np.unique(column.codes[self._alive[column.positions]])
+            values = [values[code] for code in codes.tolist() if code >= 0]
+        return {type(value): value for value in values}.values()
 
     def _mask(self, filter: Filter) -> Mask:
         mask = np.ones(self.count, bool) if self._alive is None else self._alive.copy()
@@ -105,17 +108,30 @@ class PayloadTable:
 
 def _column(positions: list[int], values: list[Any], base: Column | None) -> Column:
     """Return the column of the values at these positions, after those of `base`."""
-    index: dict[tuple[bool, Any], int] = dict(base.index) if base else {}
-    codes = [index.setdefault(_key(value), len(index)) if isinstance(value, _PLAIN) else -1 for value in values]
-    column = Column([value for _, value in index], np.array(positions, np.int32), np.array(codes, np.int32))
+    is_plain = set(map(type, values)) <= _PLAIN
+    keys: list[Any] = values if is_plain else list(map(_key, values))
+    before: dict[Any, int] = base.index if base else {}
+    fresh = [key for key in dict.fromkeys(keys) if key is not None and key not in before]
+    index = {**before, **dict(zip(fresh, count(len(before))))}
+    codes = np.fromiter(map(index.get, keys, repeat(-1)), np.int32, len(keys))
+    distinct = [*(base.values if base else ()), *(fresh if is_plain else map(_value, fresh))]
+    column = Column(distinct, np.array(positions, np.int32), codes)
     if base is None:
         return column
-    before = (base.positions, column.positions), (base.codes, column.codes)
-    return Column(column.values, *map(np.concatenate, before))
+    parts = (base.positions, column.positions), (base.codes, column.codes)
+    return Column(column.values, *map(np.concatenate, parts))
 
 
-def _key(value: Value) -> tuple[bool, Value]:
-    return isinstance(value, bool), value  # True and 1 would be the same key
+def _key(value: object) -> object:
+    """Return a key of a plain value, None for any other. True and 1 would be the same key."""
+    if isinstance(value, bool):
+        return "truth", value
+    return value if type(value) in _PLAIN else None
+
+
+def _value(key: Any) -> Value:
+    value: Value = key[1] if isinstance(key, tuple) else key
+    return value
 
 
 def sorted_counts(counts: Iterable[tuple[Value, int]]) -> list[tuple[Value, int]]:

@@ -6,7 +6,6 @@ appended. Segments of a published generation never change. The next generation h
 of its own. A row without a digest is a tombstone: its point was deleted.
 """
 
-import json
 import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from cbir.filters.evaluate import PayloadTable
@@ -63,18 +63,19 @@ class VectorLog:
         last = np.sort(len(ids) - 1 - from_end)
         tombstones = [np.empty(0, bool), *(null_rows(batch.column(2)) for batch in self._batches)]
         dead = np.concatenate(tombstones)[last]
-        self._rows = last[~dead]
+        self.rows = last[~dead]
+        """The numbers of the rows that count. A log with more segments has the same row under the same number."""
         self.deleted = ids[last[dead]]
         """The ids of the points that the log deletes and does not add again."""
-        self._bounds = np.searchsorted(self._rows, self._starts)
-        self.dead = len(ids) - len(self._rows)
+        self._bounds = np.searchsorted(self.rows, self._starts)
+        self.dead = len(ids) - len(self.rows)
         """The number of rows that do not count."""
         self.dimension = dimension
-        self.ids = ids[self._rows]
+        self.ids = ids[self.rows]
         self.release()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
@@ -92,10 +93,14 @@ class VectorLog:
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
         try:
-            (found,) = self.positions(np.frombuffer(id_bytes(point_id), "V16")).tolist()
+            wanted = np.frombuffer(id_bytes(point_id), "V16")
         except ValueError:
             return None
-        return None if found < 0 else found
+        if len(wanted) != 1 or not len(self):
+            return None
+        rank = int(self.ids.searchsorted(wanted, sorter=self.order)[0])
+        found = int(self.order[min(rank, len(self) - 1)])
+        return found if self.ids[found] == wanted[0] else None
 
     def id(self, position: int) -> str:
         """Return the id of the point at `position`."""
@@ -104,7 +109,7 @@ class VectorLog:
 
     def payload(self, position: int) -> Payload:
         """Return the payload of the point at `position`."""
-        return json.loads(self._value(position, "payload"))  # type: ignore[no-any-return]
+        return orjson.loads(self._value(position, "payload"))  # type: ignore[no-any-return]
 
     def thumbnail(self, position: int) -> bytes:
         """Return the thumbnail of the point at `position`."""
@@ -141,7 +146,7 @@ class VectorLog:
             versions, digests, payloads, thumbnails = (batch.column(column).to_pylist() for column in range(1, 5))
             vectors = as_matrix(batch.column(5), self.dimension)
             for position, row in enumerate(rows.tolist(), start):
-                payload, vector = json.loads(payloads[row]), vectors[row].copy()
+                payload, vector = orjson.loads(payloads[row]), vectors[row].copy()
                 yield Point(self.id(position), vector, payload, versions[row], thumbnails[row], digests[row])
             self.release()
 
@@ -159,9 +164,14 @@ class VectorLog:
     @cached_property
     def table(self) -> PayloadTable:
         """The payloads of all points by column. It takes seconds to read for a million points."""
-        table = PayloadTable(map(self.payload, range(len(self))))
+        table = PayloadTable(self._payloads())
         self.release()
         return table
+
+    def _payloads(self) -> Iterator[Payload]:
+        for batch, rows, _ in self._by_batch(0, len(self)):
+            texts = batch.column(3).to_pylist()
+            yield from (orjson.loads(texts[row]) for row in rows.tolist())
 
     def _by_batch(self, start: int, stop: int) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64], int]]:
         """Yield (batch, its rows that count, position of the first of them) for the positions start to stop - 1."""
@@ -169,9 +179,9 @@ class VectorLog:
         for i in range(max(0, int(first)), min(int(last) + 1, len(self._batches))):
             low, high = max(start, int(self._bounds[i])), min(stop, int(self._bounds[i + 1]))
             if low < high:
-                yield self._batches[i], self._rows[low:high] - self._starts[i], low
+                yield self._batches[i], self.rows[low:high] - self._starts[i], low
 
     def _value(self, position: int, column: str) -> Any:
-        row = int(self._rows[position])
+        row = int(self.rows[position])
         i = bisect_right(self._row_starts, row) - 1
         return self._columns[column][i][row - self._row_starts[i]].as_py()
