@@ -124,7 +124,9 @@ class Collection(CollectionReader):
         opening = self._batch.open if self._batch else open_targets
         kept, self._kept = self._kept, None  # a run that fails may have stopped it
         if kept is None or (published and kept.sha256 != published.model.sha256):
-            model = self._model or (published and (self.store.model() or published.model.name)) or DEFAULT_MODEL
+            model = (
+                self._model or (published and (self._handle.records().model() or published.model.name)) or DEFAULT_MODEL
+            )
             whole = not is_list and source.only is None  # may take hours, and then needs the memory to build indexes
             kept = None if whole else load_embedder(str(model), self.settings, self.settings.threads)
         model_file = kept.path if kept else find_model(str(model))
@@ -227,12 +229,13 @@ class Collection(CollectionReader):
         return self._change(ids, filter, progress, Target.delete)
 
     def _change(self, ids: Sequence[str], filter: FilterInput, progress: Progress, change: Change) -> int:
-        chosen, matching = self._ids(ids), checked_filter(filter, self.store)
+        records = self._handle.records()
+        chosen, matching = self._ids(ids), checked_filter(filter, records)
         with self._changing:
             name, catalogs = self._handle.name, self._open_catalogs()
             opening = self._batch.open if self._batch else open_targets
-            opened = self.store
-            count = change_points(catalogs, name, chosen, matching, self.settings, progress, change, opening, opened)
+            records = self._handle.records()
+            count = change_points(catalogs, name, chosen, matching, self.settings, progress, change, opening, records)
             self._optimize_if_due(progress)
             return count
 

@@ -47,16 +47,33 @@ def open(
         DamageError: A file of the index is damaged; nothing of it is served.
         CbirError: A server cannot be reached, or refuses.
     """
-    settings = settings or Settings()
+    opened, exists = _found(store, collection, create, model, settings or Settings())
+    if exists:
+        opened.store  # noqa: B018  a damaged index, or one that does not exist, is an error now
+    return opened
+
+
+def open_to_change(store: StoreInput | Sequence[StoreInput], collection: str | None, settings: Settings) -> Collection:
+    """Return an existing collection as `open` does, but leave its index to the first search: a change needs none."""
+    opened, _ = _found(store, collection, False, None, settings)
+    opened.require_published()
+    return opened
+
+
+def _found(
+    store: StoreInput | Sequence[StoreInput],
+    collection: str | None,
+    create: bool,
+    model: str | Path | None,
+    settings: Settings,
+) -> tuple[Collection, bool]:
+    """Return a collection, and False if it has to be created."""
     stores = [store] if isinstance(store, str | os.PathLike) else store
     catalogs = connect_all(stores, settings)
     if not catalogs:
         raise UsageError("name a store: a path such as ./index, or a store URL")
     name = _find(catalogs[0], collection, model, create)
-    opened = Collection(catalogs, name or collection, settings, model)
-    if name is not None:
-        opened.store  # noqa: B018  a damaged index, or one that does not exist, is an error now
-    return opened
+    return Collection(catalogs, name or collection, settings, model), name is not None
 
 
 def collections(store: StoreInput, *, settings: Settings | None = None) -> list[CollectionInfo]:

@@ -70,6 +70,15 @@ class CollectionReader:
         """The open store of the generation published last."""
         return self._handle.get()
 
+    def require_published(self) -> None:
+        """Raise `UsageError` if there is no such collection. No index is opened for that.
+
+        Example:
+            >>> photos.require_published()
+        """
+        if not self._handle.is_filled():
+            self._handle.get()
+
     @property
     def info(self) -> StoreInfo:
         """Facts about the collection in the first store: model, count, options and where its images came from.
@@ -198,7 +207,10 @@ class CollectionReader:
             >>> photos.count(), photos.count("label=Symbols") < 300
             (300, True)
         """
-        return self.store.count(checked_filter(filter, self.store)) if self._handle.is_filled() else 0
+        if not self._handle.is_filled():
+            return 0
+        records = self._handle.records()
+        return records.count(checked_filter(filter, records))
 
     def facet(self, field: str, filter: FilterInput = None, limit: int = 100) -> list[tuple[Value, int]]:
         """Return the values of a payload field with their number of images, the most frequent first.
@@ -222,7 +234,8 @@ class CollectionReader:
             >>> photos.fields()["label"]
             'text'
         """
-        return {name: kind.value for name, kind in self.store.fields().items()} if self._handle.is_filled() else {}
+        fields = self._handle.records().fields() if self._handle.is_filled() else {}
+        return {name: kind.value for name, kind in fields.items()}
 
     def scroll(self, filter: FilterInput = None) -> Iterator[StoredImage]:
         """Iterate over all images, or those that match a filter, in the order of ids.
@@ -291,7 +304,7 @@ class CollectionReader:
         for name in ids:
             if not isinstance(name, str):
                 raise UsageError(f"{type(name).__name__} is not an id or key; use hit.id for a hit")
-        dataset = self._handle.opened().dataset if ids else ""
+        dataset = self._handle.dataset() if ids else ""
         return [name if is_id(name) else point_id(dataset, name) for name in ids]
 
     def _links(self, store: Store) -> dict[str, Any]:

@@ -94,10 +94,10 @@ def named_catalogs(store: Sequence[str] | str | None) -> "list[Catalog]":
 
 
 def named_collection(store: Sequence[str] | None, collection: str | None) -> "OpenCollection":
-    """Return the collection that `--store` and `--collection` name, open."""
-    import cbir
+    """Return the collection that `--store` and `--collection` name; its index is not opened before a search."""
+    from cbir.opening import open_to_change
 
     urls, settings = named_stores(store)
-    opened = cbir.open(urls, collection, settings=settings)
+    opened = open_to_change(urls, collection, settings)
     opened.optimizes_aside = False  # a command ends before a thread would
     return opened

@@ -1,17 +1,16 @@
 """Points deleted, or their payload changed, without a source."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
 from pathlib import Path
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter
-from cbir.index.generation import Plan
 from cbir.pipeline.writers import OpenTargets, Target, open_targets, publish_all
 from cbir.progress import Progress
 from cbir.search.query import entries
 from cbir.settings import Settings
-from cbir.stores.base import Catalog, Store
+from cbir.stores.base import Catalog, Records
+from cbir.stores.checks import open_name
 
 Change = Callable[[Target, list[str]], None]
 """Changes the points with these ids in one store."""
@@ -26,11 +25,11 @@ def change_points(
     progress: Progress,
     change: Change,
     opening: OpenTargets = open_targets,
-    opened: Store | None = None,
+    opened: Records | None = None,
 ) -> int:
     """Change the points with these ids or that match the filter in every store, and publish the change.
 
-    Return the number of points. `opened` may be the open store of the first catalog.
+    Return the number of points. `opened` may be what the first catalog has, open.
 
     Raises:
         UsageError: Neither ids nor a filter were given, or a store has no such collection.
@@ -40,11 +39,12 @@ def change_points(
         raise UsageError("say which points: give ids or a filter")
     chosen = []  # in all stores before any is changed
     for catalog in catalogs:
-        with nullcontext(opened) if opened and catalog is catalogs[0] else closing(catalog.open(collection)) as store:
-            chosen.append(_chosen(store, ids, filter))
+        name = open_name(catalog, collection)
+        records = opened if opened and catalog is catalogs[0] else catalog.records(name)
+        chosen.append((catalog.plan(name), records.model(), _chosen(records, ids, filter)))
     limit = settings.max_image_megapixels
     for catalog, (plan, model, point_ids) in zip(catalogs, chosen, strict=True):
-        if not point_ids:
+        if not point_ids or plan is None:
             continue
         with opening([catalog], plan, model or Path(), limit, True) as (target,):
             if target.writer.resumed:
@@ -56,10 +56,8 @@ def change_points(
     return max(len(point_ids) for _, _, point_ids in chosen)
 
 
-def _chosen(store: Store, ids: Sequence[str], filter: Filter) -> tuple[Plan, Path | None, list[str]]:
-    """Return the plan of an open collection, its model file, and the ids of the chosen points that it has."""
-    info = store.info
-    plan = Plan(info.collection, info.dataset, info.source, info.model, None)
-    existing = [point_id for point_id, vector in zip(ids, store.vectors(ids), strict=True) if vector is not None]
-    matching = [entry.id for entry in entries(store, filter)] if filter else []
-    return plan, store.model(), list(dict.fromkeys([*existing, *matching]))
+def _chosen(records: Records, ids: Sequence[str], filter: Filter) -> list[str]:
+    """Return the ids of the chosen points that are stored."""
+    existing = [point_id for point_id, payload in zip(ids, records.payloads(ids), strict=True) if payload is not None]
+    matching = [entry.id for entry in entries(records, filter)] if filter else []
+    return list(dict.fromkeys([*existing, *matching]))

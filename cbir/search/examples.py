@@ -21,7 +21,6 @@ from cbir.models.sealed import find_model
 from cbir.records import Entry, Vector, point_id
 from cbir.search.query import Example
 from cbir.settings import Settings
-from cbir.sources.remote import Limits, fetch
 from cbir.stores.base import Store, StoreInfo
 from cbir.text import redacted
 
@@ -115,6 +114,8 @@ def to_example(
 
 
 def _fetched(url: str, settings: Settings, clock: Clock) -> bytes:
+    from cbir.sources.remote import Limits, fetch  # takes a tenth of a second, which most queries do not need
+
     with clock.stage("fetch"):
         try:
             return fetch(url, Limits(private=settings.allow_private_addresses))

@@ -7,10 +7,10 @@ from cbir.errors import UsageError
 from cbir.filters.conditions import FieldKind, Filter, Match, Range
 from cbir.filters.parser import parse_filter
 from cbir.records import RESERVED
-from cbir.stores.base import Store
+from cbir.stores.base import Records
 
 
-def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
+def checked_filter(filter: str | Filter | None, store: Records) -> Filter:
     """Return the parsed filter of a text, whose fields must exist; a parsed filter is returned as it is."""
     if filter is not None and not isinstance(filter, str | tuple):
         raise UsageError(f"a filter is a text such as 'label=Shoes and year>=2015', not a {type(filter).__name__}")
@@ -23,7 +23,7 @@ def checked_filter(filter: str | Filter | None, store: Store) -> Filter:
     return parsed
 
 
-def require_fields(fields: Iterable[str], store: Store) -> dict[str, FieldKind]:
+def require_fields(fields: Iterable[str], store: Records) -> dict[str, FieldKind]:
     """Return the fields of the store; raise `UsageError`, with similar names, if no point has one of `fields`."""
     offered = store.fields()
     for field in dict.fromkeys(fields):
@@ -41,7 +41,7 @@ def require_fields(fields: Iterable[str], store: Store) -> dict[str, FieldKind]:
     return offered
 
 
-def _require_possible(condition: Match | Range, offered: dict[str, FieldKind], store: Store) -> None:
+def _require_possible(condition: Match | Range, offered: dict[str, FieldKind], store: Records) -> None:
     """Raise `UsageError` if no image has the values of a condition, and they look like a mistake."""
     if isinstance(condition, Range) or condition.negated:
         return

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cbir.errors import UsageError
 from cbir.filters.conditions import Filter, Match, Value, values_of
 from cbir.records import Entry, Hit, Vector
-from cbir.stores.base import DEFAULT_PARAMS, SearchParams, Store
+from cbir.stores.base import DEFAULT_PARAMS, Records, SearchParams, Store
 from cbir.stores.checks import rank, ranked
 
 CANDIDATES = 100
@@ -124,7 +124,7 @@ def folded(store: Store, hits: Sequence[AnyHit], min_cosine: float = NEAR) -> li
     return result
 
 
-def entries(store: Store, filter: Filter = ()) -> Iterator[Entry]:
+def entries(store: Records, filter: Filter = ()) -> Iterator[Entry]:
     """Yield every point whose payload matches the filter, in the order of ids."""
     after: str | None = None
     while page := store.scroll(filter, after):

@@ -74,8 +74,31 @@ class StoreInfo:
         return f"{self.generation}.{self.commit}" if self.generation else ""
 
 
-class Store(Protocol):
-    """One collection, open for reading. Safe to share between threads."""
+class Records(Protocol):
+    """What a collection stores, open for reading but for search. Safe to share between threads."""
+
+    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
+        """Return the stored payload of each point, None for an id that is not stored."""
+
+    def count(self, filter: Filter = ()) -> int:
+        """Return the number of points whose payload matches the filter."""
+
+    def fields(self) -> dict[str, FieldKind]:
+        """Return the payload fields that can be used in filters and facets, with their kinds: `label` first.
+
+        The others are sorted by name, without those that only identify an image. A field with values of several kinds
+        is "text"; a server reports the kind that it has an index for.
+        """
+
+    def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
+        """Return the next points after the id `after`, at most `limit`, in the order of ids."""
+
+    def model(self) -> Path | None:
+        """Return the collection's model file, or raise `DamageError`. A server keeps none."""
+
+
+class Store(Records, Protocol):
+    """One collection, open for search. Safe to share between threads."""
 
     @property
     def info(self) -> StoreInfo:
@@ -108,27 +131,11 @@ class Store(Protocol):
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         """Return the stored (D,) vector of each point, None for an id that is not stored."""
 
-    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
-        """Return the stored payload of each point, None for an id that is not stored."""
-
     def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
         """Return the stored thumbnail (a small JPEG) of each point, None for an id that is not stored."""
 
-    def count(self, filter: Filter = ()) -> int:
-        """Return the number of points whose payload matches the filter."""
-
     def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
         """Return the values of a field with their numbers of points: by falling number, then by value as text."""
-
-    def fields(self) -> dict[str, FieldKind]:
-        """Return the payload fields that can be used in filters and facets, with their kinds: `label` first.
-
-        The others are sorted by name, without those that only identify an image. A field with values of several kinds
-        is "text"; a server reports the kind that it has an index for.
-        """
-
-    def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
-        """Return the next points after the id `after`, at most `limit`, in the order of ids."""
 
     def sample(self, count: int, seed: int) -> list[str]:
         """Return `count` random ids, or all if there are fewer; the same for the same points and seed."""
@@ -138,9 +145,6 @@ class Store(Protocol):
 
     def points(self) -> Iterator[Point]:
         """Yield every point with vector, payload and thumbnail."""
-
-    def model(self) -> Path | None:
-        """Return the collection's model file, or raise `DamageError`. A server keeps none."""
 
     def close(self) -> None:
         """Release what the store holds. A second call does nothing."""
@@ -265,6 +269,9 @@ class Catalog(Protocol):
         Raises `UsageError` if there is no such collection or index, and `DamageError` if a file of the index is
         damaged.
         """
+
+    def records(self, name: str) -> Records:
+        """Open what a collection stores, without an index, in order to change it; errors as for `open`."""
 
     def version(self, name: str) -> Hashable:
         """Return a value that changes when a collection is published again; cheap enough for every search."""

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Hashable
 
 from cbir.errors import CbirError, UsageError
-from cbir.stores.base import Catalog, Store, StoreInfo
+from cbir.stores.base import Catalog, Records, Store, StoreInfo
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,24 @@ class StoreHandle:
             if self._store is None or version != self._version:
                 # The old store stays open: other threads may be searching it.
                 store = self._catalog.open(self.name, self._store)
-                self._store, self._version, self._opened = store, version, store.info
+                self._opened, self._version, self._store = store.info, version, store
                 if store.is_behind and not (self._renewal and self._renewal.is_alive()):
                     self._renewal = threading.Thread(target=self.renew, daemon=True)
                     self._renewal.start()
             return self._store
+
+    def records(self) -> Records:
+        """Return what the collection stores, without opening an index for that."""
+        with self._lock:
+            if self._store is not None or self.name is None or self._catalog.files is None:
+                return self.get()
+            self.require_open()
+            return self._catalog.records(self.name)
+
+    def dataset(self) -> str:
+        """Return the name of the collection's data set, without opening an index for that."""
+        unopened = self._catalog.plan(self.name) if self._store is None and self.name is not None else None
+        return unopened.dataset if unopened else self.opened().dataset
 
     def renew(self) -> None:
         """Open the newest generation, which takes seconds, while others search with the one before."""
@@ -54,11 +67,13 @@ class StoreHandle:
             if self._closed:
                 store.close()
             else:
-                self._store, self._version, self._opened = store, version, store.info
+                self._opened, self._version, self._store = store.info, version, store
 
     def opened(self) -> StoreInfo:
         """Return the facts that the store reported when it was opened. A server's counts may have changed since."""
-        self.get()
+        self.require_open()
+        if self._store is None:
+            self.get()
         return self._opened
 
     def is_filled(self) -> bool:

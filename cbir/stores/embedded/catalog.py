@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from cbir.errors import CbirError, DamageError, UsageError
@@ -36,6 +37,7 @@ from cbir.stores.base import Contents, ReadBack, Store
 from cbir.stores.checks import open_name
 from cbir.stores.embedded.making import is_due, merge
 from cbir.stores.embedded.reader import EmbeddedStore
+from cbir.stores.embedded.records import EmbeddedRecords
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.engines import ENGINES
 from cbir.stores.listing import CollectionInfo, Run
@@ -109,9 +111,12 @@ class EmbeddedCatalog:
             return followed
         return with_published(self.root, name, lambda _: EmbeddedStore(self.locations[0], name, self._logs))
 
+    def records(self, name: str) -> EmbeddedRecords:
+        return with_published(self.root, name, lambda _: EmbeddedRecords(self.locations[0], name, self._logs))
+
     def version(self, name: str) -> Hashable:
         try:
-            status = (self.root / name / layout.POINTER).stat()
+            status = _pointer(self.root, name).stat()
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns
@@ -184,6 +189,11 @@ class EmbeddedCatalog:
             if writer.needs_publishing:
                 writer.publish(progress)
         return report
+
+
+@cache  # a search asks for its state
+def _pointer(root: Path, name: str) -> Path:
+    return root / name / layout.POINTER
 
 
 def _unreadable(path: Path, kind: type) -> list[Damage]:

@@ -5,38 +5,50 @@ that it deletes or replaces are left out.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cbir.errors import UsageError
-from cbir.filters.conditions import FieldKind, Filter, Value, filterable_fields
+from cbir.filters.conditions import Filter
 from cbir.index import layout
-from cbir.index.generation import Generation, IndexRecord, open_generation, with_published
+from cbir.index.generation import open_generation, with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
-from cbir.records import Entry, Hit, Payload, Point, Vector
+from cbir.records import Hit, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import best_hits, check_id, check_query, ranked
+from cbir.stores.checks import best_hits, check_query, ranked
+from cbir.stores.embedded.records import EmbeddedRecords, built_options
 from cbir.stores.engines import ENGINES, EngineIndex
 from cbir.stores.url import Location
 
+if TYPE_CHECKING:
+    from cbir.stores.embedded.tail_codes import TailCodes
+
 _MORE = 4
+"""So many times the share of dead points is asked for in addition."""
+_SCANNED = 1_000_000
+"""Up to so many numbers of the tail are compared with a query; of more, candidates are found by codes first."""
+_CANDIDATES, _MORE_CANDIDATES = 3, 32
+_FEWEST_DIMENSIONS = 128
+"""With fewer numbers of a bit each, too many of the best hits are missing among the candidates."""
+_MANY_QUERIES = 16
+"""So many queries at once are compared with all vectors in less time than one by one."""
 
 
-class EmbeddedStore:
+class EmbeddedStore(EmbeddedRecords):
     """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
     def __init__(self, location: Location, collection: str, logs: OpenLogs):
         checked = open_generation(location.root, collection)
-        _built_options(location, collection, checked.manifest.engines)
+        built_options(location, collection, checked.manifest.engines)
         checked.require_intact(layout.LOG, location.name)
         opened = logs.get(collection, current=True)
         generation = opened.base
         if generation.folder != checked.folder:  # another process has published meanwhile
             generation.require_intact(layout.LOG, location.name)
-        built = _built_options(location, collection, generation.manifest.engines)
+        built = built_options(location, collection, generation.manifest.engines)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
         folder = generation.folder / location.name
@@ -54,11 +66,14 @@ class EmbeddedStore:
             source=generation.manifest.source,
             filtering=self.index.filtering,
         )
+        self._codes: TailCodes | None = None
+        self._codes_before: TailCodes | None = None
         self._show(opened)
 
     def _show(self, opened: OpenLog) -> None:
+        super()._show(opened)
+        self._codes_before, self._codes = self._codes or self._codes_before, None
         log, latest = opened.log, opened.latest
-        self._opened, self.log = opened, log
         self.info = replace(
             self.info,
             count=len(log),
@@ -107,7 +122,8 @@ class EmbeddedStore:
             found = self._in_index(vectors, min(k, count), params, filter)
             if not len(self.log.tail):
                 return found
-            both = zip(found, self._in_tail(vectors, min(k, count), filter), strict=True)
+            worst = [min(hit.score for hit in hits) if len(hits) >= k else -np.inf for hits in found]
+            both = zip(found, self._in_tail(vectors, min(k, count), worst, params, filter), strict=True)
             return [ranked([*indexed, *recent])[:k] for indexed, recent in both]
 
         return best_hits(ask, vectors, k, min_score)
@@ -118,7 +134,7 @@ class EmbeddedStore:
         if not log.dead:
             return self.index.search(vectors, min(k, most), params, filter) if most else [[] for _ in vectors]
         kept: list[list[Hit]] = [[] for _ in vectors]
-        lacking, wanted = list(range(len(vectors))), min(most, k + _MORE)
+        lacking, wanted = list(range(len(vectors))), min(most, k + 1 + _MORE * k * log.dead // most)
         while lacking:
             answers = dict(zip(lacking, self.index.search(vectors[lacking], wanted, params, filter), strict=True))
             for i, hits in answers.items():
@@ -127,88 +143,50 @@ class EmbeddedStore:
             wanted = min(most, 2 * wanted)
         return [ranked(hits)[:k] for hits in kept]
 
-    def _in_tail(self, vectors: Vector, k: int, filter: Filter) -> list[list[Hit]]:
-        """Return the k best hits of each vector in the tail."""
-        tail, recent, places = self.log.tail, self.log.recent, np.arange(len(self.log.tail))
+    def _in_tail(
+        self, vectors: Vector, k: int, worst: Sequence[float], params: SearchParams, filter: Filter
+    ) -> list[list[Hit]]:
+        """Return the k best hits of each vector in the tail, without those that score less than its `worst`."""
+        log, places = self.log, None
         if filter:
-            places = np.flatnonzero(self.log.table.mask(filter)[len(self.log.base) :])
-            recent = recent[places]
-        if not len(places):
+            places = np.flatnonzero(log.table.mask(filter)[len(log.base) :])
+        count = len(log.tail) if places is None else len(places)
+        if not count:
             return [[] for _ in vectors]
-        import faiss  # as fast as NumPy's product, whose threads wait for each other if the machine is busy
+        wanted = _CANDIDATES * k + _MORE_CANDIDATES
+        large = log.recent.size > _SCANNED and log.base.dimension >= _FEWEST_DIMENSIONS and 2 * wanted < count
+        if large and len(vectors) < _MANY_QUERIES and places is None and not params.exact:
+            near = self._tail_codes().nearest(vectors, wanted)
+            found = [_best(vector[None], log.recent, k, likely) for vector, likely in zip(vectors, near, strict=True)]
+        else:
+            found = [_best(vectors, log.recent, k, places)]
+        rows = (row for best, scores in found for row in zip(best.tolist(), scores.tolist(), strict=True))
+        return [
+            [Hit(log.tail.id(i), log.tail.payload(i), score) for i, score in zip(*row, strict=True) if score >= lowest]
+            for row, lowest in zip(rows, worst, strict=True)
+        ]
 
-        k = min(k, len(places))
-        scores, best = faiss.knn(np.ascontiguousarray(vectors), recent, k, metric=faiss.METRIC_INNER_PRODUCT)
-        rows = zip(places[best].tolist(), scores.tolist(), strict=True)
-        return [[Hit(tail.id(i), tail.payload(i), score) for i, score in zip(*row, strict=True)] for row in rows]
+    def _tail_codes(self) -> "TailCodes":
+        """Return the codes of the tail. Those of the tail before the last change are kept."""
+        from cbir.stores.embedded.tail_codes import TailCodes
 
-    def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
-        positions = map(self.log.position, point_ids)
-        return [None if position is None else self.log.vector(position) for position in positions]
-
-    def count(self, filter: Filter = ()) -> int:
-        return int(self.log.table.mask(filter).sum()) if filter else self.info.count
-
-    def facet(self, field: str, filter: Filter = (), limit: int = 100) -> list[tuple[Value, int]]:
-        return self.log.table.facet(field, filter)[:limit]
-
-    def fields(self) -> dict[str, FieldKind]:
-        return filterable_fields(self.log.table.kinds)
-
-    def scroll(self, filter: Filter = (), after: str | None = None, limit: int = 1000) -> list[Entry]:
-        check_id(after)
-        log = self.log
-        positions = log.after(after)
-        if filter:
-            positions = positions[log.table.mask(filter)[positions]]
-        return [Entry(log.id(position), log.payload(position)) for position in positions[:limit].tolist()]
-
-    def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
-        positions = map(self.log.position, point_ids)
-        return [None if position is None else self.log.payload(position) for position in positions]
-
-    def thumbnails(self, point_ids: Sequence[str]) -> list[bytes | None]:
-        positions = map(self.log.position, point_ids)
-        return [None if position is None else self.log.thumbnail(position) for position in positions]
-
-    def sample(self, count: int, seed: int) -> list[str]:
-        living = self.log.living()
-        chosen = np.random.default_rng(seed).permutation(len(living))[:count]
-        return [self.log.id(living[index]) for index in chosen.tolist()]
-
-    def matrix(self) -> tuple[list[str], Vector]:
-        return [self.log.id(position) for position in self.log.living()], self.log.vectors()
-
-    def points(self) -> Iterator[Point]:
-        return self.log.points()
-
-    def model(self) -> Path | None:
-        folder = self._opened.latest.folder.parent  # a newer generation has the same model
-
-        def find(generation: Generation) -> Path:
-            generation.require_intact(layout.MODEL)
-            return generation.folder / layout.MODEL
-
-        return with_published(folder.parent, folder.name, find)
+        codes = self._codes
+        if codes is None:
+            codes = self._codes = TailCodes(self.log.tail.rows, self.log.recent, self._codes_before)
+        return codes
 
     def close(self) -> None:
         self.index.close()
 
 
-def _built_options(location: Location, collection: str, engines: dict[str, IndexRecord]) -> dict[str, str]:
-    """Return the options that an index was built with; raise `UsageError` if the URL has others."""
-    record = engines.get(location.name)
-    if record is None or record.kind != location.url.scheme:
-        existing = ", ".join(f"{name} ({other.kind})" for name, other in engines.items())
-        raise UsageError(
-            f"collection {collection} in {location.root} has no {location.url.scheme} index {location.name!r}, it has"
-            f" {existing}; `cbir-ingest SOURCE --store {location.url.text}` adds it without embedding anything again"
-        )
-    built = {**ENGINES[record.kind].build_options, **record.options}
-    for name, value in location.url.options.items():
-        if built.get(name, value) != value:
-            raise UsageError(
-                f"{location.url.text}: this index was built with {name}={built[name]}; leave the option out, or"
-                f" build it again with `cbir-ingest SOURCE --store '{location.url.text}'`"
-            )
-    return built
+def _best(vectors: Vector, among: Vector, k: int, places: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the k best of some vectors, and their scores: (Q, k) each, or fewer.
+
+    Those at `places` are compared, None: all.
+    """
+    import faiss  # as fast as NumPy's product, whose threads wait for each other if the machine is busy
+
+    chosen = among if places is None else among[places]
+    k = min(k, len(chosen))
+    scores, best = faiss.knn(np.ascontiguousarray(vectors), chosen, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return (best if places is None else places[best]), scores

@@ -61,12 +61,12 @@ class QdrantCatalog:
     def names(self) -> list[str]:
         """Collections with an alias come first, and among these the newest."""
         aliased = set(aliases_of(self._server).values())
-        records = self._records()
+        records = self._collections()
         names = [name for name, record in records.items() if not record.building or name in aliased]
         return sorted(names, key=lambda name: (name in aliased, records[name].created), reverse=True)
 
     def listing(self) -> Iterator[CollectionInfo]:
-        server, records = self._server, self._records()
+        server, records = self._server, self._collections()
         aliases = {collection: alias for alias, collection in aliases_of(server).items()}
         for name in sorted(records, key=lambda name: (name in aliases, records[name].created), reverse=True):
             info = server.ask(methodcaller("get_collection", name))
@@ -84,6 +84,9 @@ class QdrantCatalog:
     def open(self, name: str | None = None, before: Store | None = None) -> QdrantStore:
         """Temporary failures are retried for two seconds only, since a user is waiting."""
         return self._opened(name, READ_RETRY_SECONDS)
+
+    def records(self, name: str) -> QdrantStore:
+        return self.open(name)
 
     def version(self, name: str) -> Hashable:
         """A server always serves its newest points."""
@@ -146,7 +149,7 @@ class QdrantCatalog:
             " storage."
         )
 
-    def _records(self) -> dict[str, CollectionRecord]:
+    def _collections(self) -> dict[str, CollectionRecord]:
         """Return the record of each collection that cbir made, unfinished ones too."""
         records = {name: read_record(self._server, name) for name in collection_names(self._server)}
         return {name: record for name, record in records.items() if record is not None}

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import UsageError
+from cbir.filters.parser import parse_filter
 from cbir.settings import Settings
+from cbir.stores.embedded import faiss_index
 from cbir.stores.handle import StoreHandle
 from cbir.stores.registry import connect
 from tests.support.building import build, merge, unit_vectors
@@ -29,6 +31,21 @@ def test_a_store_is_opened_once_and_again_when_a_generation_is_published(tmp_pat
     assert (second is first, made.opened().generation, made.opened().count) == (False, "000001", 20)
     assert len(first.search(VECTORS[:1], 9)[0]) == 5, "threads may still be searching the old store"
     made.close()
+
+
+def test_what_is_stored_is_read_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build([f"faiss:{tmp_path}"], VECTORS[:5])
+    made = handle(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss_index, "open_index", None)
+        records = made.records()
+        assert (records.count(), records.count(parse_filter("label=class 1")), made.dataset()) == (5, 2, "set")
+        build([f"faiss:{tmp_path}"], VECTORS)
+        assert (records.count(), made.records().count()) == (5, 20)
+    assert made.get() is made.records(), "an open store is used"
+    made.close()
+    with pytest.raises(UsageError, match="is closed"):
+        made.records()
 
 
 def test_the_next_generation_is_opened_aside(tmp_path: Path) -> None:

@@ -3,19 +3,23 @@
 Few lists or candidates miss neighbours, enough of them find the exact ones.
 """
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cbir.bench.core.synthetic import clustered
 
 from cbir.filters.conditions import Filter
 from cbir.filters.parser import parse_filter
+from cbir.progress import silent
 from cbir.records import Hit
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
-from cbir.stores.registry import open_store
-from tests.support.building import both, build, merge, unit_vectors
+from cbir.stores.embedded import reader
+from cbir.stores.registry import connect, open_store
+from tests.support.building import both, build, builder_for, merge, points_of, unit_vectors
 
 COUNT, LISTS, K = 600, 16, 10
 
@@ -129,3 +133,40 @@ def test_an_open_store_outlives_the_generations_after_it(tmp_path: Path) -> None
     assert all(None not in store.thumbnails(store.sample(3, 0)) for store in stores)
     for store in stores:
         store.close()
+
+
+@pytest.mark.parametrize("engine", ["edge:{}", "faiss:{}"])
+def test_a_long_tail_is_searched_by_codes_unless_the_search_is_exact(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hits have the scores of the vectors themselves. Points are added, replaced and deleted in the tail."""
+    monkeypatch.setattr(reader, "_SCANNED", 1000)
+    url, first, other = engine.format(tmp_path), clustered(900, 256, 1), clustered(900, 256, 3)
+    queries = clustered(12, 256, 2)
+    build([url], first[:100])
+    catalog = connect(url, Settings())
+    store = catalog.open()
+    for vectors, version, deleted in (
+        (first[:500], "1", []),
+        (first, "1", []),
+        (other, "2", []),
+        (first, "3", [3, 450]),
+    ):
+        stop = len(vectors)
+        build([url], vectors, version=version)
+        with closing(builder_for([url], vectors)) as writer:
+            writer.delete([point.id for number, point in enumerate(points_of(vectors)) if number in deleted])
+            writer.publish(silent)
+        store = catalog.open("made", store)
+        assert (store.info.tail, store._codes) == (stop - len(deleted), None)
+        kept = np.setdiff1d(np.arange(stop), deleted)
+        truth = queries @ vectors[kept].T
+        best = np.sort(truth, axis=1)[:, ::-1][:, :K]
+        for params in (EXACT, SearchParams()):
+            found = store.search(queries, K, params=params)
+            scores = np.array([[hit.score for hit in hits] for hits in found])
+            assert np.allclose(scores, best, atol=1e-6) if params.exact else np.mean(scores >= best - 1e-6) > 0.99
+            for query, hits in zip(queries, found, strict=True):
+                assert [hit.score for hit in hits] == pytest.approx([query @ vectors[int(hit.key)] for hit in hits])
+        assert store._codes is not None, "no codes were used"
+    store.close()
