@@ -34,7 +34,8 @@ test-pages: $(VENV)/.test
 test-bench: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m bench
 
-# 300 kills of an ingest, 300 of a change, and 100,000 mutated files instead of 20, 30 and 5,000. Takes hours.
+# 300 kills of an ingest, 300 of a change, and 100,000 mutated files instead of 20, 30 and 5,000; a disk that is full in
+# every step of a change instead of every third. Takes hours.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest --soak tests/core/pipeline/test_kill.py tests/core/pipeline/test_kill_changes.py tests/core/stores/embedded/test_full_disk.py tests/core/images/test_decode_fuzz.py
 

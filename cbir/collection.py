@@ -229,12 +229,11 @@ class Collection(CollectionReader):
         return self._change(ids, filter, progress, Target.delete)
 
     def _change(self, ids: Sequence[str], filter: FilterInput, progress: Progress, change: Change) -> int:
-        records = self._handle.records()
-        chosen, matching = self._ids(ids), checked_filter(filter, records)
         with self._changing:
+            records = self._handle.records()
+            chosen, matching = self._ids(ids), checked_filter(filter, records)
             name, catalogs = self._handle.name, self._open_catalogs()
             opening = self._batch.open if self._batch else open_targets
-            records = self._handle.records()
             count = change_points(catalogs, name, chosen, matching, self.settings, progress, change, opening, records)
             self._optimize_if_due(progress)
             return count

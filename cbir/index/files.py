@@ -50,7 +50,7 @@ def files_below(folder: Path) -> Iterable[Path]:
 
 
 def sizes_below(folder: Path, prefix: str = "") -> dict[str, int]:
-    """Return the size of each file below a folder by its path there, in a tenth of the time of `files_below`."""
+    """Return the size of each file below a folder, by its path there. No path object is made for each."""
     found = dict[str, int]()
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

@@ -93,14 +93,10 @@ class VectorLog:
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
         try:
-            wanted = np.frombuffer(id_bytes(point_id), "V16")
+            (found,) = self.positions(np.frombuffer(id_bytes(point_id), "V16")).tolist()
         except ValueError:
             return None
-        if len(wanted) != 1 or not len(self):
-            return None
-        rank = int(self.ids.searchsorted(wanted, sorter=self.order)[0])
-        found = int(self.order[min(rank, len(self) - 1)])
-        return found if self.ids[found] == wanted[0] else None
+        return None if found < 0 else found
 
     def id(self, position: int) -> str:
         """Return the id of the point at `position`."""

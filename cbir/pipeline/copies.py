@@ -49,9 +49,10 @@ class Copies:
     def _original(self, point: Point, stored: Container[str]) -> tuple[str, str] | None:
         key, sha256 = str(point.payload["key"]), str(point.payload["sha256"])
         fresh = self._fresh.setdefault(sha256, point)
-        same = [] if fresh.id == point.id else [str(fresh.payload["key"])]
-        if fresh.id == point.id and sha256 in stored:
-            same = self._journal.keys_with(sha256, point.id)
+        if fresh.id != point.id:
+            same = [str(fresh.payload["key"])]
+        else:
+            same = self._journal.keys_with(sha256, point.id) if sha256 in stored else []
         copied = next(filter(self._is_in_source, same), None)
         if copied is not None:
             return copied, "the same bytes"

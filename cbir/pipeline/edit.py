@@ -10,7 +10,7 @@ from cbir.progress import Progress
 from cbir.search.query import entries
 from cbir.settings import Settings
 from cbir.stores.base import Catalog, Records
-from cbir.stores.checks import open_name
+from cbir.stores.checks import no_collection, open_name
 
 Change = Callable[[Target, list[str]], None]
 """Changes the points with these ids in one store."""
@@ -29,7 +29,7 @@ def change_points(
 ) -> int:
     """Change the points with these ids or that match the filter in every store, and publish the change.
 
-    Return the number of points. `opened` may be what the first catalog has, open.
+    Return the number of points. `opened` are the records of the first catalog, if they are open already.
 
     Raises:
         UsageError: Neither ids nor a filter were given, or a store has no such collection.
@@ -41,10 +41,13 @@ def change_points(
     for catalog in catalogs:
         name = open_name(catalog, collection)
         records = opened if opened and catalog is catalogs[0] else catalog.records(name)
-        chosen.append((catalog.plan(name), records.model(), _chosen(records, ids, filter)))
+        plan = catalog.plan(name)
+        if plan is None:  # dropped by another process
+            raise no_collection(catalog)
+        chosen.append((plan, records.model(), _chosen(records, ids, filter)))
     limit = settings.max_image_megapixels
     for catalog, (plan, model, point_ids) in zip(catalogs, chosen, strict=True):
-        if not point_ids or plan is None:
+        if not point_ids:
             continue
         with opening([catalog], plan, model or Path(), limit, True) as (target,):
             if target.writer.resumed:

@@ -311,7 +311,7 @@ def _copies(result: ChunkResult, seen: Copies, policy: Policy, report: IngestRep
     """Count the points that are copies, and return those that are not to be stored."""
     found: dict[str, Failure] = {}
     copied = seen.originals(result.points)
-    for point in result.points if copied else ():
+    for point in result.points:
         if point.id not in copied:
             continue
         key, (original, how) = str(point.payload["key"]), copied[point.id]

@@ -114,7 +114,7 @@ def to_example(
 
 
 def _fetched(url: str, settings: Settings, clock: Clock) -> bytes:
-    from cbir.sources.remote import Limits, fetch  # takes a tenth of a second, which most queries do not need
+    from cbir.sources.remote import Limits, fetch  # slow to import, and few queries need it
 
     with clock.stage("fetch"):
         try:

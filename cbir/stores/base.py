@@ -75,7 +75,7 @@ class StoreInfo:
 
 
 class Records(Protocol):
-    """What a collection stores, open for reading but for search. Safe to share between threads."""
+    """What a collection stores, open for reading without search. Safe to share between threads."""
 
     def payloads(self, point_ids: Sequence[str]) -> list[Payload | None]:
         """Return the stored payload of each point, None for an id that is not stored."""

@@ -150,7 +150,7 @@ def idle(page: Page) -> None:
 
 @contextmanager
 def run_again(page: Page) -> Iterator[None]:
-    """Wait, at the end, until the script of the page has started after the beginning and ended again."""
+    """Wait, after the block, until the script of the page has run once more."""
     page.evaluate(
         "() => { window.started = false;"
         " new MutationObserver((_, observer) => { window.started = true; observer.disconnect(); })"

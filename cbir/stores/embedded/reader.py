@@ -67,12 +67,10 @@ class EmbeddedStore(EmbeddedRecords):
             filtering=self.index.filtering,
         )
         self._codes: TailCodes | None = None
-        self._codes_before: TailCodes | None = None
         self._show(opened)
 
     def _show(self, opened: OpenLog) -> None:
         super()._show(opened)
-        self._codes_before, self._codes = self._codes or self._codes_before, None
         log, latest = opened.log, opened.latest
         self.info = replace(
             self.info,
@@ -167,12 +165,12 @@ class EmbeddedStore(EmbeddedRecords):
         ]
 
     def _tail_codes(self) -> "TailCodes":
-        """Return the codes of the tail. Those of the tail before the last change are kept."""
+        """Return the codes of the tail. Those that it had before the last change are kept."""
         from cbir.stores.embedded.tail_codes import TailCodes
 
         codes = self._codes
-        if codes is None:
-            codes = self._codes = TailCodes(self.log.tail.rows, self.log.recent, self._codes_before)
+        if codes is None or codes.rows is not self.log.tail.rows:
+            codes = self._codes = TailCodes(self.log.tail.rows, self.log.recent, codes)
         return codes
 
     def close(self) -> None:

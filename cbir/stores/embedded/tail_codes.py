@@ -1,7 +1,7 @@
 """Vectors of the tail in a bit for each number, to find candidates in a fraction of the time of comparing all.
 
-FAISS estimates a score from these codes (RaBitQ, https://arxiv.org/abs/2405.12497). Its scans of four-bit codes are
-twice as fast, but add up scores in 16 bits, and lose the best hits of 1,280 dimensions where the sum is too large.
+FAISS estimates a score from these codes (RaBitQ, https://arxiv.org/abs/2405.12497). Its fast scans of four-bit codes
+add up scores in 16 bits. With 1,280 dimensions, that sum overflows for the best hits of some collections.
 """
 
 from typing import Any

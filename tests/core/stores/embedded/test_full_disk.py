@@ -29,7 +29,7 @@ CHANGES = {
 
 
 class SmallDisk:
-    """Counts the calls that need room on the disk. Call number `full` fails, None: none."""
+    """Counts the calls that need room on the disk. Call number `full` fails, -1: none."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.calls, self.full = 0, -1
@@ -80,7 +80,10 @@ def test_a_disk_that_is_full_in_any_step_leaves_what_was_published(
     start()
     old = contents(opened(*urls), [])
     disk = SmallDisk(monkeypatch)
-    apply = lambda: change.apply(opened(*urls), lambda _: None)  # noqa: E731
+
+    def apply() -> None:
+        change.apply(opened(*urls), lambda _: None)
+
     assert disk.run(apply)
     calls, new = disk.calls, contents(opened(*urls), [])
     assert (old == new) == (kind == "merge")
