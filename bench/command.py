@@ -26,6 +26,7 @@ RENAMED = {
     "--effort": "--ef",
     "--pictures": "--images",
     "--beside": "--search-during-ingest",
+    "--provider": "--device",
 }
 
 app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")

@@ -12,10 +12,10 @@ from typing import Any
 from cbir.errors import CbirError, UsageError
 from cbir.images.inputs import ImageInput
 from cbir.models.embedder import Embedder, load_embedder
-from cbir.models.sealed import DEFAULT_MODEL, find_model
+from cbir.models.sealed import DEFAULT_MODEL
 from cbir.pipeline.edit import Change, change_points
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
+from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest, model_file
 from cbir.pipeline.writers import Batch, Target, open_targets
 from cbir.progress import Progress, silent
 from cbir.reading import CollectionReader, FilterInput
@@ -128,9 +128,10 @@ class Collection(CollectionReader):
                 self._model or (published and (self._handle.records().model() or published.model.name)) or DEFAULT_MODEL
             )
             whole = not is_list and source.only is None  # may take hours, and then needs the memory to build indexes
-            kept = None if whole else load_embedder(str(model), self.settings, self.settings.threads)
-        model_file = kept.path if kept else find_model(str(model))
-        report = ingest(source, catalogs, model_file, self.settings, name, dataset, policy, progress, opening, kept)
+            file = model_file(model, self.settings, catalogs, name, dataset or source.name)
+            kept = None if whole else load_embedder(file, self.settings, self.settings.threads)
+        file = kept.path if kept else file
+        report = ingest(source, catalogs, file, self.settings, name, dataset, policy, progress, opening, kept)
         if report.interrupted:
             raise Interrupted(report)
         self._kept = kept

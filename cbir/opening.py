@@ -7,7 +7,7 @@ from pathlib import Path
 from cbir.collection import Collection
 from cbir.errors import UsageError
 from cbir.index.names import check_collection
-from cbir.models.sealed import checksum_of, find_model, read_sealed
+from cbir.models.choice import checksums
 from cbir.settings import Settings
 from cbir.stores.base import Catalog
 from cbir.stores.checks import no_collection
@@ -39,7 +39,7 @@ def open(
         collection: Name of the collection or of its data set; None: the one published last.
         create: Return an empty collection if there is none; the first `add` creates it.
         model: A packaged model's name or a model file; an existing collection must have been made with it. None: that
-            of the collection, or the packaged default.
+            of the collection, or the packaged default. `settings.precision` chooses between fp32 and int8.
         settings: Settings for this collection; None: those of the environment.
 
     Raises:
@@ -72,7 +72,7 @@ def _found(
     catalogs = connect_all(stores, settings)
     if not catalogs:
         raise UsageError("name a store: a path such as ./index, or a store URL")
-    name = _find(catalogs[0], collection, model, create)
+    name = _find(catalogs[0], collection, model, create, settings)
     return Collection(catalogs, name or collection, settings, model), name is not None
 
 
@@ -109,16 +109,18 @@ def drop(store: StoreInput, collection: str, *, settings: Settings | None = None
     connect(store, settings or Settings()).drop(collection)
 
 
-def _find(catalog: Catalog, collection: str | None, model: str | Path | None, create: bool) -> str | None:
+def _find(
+    catalog: Catalog, collection: str | None, model: str | Path | None, create: bool, settings: Settings
+) -> str | None:
     """Return the name of the collection to open, or None if it has to be created."""
-    checksum = checksum_of(read_sealed(find_model(str(model)))) if model is not None else None
+    made_by = checksums(model, settings) if model is not None else None
     if collection is not None:
         check_collection(collection)
         name = catalog.resolve(collection)
         plan = catalog.plan(name)
         if plan is None:
             return None if create else collection
-        if checksum is not None and plan.model.sha256 != checksum:
+        if made_by is not None and plan.model.sha256 not in made_by:
             raise UsageError(
                 f"collection {name} in {catalog.address} was made with another model than {model}: {plan.model.name}"
                 f" ({plan.model.sha256[:12]}); leave the model out, or name another collection"
@@ -127,7 +129,7 @@ def _find(catalog: Catalog, collection: str | None, model: str | Path | None, cr
     names = catalog.names()
     for name in names:
         plan = catalog.plan(name)
-        if checksum is None or (plan is not None and plan.model.sha256 == checksum):
+        if made_by is None or (plan is not None and plan.model.sha256 in made_by):
             return name
     if create:
         return None

@@ -3,16 +3,16 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cbir.devices import DeviceChoice, PrecisionChoice
 from cbir.errors import UsageError
 
 DEFAULT_STORES = ("edge:./index", "faiss:./index/faiss")
 MAX_MEGAPIXELS = 40.0
-ProviderChoice = Literal["auto", "cpu", "openvino", "openvino-bf16"]
 
 
 def default_cache() -> Path:
@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     server_ca: Path | None = None
     insecure: bool = False
     allow_private_addresses: bool = False
-    provider: ProviderChoice = "auto"
+    device: DeviceChoice = "auto"
+    precision: PrecisionChoice = "auto"
     cache: Path = Field(default_factory=default_cache)
     reports: Path = Field(default_factory=lambda data: data["cache"] / "reports")
     login_allow: Annotated[tuple[str, ...], NoDecode] = ()
@@ -84,6 +85,8 @@ class Settings(BaseSettings):
             for name in values:
                 if name not in allowed and not name.startswith("_"):  # pydantic has options such as `_env_file`
                     raise UsageError(f"unknown setting {name!r}; the settings are: {', '.join(fields)}")
+            if "CBIR_PROVIDER" in os.environ:
+                raise UsageError("CBIR_PROVIDER in the environment is called CBIR_DEVICE now; rename it")
             try:
                 super().__init__(**values)
             except (OSError, UnicodeDecodeError) as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cbir import terminal
+from cbir.devices import DeviceChoice, PrecisionChoice
 from cbir.errors import CbirError, UsageError
 from cbir.text import printable
 
@@ -82,6 +83,17 @@ def add(
     allow_private_addresses: Annotated[
         bool, _source("--allow-private-addresses", help="Fetch URLs that lead into a private network too.")
     ] = False,
+    precision: Annotated[
+        PrecisionChoice | None,
+        _speed(
+            help="Precision of the model. auto: that of the collection; for a new one int8 where it is much faster."
+            " (default: auto)"
+        ),
+    ] = None,
+    device: Annotated[
+        DeviceChoice | None,
+        _speed(help="What runs the model. auto: the fastest that gives the same vectors. (default: auto)"),
+    ] = None,
     workers: Annotated[int | None, _speed(min=1, max=256, help="Worker threads. (default: one for each core)")] = None,
     threads: Annotated[
         int | None, _speed(min=1, max=256, help="Threads of the model in each worker. (default: 1)")
@@ -149,6 +161,8 @@ def add(
     from .report_view import show
 
     given = {
+        "precision": precision,
+        "device": device,
         "workers": workers,
         "threads": threads,
         "batch_size": batch_size,
@@ -157,7 +171,7 @@ def add(
     urls, settings = named_stores(store)
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     catalogs = connect_all(urls, settings, index_field or ())
-    model_file = find_model(model)
+    find_model(model)  # an unknown model is an error before the source is read
     options = SourceOptions(
         label,
         key,
@@ -188,7 +202,7 @@ def add(
     if ray_address and runner != "ray":
         raise UsageError("--ray-address works with --runner ray only")
 
-    target = OpenCollection(catalogs, collection, settings, model_file)
+    target = OpenCollection(catalogs, collection, settings, model)
     target.optimizes_aside = watch
 
     def run_once(only: frozenset[str] | None = None) -> "IngestReport":
@@ -196,7 +210,7 @@ def add(
             from .ray_runner import ingest_on_ray
 
             report, opened = ingest_on_ray(
-                source, options, catalogs, model_file, settings, collection, dataset, policy, ray_address
+                source, options, catalogs, model, settings, collection, dataset, policy, ray_address
             )
         else:
             opened = open_source(source, replace(options, only=only))

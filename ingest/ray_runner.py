@@ -25,7 +25,7 @@ from cbir.models.runtime import cores
 from cbir.models.sealed import read_sealed
 from cbir.pipeline.journal import Journal
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest, stop_signals
+from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest, model_file, stop_signals
 from cbir.records import Failure
 from cbir.settings import Settings
 from cbir.sources.base import Source, SourceOptions, in_shard
@@ -75,7 +75,7 @@ def ingest_on_ray(
     source: str,
     options: SourceOptions,
     catalogs: Sequence[Catalog],
-    model_file: Path,
+    model: str | Path,
     settings: Settings,
     collection: str | None = None,
     dataset: str | None = None,
@@ -98,9 +98,10 @@ def ingest_on_ray(
         _require_answer(address)
     opened = open_source(source, options)
     nothing = replace(opened, items=(), total=0, complete=False)
-    model = read_sealed(model_file)
+    file = model_file(model, settings, catalogs, collection, dataset or opened.name)
+    content = read_sealed(file)
     unfinished = replace(policy, partial=True)
-    report = ingest(nothing, catalogs, model_file, settings, collection, dataset, unfinished)
+    report = ingest(nothing, catalogs, file, settings, collection, dataset, unfinished)
     one_worker = settings.model_copy(update={"workers": 1})
     stores = [url for catalog in catalogs for url in catalog.urls]
     failed = _failures(catalogs, report.collection, settings)
@@ -109,7 +110,7 @@ def ingest_on_ray(
         with _cluster(settings, address) as workers, stop_signals():
             report.workers = workers
             with terminal.progress("embedding", opened.total) as advance:
-                for share in _shares(job, model, workers):
+                for share in _shares(job, content, workers):
                     if share.report is None:
                         raise _ERRORS.get(share.exit_code, CbirError)(share.error)
                     before = [failure.id for failure in _failed_before(job, share.shard)]
@@ -119,7 +120,7 @@ def ingest_on_ray(
     except KeyboardInterrupt:
         report.interrupted = True
     else:
-        completed = ingest(nothing, catalogs, model_file, settings, report.collection, dataset, policy)
+        completed = ingest(nothing, catalogs, file, settings, report.collection, dataset, policy)
         report.seconds["build"] += completed.seconds["build"]
         report.example_key = completed.example_key
     report.finish(started)
@@ -222,13 +223,13 @@ def _run_share(row: dict[str, int], job: Job, count: int, model: Any) -> dict[st
 def ingest_share(job: Job, shard: tuple[int, int], model: bytes) -> Share:
     """Ingest one share of the source, with a journal of its own so that the workers of a node do not wait."""
     with tempfile.TemporaryDirectory(prefix="cbir-share-") as folder:
-        model_file = Path(folder) / "model.onnx"
-        model_file.write_bytes(model)
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(model)
         settings = job.settings.model_copy(update={"cache": Path(folder)})
         catalogs = connect_all(job.stores, settings)
         _remember(catalogs, job, _failed_before(job, shard))
         source = open_source(job.source, replace(job.options, shard=shard))
-        report = ingest(source, catalogs, model_file, settings, job.collection, job.dataset, job.policy)
+        report = ingest(source, catalogs, file, settings, job.collection, job.dataset, job.policy)
         if report.interrupted:
             terminal.leave(1)  # Ray is ending this worker, and will run its share elsewhere
         return Share(shard, report, list(_failures(catalogs, job.collection, settings).values()))

@@ -52,7 +52,7 @@ def _summary(report: IngestReport) -> Table:
     table.add_row(
         "images/s",
         f"{report.images_per_second:,.1f} ({report.workers} workers, {report.threads} model threads each, batches of"
-        f" {report.batch_size}, on {report.provider})",
+        f" {report.batch_size}, {report.precision} on {report.device})",
     )
     table.add_row("seconds", ", ".join(f"{stage} {spent:,.1f}" for stage, spent in report.seconds.items()))
     peak = report.peak_megabytes

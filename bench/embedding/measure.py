@@ -116,7 +116,7 @@ class _Case:
         summary, spent = ingest.printed, ingest.printed["seconds"]
         self._stored = summary["stored"]
         published = spent["total"] - spent["open"]
-        settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "provider")}
+        settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "device")}
         ends = {DURABLE: (published - spent["build"], spent.get("core")), PUBLISHED: (published, None)}
         for name, (seconds, core) in ends.items():
             printed = {"images": self._stored, "seconds": seconds, "core_seconds": core}

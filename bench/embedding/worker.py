@@ -175,7 +175,7 @@ def _cbir(job: dict[str, Any], is_over: Callable[[], bool]) -> Iterator[int]:
     from cbir.settings import Settings
 
     settings, max_megapixels = job["settings"], Settings().max_image_megapixels
-    embedder = Embedder(Path(job["model"]), threads=settings["threads"], provider=settings["provider"])
+    embedder = Embedder(Path(job["model"]), threads=settings["threads"], device=settings["device"])
 
     def pixels(files: Sequence[bytes]) -> Any:
         return np.stack([embedder.pixels(embedder.decode(data, max_megapixels)) for data in files])

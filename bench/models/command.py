@@ -1,10 +1,11 @@
 """`cbir-bench models`: how fast each model is."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from cbir import terminal
+from cbir.devices import Device
 from cbir.errors import UsageError
 
 from ..core.options import Json, Models, numbers
@@ -13,29 +14,29 @@ from ..core.options import Json, Models, numbers
 def models(
     model: Models = None,
     batch: Annotated[str, typer.Option(metavar="N,N", help="Images in one run.")] = "1,8,32",
-    provider: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="What runs it: cpu, openvino, openvino-bf16.")
+    device: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help=f"What runs it: {', '.join(get_args(Device))}.")
     ] = "cpu",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each case.")] = 5,
     as_json: Json = None,
 ) -> None:
-    """Time models: milliseconds an image and images a second, by precision, batch and provider."""
+    """Time models: milliseconds an image and images a second, by precision, batch and device."""
     from cbir.models.runtime import cores
     from cbir.models.sealed import DEFAULT_MODEL, find_model
 
     from ..core.subject import deliver, envelope
-    from .measure import PROVIDERS, measure, notes
+    from .measure import DEVICES, measure, notes
     from .result import SUBJECT, ModelsResult
 
     batches = numbers("--batch", batch, 1024)
-    wanted = [part.strip() for part in provider.split(",")]
-    unknown = [name for name in wanted if name not in PROVIDERS]
+    wanted = [part.strip() for part in device.split(",")]
+    unknown = [name for name in wanted if name not in DEVICES]
     if unknown:
-        raise UsageError(f"Unknown provider {unknown[0]!r} in --provider {provider}. Use {', '.join(PROVIDERS)}.")
-    providers = [name for name in PROVIDERS if name in wanted]
+        raise UsageError(f"Unknown device {unknown[0]!r} in --device {device}. Use {', '.join(DEVICES)}.")
+    devices = [name for name in DEVICES if name in wanted]
     files = [find_model(name) for name in model or [DEFAULT_MODEL]]
-    total = (rounds + 1) * len(files) * len(providers) * len(batches)
+    total = (rounds + 1) * len(files) * len(devices) * len(batches)
     with terminal.progress("timing", total, "turns") as advance:
-        found, noise = measure(files, providers, batches, rounds, advance)
+        found, noise = measure(files, devices, batches, rounds, advance)
     header = envelope(SUBJECT.name, notes(found, noise))
     deliver(SUBJECT, ModelsResult(**header, rounds=rounds, threads=cores(), speeds=found, noise=noise), as_json)

@@ -1,35 +1,36 @@
-"""Time each model alone: milliseconds an image, by precision, batch size and provider."""
+"""Time each model alone: milliseconds an image, by precision, batch size and device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import numpy as np
 
+from cbir.devices import Device
 from cbir.errors import CbirError
 from cbir.evaluation.result_files import model_name
 from cbir.models.embedder import Embedder
-from cbir.models.runtime import Provider, cores
+from cbir.models.runtime import cores
 from cbir.progress import Advance
 from cbir.tables import Column, Range
 
 from ..core.timing import Noise, NoiseMeter, int8_notes, spread, timed
 
-PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino", "openvino-bf16")
+DEVICES: tuple[Device, ...] = get_args(Device)
 _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 
 
 @dataclass
 class ModelSpeed:
-    """One model file, run by one provider in batches of one size. A case that failed has a reason and no times.
+    """One model file, run by one device in batches of one size. A case that failed has a reason and no times.
 
     `input` is the side of its input in pixels.
     """
 
     model: str
     precision: str
-    provider: str
+    device: str
     batch: int
     dimension: Annotated[int, Column("dimension", format=",d", detail=True)]
     input: Annotated[int, Column("input", "pixels", "d")]
@@ -42,24 +43,24 @@ class ModelSpeed:
     @property
     def name(self) -> str:
         """The model with its precision, and how it was run."""
-        return f"{model_name(self.model, self.precision)}, {self.provider}, batch {self.batch}"
+        return f"{model_name(self.model, self.precision)}, {self.device}, batch {self.batch}"
 
 
 def measure(
-    files: Sequence[Path], providers: Sequence[Provider], batches: Sequence[int], rounds: int, advance: Advance
+    files: Sequence[Path], devices: Sequence[Device], batches: Sequence[int], rounds: int, advance: Advance
 ) -> tuple[list[ModelSpeed], Noise]:
-    """Time every model with every provider and batch, in a new random order each round."""
+    """Time every model with every device and batch, in a new random order each round."""
     found: list[ModelSpeed] = []
     runs: list[tuple[ModelSpeed, Embedder, list[float]]] = []
     for path in files:
-        on_cpu = Embedder(path, threads=cores(), provider="cpu")
+        on_cpu = Embedder(path, threads=cores(), device="cpu")
         card = on_cpu.card
-        for provider in providers:
+        for device in devices:
             cases = [
                 ModelSpeed(
                     model=card.name,
                     precision=card.precision,
-                    provider=provider,
+                    device=device,
                     batch=batch,
                     dimension=card.dimension,
                     input=card.input.size,
@@ -70,7 +71,7 @@ def measure(
             ]
             found += cases
             try:
-                embedder = on_cpu if provider == "cpu" else Embedder(path, threads=cores(), provider=provider)
+                embedder = on_cpu if device == "cpu" else Embedder(path, threads=cores(), device=device)
                 runs += [(case, embedder, []) for case in cases]
             except CbirError as error:
                 for case in cases:

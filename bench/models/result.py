@@ -27,7 +27,7 @@ def present(result: ModelsResult) -> Section:
     parts: list[Part] = [typed_table("", "model", ModelSpeed, [(case.name, case) for case, _ in times])]
     if times:
         bars = [Bar(case.name, time.value, time.low, time.high) for case, time in times]
-        caption = "Milliseconds an image by model, provider and batch, with the range of the rounds"
+        caption = "Milliseconds an image by model, device and batch, with the range of the rounds"
         parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))
     failed = [f"{case.name}: failed: {case.failed}" for case in result.speeds if case.failed]
     subject = "The model alone, over pixels in memory."

@@ -64,7 +64,7 @@ def embed_labelled(
     Raises:
         UsageError: No image can be used.
     """
-    cache = settings.cache / "embeddings" / f"{embedder.sha256}-{embedder.provider}.npz"
+    cache = settings.cache / "embeddings" / f"{embedder.sha256}-{embedder.device}.npz"
     stored = _load(cache)
     fresh: dict[bytes, Vector] = {}
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, TypeAdapter
 
+from cbir.devices import Arithmetic
 from cbir.images.preprocessing import InputRule
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -77,16 +78,25 @@ class ModelCard:
     to_torch: Agreement | None = None
     training: Training | None = None
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """The precision of the calculation."""
+        return "int8" if self.precision == "int8" else "fp32"
+
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The model that made a collection's vectors; `sha256` is the checksum of its file."""
+    """The model that made a collection's vectors; `sha256` is the checksum of its file.
+
+    `precision` is that of the calculation, fp32 or int8; "" in what earlier releases stored.
+    """
 
     name: str
     sha256: str
     dimension: int
     preprocessing: int
     random_weights: bool
+    precision: str = ""
 
 
 CARD = TypeAdapter(ModelCard)

@@ -1,22 +1,26 @@
 """The embedder: a loaded model that turns images into unit vectors."""
 
+import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from cbir.devices import Device, DeviceChoice
 from cbir.errors import ImageError, UsageError
 from cbir.images.decode import PREPROCESSING_VERSION, decode
 from cbir.images.inputs import ImageInput, require_list, to_rgb
 from cbir.images.preprocessing import Pixels
 from cbir.models.card import ModelCard, ModelRef
-from cbir.models.runtime import Provider, choose_provider, cores, open_session
+from cbir.models.runtime import cores, open_session, other_devices
 from cbir.models.sealed import DEFAULT_MODEL, checksum_of, find_model, read_card, read_sealed
+from cbir.models.self_test import choose
 from cbir.models.trial import require_safe
 from cbir.records import Vector
-from cbir.settings import MAX_MEGAPIXELS, ProviderChoice, Settings, default_cache
+from cbir.settings import MAX_MEGAPIXELS, Settings, default_cache
 from cbir.text import one_line
 
 _BATCH = 8
@@ -39,7 +43,7 @@ class Embedder:
         path: The model file.
         sha256: The file's checksum, which identifies the model.
         card: The model's description.
-        provider: The execution provider that runs it.
+        device: The device that runs it.
     """
 
     def __init__(
@@ -47,20 +51,23 @@ class Embedder:
         model: str | Path = DEFAULT_MODEL,
         *,
         threads: int | None = None,
-        provider: ProviderChoice = "auto",
+        device: DeviceChoice = "auto",
         cache: Path | None = None,
     ):
         """Load a model.
 
         Args:
-            model: A packaged model's name, or the path of a file that `cbir-export` made.
+            model: A packaged model's name (`efficientnet_lite0`, `efficientnet_lite0-int8`), or the path of a file that
+                `cbir-export` made.
             threads: Number of threads for each call of `run`; None for all cores.
-            provider: The execution provider: "cpu" (onnxruntime), "openvino", "openvino-bf16" or "auto" (the fastest).
-            cache: The folder that records which files passed the trial run and which provider is the fastest; None for
+            device: "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt", "coreml", "directml", or "auto": the fastest
+                that gives the same vectors.
+            cache: The folder that records which files passed the trial run and which device is the fastest; None for
                 the user's cache folder.
 
         Raises:
-            UsageError: There is no such model, the file is not a model file of cbir, or it does not pass the trial run.
+            UsageError: There is no such model or device, the file is not a model file of cbir, or it does not pass the
+                trial run.
             CbirError: The file is damaged.
         """
         import onnxruntime
@@ -72,17 +79,18 @@ class Embedder:
         cache = cache or default_cache()
         require_safe(self.path, data, self.sha256, cache)
         try:
-            self._session = open_session(data, "cpu" if provider == "auto" else provider, threads)
+            self._session = open_session(data, "cpu" if device == "auto" else device, threads, cache)
         except UsageError:
             raise
         except Exception as error:  # onnxruntime's errors share no base class
             raise UsageError(f"{self.path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
         self.card: ModelCard = read_card(self.path, self._session)
-        if provider == "auto":
-            provider = choose_provider(data, self.sha256, threads, cache / "providers.json")
-            if provider != "cpu":
-                self._session = open_session(data, provider, threads)
-        self.provider: Provider = provider
+        if device == "auto":
+            device = choose({self.card.arithmetic: data}, other_devices(), threads, cache).device
+            if device != "cpu":
+                self._session = open_session(data, device, threads, cache)
+        self.device: Device = device
+        self._turn = threading.Lock() if device == "directml" else nullcontext()  # it runs one batch at a time
         self._run_options = onnxruntime.RunOptions()
         if self.card.preprocessing != PREPROCESSING_VERSION:
             raise UsageError(
@@ -94,7 +102,9 @@ class Embedder:
     def ref(self) -> ModelRef:
         """What collections record about the model that made their vectors."""
         card = self.card
-        return ModelRef(card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights)
+        return ModelRef(
+            card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights, card.arithmetic
+        )
 
     def embed(self, images: Iterable[ImageInput], *, max_megapixels: float = MAX_MEGAPIXELS) -> Vector:
         """Return the unit vectors, float32 (n, D), of images: paths, bytes, PIL images or uint8 arrays.
@@ -160,7 +170,8 @@ class Embedder:
             >>> embedder.run(np.zeros((2, 224, 224, 3), np.uint8)).shape
             (2, 1280)
         """
-        return self._session.run(None, {"images": pixels}, self._run_options)[0]  # type: ignore[no-any-return]
+        with self._turn:
+            return self._session.run(None, {"images": pixels}, self._run_options)[0]  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         """Cancel all runs, including those in other threads. Cannot be undone.
@@ -173,5 +184,5 @@ class Embedder:
 
 
 def load_embedder(model: str | Path, settings: Settings, threads: int | None = None) -> Embedder:
-    """Return the embedder of a model, with the provider and the cache of the settings."""
-    return Embedder(model, threads=threads, provider=settings.provider, cache=settings.cache)
+    """Return the embedder of a model, with the device and the cache of the settings."""
+    return Embedder(model, threads=threads, device=settings.device, cache=settings.cache)

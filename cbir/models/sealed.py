@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cbir.devices import Arithmetic
 from cbir.errors import CbirError, UsageError
 from cbir.models.card import CARD, ModelCard, ModelRef
 
@@ -20,6 +21,7 @@ CHECKSUM_FIELD = "cbir.sha256"
 BLANK_CHECKSUM = "0" * 64
 PACKAGED = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
+_INT8 = "-int8"
 
 
 def find_model(name: str) -> Path:
@@ -31,6 +33,14 @@ def find_model(name: str) -> Path:
     raise UsageError(
         f"no model {name!r}: neither a file nor a packaged model ({packaged}). Make one with cbir-export build."
     )
+
+
+def packaged_files(name: str) -> dict[Arithmetic, Path]:
+    """Return the files of a packaged model by their precision, fp32 first; none if it is not packaged."""
+    files: dict[Arithmetic, Path] = {"fp32": PACKAGED / f"{name}.onnx", "int8": PACKAGED / f"{name}{_INT8}.onnx"}
+    if name.endswith(_INT8):  # the name of one file
+        files = {"int8": files["fp32"]}
+    return {precision: path for precision, path in files.items() if path.is_file()}
 
 
 def seal(data: bytes) -> bytes:
@@ -62,7 +72,7 @@ def read_sealed(path: Path) -> bytes:
 
 def find_unchanged(model: ModelRef, *paths: Path) -> Path | None:
     """Return the first of these files, or else the packaged one, that is this model byte for byte; None if none is."""
-    for path in (*paths, PACKAGED / f"{model.name}.onnx"):
+    for path in (*paths, *packaged_files(model.name).values()):
         with suppress(CbirError):
             if checksum_of(read_sealed(path)) == model.sha256:
                 return path

@@ -42,7 +42,8 @@ class IngestReport:
         seconds: The time of each stage. "open" ends when the first image is read; "read", "decode" and "embed" are
             thread time divided by the workers; "store" is writing, "build" is building and publishing the indexes;
             "core" is the processor time of this process between open and build.
-        provider: The library that ran the model: "cpu" is onnxruntime's own code.
+        precision: The precision of the model's calculation, fp32 or int8.
+        device: What ran the model: "cpu" is onnxruntime's own code.
         peak_megabytes: The peak memory of this process, and of the largest process that built an index.
         example_key: The key of some stored image, "" if there is none.
     """
@@ -68,7 +69,8 @@ class IngestReport:
     workers: int = 1
     threads: int = 1
     batch_size: int = 1
-    provider: str = "cpu"
+    precision: str = ""
+    device: str = "cpu"
     resumed: int = 0
     interrupted: bool = False
     reasons: dict[str, int] = field(default_factory=dict)

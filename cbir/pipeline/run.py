@@ -15,6 +15,7 @@ from cbir.errors import UsageError
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection, collection_name
 from cbir.models.card import ModelRef
+from cbir.models.choice import choose_file
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
@@ -116,6 +117,11 @@ def ingest(
         check_collection(collection)
     embedder = embedder or load_embedder(model_file, settings, settings.threads)
     model = embedder.ref
+    if settings.precision not in ("auto", model.precision):
+        raise UsageError(
+            f"the model {model.name} ({model.sha256[:12]}) calculates in {model.precision}, not in"
+            f" {settings.precision}. Remove the option, or use another model or collection."
+        )
     if model.random_weights:
         log.warning("warning: %s has random weights, so its results are meaningless", model.name)
     name = dataset or source.name
@@ -131,7 +137,8 @@ def ingest(
         workers=settings.workers or max(1, cores() // settings.threads),
         threads=settings.threads,
         batch_size=settings.batch_size,
-        provider=embedder.provider,
+        precision=model.precision,
+        device=embedder.device,
         other_files=source.other_files,
         dry_run=policy.dry_run,
     )
@@ -178,6 +185,15 @@ def ingest(
             report.example_key = targets[0].journal.first_key()
             report.finish(started)
     return report
+
+
+def model_file(
+    model: str | Path, settings: Settings, catalogs: Sequence[Catalog], collection: str | None, dataset: str
+) -> Path:
+    """Return the file of a model for an ingest: for "auto" that of the collection, if it exists; see `choose_file`."""
+    name = collection or collection_name(dataset, str(model))
+    plans = (catalog.plan(name) for catalog in catalogs)
+    return choose_file(model, settings, (plan.model for plan in plans if plan is not None))
 
 
 @contextmanager

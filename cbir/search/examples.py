@@ -17,7 +17,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.inputs import ImageInput, to_rgb
 from cbir.models.embedder import Embedder, load_embedder
-from cbir.models.sealed import find_model
+from cbir.models.sealed import find_model, find_unchanged
 from cbir.records import Entry, Vector, point_id
 from cbir.search.query import Example
 from cbir.settings import Settings
@@ -54,7 +54,7 @@ def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedd
     with _loading:
         embedder = _embedders.get(wanted.sha256)
         if embedder is None:
-            embedder = load_embedder(store.model() or find_model(wanted.name), settings)
+            embedder = load_embedder(store.model() or find_unchanged(wanted) or find_model(wanted.name), settings)
             if embedder.sha256 != wanted.sha256:
                 raise UsageError(
                     f"collection {info.collection} was made by another {wanted.name} (SHA-256"

@@ -55,7 +55,7 @@ def comparison(embedders: Sequence[Embedder], sample: SampleImages) -> Table:
         cosines = (agreement.cosine_p1, agreement.cosine_p50)  # NaN if the dimensions differ
         rows.append(
             [
-                *(card.name, card.precision, embedder.provider, card.dimension, embedder.path.stat().st_size / 1e6),
+                *(card.name, card.precision, embedder.device, card.dimension, embedder.path.stat().st_size / 1e6),
                 *spent,
                 *(None if math.isnan(cosine) else cosine for cosine in cosines),
                 *(agreement.neighbour_overlap, agreement.precision_at_5),

@@ -53,7 +53,7 @@ def _measure(backbone: Backbone, folder: Path) -> list[str]:
         f"{specs.size}",
         f"{specs.parameters:.1f}",
         " / ".join(_digits(path.stat().st_size / 1e6) for path in paths),
-        *_times(loaded, [Embedder(path, provider="cpu") for path in paths]),
+        *_times(loaded, [Embedder(path, device="cpu") for path in paths]),
         f"{cosines.cosine_min:.6f}",
         f"{quantized.cosine_p50:.3f}, {quantized.neighbour_overlap:.2f}{' (refused)' if int8.forced else ''}",
     ]

@@ -19,7 +19,7 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
 
     Raise `CbirError` if it differs from its card or from torch. Without `weights`, those named in the card are used.
     """
-    embedder = Embedder(path, provider="cpu")
+    embedder = Embedder(path, device="cpu")
     card = embedder.card
     loaded = _in_torch(path, card, weights)
     images = sample_images(64)

@@ -121,4 +121,4 @@ def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "draft.onnx"
         write_model(model, card, path)
-        return Embedder(path, provider="cpu").embed(files)
+        return Embedder(path, device="cpu").embed(files)

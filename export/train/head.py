@@ -77,7 +77,7 @@ def write_with_head(embedder: Embedder, head: Head, training: Training, path: Pa
     model = onnx.load(embedder.path)
     add_head(model, head)
     images = sample_images()
-    expected = apply_head(head, Embedder(embedder.path, provider="cpu").embed(images.files))
+    expected = apply_head(head, Embedder(embedder.path, device="cpu").embed(images.files))
     card = replace(embedder.card, name=path.stem, dimension=head.dimension, to_torch=None, training=training)
     agreement = compare_vectors(expected, graph_vectors(model, card, images.files), images.labels)
     require(agreement, "fp32", "Please report this")

@@ -17,7 +17,7 @@ from cbir.index.generation import Plan
 from cbir.index.names import check_collection
 from cbir.index.stored_ids import StoredIds
 from cbir.models.card import ModelRef
-from cbir.models.sealed import checksum_of, find_model, read_sealed
+from cbir.models.sealed import checksum_of, find_model, find_unchanged, read_sealed
 from cbir.pipeline.run import stop_signals
 from cbir.pipeline.writers import Target, open_targets, publish_all, stored_in_all
 from cbir.progress import Advance
@@ -169,7 +169,7 @@ def model_file(model: ModelRef, own: Path | None, given: Path | None = None) -> 
         UsageError: There is no file, or it is another model.
     """
     try:
-        path = given or own or find_model(model.name)
+        path = given or own or find_unchanged(model) or find_model(model.name)
     except UsageError:
         raise UsageError(
             f"The model {model.name} is not packaged, and a server keeps no model files. Give its file: --model FILE"

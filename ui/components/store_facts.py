@@ -29,7 +29,8 @@ def facts(info: StoreInfo) -> None:
     if info.model.random_weights:
         st.warning("This model has random weights, so its hits mean nothing.", icon=":material/warning:")
     indexed = f", {info.indexed:,} of {info.count:,} indexed" if info.access != "scan" else ""
-    rows = [("Images", f"{info.count:,}"), ("Model", info.model.name), ("Access", f"{info.access}{indexed}")]
+    model = ", ".join(filter(None, (info.model.name, info.model.precision)))
+    rows = [("Images", f"{info.count:,}"), ("Model", model), ("Access", f"{info.access}{indexed}")]
     draw_rows(rows + ([("Generation", f"{info.generation}, change {info.commit}")] if info.generation else []))
 
 

@@ -54,7 +54,7 @@ def test_the_model_alone_runs_over_whole_batches(decode: bool, folder: Path, mod
     for path in sorted(folder.glob("*.png"))[:6]:
         if path.stem != "broken":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    settings = {"workers": 1, "threads": 1, "batch_size": 2, "provider": "cpu"}
+    settings = {"workers": 1, "threads": 1, "batch_size": 2, "device": "cpu"}
     job = {"name": "cbir", "model": str(model_file), "images": str(tmp_path), "decode": decode, "settings": settings}
     found = run({**job, "seconds": 0.1})
     assert found["images"] >= 2

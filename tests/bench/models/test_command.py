@@ -21,7 +21,7 @@ def test_the_command_line(run: Program, model_file: Path, tmp_path: Path) -> Non
     ]
 
 
-@pytest.mark.parametrize("wrong", [("--provider", "gpu"), ("--batch", "0"), ("--model", "nothing.onnx")])
+@pytest.mark.parametrize("wrong", [("--device", "gpu"), ("--batch", "0"), ("--model", "nothing.onnx")])
 def test_misuse_is_one_line(run: Program, wrong: tuple[str, str]) -> None:
     code, _, err = run("models", *wrong)
     assert code == 2 and len(err.strip().splitlines()) == 1

@@ -13,7 +13,7 @@ from cbir.tables import Range
 
 @pytest.fixture
 def result() -> ModelsResult:
-    """A fast model in one batch size, and a slow one that a provider cannot run."""
+    """A fast model in one batch size, and a slow one that a device cannot run."""
     speeds = [
         ModelSpeed("fast", "int8", "cpu", 1, 8, 224, 1.5, False, "", spread([2.0, 4.0, 5.0]), spread([200.0, 250.0])),
         ModelSpeed("slow", "fp32", "cpu", 1, 8, 224, 6.0, False, "", spread([12.0]), spread([83.0])),

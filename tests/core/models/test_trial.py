@@ -17,7 +17,7 @@ START, FINISH = cast("images", "floats"), node("Flatten", "floats", "embeddings"
 
 def refused(path: Path, cache: Path) -> str:
     with pytest.raises(UsageError) as caught:
-        Embedder(path, provider="cpu", cache=cache)
+        Embedder(path, device="cpu", cache=cache)
     message = str(caught.value)
     assert "\n" not in message and message.startswith(f"{path} is not a model that cbir can run: ")
     return message.partition("run: ")[2]

@@ -82,14 +82,14 @@ def test_an_ingest_gives_its_settings_to_the_model(
     """Also in a worker of a Ray job, whose own environment says nothing."""
     asked: list[tuple[Any, ...]] = []
 
-    def open_session(data: bytes, provider: str, threads: int) -> Any:
-        asked.append((provider, threads))
+    def open_session(data: bytes, device: str, threads: int, cache: Path) -> Any:
+        asked.append((device, threads))
         raise KeyError("far enough")
 
-    monkeypatch.setenv("CBIR_PROVIDER", "auto")
+    monkeypatch.setenv("CBIR_DEVICE", "auto")
     monkeypatch.setattr(embedders, "open_session", open_session)
     source = open_source(str(photo_folder), SourceOptions())
-    settings = Settings(provider="openvino", threads=3, cache=tmp_path)
+    settings = Settings(device="openvino", threads=3, cache=tmp_path)
     with pytest.raises(Exception, match="far enough"):
         runs.ingest(source, catalogs(f"edge:{tmp_path}/index"), model_file, settings)
     assert asked == [("openvino", 3)]

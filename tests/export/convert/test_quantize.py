@@ -65,7 +65,7 @@ def test_int8_is_correct_on_a_processor_without_vnni(int8_file: Path, tmp_path: 
     emulator = shutil.which("qemu-x86_64")
     if emulator is None:
         pytest.skip("qemu-x86_64 (Debian: qemu-user) is not installed")
-    embedder = Embedder(int8_file, threads=1, provider="cpu")
+    embedder = Embedder(int8_file, threads=1, device="cpu")
     pixels = embedder.pixels(decode(golden_image()))[None]
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
