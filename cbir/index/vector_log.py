@@ -92,6 +92,8 @@ class VectorLog:
 
     def position(self, point_id: str) -> int | None:
         """Return the position of the point with this id, or None."""
+        if not len(self):
+            return None
         try:
             (found,) = self.positions(np.frombuffer(id_bytes(point_id), "V16")).tolist()
         except ValueError:

@@ -84,6 +84,9 @@ class Journal:
             self._forget("failed", [*self._stored, *forgotten])
             self._db.executemany("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?)", failed)
             self._forget("stored", removed)
+        with self._looking_up:  # one transaction for all look-ups until the next commit takes half of their time
+            self._lookups.rollback()
+            self._lookups.execute("BEGIN")
         self._stored.clear()
         self._failed.clear()
 

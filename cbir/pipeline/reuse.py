@@ -15,7 +15,7 @@ import numpy as np
 from cbir.errors import CbirError
 from cbir.index.generation import Plan
 from cbir.index.stored_ids import fingerprint
-from cbir.pipeline.workers import FindPoint, is_unit
+from cbir.pipeline.workers import FindPoint, are_unit
 from cbir.records import Payload, Point, id_bytes, id_text
 from cbir.stores.base import Catalog
 
@@ -54,7 +54,7 @@ def _found(sha256: str, places: Sequence[Place]) -> Point | None:
 
 
 def _is_whole(point: Point, sha256: str) -> bool:
-    return point.payload.get("sha256") == sha256 and is_unit(point.vector) and bool(point.thumbnail)
+    return point.payload.get("sha256") == sha256 and all(are_unit(point.vector[None])) and bool(point.thumbnail)
 
 
 def other_collections(catalogs: Sequence[Catalog], plan: Plan) -> list[Place]:

@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,9 +23,11 @@ from cbir.models.embedder import Embedder
 from cbir.records import Failure, Item, Point, Vector, digest, full_payload, old_digest, point_id, to_plain
 from cbir.text import one_line
 
-LOOK_AHEAD = 2
+LOOK_AHEAD = 4
 """The chunks that wait, finished or not yet started, for each worker."""
 
+_JOINED = 2
+_SECONDS_TO_JOIN = 0.5
 _SECONDS_TO_STOP = 3.0
 _ROUNDING = 1e-3
 
@@ -80,9 +82,8 @@ def embed_all(
 ) -> Iterator[ChunkResult]:
     """Yield the results of the items' chunks, working at most `workers * (1 + LOOK_AHEAD)` chunks ahead.
 
-    Results are yielded as soon as they are ready, so that a crash loses few of them. Those that became ready while the
-    caller stored others are joined into one, so that a slow store gets larger batches. If `ordered`, they are yielded
-    one by one in the order of the items.
+    Results of about two chunks for each worker, or of half a second, are joined into one: storing many small ones takes
+    longer. If `ordered`, they are yielded one by one in the order of the items.
 
     Raises:
         CbirError: The source broke off; the results of all items before that have been yielded.
@@ -100,10 +101,11 @@ def embed_all(
                 broken = error
             if not pending:
                 break
-            wait(pending[:1] if ordered else pending, return_when=FIRST_COMPLETED)
+            wait(pending[: 1 if ordered else _JOINED * workers], None if ordered else _SECONDS_TO_JOIN)
             done = pending[:1] if ordered else [future for future in pending if future.done()]
             pending = [future for future in pending if future not in done]
-            yield joined([future.result() for future in done])
+            if done:
+                yield joined([future.result() for future in done])
     except BaseException:  # includes GeneratorExit, when the caller was interrupted
         _stop(embedding, pool, pending)
         raise
@@ -197,8 +199,8 @@ def _embed_chunk(items: Sequence[tuple[str, Item]], result: ChunkResult, embeddi
         return result
     with _timed(result.seconds, "embed"):
         vectors = embedding.embedder.run(np.stack([pixels for _, pixels in ready]))
-    for (point, _), vector in zip(ready, vectors, strict=True):
-        if is_unit(vector):
+    for (point, _), vector, unit in zip(ready, vectors, are_unit(vectors), strict=True):
+        if unit:
             result.points.append(replace(point, vector=vector))
         else:
             reason = "the model returned no finite vector of length 1"
@@ -247,9 +249,10 @@ def _prepare(
     return Point(identity, np.empty(0, np.float32), payload, item.version, small, payload_digest), pixels
 
 
-def is_unit(vector: Vector) -> bool:
-    """Return True if a vector has length 1, and False also for NaN."""
-    return bool(abs(np.linalg.norm(vector) - 1) < _ROUNDING)
+def are_unit(vectors: Vector) -> list[bool]:
+    """Return which of some vectors, (N, D), have length 1; those with NaN have not."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return (np.abs(lengths - 1) < _ROUNDING).tolist()  # type: ignore[no-any-return]
 
 
 @contextmanager

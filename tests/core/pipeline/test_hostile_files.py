@@ -185,7 +185,7 @@ def test_a_image_that_the_model_has_no_vector_for_is_skipped_alone(tmp_path: Pat
         (tmp_path / "set" / f"{number}.png").write_bytes(encoded(image, "PNG"))
     (tmp_path / "set" / "text.png").write_bytes(b"text")
     given = (tmp_path / "set", "--store", f"faiss:{tmp_path}/index?index=Flat", "--model", blind, "--batch-size", 4)
-    done = command(*given, "--json", CBIR_PROVIDER="cpu")
+    done = command(*given, "--json", CBIR_DEVICE="cpu")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["read"], summary["stored"], summary["skipped"]) == (10, 6, 4)
@@ -201,7 +201,7 @@ def test_a_model_that_gives_nothing_but_nan_stores_nothing_and_says_why(tmp_path
     )
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.png").write_bytes(encoded(gradient_image(), "PNG"))
-    done = command(tmp_path / "set", "--store", f"edge:{tmp_path}/index", "--model", blind, CBIR_PROVIDER="cpu")
+    done = command(tmp_path / "set", "--store", f"edge:{tmp_path}/index", "--model", blind, CBIR_DEVICE="cpu")
     assert done.returncode == 1
     assert f"skipped 1: {NO_VECTOR}" in done.stdout
     assert "no image could be stored" in done.stderr
