@@ -80,13 +80,17 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The model that made a collection's vectors; `sha256` is the checksum of its file."""
+    """The model that made a collection's vectors, and the libraries that made the pixels for it.
+
+    `sha256` is the checksum of its file. `libraries` is "" in collections of older versions.
+    """
 
     name: str
     sha256: str
     dimension: int
     preprocessing: int
     random_weights: bool
+    libraries: str = ""
 
 
 CARD = TypeAdapter(ModelCard)

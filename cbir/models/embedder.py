@@ -10,6 +10,7 @@ from PIL import Image
 from cbir.errors import ImageError, UsageError
 from cbir.images.decode import PREPROCESSING_VERSION, decode
 from cbir.images.inputs import ImageInput, require_list, to_rgb
+from cbir.images.libraries import LIBRARIES
 from cbir.images.preprocessing import Pixels
 from cbir.models.card import ModelCard, ModelRef
 from cbir.models.runtime import Provider, choose_provider, cores, open_session
@@ -94,7 +95,7 @@ class Embedder:
     def ref(self) -> ModelRef:
         """What collections record about the model that made their vectors."""
         card = self.card
-        return ModelRef(card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights)
+        return ModelRef(card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights, LIBRARIES)
 
     def embed(self, images: Iterable[ImageInput], *, max_megapixels: float = MAX_MEGAPIXELS) -> Vector:
         """Return the unit vectors, float32 (n, D), of images: paths, bytes, PIL images or uint8 arrays.
