@@ -19,7 +19,7 @@ from cbir.models.embedder import Embedder
 from cbir.progress import silent
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.url import locate, parse
-from tests.support.building import MODEL_FILE, plan_for, points_of, unit_vectors
+from tests.support.building import MODEL_FILE, both, plan_for, points_of, unit_vectors
 
 USED = "pillow 13.0.0, cykooz-resizer 4.0.1"
 
@@ -51,21 +51,15 @@ def test_the_record_names_what_is_used(embedder: Embedder) -> None:
     assert embedder.ref.libraries == LIBRARIES == f"pillow {version('pillow')}{resizer}"
 
 
-def writer(root: Path, libraries: str) -> LocalWriter:
-    places = locate([parse(f"edge:{root}")])
-    plan = plan_for(VECTORS)
+def fill(root: Path, libraries: str, stores: int = 1) -> ModelRef:
+    """Write points made with such libraries to the first stores of an index; return what the index says."""
+    places = locate([parse(store) for store in both(root)[:stores]])
+    plan, vectors = plan_for(unit_vectors(20)), unit_vectors(20)
     plan = replace(plan, model=replace(plan.model, libraries=libraries))
-    return LocalWriter(places[0].root, places, plan, MODEL_FILE, same_source=False)
-
-
-VECTORS = unit_vectors(20)
-
-
-def fill(root: Path, libraries: str, version: str = "1") -> ModelRef:
-    filled = writer(root, libraries)
-    filled.write(points_of(VECTORS, version=version))
-    filled.publish(silent)
-    filled.close()
+    writer = LocalWriter(places[0].root, places, plan, MODEL_FILE, same_source=False)
+    writer.write(points_of(vectors, version=libraries))
+    writer.publish(silent)
+    writer.close()
     return open_generation(root, "made").manifest.model
 
 
@@ -74,7 +68,7 @@ def test_an_index_keeps_the_libraries_of_its_first_vectors(tmp_path: Path, caplo
     assert fill(tmp_path, "pillow 12.0.0").libraries == "pillow 12.0.0"
     assert caplog.text == ""
     with caplog.at_level(logging.WARNING):
-        assert fill(tmp_path, "pillow 13.0.0", version="2").libraries == "pillow 12.0.0"
+        assert fill(tmp_path, "pillow 13.0.0", stores=2).libraries == "pillow 12.0.0"  # in a new generation
     assert caplog.text.count("may differ") == 1
 
 

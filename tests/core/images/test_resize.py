@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import numpy as np
@@ -109,16 +108,6 @@ def test_vectors_of_both_libraries_are_alike(
     fast = embedder.embed(images)
     monkeypatch.setattr(module, "fast", None)
     assert (fast * embedder.embed(images)).sum(axis=1).min() >= 0.9995
-
-
-@needs_fast
-def test_threads_do_not_disturb_each_other() -> None:
-    images = [noise(200 + 10 * seed, 300, seed) for seed in range(8)]
-    rule = InputRule(160, 160)
-    alone = [rule.pixels(image) for image in images]
-    with ThreadPoolExecutor(8) as pool:
-        for found, expected in zip(pool.map(rule.pixels, images * 20), alone * 20, strict=True):
-            assert np.array_equal(found, expected)
 
 
 @needs_fast
