@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cbir.errors import ImageError
+from cbir.images.resize import shrink
 from cbir.settings import MAX_MEGAPIXELS
 from cbir.text import one_line
 
@@ -98,7 +99,7 @@ def thumbnail(image: Image.Image, data: bytes = b"", side: int = THUMBNAIL_SIDE)
     scale = side / max(image.size)
     if scale < 1:
         width, height = (max(1, round(length * scale)) for length in image.size)
-        image = image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=1.0)
+        image = shrink(image, (width, height))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85, comment=b"")
     return buffer.getvalue()

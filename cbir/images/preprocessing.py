@@ -7,15 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cbir.images.resize import Interpolation, resize
+
 Pixels = npt.NDArray[np.uint8]
 CropMode = Literal["center", "pad", "squash"]
-
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class InputRule:
 
     size: int
     resize: int
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     crop: CropMode = "center"
     fill: tuple[int, int, int] | None = None
 
@@ -48,7 +43,7 @@ class InputRule:
         left, top = (round((whole - part) / 2) for whole, part in zip(scaled, kept, strict=True))
         x, y = image.width / scaled[0], image.height / scaled[1]
         box = (left * x, top * y, min((left + kept[0]) * x, image.width), min((top + kept[1]) * y, image.height))
-        pixels = image.resize((kept[0], kept[1]), _FILTERS[self.interpolation], box=box)
+        pixels = resize(image, (kept[0], kept[1]), self.interpolation, box)
         if kept != (self.size, self.size):
             canvas = Image.new("RGB", (self.size, self.size), self.fill or (0, 0, 0))
             canvas.paste(pixels, ((self.size - kept[0]) // 2, (self.size - kept[1]) // 2))

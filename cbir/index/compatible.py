@@ -3,6 +3,7 @@
 import logging
 
 from cbir.errors import UsageError
+from cbir.images.libraries import warn_of_others
 from cbir.index.generation import Plan
 
 log = logging.getLogger(__name__)
@@ -24,3 +25,4 @@ def require_same(before: Plan, plan: Plan, name: str, same_source: bool) -> None
         log.warning("%s was filled from %s: images with the same key are replaced", name, before.source)
     if before.dataset != plan.dataset:
         raise UsageError(f"{name} holds the data set {before.dataset}, not {plan.dataset}. Use another collection.")
+    warn_of_others(name, before.model.libraries, plan.model.libraries)

@@ -86,9 +86,10 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The model that made a collection's vectors; `sha256` is the checksum of its file.
+    """The model that made a collection's vectors, and the libraries that made the pixels for it.
 
-    `precision` is that of the calculation, fp32 or int8; "" in what earlier releases stored.
+    `sha256` is the checksum of its file. `precision` is that of the calculation, fp32 or int8. It and `libraries` are
+    "" in what earlier releases stored.
     """
 
     name: str
@@ -97,6 +98,7 @@ class ModelRef:
     preprocessing: int
     random_weights: bool
     precision: str = ""
+    libraries: str = ""
 
 
 CARD = TypeAdapter(ModelCard)

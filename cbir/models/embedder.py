@@ -13,6 +13,7 @@ from cbir.devices import Device, DeviceChoice
 from cbir.errors import ImageError, UsageError
 from cbir.images.decode import PREPROCESSING_VERSION, decode
 from cbir.images.inputs import ImageInput, require_list, to_rgb
+from cbir.images.libraries import LIBRARIES
 from cbir.images.preprocessing import Pixels
 from cbir.models.card import ModelCard, ModelRef
 from cbir.models.runtime import cores, open_session, other_devices
@@ -102,9 +103,8 @@ class Embedder:
     def ref(self) -> ModelRef:
         """What collections record about the model that made their vectors."""
         card = self.card
-        return ModelRef(
-            card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights, card.arithmetic
-        )
+        facts = (card.name, self.sha256, card.dimension, card.preprocessing, card.random_weights)
+        return ModelRef(*facts, card.arithmetic, LIBRARIES)
 
     def embed(self, images: Iterable[ImageInput], *, max_megapixels: float = MAX_MEGAPIXELS) -> Vector:
         """Return the unit vectors, float32 (n, D), of images: paths, bytes, PIL images or uint8 arrays.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cbir.errors import ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.inputs import ImageInput, to_rgb
+from cbir.images.libraries import warn_of_others
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.sealed import find_model, find_unchanged
 from cbir.records import Entry, Vector, point_id
@@ -51,6 +52,7 @@ def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedd
     Raise `UsageError` if there is no such model file, or it did not make the collection's vectors.
     """
     wanted = info.model
+    warn_of_others(info.collection, wanted.libraries)
     with _loading:
         embedder = _embedders.get(wanted.sha256)
         if embedder is None:

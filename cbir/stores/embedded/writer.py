@@ -87,6 +87,7 @@ class LocalWriter:
             for before in (self._published.plan if self._published else None, unfinished):
                 if before is not None:
                     require_same(before, plan, str(self._folder), same_source)
+                    plan = replace(plan, model=before.model)  # with the libraries that made the first vectors
             self._engines = self._merged_engines(locations)
             self._plan = replace(plan, base=_state(self._published), engines=self._engines)
             self._wrote = unfinished is not None and self._continues(unfinished)
