@@ -1,16 +1,22 @@
 """What all stores share: the check of a query, the order of hits, the choice of the collection to open."""
 
+import math
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from cbir.errors import UsageError
 from cbir.index.names import check_collection
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Payload, Vector
 from cbir.stores.base import Catalog
 from cbir.text import redacted
+
+Where = TypeVar("Where")
+Candidate = tuple[float, str, Where]
+"""A point that may become a hit: its negated score, its id, and where its payload is. They sort as hits do."""
 
 
 def check_query(vectors: Vector, k: int, dimension: int) -> None:
@@ -34,20 +40,26 @@ def check_id(point_id: str | None) -> None:
 
 
 def best_hits(
-    ask: Callable[[Vector, int], list[list[Hit]]], vectors: Vector, k: int, min_score: float | None
+    ask: Callable[[Vector, int], list[list[Candidate[Where]]]],
+    vectors: Vector,
+    k: int,
+    min_score: float | None,
+    payload: Callable[[Where], Payload],
 ) -> list[list[Hit]]:
     """Return the k best hits of each vector with at least `min_score`: by falling score, then by id.
 
-    `ask` returns an engine's best hits, in any order. An engine keeps any of the points with equal scores, such as
-    exact copies. If the k-th score goes on after the k-th hit, twice as many hits are asked for, until it ends.
+    `ask` returns an engine's best candidates, at least as many as wanted if there are so many, in any order; `payload`
+    is read for those that become hits. An engine keeps any of the points with equal scores, such as exact copies. If
+    the k-th score goes on after the k-th hit, twice as many are asked for, until it ends.
     """
     wanted = k + 1
-    found = [ranked(hits) for hits in ask(vectors, wanted)]
-    while tied := [i for i, hits in enumerate(found) if len(hits) == wanted and hits[-1].score == hits[k - 1].score]:
+    found = [sorted(row)[:wanted] for row in ask(vectors, wanted)]
+    while tied := [i for i, row in enumerate(found) if len(row) == wanted and row[-1][0] == row[k - 1][0]]:
         wanted *= 2
-        for i, hits in zip(tied, ask(vectors[tied], wanted), strict=True):
-            found[i] = ranked(hits)
-    return [[hit for hit in hits[:k] if min_score is None or hit.score >= min_score] for hits in found]
+        for i, row in zip(tied, ask(vectors[tied], wanted), strict=True):
+            found[i] = sorted(row)[:wanted]
+    worst = math.inf if min_score is None else -min_score
+    return [[Hit(name, payload(where), -loss) for loss, name, where in row[:k] if loss <= worst] for row in found]
 
 
 def ranked(hits: Iterable[Hit]) -> list[Hit]:

@@ -22,8 +22,8 @@ from cbir.index.disk import disk_full_error, is_disk_full
 from cbir.index.vector_log import VectorLog
 from cbir.records import Hit, Vector
 from cbir.stores.base import SearchParams
-from cbir.stores.checks import best_hits
-from cbir.stores.engines import ENGINES
+from cbir.stores.checks import Candidate, best_hits
+from cbir.stores.engines import ENGINES, candidates
 from cbir.stores.recall import SAMPLED, is_quantized, sample_recall
 
 _PR_SET_PDEATHSIG = 1
@@ -205,16 +205,20 @@ def check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -
         positions = np.random.default_rng(0).permutation(len(log))[:SAMPLED].tolist()
         for position in positions:
             vector = log.vector(position)
-            best = max((hit.score for hit in index.search(vector[None], 1, SearchParams(exact=True))[0]), default=0.0)
+            scores, _ = index.search(vector[None], 1, SearchParams(exact=True))
+            best = float(scores.max(initial=0))
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
-            if not index.search(vector[None], 1)[0]:
+            if (index.search(vector[None], 1)[1] < 0).all():
                 raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
         if not is_quantized(options):
             return None
 
         def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
-            return best_hits(lambda queries, wanted: index.search(queries, wanted, params), vectors, k, None)
+            def ask(queries: Vector, wanted: int) -> list[list[Candidate[int]]]:
+                return candidates(index.search(queries, wanted, params), log.id)
+
+            return best_hits(ask, vectors, k, None, log.payload)
 
         return sample_recall(search, ((log.id(position), log.vector(position)) for position in positions))
     finally:

@@ -18,7 +18,7 @@ from cbir.filters.evaluate import PayloadTable, sorted_counts
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import best_hits, check_id, check_query
+from cbir.stores.checks import Candidate, best_hits, check_id, check_query
 from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, fitting, stored_kinds
 from cbir.stores.qdrant.records import THUMBNAIL, USER_PAYLOAD, CollectionRecord, scroll, to_point
 from cbir.stores.qdrant.server import Server
@@ -101,16 +101,14 @@ class QdrantStore:
             score_threshold=min_score,
         )
 
-        def ask(vectors: Vector, wanted: int) -> list[list[Hit]]:
+        def ask(vectors: Vector, wanted: int) -> list[list[Candidate[Payload]]]:
             limit = min(wanted, max(k, self.most_hits or wanted))
             queries = map(_Numbers, vectors.tolist())
             requests = [request.model_copy(update={"query": query, "limit": limit}) for query in queries]
             answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
-            return [
-                [Hit(str(point.id), point.payload or {}, point.score) for point in answer.points] for answer in answers
-            ]
+            return [[(-point.score, str(point.id), point.payload or {}) for point in row.points] for row in answers]
 
-        return best_hits(ask, vectors, k, min_score)
+        return best_hits(ask, vectors, k, min_score, lambda payload: payload)
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         found = {

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cbir.errors import UsageError
-from cbir.records import Hit, Vector
+from cbir.records import Payload, Vector
 from cbir.settings import Settings
-from cbir.stores.checks import best_hits, check_id, check_query, no_collection, open_name
+from cbir.stores.checks import Candidate, best_hits, check_id, check_query, no_collection, open_name
 from cbir.stores.registry import connect
 from tests.support.building import build, unit_vectors
 
-HITS = [Hit(point_id, {}, score) for point_id, score in (("c", 0.5), ("a", 0.5), ("d", 0.1), ("b", 0.9))]
+FOUND = [(-0.5, "c", 2), (-0.5, "a", 0), (-0.1, "d", 3), (-0.9, "b", 1)]
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,21 @@ HITS = [Hit(point_id, {}, score) for point_id, score in (("c", 0.5), ("a", 0.5),
 )
 def test_hits_are_ordered_by_score_then_id(k: int, min_score: float | None, expected: str, asked: list[int]) -> None:
     """An engine keeps any of the hits with equal scores, so more are asked for while the scores are equal."""
-    sizes = []
+    sizes, read = list[int](), list[int]()
 
-    def ask(vectors: Vector, k: int) -> list[list[Hit]]:
+    def ask(vectors: Vector, k: int) -> list[list[Candidate[int]]]:
         sizes.append(k)
-        return [sorted(HITS, key=lambda hit: -hit.score)[:k] for _ in vectors]  # "c" before "a"
+        return [sorted(FOUND, key=lambda candidate: candidate[0])[:k] for _ in vectors]  # "c" before "a"
 
-    found = best_hits(ask, np.zeros((2, 8), np.float32), k, min_score)
+    def payload(number: int) -> Payload:
+        read.append(number)
+        return {"number": number}
+
+    found = best_hits(ask, np.zeros((2, 8), np.float32), k, min_score, payload)
     assert ["".join(hit.id for hit in hits) for hits in found] == [expected] * 2
+    assert [hit.payload for hit in found[1]] == [{"number": "abcd".index(name)} for name in expected]
     assert sizes == asked
+    assert read == ["abcd".index(name) for name in expected] * 2, "payloads are read for hits alone"
 
 
 @pytest.mark.parametrize(
