@@ -14,17 +14,25 @@ from cbir.index.vector_log import VectorLog
 from cbir.progress import Advance
 from cbir.records import Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
-from cbir.stores.checks import Candidate
+from cbir.stores.checks import Row
 
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 """Scores, and positions in the vector log, (Q, n) each, in any order. A position of -1 stands for no point."""
 
 
-def candidates(found: Found, id_of: Callable[[int], str]) -> list[list[Candidate[int]]]:
+def rows_of(found: Found) -> list[Row[int]]:
     """Return the points that were found for each vector, for `best_hits`."""
     scores, positions = found
-    rows = zip(scores.tolist(), positions.tolist(), strict=True)
-    return [[(-score, id_of(i), i) for score, i in zip(*row, strict=True) if i >= 0] for row in rows]
+    rows: list[Row[int]] = list(zip(scores.tolist(), positions.tolist(), strict=True))
+    for _, row in rows:
+        if -1 in row:
+            return [_present(*row) for row in rows]
+    return rows
+
+
+def _present(scores: list[float], positions: list[int]) -> Row[int]:
+    kept = [i for i, position in enumerate(positions) if position >= 0]
+    return [scores[i] for i in kept], [positions[i] for i in kept]
 
 
 class EngineIndex(Protocol):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ import numpy as np
 from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
 from cbir.index.disk import disk_full_error, is_disk_full
 from cbir.index.vector_log import VectorLog
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import SearchParams
-from cbir.stores.checks import Candidate, best_hits
-from cbir.stores.engines import ENGINES, candidates
+from cbir.stores.checks import Row, best_hits
+from cbir.stores.engines import ENGINES, rows_of
 from cbir.stores.recall import SAMPLED, is_quantized, sample_recall
 
 _PR_SET_PDEATHSIG = 1
@@ -215,10 +216,10 @@ def check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -
             return None
 
         def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
-            def ask(queries: Vector, wanted: int) -> list[list[Candidate[int]]]:
-                return candidates(index.search(queries, wanted, params), log.id)
+            def ask(numbers: list[int], wanted: int) -> list[Row[int]]:
+                return rows_of(index.search(vectors[numbers], wanted, params))
 
-            return best_hits(ask, vectors, k, None, log.payload)
+            return best_hits(ask(list(range(len(vectors))), k + 1), ask, k, log.id, partial(stored_hits, log))
 
         return sample_recall(search, ((log.id(position), log.vector(position)) for position in positions))
     finally:

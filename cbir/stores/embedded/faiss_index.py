@@ -31,7 +31,6 @@ _CHUNK = 10_000
 _ADDED_AT_ONCE = 2000
 _FEW = 0.25
 _MORE = 4
-_LARGE = 2**30
 _PARAMS_KEPT = 64
 _MOST_LOOPS = 2**26
 _faiss: Any = faiss  # its stubs lack many search parameters
@@ -132,7 +131,7 @@ class FaissIndex:
         if filter:
             return self._filtered(queries, k, params, filter)
         scores, positions = self._ask(queries, k, self._whole(params))
-        if self._graph and positions[:, -1].min() < 0:  # many exact copies link only to each other: a walk ends there
+        if self._graph and min(positions[:, -1].tolist()) < 0:  # exact copies link only to each other: a walk ends
             lacking, whole = positions[:, -1] < 0, np.ones(self.indexed, bool)
             scores[lacking], positions[lacking] = self._scan(queries[lacking], k, params, whole)
         return scores, positions
@@ -281,12 +280,12 @@ def _inner(index: faiss.Index, kind: type[faiss.Index] | tuple[type[faiss.Index]
 
 
 def _read(path: Path) -> faiss.Index:
-    """Return the index in a file that was checked against the manifest. A large one is mapped, not read."""
+    """Return the index in a file that was checked against the manifest. It is mapped, not read."""
     size = path.stat().st_size
     faiss.set_deserialization_loop_limit(_MOST_LOOPS)
     faiss.set_deserialization_vector_byte_limit(max(size, 2**20))
     try:
-        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC if size > _LARGE else 0)
+        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise DamageError(f"{path} cannot be read: {one_line(error)}") from None
 

@@ -6,20 +6,20 @@ that it deletes or replaces are left out.
 
 import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cbir.filters.conditions import Filter
-from cbir.index import layout
-from cbir.index.generation import open_generation, with_published
+from cbir.index.generation import with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import Candidate, best_hits, check_query
+from cbir.stores.checks import best_hits, check_query
 from cbir.stores.embedded.records import EmbeddedRecords, built_options
-from cbir.stores.engines import ENGINES, EngineIndex, Found, candidates
+from cbir.stores.engines import ENGINES, EngineIndex, Found, rows_of
 from cbir.stores.url import Location
 
 if TYPE_CHECKING:
@@ -40,14 +40,10 @@ class EmbeddedStore(EmbeddedRecords):
     """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
     def __init__(self, location: Location, collection: str, logs: OpenLogs):
-        checked = open_generation(location.root, collection)
-        built_options(location, collection, checked.manifest.engines)
-        checked.require_intact(layout.LOG, location.name)
-        opened = logs.get(collection, current=True)
+        opened = logs.get(collection, current=True)  # compares the checksums of the log's frames
         generation = opened.base
-        if generation.folder != checked.folder:  # another process has published meanwhile
-            generation.require_intact(layout.LOG, location.name)
         built = built_options(location, collection, generation.manifest.engines)
+        generation.require_intact(location.name)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
         folder = generation.folder / location.name
@@ -71,6 +67,7 @@ class EmbeddedStore(EmbeddedRecords):
     def _show(self, opened: OpenLog) -> None:
         super()._show(opened)
         log, latest = opened.log, opened.latest
+        self._is_whole = not log.dead and not len(log.tail)
         self.info = replace(
             self.info,
             count=len(log),
@@ -111,26 +108,31 @@ class EmbeddedStore(EmbeddedRecords):
         min_score: float | None = None,
     ) -> list[list[Hit]]:
         check_query(vectors, k, self.info.model.dimension)
-        count = self.info.count
+        log, count = self.log, self.info.count
         if not count:
             return [[] for _ in vectors]
 
-        def ask(vectors: Vector, k: int) -> list[list[Candidate[int]]]:
-            return candidates(self._found(vectors, min(k, count), params, filter), self.log.id)
-
-        return best_hits(ask, vectors, k, min_score, self.log.payload)
+        hits = best_hits(
+            rows_of(self._found(vectors, min(k + 1, count), params, filter)),
+            lambda numbers, wanted: rows_of(self._found(vectors[numbers], min(wanted, count), params, filter)),
+            k,
+            log.id,
+            partial(stored_hits, log),
+        )
+        return hits if min_score is None else [[hit for hit in row if hit.score >= min_score] for row in hits]
 
     def _found(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return the k best points of each vector, and perhaps others, by their positions in the log."""
-        log = self.log
-        parts = [self._in_index(vectors, k, params, filter)] if len(log.base) else []
-        if len(log.tail):
-            scores, positions = self._in_tail(vectors, k, params, filter)
-            parts.append((scores, positions + len(log.base)))
-        if len(parts) == 1:
-            return parts[0]
-        scores, positions = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-        return scores, positions
+        if self._is_whole:
+            return self.index.search(vectors, k, params, filter)
+        start = len(self.log.base)
+        if not len(self.log.tail):
+            return self._in_index(vectors, k, params, filter)
+        recent_scores, recent = self._in_tail(vectors, k, params, filter)
+        if not start:
+            return recent_scores, recent
+        scores, positions = self._in_index(vectors, k, params, filter)
+        return np.hstack([scores, recent_scores]), np.hstack([positions, recent + start])
 
     def _in_index(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return the k best points of each vector in the index that are not deleted or replaced."""

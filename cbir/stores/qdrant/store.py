@@ -18,7 +18,7 @@ from cbir.filters.evaluate import PayloadTable, sorted_counts
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import Candidate, best_hits, check_id, check_query
+from cbir.stores.checks import best_hits, check_id, check_query
 from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, fitting, stored_kinds
 from cbir.stores.qdrant.records import THUMBNAIL, USER_PAYLOAD, CollectionRecord, scroll, to_point
 from cbir.stores.qdrant.server import Server
@@ -29,6 +29,10 @@ _ACORN = models.AcornSearchParams(enable=True, max_selectivity=1.0)
 _DIALECT = Dialect(models, models.Range, bool)
 _TIED = 16
 """Among at most this many times the requested facet values, those with equal counts are put in order."""
+
+
+def _hits(scores: Sequence[float], points: Sequence[models.ScoredPoint]) -> list[Hit]:
+    return [Hit(str(point.id), point.payload or {}, score) for score, point in zip(scores, points, strict=True)]
 
 
 class _Numbers(list[float]):
@@ -101,14 +105,14 @@ class QdrantStore:
             score_threshold=min_score,
         )
 
-        def ask(vectors: Vector, wanted: int) -> list[list[Candidate[Payload]]]:
+        def ask(numbers: Sequence[int], wanted: int) -> list[tuple[list[float], list[models.ScoredPoint]]]:
             limit = min(wanted, max(k, self.most_hits or wanted))
-            queries = map(_Numbers, vectors.tolist())
+            queries = map(_Numbers, vectors[numbers].tolist())
             requests = [request.model_copy(update={"query": query, "limit": limit}) for query in queries]
             answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
-            return [[(-point.score, str(point.id), point.payload or {}) for point in row.points] for row in answers]
+            return [([point.score for point in answer.points], answer.points) for answer in answers]
 
-        return best_hits(ask, vectors, k, min_score, lambda payload: payload)
+        return best_hits(ask(range(len(vectors)), k + 1), ask, k, lambda point: str(point.id), _hits)
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         found = {

@@ -94,7 +94,8 @@ def test_an_index_whose_points_have_ids_is_searched_as_well(
     """Older versions built such indexes."""
     log, options = VectorLog(written_log(tmp_path), VECTORS.shape[1]), ENGINES["edge"].options
     found = []
-    for name, point in (("new", edge_build.Point), ("old", lambda i, *others: edge_build.Point(log.id(i), *others))):
+    made = edge_build.Point
+    for name, point in (("new", made), ("old", lambda position, *others: made(log.id(position), *others))):
         monkeypatch.setattr(edge_build, "Point", point)
         edge.build(tmp_path / "made" / name / "edge", log, options, lambda done: None)
         with closing(edge.open_index(tmp_path / "made" / name / "edge", log, options)) as index:

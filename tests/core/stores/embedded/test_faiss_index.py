@@ -34,8 +34,7 @@ from tests.support.contract import COUNT, VECTORS, scan, written_log
         "RR8,Flat",
     ],
 )
-def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_index, "_LARGE", 0)  # mapped, not read
+def test_a_factory_string_filters_and_finds(factory: str, tmp_path: Path) -> None:
     log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
     options = {"index": factory, "ef_construct": "100", "ef": "128", "nprobe": "4", "oversampling": "100"}
     faiss_index.build(tmp_path / "index", log, options, lambda done: None)
