@@ -64,7 +64,9 @@ def best_hits(
     while unclear:
         tied = []
         for i, (scores, items) in unclear:
-            pairs = sorted(zip(scores, items, strict=True), key=lambda pair: (-pair[0], name(pair[1])))
+            pairs = sorted(zip(scores, items, strict=True), key=lambda pair: -pair[0])
+            if len(set(scores)) < len(scores):
+                pairs.sort(key=lambda pair: (-pair[0], name(pair[1])))
             if len(pairs) >= wanted and pairs[wanted - 1][0] == pairs[k - 1][0]:
                 tied.append(i)
             best[i] = hits_of([score for score, _ in pairs[:k]], [item for _, item in pairs[:k]])
