@@ -4,9 +4,10 @@ import hashlib
 import json
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import repeat
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,8 +64,32 @@ class Point:
     digest: str
 
 
+class Readable(Protocol):
+    """Where stored points are read from, by their positions."""
+
+    def id(self, position: int) -> str:
+        """Return the id of the point at `position`."""
+
+    def payload(self, position: int) -> Payload:
+        """Return the payload of the point at `position`."""
+
+
+class _Unread:
+    """Where to read the id and the payload of a point from when they are first used (see `stored_hits`)."""
+
+    __slots__ = ("_where",)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("id", "payload"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        readable, position = self._where
+        value = getattr(readable, name)(position)
+        object.__setattr__(self, name, value)
+        return value
+
+
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(_Unread):
     """A stored point without its vector."""
 
     id: str
@@ -101,6 +126,25 @@ class Hit(Entry):
     """A result of a search. `score` is the cosine similarity: at most 1, higher is better."""
 
     score: float
+
+
+_hit: Any = Hit
+_new = object.__new__
+_set_where, _set_score = _hit._where.__set__, _hit.score.__set__
+
+
+def stored_hits(readable: Readable, scores: Sequence[float], positions: Sequence[int]) -> list[Hit]:
+    """Return the hits for some points. An id or payload is read when it is first used.
+
+    To read them would take longer than a search in a small graph, and many hits are not returned to the user.
+    """
+    hits = []
+    for score, where in zip(scores, zip(repeat(readable), positions), strict=True):
+        hit = _new(Hit)  # its own constructor takes twice as long
+        _set_where(hit, where)
+        _set_score(hit, score)
+        hits.append(hit)
+    return hits
 
 
 def point_id(dataset: str, key: str) -> str:

@@ -48,11 +48,6 @@ class LiveLog:
         return len(self.alive) - self._count
 
     @cached_property
-    def dead_ids(self) -> frozenset[str]:
-        """The ids of the points of the base that the tail deletes or replaces."""
-        return frozenset(map(self.base.id, np.flatnonzero(~self.alive[: len(self.base)]).tolist()))
-
-    @cached_property
     def recent(self) -> Vector:
         """The vectors of the tail, float32 (n, D)."""
         return self.tail.vectors()

@@ -111,6 +111,12 @@ def fixed_bytes(column: pa.Array, width: int) -> bytes:
     return data[column.offset * width : (column.offset + len(column)) * width]
 
 
+def text_views(column: pa.Array) -> tuple[memoryview, memoryview]:
+    """Return where the texts of a column begin and end, (n + 1,) numbers, and the bytes of all of them."""
+    _, ends, data = column.buffers()
+    return memoryview(ends).cast("i")[column.offset :], memoryview(data or b"")
+
+
 def as_matrix(column: pa.Array, dimension: int) -> Vector:
     """Return a column of vectors as float32 (n, D), without copying."""
     values = np.frombuffer(column.buffers()[-1], np.float32, len(column) * dimension, 4 * dimension * column.offset)

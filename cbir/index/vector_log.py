@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,16 @@ import orjson
 import pyarrow as pa
 
 from cbir.filters.evaluate import PayloadTable
-from cbir.index.log_format import as_matrix, fixed_bytes, frames, map_segment, null_rows, schema_of, segments
+from cbir.index.log_format import (
+    as_matrix,
+    fixed_bytes,
+    frames,
+    map_segment,
+    null_rows,
+    schema_of,
+    segments,
+    text_views,
+)
 from cbir.records import Payload, Point, Vector, id_bytes
 
 _RELEASE_ROWS = 1000
@@ -54,10 +62,7 @@ class VectorLog:
         self._batches = [batch for segment in self.segments for batch in segment.batches]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
         self._row_starts: list[int] = self._starts.tolist()
-        self._columns = {
-            name: [batch.column(name) for batch in self._batches]
-            for name in ("version", "digest", "payload", "thumbnail")
-        }
+        self._texts: dict[tuple[int, int], tuple[memoryview, memoryview]] = {}
         ids = np.frombuffer(b"".join(fixed_bytes(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
         last = np.sort(len(ids) - 1 - from_end)
@@ -72,6 +77,7 @@ class VectorLog:
         """The number of rows that do not count."""
         self.dimension = dimension
         self.ids = ids[self.rows]
+        self._row_numbers, self._id_bytes = memoryview(self.rows), memoryview(self.ids.view(np.uint8))
         self.release()
 
     def __len__(self) -> int:
@@ -102,16 +108,16 @@ class VectorLog:
 
     def id(self, position: int) -> str:
         """Return the id of the point at `position`."""
-        text = self.ids[position].tobytes().hex()  # three times as fast as a UUID object
+        text = self._id_bytes[16 * position : 16 * position + 16].hex()  # six times as fast as a UUID object
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def payload(self, position: int) -> Payload:
         """Return the payload of the point at `position`."""
-        return orjson.loads(self._value(position, "payload"))  # type: ignore[no-any-return]
+        return orjson.loads(self._value(position, 3))  # type: ignore[no-any-return]
 
     def thumbnail(self, position: int) -> bytes:
         """Return the thumbnail of the point at `position`."""
-        return self._value(position, "thumbnail")  # type: ignore[no-any-return]
+        return bytes(self._value(position, 4))
 
     def vector(self, position: int) -> Vector:
         """Return the (D,) vector of the point at `position`."""
@@ -130,7 +136,7 @@ class VectorLog:
 
     def stamp(self, position: int) -> tuple[str, str]:
         """Return the version and the payload digest of the point at `position`."""
-        return self._value(position, "version"), self._value(position, "digest")
+        return str(self._value(position, 1), "utf-8"), str(self._value(position, 2), "utf-8")
 
     def point(self, position: int) -> Point:
         """Return the point at `position`."""
@@ -179,7 +185,13 @@ class VectorLog:
             if low < high:
                 yield self._batches[i], self.rows[low:high] - self._starts[i], low
 
-    def _value(self, position: int, column: str) -> Any:
-        row = int(self.rows[position])
+    def _value(self, position: int, column: int) -> memoryview:
+        """Return the bytes of a text in less time than an Arrow value would take."""
+        row = self._row_numbers[position]
         i = bisect_right(self._row_starts, row) - 1
-        return self._columns[column][i][row - self._row_starts[i]].as_py()
+        texts = self._texts.get((i, column))
+        if texts is None:
+            texts = self._texts[i, column] = text_views(self._batches[i].column(column))
+        ends, data = texts
+        row -= self._row_starts[i]
+        return data[ends[row] : ends[row + 1]]

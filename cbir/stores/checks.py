@@ -1,8 +1,10 @@
 """What all stores share: the check of a query, the order of hits, the choice of the collection to open."""
 
+import math
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +14,10 @@ from cbir.records import Hit, Vector
 from cbir.stores.base import Catalog
 from cbir.text import redacted
 
+Item = TypeVar("Item")
+Row = tuple[list[float], list[Item]]
+"""The scores of the points that were found for a query, and what stands for each point."""
+
 
 def check_query(vectors: Vector, k: int, dimension: int) -> None:
     """Raise `UsageError` for vectors that are not finite (Q, `dimension`), or for k below 1."""
@@ -19,7 +25,7 @@ def check_query(vectors: Vector, k: int, dimension: int) -> None:
         raise UsageError(
             f"the query has shape {vectors.shape}, but the collection's vectors have {dimension} dimensions"
         )
-    if not np.isfinite(vectors).all():
+    if not (math.isfinite(np.vdot(vectors, vectors)) or np.isfinite(vectors).all()):  # the first takes a third
         raise UsageError("the query vector is not finite")
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}")
@@ -34,20 +40,39 @@ def check_id(point_id: str | None) -> None:
 
 
 def best_hits(
-    ask: Callable[[Vector, int], list[list[Hit]]], vectors: Vector, k: int, min_score: float | None
+    rows: Iterable[Row[Item]],
+    ask: Callable[[list[int], int], Iterable[Row[Item]]],
+    k: int,
+    name: Callable[[Item], str],
+    hits_of: Callable[[list[float], list[Item]], list[Hit]],
 ) -> list[list[Hit]]:
-    """Return the k best hits of each vector with at least `min_score`: by falling score, then by id.
+    """Return the k best hits of each row: by falling score, then by id.
 
-    `ask` returns an engine's best hits, in any order. An engine keeps any of the points with equal scores, such as
-    exact copies. If the k-th score goes on after the k-th hit, twice as many hits are asked for, until it ends.
+    `rows` are the k + 1 best points of each query, or more, in any order; `ask` returns as many as wanted of the
+    queries with these numbers. An engine keeps any of the points with equal scores, such as exact copies. If the k-th
+    score goes on after the k-th point, twice as many are asked for, until it ends. An id is read, by `name`, only to
+    put equal scores in order.
     """
+    best: list[list[Hit]] = []
+    unclear: list[tuple[int, Row[Item]]] = []
+    for row in rows:
+        scores, items = row
+        if sorted(set(scores), reverse=True) != scores:
+            unclear.append((len(best), row))
+        best.append(hits_of(scores[:k], items[:k]))
     wanted = k + 1
-    found = [ranked(hits) for hits in ask(vectors, wanted)]
-    while tied := [i for i, hits in enumerate(found) if len(hits) == wanted and hits[-1].score == hits[k - 1].score]:
+    while unclear:
+        tied = []
+        for i, (scores, items) in unclear:
+            pairs = sorted(zip(scores, items, strict=True), key=lambda pair: -pair[0])
+            if len(set(scores)) < len(scores):
+                pairs.sort(key=lambda pair: (-pair[0], name(pair[1])))
+            if len(pairs) >= wanted and pairs[wanted - 1][0] == pairs[k - 1][0]:
+                tied.append(i)
+            best[i] = hits_of([score for score, _ in pairs[:k]], [item for _, item in pairs[:k]])
         wanted *= 2
-        for i, hits in zip(tied, ask(vectors[tied], wanted), strict=True):
-            found[i] = ranked(hits)
-    return [[hit for hit in hits[:k] if min_score is None or hit.score >= min_score] for hits in found]
+        unclear = list(zip(tied, ask(tied, wanted), strict=True)) if tied else []
+    return best
 
 
 def ranked(hits: Iterable[Hit]) -> list[Hit]:

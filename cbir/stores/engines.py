@@ -5,26 +5,45 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cbir.filters.conditions import Filter
 from cbir.index.vector_log import VectorLog
 from cbir.progress import Advance
-from cbir.records import Hit, Vector
+from cbir.records import Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
+from cbir.stores.checks import Row
+
+Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+"""Scores, and positions in the vector log, (Q, n) each, in any order. A position of -1 stands for no point."""
+
+
+def rows_of(found: Found) -> list[Row[int]]:
+    """Return the points that were found for each vector, for `best_hits`."""
+    scores, positions = found
+    rows: list[Row[int]] = list(zip(scores.tolist(), positions.tolist(), strict=True))
+    for _, row in rows:
+        if -1 in row:
+            return [_present(*row) for row in rows]
+    return rows
+
+
+def _present(scores: list[float], positions: list[int]) -> Row[int]:
+    kept = [i for i, position in enumerate(positions) if position >= 0]
+    return [scores[i] for i in kept], [positions[i] for i in kept]
 
 
 class EngineIndex(Protocol):
-    """An opened index. It returns hits in any order, and checks nothing."""
+    """An opened index. It knows points by their positions in the vector log, and checks nothing."""
 
     indexed: int
     access: str
     filtering: str
 
-    def search(
-        self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
-    ) -> list[list[Hit]]:
-        """Return the k best hits of each vector, or fewer (see `Store.search`)."""
+    def search(self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()) -> Found:
+        """Return the k best points of each vector, or fewer (see `Store.search`)."""
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
         """Return the library's own call for one query, for measuring the overhead of `Store.search`."""

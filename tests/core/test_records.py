@@ -2,8 +2,9 @@
 
 import json
 import math
+import pickle
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cbir.records import (
     Hit,
     Item,
+    Payload,
     Point,
     digest,
     full_payload,
@@ -20,6 +22,7 @@ from cbir.records import (
     id_text,
     old_digest,
     point_id,
+    stored_hits,
     to_json,
     to_plain,
     with_changes,
@@ -30,6 +33,29 @@ from cbir.records import (
 def test_an_id_depends_on_data_set_and_key_alone() -> None:
     assert point_id("photos", "a/1.jpg") == "0ea5d941-1b30-59f9-9c90-ce4b428135df"  # what is stored already has it
     assert len({point_id("a", "b"), point_id("a", "c"), point_id("b", "b"), point_id("a\nb", "")}) == 4
+
+
+def test_a_stored_hit_is_read_when_it_is_used_and_once() -> None:
+    class Log:
+        reads: ClassVar[list[str]] = []
+
+        def id(self, position: int) -> str:
+            self.reads.append(f"id {position}")
+            return "a"
+
+        def payload(self, position: int) -> Payload:
+            self.reads.append(f"payload {position}")
+            return {"key": "b"}
+
+    first, second = stored_hits(Log(), [0.5, 0.25], [7, 8])
+    assert (second.score, Log.reads) == (0.25, [])
+    assert (first.key, first.payload, first.id, first.id) == ("b", {"key": "b"}, "a", "a")
+    assert Log.reads == ["payload 7", "id 7"]
+    assert first == Hit("a", {"key": "b"}, 0.5) == pickle.loads(pickle.dumps(first))  # noqa: S301
+    assert repr(first) == "Hit(id='a', payload={'key': 'b'}, score=0.5)"
+    for hit in (first, Hit("a", {}, 0.5)):
+        with pytest.raises(AttributeError, match="'Hit' object has no attribute 'ids'"):
+            hit.ids  # type: ignore[attr-defined]  # noqa: B018
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(

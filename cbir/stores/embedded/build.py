@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ import numpy as np
 from cbir.errors import CbirError, DamageError, DiskFullError, UsageError
 from cbir.index.disk import disk_full_error, is_disk_full
 from cbir.index.vector_log import VectorLog
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import SearchParams
-from cbir.stores.checks import best_hits
-from cbir.stores.engines import ENGINES
+from cbir.stores.checks import Row, best_hits
+from cbir.stores.engines import ENGINES, rows_of
 from cbir.stores.recall import SAMPLED, is_quantized, sample_recall
 
 _PR_SET_PDEATHSIG = 1
@@ -205,16 +206,20 @@ def check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -
         positions = np.random.default_rng(0).permutation(len(log))[:SAMPLED].tolist()
         for position in positions:
             vector = log.vector(position)
-            best = max((hit.score for hit in index.search(vector[None], 1, SearchParams(exact=True))[0]), default=0.0)
+            scores, _ = index.search(vector[None], 1, SearchParams(exact=True))
+            best = float(scores.max(initial=0))
             if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
-            if not index.search(vector[None], 1)[0]:
+            if (index.search(vector[None], 1)[1] < 0).all():
                 raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
         if not is_quantized(options):
             return None
 
         def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
-            return best_hits(lambda queries, wanted: index.search(queries, wanted, params), vectors, k, None)
+            def ask(numbers: list[int], wanted: int) -> list[Row[int]]:
+                return rows_of(index.search(vectors[numbers], wanted, params))
+
+            return best_hits(ask(list(range(len(vectors))), k + 1), ask, k, log.id, partial(stored_hits, log))
 
         return sample_recall(search, ((log.id(position), log.vector(position)) for position in positions))
     finally:

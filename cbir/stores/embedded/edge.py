@@ -28,7 +28,7 @@ from qdrant_edge import (
     QueryBatchRequest,
     QueryRequest,
     RangeFloat,
-    ScoredPoint,
+    ScrollRequest,
 )
 
 from cbir.errors import CbirError, DamageError
@@ -37,9 +37,10 @@ from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filt
 from cbir.index import layout
 from cbir.index.files import files_below
 from cbir.index.vector_log import VectorLog
-from cbir.records import Hit, Payload, Vector
+from cbir.records import Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 from cbir.stores.embedded.edge_build import BLOCK, build, check_options, grow, plain_errors
+from cbir.stores.engines import Found
 
 __all__ = ["EdgeIndex", "build", "check_options", "grow", "open_index"]
 
@@ -68,20 +69,21 @@ class EdgeIndex:
         self._rescore = options["rescore"] == "1"
         self._oversampling = float(options["oversampling"])
         self._folder, self._log = folder, log
+        first, _ = self._shard.scroll(ScrollRequest(limit=1, with_payload=False))
+        self._by_position = all(isinstance(point.id, int) for point in first)
+        """False for an index of an older version, whose points have their own ids."""
         self._indexed_fields = frozenset(info.payload_schema) - {field_path(BLOCK)}
-        self._matching = lru_cache(_FILTERS_KEPT)(partial(_ids_that_match, log))
+        self._matching = lru_cache(_FILTERS_KEPT)(partial(_ids_that_match, log, self._by_position))
         self._most_scanned = min(_SCANNED_SHARE * info.points_count, _SCANNED_BYTES / (4 * log.dimension))
         self.count = info.points_count
         self.indexed = info.indexed_vectors_count
         self.access = "graph" if self.indexed else "scan"
 
-    def search(
-        self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
-    ) -> list[list[Hit]]:
+    def search(self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()) -> Found:
         chosen = self._engine_filter(filter)
         walk = self._walk(params, filtered=bool(filter), scanned=bool(filter) and self._is_scanned(filter, chosen))
         requests = [
-            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=True, params=walk, filter=chosen)
+            QueryRequest(limit=k, query=Query.Nearest(vector), with_payload=False, params=walk, filter=chosen)
             for vector in vectors.tolist()
         ]
         with plain_errors(self._folder):
@@ -89,7 +91,11 @@ class EdgeIndex:
                 answers = [self._shard.query(requests[0])]
             else:
                 answers = self._shard.query_batch(QueryBatchRequest(requests))
-        return [[Hit(str(point.id), _payload(point), point.score) for point in answer] for answer in answers]
+        scores, positions = np.zeros((len(answers), k), np.float32), np.full((len(answers), k), -1)
+        for i, answer in enumerate(answers):
+            scores[i, : len(answer)] = [point.score for point in answer]
+            positions[i, : len(answer)] = [self._position(point.id) for point in answer]
+        return scores, positions
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
         shard, walk = self._shard, self._walk(SearchParams(ef))
@@ -130,18 +136,17 @@ class EdgeIndex:
             acorn=_ACORN if filtered else None,
         )
 
+    def _position(self, point: Any) -> int:
+        found = point if self._by_position else self._log.position(str(point))
+        return -1 if found is None else found
+
     def close(self) -> None:
         self._discard()
 
 
-def _payload(point: ScoredPoint) -> Payload:
-    payload = point.payload or {}
-    payload.pop(BLOCK, None)
-    return payload
-
-
-def _ids_that_match(log: VectorLog, filter: Filter) -> HasIdCondition:
-    return HasIdCondition({log.id(position) for position in np.flatnonzero(log.table.mask(filter)).tolist()})
+def _ids_that_match(log: VectorLog, by_position: bool, filter: Filter) -> HasIdCondition:
+    positions = np.flatnonzero(log.table.mask(filter)).tolist()
+    return HasIdCondition(set(positions if by_position else map(log.id, positions)))
 
 
 def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> EdgeIndex:

@@ -1,13 +1,14 @@
 """Builds an index of the embedded Qdrant engine (qdrant-edge)."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from qdrant_edge import (
     BinaryQuantizationConfig,
@@ -36,7 +37,7 @@ from cbir.filters.evaluate import Column, PayloadTable
 from cbir.filters.translate import field_path
 from cbir.index.log_format import as_matrix, fixed_bytes
 from cbir.index.vector_log import VectorLog
-from cbir.records import IDENTITY
+from cbir.records import IDENTITY, Payload
 from cbir.stores.engines import fill
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Growth:
     """A shard that is filled; see `cbir.stores.engines.Growth`. Its points are in files, so it needs little memory."""
 
     def __init__(self, folder: Path, dimension: int, options: Mapping[str, str]):
-        self._folder, self._options, self._dimension = folder, options, dimension
+        self._folder, self._options, self._dimension, self._count = folder, options, dimension, 0
         on_disk = options["on_disk"] == "1"
         config = EdgeConfig(
             vectors=EdgeVectorParams(size=dimension, distance=Distance.Cosine, on_disk=on_disk),
@@ -100,11 +101,14 @@ class Growth:
     def add(self, batch: pa.RecordBatch) -> None:
         ids = np.frombuffer(fixed_bytes(batch.column(0), 16), "V16")
         vectors = as_matrix(batch.column(5), self._dimension)
-        payloads = map(json.loads, batch.column(3).to_pylist())
+        payloads = map(_filtered_by, map(orjson.loads, batch.column(3).to_pylist()))
         points = [  # a list of floats would take five times as long
-            Point(point_id.hex(), memoryview(vector), {**payload, BLOCK: int.from_bytes(point_id[:4])})  # type: ignore[arg-type]
-            for point_id, vector, payload in zip(ids.tolist(), vectors, payloads, strict=True)
+            Point(position, memoryview(vector), {**payload, BLOCK: int.from_bytes(point_id[:4])})  # type: ignore[arg-type]
+            for position, point_id, vector, payload in zip(
+                count(self._count), ids.tolist(), vectors, payloads, strict=False
+            )
         ]
+        self._count += len(points)
         with plain_errors(self._folder):
             self._shard.update(UpdateOperation.upsert_points(points))
 
@@ -118,6 +122,11 @@ class Growth:
             self._shard.close()
         if points_count != len(log):
             raise DamageError(f"{self._folder} holds {points_count:,} points of {len(log):,} after building")
+
+
+def _filtered_by(payload: Payload) -> Payload:
+    """Return the payload fields that the engine needs: hits have theirs from the log."""
+    return {name: value for name, value in payload.items() if name not in IDENTITY}
 
 
 def _index_fields(table: PayloadTable, requested: str) -> list[tuple[str, Any]]:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from cbir.errors import DamageError, UsageError
 from cbir.filters.conditions import Filter
 from cbir.index.log_format import as_matrix
 from cbir.index.vector_log import VectorLog
-from cbir.records import Hit, Vector
+from cbir.records import Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
-from cbir.stores.engines import fill
+from cbir.stores.engines import Found, fill
 from cbir.text import one_line
 
 _FILE = "index.faiss"
@@ -31,7 +31,7 @@ _CHUNK = 10_000
 _ADDED_AT_ONCE = 2000
 _FEW = 0.25
 _MORE = 4
-_LARGE = 2**30
+_PARAMS_KEPT = 64
 _MOST_LOOPS = 2**26
 _faiss: Any = faiss  # its stubs lack many search parameters
 _LIST_PARAMETERS: dict[Any, Any] = {
@@ -112,6 +112,8 @@ class FaissIndex:
         self._log = log
         self._options = options
         self.indexed = int(self._index.ntotal)
+        self._whole = lru_cache(_PARAMS_KEPT)(partial(_parameters, self._index, options))
+        self._squared = self._index.metric_type == faiss.METRIC_L2
         self._graph, self._lists = _inner(self._index, faiss.IndexHNSW), _inner(self._index, faiss.IndexIVF)
         self.access = "graph" if self._graph else "ivf" if self._lists else "scan"
         if self._graph:
@@ -121,48 +123,28 @@ class FaissIndex:
         if refined := _inner(self._index, faiss.IndexRefine):
             refined.k_factor = float(options["oversampling"])
 
-    def search(
-        self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()
-    ) -> list[list[Hit]]:
+    def search(self, vectors: Vector, k: int, params: SearchParams = DEFAULT_PARAMS, filter: Filter = ()) -> Found:
         queries = np.ascontiguousarray(vectors, np.float32)
         if params.exact:
             selector = _Selector(self._log.table.mask(filter)) if filter else None
-            scores, positions = self._flat.search(queries, k, params=_faiss.SearchParameters(sel=selector))
-        elif not filter:
-            default = params.ef is params.nprobe is params.oversampling is None
-            native = None if default else self._native(self._index, self._width(params), params)
-            scores, positions = self._ask(queries, k, native)
-            lacking = (positions < 0).any(axis=1)
-            if self._graph and lacking.any():  # many exact copies link only to each other, and a walk ends there
-                whole = np.ones(self.indexed, bool)
-                scores[lacking], positions[lacking] = self._scan(queries[lacking], k, params, whole)
-        else:
-            scores, positions = self._filtered(queries, k, params, filter)
-        log = self._log
-        return [
-            [
-                Hit(log.id(position), log.payload(position), score)
-                for score, position in zip(row_scores, row_positions, strict=True)
-                if position >= 0  # FAISS pads with -1
-            ]
-            for row_scores, row_positions in zip(scores.tolist(), positions.tolist(), strict=True)
-        ]
+            return _search(self._flat, queries, k, _faiss.SearchParameters(sel=selector))
+        if filter:
+            return self._filtered(queries, k, params, filter)
+        scores, positions = self._ask(queries, k, self._whole(params))
+        if self._graph and min(positions[:, -1].tolist()) < 0:  # exact copies link only to each other: a walk ends
+            lacking, whole = positions[:, -1] < 0, np.ones(self.indexed, bool)
+            scores[lacking], positions[lacking] = self._scan(queries[lacking], k, params, whole)
+        return scores, positions
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
         index, query = self._index, np.ascontiguousarray(vector[None], np.float32)
-        native = self._native(index, ef) if ef else None
+        native = _native(index, ef) if ef else None
         return lambda: index.search(query, k, params=native)
 
     def close(self) -> None:
         """There is nothing to release but memory."""
 
-    def _width(self, params: SearchParams) -> int:
-        """Return the number of inverted lists to search, or of candidates that a graph search keeps."""
-        if self._lists:
-            return params.nprobe or params.ef or int(self._options["nprobe"])
-        return params.ef or int(self._options["ef"])
-
-    def _filtered(self, queries: Vector, k: int, params: SearchParams, filter: Filter) -> tuple[np.ndarray, np.ndarray]:
+    def _filtered(self, queries: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return scores and positions (Q, k) of matching points, padded with -1.
 
         A graph returns the 4 `ef` best of all points; if k of them match, these are the answer. Otherwise, and if few
@@ -171,12 +153,12 @@ class FaissIndex:
         chosen = self._log.table.mask(filter)
         wanted = int(chosen.sum())
         if self._lists:
-            probes = math.ceil(self._width(params) * self.indexed / max(wanted, 1))
-            native = partial(self._native, self._index, params=params, selector=_Selector(chosen))
-            ask = partial(self._index.search, params=native(probes))
-            again = partial(self._index.search, params=native(self._lists.nlist))
+            probes = math.ceil(_width(self._index, params, self._options) * self.indexed / max(wanted, 1))
+            native = partial(_native, self._index, params=params, selector=_Selector(chosen))
+            ask = partial(_search, self._index, native=native(probes))
+            again = partial(_search, self._index, native=native(self._lists.nlist))
         elif self._graph and wanted >= _FEW * self.indexed:
-            ask = partial(self._walk, width=self._width(params), params=params, chosen=chosen)
+            ask = partial(self._walk, width=_width(self._index, params, self._options), params=params, chosen=chosen)
             again = partial(self._scan, params=params, chosen=chosen)
         else:
             return self._scan(queries, k, params, chosen)
@@ -186,48 +168,24 @@ class FaissIndex:
             scores[lacking], positions[lacking] = again(queries[lacking], k)
         return scores, positions
 
-    def _walk(
-        self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _walk(self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]) -> Found:
         """Return those of the best points that are chosen, (Q, k), padded with -1."""
         width = max(k, _MORE * width)
-        scores, positions = self._ask(queries, width, self._native(self._index, width, params))
+        scores, positions = self._ask(queries, width, _native(self._index, width, params))
         left_out = (positions < 0) | ~chosen[positions]
         order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
         positions = np.where(left_out, -1, positions)
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
 
-    def _ask(self, queries: Vector, k: int, native: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _ask(self, queries: Vector, k: int, native: Any) -> Found:
         """Search the index itself. FAISS makes `HNSW16_PQ16x4` with squared distances, which give the cosine, too."""
-        scores, positions = self._index.search(queries, k, params=native)
-        return (1 - scores / 2 if self._index.metric_type == faiss.METRIC_L2 else scores), positions
+        scores, positions = _search(self._index, queries, k, native)
+        return np.asarray(1 - scores / 2, np.float32) if self._squared else scores, positions
 
-    def _native(
-        self, index: Any, width: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None
-    ) -> Any:
-        """Return FAISS's search parameters for an index and all indexes inside it."""
-        index = faiss.downcast_index(index)
-        if isinstance(index, faiss.IndexPreTransform):
-            return _faiss.SearchParametersPreTransform(index_params=self._native(index.index, width, params, selector))
-        if isinstance(index, faiss.IndexRefine):
-            inner = self._native(index.base_index, width, params, selector)
-            factor = params.oversampling or index.k_factor
-            return _faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
-        if isinstance(index, faiss.IndexHNSW):
-            return _faiss.SearchParametersHNSW(efSearch=width)
-        if isinstance(index, faiss.IndexIVF):
-            kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
-            return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, width))
-        return _faiss.SearchParameters(sel=selector) if selector else None
-
-    def _scan(
-        self, queries: Vector, k: int, params: SearchParams, chosen: npt.NDArray[np.bool_]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _scan(self, queries: Vector, k: int, params: SearchParams, chosen: npt.NDArray[np.bool_]) -> Found:
         """Compare with every chosen vector: as the index stores it if the index can select, otherwise in full."""
         storage: Any = self._storage if _inner(self._storage, _SELECTING) else self._flat
-        native = self._native(storage, k, params, _Selector(chosen))
-        found: tuple[np.ndarray, np.ndarray] = storage.search(queries, k, params=native)
-        return found
+        return _search(storage, queries, k, _native(storage, k, params, _Selector(chosen)))
 
     @property
     def _storage(self) -> faiss.Index:
@@ -261,6 +219,43 @@ def open_index(folder: Path, log: VectorLog, options: Mapping[str, str]) -> Fais
     return index
 
 
+def _search(index: Any, queries: Vector, k: int, native: Any) -> Found:
+    """Return what `index.search` returns, without its checks: FAISS pads positions with -1."""
+    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    index.search_c(len(queries), faiss.swig_ptr(queries), k, faiss.swig_ptr(scores), faiss.swig_ptr(positions), native)
+    return scores, positions
+
+
+def _parameters(index: Any, options: Mapping[str, str], params: SearchParams) -> Any:
+    """Return FAISS's parameters of a search without a filter; None for those that the index has itself."""
+    default = params.ef is params.nprobe is params.oversampling is None
+    return None if default else _native(index, _width(index, params, options), params)
+
+
+def _width(index: Any, params: SearchParams, options: Mapping[str, str]) -> int:
+    """Return the number of inverted lists to search, or of candidates that a graph search keeps."""
+    if _inner(index, faiss.IndexIVF):
+        return params.nprobe or params.ef or int(options["nprobe"])
+    return params.ef or int(options["ef"])
+
+
+def _native(index: Any, width: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None) -> Any:
+    """Return FAISS's search parameters for an index and all indexes inside it."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return _faiss.SearchParametersPreTransform(index_params=_native(index.index, width, params, selector))
+    if isinstance(index, faiss.IndexRefine):
+        inner = _native(index.base_index, width, params, selector)
+        factor = params.oversampling or index.k_factor
+        return _faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
+    if isinstance(index, faiss.IndexHNSW):
+        return _faiss.SearchParametersHNSW(efSearch=width)
+    if isinstance(index, faiss.IndexIVF):
+        kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
+        return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, width))
+    return _faiss.SearchParameters(sel=selector) if selector else None
+
+
 def _train(index: faiss.Index, log: VectorLog, factory: str) -> None:
     rows = np.sort(np.random.default_rng(0).permutation(len(log))[:_TRAIN_ROWS])
     starts = range(0, len(log), _CHUNK)
@@ -285,12 +280,12 @@ def _inner(index: faiss.Index, kind: type[faiss.Index] | tuple[type[faiss.Index]
 
 
 def _read(path: Path) -> faiss.Index:
-    """Return the index in a file that was checked against the manifest. A large one is mapped, not read."""
+    """Return the index in a file that was checked against the manifest. It is mapped, not read."""
     size = path.stat().st_size
     faiss.set_deserialization_loop_limit(_MOST_LOOPS)
     faiss.set_deserialization_vector_byte_limit(max(size, 2**20))
     try:
-        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC if size > _LARGE else 0)
+        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise DamageError(f"{path} cannot be read: {one_line(error)}") from None
 

@@ -5,22 +5,21 @@ that it deletes or replaces are left out.
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cbir.filters.conditions import Filter
-from cbir.index import layout
-from cbir.index.generation import open_generation, with_published
+from cbir.index.generation import with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
-from cbir.records import Hit, Vector
+from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import best_hits, check_query, ranked
+from cbir.stores.checks import best_hits, check_query
 from cbir.stores.embedded.records import EmbeddedRecords, built_options
-from cbir.stores.engines import ENGINES, EngineIndex
+from cbir.stores.engines import ENGINES, EngineIndex, Found, rows_of
 from cbir.stores.url import Location
 
 if TYPE_CHECKING:
@@ -41,14 +40,10 @@ class EmbeddedStore(EmbeddedRecords):
     """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
     def __init__(self, location: Location, collection: str, logs: OpenLogs):
-        checked = open_generation(location.root, collection)
-        built_options(location, collection, checked.manifest.engines)
-        checked.require_intact(layout.LOG, location.name)
-        opened = logs.get(collection, current=True)
+        opened = logs.get(collection, current=True)  # compares the checksums of the log's frames
         generation = opened.base
-        if generation.folder != checked.folder:  # another process has published meanwhile
-            generation.require_intact(layout.LOG, location.name)
         built = built_options(location, collection, generation.manifest.engines)
+        generation.require_intact(location.name)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
         folder = generation.folder / location.name
@@ -72,6 +67,7 @@ class EmbeddedStore(EmbeddedRecords):
     def _show(self, opened: OpenLog) -> None:
         super()._show(opened)
         log, latest = opened.log, opened.latest
+        self._is_whole = not log.dead and not len(log.tail)
         self.info = replace(
             self.info,
             count=len(log),
@@ -112,57 +108,62 @@ class EmbeddedStore(EmbeddedRecords):
         min_score: float | None = None,
     ) -> list[list[Hit]]:
         check_query(vectors, k, self.info.model.dimension)
-        count = self.info.count
+        log, count = self.log, self.info.count
         if not count:
             return [[] for _ in vectors]
 
-        def ask(vectors: Vector, k: int) -> list[list[Hit]]:
-            found = self._in_index(vectors, min(k, count), params, filter)
-            if not len(self.log.tail):
-                return found
-            worst = [min(hit.score for hit in hits) if len(hits) >= k else -np.inf for hits in found]
-            both = zip(found, self._in_tail(vectors, min(k, count), worst, params, filter), strict=True)
-            return [ranked([*indexed, *recent])[:k] for indexed, recent in both]
+        hits = best_hits(
+            rows_of(self._found(vectors, min(k + 1, count), params, filter)),
+            lambda numbers, wanted: rows_of(self._found(vectors[numbers], min(wanted, count), params, filter)),
+            k,
+            log.id,
+            partial(stored_hits, log),
+        )
+        return hits if min_score is None else [[hit for hit in row if hit.score >= min_score] for row in hits]
 
-        return best_hits(ask, vectors, k, min_score)
+    def _found(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
+        """Return the k best points of each vector, and perhaps others, by their positions in the log."""
+        if self._is_whole:
+            return self.index.search(vectors, k, params, filter)
+        start = len(self.log.base)
+        if not len(self.log.tail):
+            return self._in_index(vectors, k, params, filter)
+        recent_scores, recent = self._in_tail(vectors, k, params, filter)
+        if not start:
+            return recent_scores, recent
+        scores, positions = self._in_index(vectors, k, params, filter)
+        return np.hstack([scores, recent_scores]), np.hstack([positions, recent + start])
 
-    def _in_index(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> list[list[Hit]]:
-        """Return the k best hits of each vector in the index that are not deleted or replaced."""
+    def _in_index(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
+        """Return the k best points of each vector in the index that are not deleted or replaced."""
         log, most = self.log, len(self.log.base)
         if not log.dead:
-            return self.index.search(vectors, min(k, most), params, filter) if most else [[] for _ in vectors]
-        kept: list[list[Hit]] = [[] for _ in vectors]
-        lacking, wanted = list(range(len(vectors))), min(most, k + 1 + _MORE * k * log.dead // most)
-        while lacking:
-            answers = dict(zip(lacking, self.index.search(vectors[lacking], wanted, params, filter), strict=True))
-            for i, hits in answers.items():
-                kept[i] = [hit for hit in hits if hit.id not in log.dead_ids]
-            lacking = [i for i, hits in answers.items() if len(kept[i]) < k and len(hits) == wanted < most]
+            return self.index.search(vectors, min(k, most), params, filter)
+        wanted = min(most, k + 1 + _MORE * k * log.dead // most)
+        while True:
+            scores, positions = self.index.search(vectors, wanted, params, filter)
+            kept = (positions >= 0) & log.alive[positions]
+            lacking = (kept.sum(axis=1) < k) & (positions >= 0).all(axis=1)
+            if wanted == most or not lacking.any():
+                return scores, np.where(kept, positions, -1)
             wanted = min(most, 2 * wanted)
-        return [ranked(hits)[:k] for hits in kept]
 
-    def _in_tail(
-        self, vectors: Vector, k: int, worst: Sequence[float], params: SearchParams, filter: Filter
-    ) -> list[list[Hit]]:
-        """Return the k best hits of each vector in the tail, without those that score less than its `worst`."""
+    def _in_tail(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
+        """Return the k best points of each vector in the tail."""
         log, places = self.log, None
         if filter:
             places = np.flatnonzero(log.table.mask(filter)[len(log.base) :])
         count = len(log.tail) if places is None else len(places)
         if not count:
-            return [[] for _ in vectors]
+            return np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
         wanted = _CANDIDATES * k + _MORE_CANDIDATES
         large = log.recent.size > _SCANNED and log.base.dimension >= _FEWEST_DIMENSIONS and 2 * wanted < count
         if large and len(vectors) < _MANY_QUERIES and places is None and not params.exact:
-            near = self._tail_codes().nearest(vectors, wanted)
-            found = [_best(vector[None], log.recent, k, likely) for vector, likely in zip(vectors, near, strict=True)]
-        else:
-            found = [_best(vectors, log.recent, k, places)]
-        rows = (row for best, scores in found for row in zip(best.tolist(), scores.tolist(), strict=True))
-        return [
-            [Hit(log.tail.id(i), log.tail.payload(i), score) for i, score in zip(*row, strict=True) if score >= lowest]
-            for row, lowest in zip(rows, worst, strict=True)
-        ]
+            near = zip(vectors, self._tail_codes().nearest(vectors, wanted), strict=True)
+            rows = [_best(vector[None], log.recent, k, likely) for vector, likely in near]
+            scores, positions = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
+            return scores, positions
+        return _best(vectors, log.recent, k, places)
 
     def _tail_codes(self) -> "TailCodes":
         """Return the codes of the tail. Those that it had before the last change are kept."""
@@ -177,8 +178,8 @@ class EmbeddedStore(EmbeddedRecords):
         self.index.close()
 
 
-def _best(vectors: Vector, among: Vector, k: int, places: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of the k best of some vectors, and their scores: (Q, k) each, or fewer.
+def _best(vectors: Vector, among: Vector, k: int, places: np.ndarray | None) -> Found:
+    """Return the scores of the k best of some vectors, and their positions: (Q, k) each, or fewer.
 
     Those at `places` are compared, None: all.
     """
@@ -187,4 +188,4 @@ def _best(vectors: Vector, among: Vector, k: int, places: np.ndarray | None) -> 
     chosen = among if places is None else among[places]
     k = min(k, len(chosen))
     scores, best = faiss.knn(np.ascontiguousarray(vectors), chosen, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return (best if places is None else places[best]), scores
+    return scores, best if places is None else places[best]

@@ -31,6 +31,10 @@ _TIED = 16
 """Among at most this many times the requested facet values, those with equal counts are put in order."""
 
 
+def _hits(scores: Sequence[float], points: Sequence[models.ScoredPoint]) -> list[Hit]:
+    return [Hit(str(point.id), point.payload or {}, score) for score, point in zip(scores, points, strict=True)]
+
+
 class _Numbers(list[float]):
     """A vector that the client does not copy number by number, which takes longer than the rest of a search here."""
 
@@ -101,16 +105,14 @@ class QdrantStore:
             score_threshold=min_score,
         )
 
-        def ask(vectors: Vector, wanted: int) -> list[list[Hit]]:
+        def ask(numbers: Sequence[int], wanted: int) -> list[tuple[list[float], list[models.ScoredPoint]]]:
             limit = min(wanted, max(k, self.most_hits or wanted))
-            queries = map(_Numbers, vectors.tolist())
+            queries = map(_Numbers, vectors[numbers].tolist())
             requests = [request.model_copy(update={"query": query, "limit": limit}) for query in queries]
             answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
-            return [
-                [Hit(str(point.id), point.payload or {}, point.score) for point in answer.points] for answer in answers
-            ]
+            return [([point.score for point in answer.points], answer.points) for answer in answers]
 
-        return best_hits(ask, vectors, k, min_score)
+        return best_hits(ask(range(len(vectors)), k + 1), ask, k, lambda point: str(point.id), _hits)
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         found = {

@@ -6,37 +6,44 @@ import numpy as np
 import pytest
 
 from cbir.errors import UsageError
-from cbir.records import Hit, Vector
+from cbir.records import Hit
 from cbir.settings import Settings
-from cbir.stores.checks import best_hits, check_id, check_query, no_collection, open_name
+from cbir.stores.checks import Row, best_hits, check_id, check_query, no_collection, open_name
 from cbir.stores.registry import connect
 from tests.support.building import build, unit_vectors
 
-HITS = [Hit(point_id, {}, score) for point_id, score in (("c", 0.5), ("a", 0.5), ("d", 0.1), ("b", 0.9))]
+FOUND = [(0.9, "b"), (0.5, "c"), (0.5, "a"), (0.1, "d")]
 
 
-@pytest.mark.parametrize(
-    ("k", "min_score", "expected", "asked"),
-    [
-        (4, None, "bacd", [5]),
-        (3, None, "bac", [4]),
-        (2, None, "ba", [3, 6]),
-        (1, None, "b", [2]),
-        (4, 0.5, "bac", [5]),
-        (4, 0.95, "", [5]),
-    ],
-)
-def test_hits_are_ordered_by_score_then_id(k: int, min_score: float | None, expected: str, asked: list[int]) -> None:
-    """An engine keeps any of the hits with equal scores, so more are asked for while the scores are equal."""
-    sizes = []
+@pytest.mark.parametrize(("k", "asked", "named"), [(4, [], "acbd"), (3, [], "acbd"), (2, [6], "acbd"), (1, [], "")])
+def test_hits_are_ordered_by_score_then_id(k: int, asked: list[int], named: str) -> None:
+    """An engine keeps any of the hits with equal scores, so more are asked for while the scores are equal.
 
-    def ask(vectors: Vector, k: int) -> list[list[Hit]]:
-        sizes.append(k)
-        return [sorted(HITS, key=lambda hit: -hit.score)[:k] for _ in vectors]  # "c" before "a"
+    The first row has no equal scores, and is in order.
+    """
+    sizes, read = [], set[str]()
 
-    found = best_hits(ask, np.zeros((2, 8), np.float32), k, min_score)
-    assert ["".join(hit.id for hit in hits) for hits in found] == [expected] * 2
+    def rows(wanted: int) -> Row[str]:
+        return [score for score, _ in FOUND[:wanted]], [name for _, name in FOUND[:wanted]]
+
+    def ask(numbers: list[int], wanted: int) -> list[Row[str]]:
+        assert numbers == [1]
+        sizes.append(wanted)
+        return [rows(wanted)]
+
+    def name(item: str) -> str:
+        read.add(item)
+        return item
+
+    def hits_of(scores: list[float], items: list[str]) -> list[Hit]:
+        return [Hit(item, {}, score) for score, item in zip(scores, items, strict=True)]
+
+    plain = ([0.4, 0.3], ["x", "y"])
+    first, second = best_hits([plain, rows(k + 1)], ask, k, name, hits_of)
+    assert [hit.id for hit in first] == ["x", "y"][:k]
+    assert [(hit.score, hit.id) for hit in second] == sorted(FOUND, key=lambda pair: (-pair[0], pair[1]))[:k]
     assert sizes == asked
+    assert read == set(named), "ids are read to put equal scores in order, and for nothing else"
 
 
 @pytest.mark.parametrize(

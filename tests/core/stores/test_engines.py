@@ -18,7 +18,9 @@ def test_an_engine_is_built_and_searched_with_its_defaults(kind: str, tmp_path: 
     module.build(tmp_path / "made" / "1" / kind, log, engine.options, done.append)
     index = module.open_index(tmp_path / "made" / "1" / kind, log, engine.options)
     assert (sum(done), index.access in ("graph", "scan")) == (COUNT, True)
-    assert [hits[0].score for hits in index.search(VECTORS[:5], 1)] == pytest.approx([1] * 5, abs=1e-5)
+    scores, positions = index.search(VECTORS[:5], 1)
+    assert scores[:, 0] == pytest.approx(1, abs=1e-5)
+    assert positions[:, 0].tolist() == list(range(5))
     assert index.raw(VECTORS[0], 3)() is not None
     index.close()
 

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +34,8 @@ def test_quantized_vectors_are_searched_and_the_whole_ones_kept(quantization: st
     for query in unit_vectors(5, 4):
         best = [-score for score, _ in scan(query, ())[:10]]
         for exact in (False, True):
-            (found,) = index.search(query[None], 10, SearchParams(exact=exact))
-            assert np.allclose(sorted((hit.score for hit in found), reverse=True), best, atol=1e-4)
+            scores, _ = index.search(query[None], 10, SearchParams(exact=exact))
+            assert np.allclose(np.sort(scores[0])[::-1], best, atol=1e-4)
     index.close()
 
 
@@ -59,9 +60,9 @@ def recall(index: edge.EdgeIndex, params: SearchParams, filter: Filter = ()) -> 
     """Return the share of the best ten points by a scan, all of which match the filter, that a search finds."""
     allowed = np.array([matches(point.payload, filter) for point in points_of(GRAPH_VECTORS)])
     shares = []
-    for query, hits in zip(QUERIES, index.search(QUERIES, 10, params, filter), strict=True):
+    for query, scores in zip(QUERIES, index.search(QUERIES, 10, params, filter)[0], strict=True):
         tenth = np.sort((GRAPH_VECTORS @ query)[allowed])[-10]
-        shares.append(np.mean([hit.score >= tenth - 1e-5 for hit in hits]))
+        shares.append(np.mean(scores >= tenth - 1e-5))
     return float(np.mean(shares))
 
 
@@ -81,9 +82,28 @@ def test_a_filter_that_few_points_match_misses_none(graph: edge.EdgeIndex) -> No
     assert recall(graph, SearchParams(ef=4), few) == 1
 
 
-def test_hits_have_the_payload_that_was_stored(graph: edge.EdgeIndex) -> None:
-    (hits,) = graph.search(GRAPH_VECTORS[:1], 1)
-    assert hits[0].payload == points_of(GRAPH_VECTORS[:1])[0].payload
+def test_a_point_is_known_by_its_position_in_the_log(graph: edge.EdgeIndex) -> None:
+    _, positions = graph.search(GRAPH_VECTORS[:40], 1)
+    assert positions.tolist() == [[position] for position in range(40)]
+
+
+@pytest.mark.parametrize("filter", [(), parse_filter("label=Bags"), parse_filter("key=1|2|4 and label!=Bags")])
+def test_an_index_whose_points_have_ids_is_searched_as_well(
+    filter: Filter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions built such indexes."""
+    log, options = VectorLog(written_log(tmp_path), VECTORS.shape[1]), ENGINES["edge"].options
+    found = []
+    made = edge_build.Point
+    for name, point in (("new", made), ("old", lambda position, *others: made(log.id(position), *others))):
+        monkeypatch.setattr(edge_build, "Point", point)
+        edge.build(tmp_path / "made" / name / "edge", log, options, lambda done: None)
+        with closing(edge.open_index(tmp_path / "made" / name / "edge", log, options)) as index:
+            scores, positions = index.search(VECTORS[:5], 10, filter=filter)
+            order = np.lexsort((positions, -scores))
+            found.append((np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)))
+            assert index._by_position == (name == "new")
+    assert np.array_equal(found[0], found[1])
 
 
 def test_a_number_and_a_truth_value_are_different_filters(tmp_path: Path) -> None:
@@ -98,8 +118,8 @@ def test_a_number_and_a_truth_value_are_different_filters(tmp_path: Path) -> Non
     edge.build(tmp_path / "made" / "1" / "edge", log, options, lambda done: None)
     index = edge.open_index(tmp_path / "made" / "1" / "edge", log, options)
     for value, count in ((True, 1), (1, 2), (False, 1), (0, 0)):
-        (found,) = index.search(vectors[:1], 4, SearchParams(exact=True), (Match("flag", (value,)),))
-        assert len(found) == count, value
+        _, positions = index.search(vectors[:1], 4, SearchParams(exact=True), (Match("flag", (value,)),))
+        assert (positions >= 0).sum() == count, value
     index.close()
 
 

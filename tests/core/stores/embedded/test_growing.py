@@ -45,12 +45,10 @@ class Growing:
         log = VectorLog(self.log, VECTORS.shape[1])
         index = ENGINES[self.kind].load().open_index(self.folder, log, self.options)
         for exact in (False, True):
-            (hits,) = index.search(VECTORS[:1], len(POINTS), SearchParams(exact=exact, ef=1000))
-            assert {hit.id for hit in hits} == {POINTS[number].id for number in expected}
-            assert np.allclose(
-                [hit.score for hit in hits], [VECTORS[0] @ log.vector(log.position(hit.id)) for hit in hits], atol=1e-5
-            )  # type: ignore[arg-type]
-            assert [dict(hit.payload) for hit in hits] == [log.payload(log.position(hit.id)) for hit in hits]  # type: ignore[arg-type]
+            (scores,), (positions,) = index.search(VECTORS[:1], len(POINTS), SearchParams(exact=exact, ef=1000))
+            found = np.flatnonzero(positions >= 0)
+            assert {log.id(i) for i in positions[found].tolist()} == {POINTS[number].id for number in expected}
+            assert np.allclose(scores[found], log.vectors()[positions[found]] @ VECTORS[0], atol=1e-5)
         index.close()
 
 

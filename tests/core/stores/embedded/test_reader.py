@@ -13,6 +13,7 @@ from cbir.bench.core.synthetic import clustered
 
 from cbir.filters.conditions import Filter
 from cbir.filters.parser import parse_filter
+from cbir.index.vector_log import VectorLog
 from cbir.progress import silent
 from cbir.records import Hit
 from cbir.settings import Settings
@@ -107,6 +108,28 @@ def test_codes_that_cannot_be_selected_are_scanned_whole(root: Path, kind: str) 
         assert recall(store, SearchParams()) < 0.9
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("engine", ["edge:{}", "faiss:{}"])
+def test_payloads_are_read_for_the_hits_that_are_used(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build([engine.format(tmp_path)], VECTORS[:200])
+    with closing(builder_for([engine.format(tmp_path)], VECTORS)) as writer:
+        writer.write(points_of(VECTORS)[200:205])
+        writer.publish(silent)
+    store = open_store(engine.format(tmp_path), "made", Settings())
+    reads: list[tuple[str, int]] = []
+    for name, read in (("id", VectorLog.id), ("payload", VectorLog.payload)):
+        monkeypatch.setattr(
+            VectorLog, name, lambda log, i, name=name, read=read: reads.append((name, i)) or read(log, i)
+        )
+    indexed, recent = (hits[0] for hits in store.search(VECTORS[[7, 203]], 10, min_score=0.5))
+    assert reads == []
+    assert (indexed.key, recent.key) == ("7", "203")
+    assert reads == [("payload", 7), ("payload", 3)]
+    store.close()
+    assert recent.id == points_of(VECTORS)[203].id
 
 
 def test_two_programs_may_read_one_index(tmp_path: Path) -> None:
