@@ -5,6 +5,7 @@ that it deletes or replaces are left out.
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cbir.filters.conditions import Filter
-from cbir.index.generation import with_published
+from cbir.index.generation import Generation, with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
 from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
@@ -39,11 +40,16 @@ _MANY_QUERIES = 16
 class EmbeddedStore(EmbeddedRecords):
     """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
-    def __init__(self, location: Location, collection: str, logs: OpenLogs):
-        opened = logs.get(collection, current=True)  # compares the checksums of the log's frames
+    def __init__(self, location: Location, collection: str, logs: OpenLogs, published: Generation):
+        built = built_options(location, collection, published.manifest.engines)
+        with ThreadPoolExecutor(1) as pool:
+            checked = pool.submit(published.require_intact, location.name)
+            opened = logs.get(collection, current=True)  # compares the checksums of the log's frames
+            checked.result()
         generation = opened.base
-        built = built_options(location, collection, generation.manifest.engines)
-        generation.require_intact(location.name)
+        if generation.folder != published.folder:  # another process has published meanwhile
+            built = built_options(location, collection, generation.manifest.engines)
+            generation.require_intact(location.name)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
         folder = generation.folder / location.name
