@@ -29,10 +29,11 @@ def engine_of(url: str, dimension: int) -> tuple[str, Any, dict[str, str]]:
         raise UsageError(f"{redacted(url)} is a server and cannot be measured here. Use edge: or faiss: with options.")
     kind, given = location.url.scheme, dict(location.url.options)
     engine = ENGINES[kind]
-    options = {**engine.options, **given}
+    options = {**engine.options, **engine.initial, **given}
     module = engine.load()
     module.check_options(options, dimension)
-    factory = given.pop("index", engine.build_options.get("index", ""))
+    given.pop("index", "")
+    factory = options.get("index", "")
     words = [kind, *filter(None, [factory]), *(f"{name}={value}" for name, value in given.items())]
     return " ".join(words), module, options
 

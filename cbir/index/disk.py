@@ -18,6 +18,7 @@ _ENGINE_BYTES = 300
 _NEARLY_FULL_BYTES = 16 * 2**20
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _COMPRESSED = re.compile(r"PQ|SQ|RaBitQ|LSH")
+_HALVED = re.compile(r"SQfp16|SQbf16")
 _KEPT = "everything stored so far is kept"
 _HINT = f"{_KEPT}. Free some space and run the same command again."
 
@@ -32,8 +33,10 @@ def require_free_space(
     vector = 4 * dimension
     needed = fresh * (vector + PAYLOAD_BYTES)
     for engine in engines.values():
-        compressed = _COMPRESSED.search(engine.options.get("index", ""))
-        needed += total * (_ENGINE_BYTES + (vector // 16 if compressed else vector))
+        index = engine.options.get("index", "")
+        halved = engine.options.get("datatype") == "float16" or _HALVED.search(index)
+        share = 2 if halved else 16 if _COMPRESSED.search(index) else 1
+        needed += total * (_ENGINE_BYTES + vector // share)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DiskFullError(

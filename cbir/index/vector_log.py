@@ -6,6 +6,7 @@ appended. Segments of a published generation never change. The next generation h
 of its own. A row without a digest is a tombstone: its point was deleted.
 """
 
+import math
 import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,7 @@ class VectorLog:
         self._batches = [batch for segment in self.segments for batch in segment.batches]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
         self._row_starts: list[int] = self._starts.tolist()
+        self._matrices: dict[int, Vector] = {}
         self._texts: dict[tuple[int, int], tuple[memoryview, memoryview]] = {}
         ids = np.frombuffer(b"".join(fixed_bytes(batch.column(0), 16) for batch in self._batches), "V16")
         _, from_end = np.unique(ids[::-1], return_index=True)
@@ -133,6 +135,24 @@ class VectorLog:
         if len(out) >= _RELEASE_ROWS:
             self.release()
         return out
+
+    def scores(self, vector: Vector, positions: Sequence[int]) -> list[float]:
+        """Return the inner products of a vector with those at some positions, minus infinity for the position -1.
+
+        Equal vectors have equal products: each is computed by itself.
+        """
+        found = []
+        for position in positions:
+            if position < 0:
+                found.append(-math.inf)
+                continue
+            row = self._row_numbers[position]
+            i = bisect_right(self._row_starts, row) - 1
+            matrix = self._matrices.get(i)
+            if matrix is None:
+                matrix = self._matrices[i] = as_matrix(self._batches[i].column(5), self.dimension)
+            found.append(matrix[row - self._row_starts[i]].dot(vector))
+        return found
 
     def stamp(self, position: int) -> tuple[str, str]:
         """Return the version and the payload digest of the point at `position`."""

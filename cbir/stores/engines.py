@@ -1,7 +1,7 @@
 """The embedded engines and their options. To add an engine, add a module and an entry in `ENGINES`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -35,9 +35,18 @@ def _present(scores: list[float], positions: list[int]) -> Row[int]:
     return [scores[i] for i in kept], [positions[i] for i in kept]
 
 
-class EngineIndex(Protocol):
-    """An opened index. It knows points by their positions in the vector log, and checks nothing."""
+HALF = 2**-10
+"""More than the largest error of a score if one of two vectors of length 1 is rounded to 16 bits (2**-11)."""
 
+
+class EngineIndex(Protocol):
+    """An opened index. It knows points by their positions in the vector log, and checks nothing.
+
+    `error` is 0 if its scores are those of the stored vectors, or the largest error of a score if its vectors have half
+    the precision. Such scores are replaced by those of the stored vectors. Coarser codes keep their scores.
+    """
+
+    error: float
     indexed: int
     access: str
     filtering: str
@@ -66,12 +75,14 @@ class Growth(Protocol):
 class Engine:
     """An embedded engine: a module with `check_options`, `build` and `open_index`, and the defaults of its options.
 
-    The module may also have `grow`, which returns a `Growth`, or None if its index cannot grow with these options.
+    The module may also have `grow`, which returns a `Growth`, or None if its index cannot grow with these options. A
+    new index records its `initial` options. Where none is recorded, `build_options` say how older versions built it.
     """
 
     module: str
     build_options: Mapping[str, str]
     search_options: Mapping[str, str]
+    initial: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, str]:
@@ -86,13 +97,22 @@ class Engine:
 ENGINES: Mapping[str, Engine] = {
     "edge": Engine(
         "cbir.stores.embedded.edge",
-        {"m": "16", "ef_construct": "100", "quantization": "none", "on_disk": "0", "index_field": ""},
+        {
+            "m": "16",
+            "ef_construct": "100",
+            "quantization": "none",
+            "on_disk": "0",
+            "index_field": "",
+            "datatype": "float32",
+        },
         {"ef": "128", "rescore": "1", "oversampling": "2"},
+        {"datatype": "float16"},
     ),
     "faiss": Engine(
         "cbir.stores.embedded.faiss_index",
         {"index": "HNSW16", "ef_construct": "100"},
         {"ef": "128", "nprobe": "16", "oversampling": "4"},
+        {"index": "HNSW16_SQfp16"},
     ),
 }
 

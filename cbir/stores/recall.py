@@ -11,7 +11,7 @@ SAMPLED = 50
 _NEAREST = 10
 _LOW = 0.9
 _EXACT = SearchParams(exact=True)
-_QUANTIZED = re.compile("PQ|SQ|RaBitQ|LSH|ITQ|LSQ|RQ")
+_QUANTIZED = re.compile("PQ|SQ(?!fp16|bf16)|RaBitQ|LSH|ITQ|LSQ|RQ")
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
 """Parses store URLs. Nothing else does.
 
     edge:PATH?m=16&ef_construct=100&ef=128       the Qdrant engine in this process
-         quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0, index_field=year,price
-    faiss:PATH?index=HNSW16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
+         datatype=float16|float32, quantization=scalar|product|binary|turbo, oversampling=2, rescore=1, on_disk=0,
+         index_field=year,price
+    faiss:PATH?index=HNSW16_SQfp16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
     http://HOST:6333?grpc=6334, https://HOST:6333    a Qdrant server or cluster
 
 A PATH is an index folder. A path directly inside an index folder names one of its indexes: `edge:./index` and
@@ -28,6 +29,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _INDEX_FIELD = "index_field"
 _CHOICES = {
     "quantization": ("none", "scalar", "product", "binary", "turbo"),
+    "datatype": ("float16", "float32"),
     "on_disk": ("0", "1"),
     "rescore": ("0", "1"),
 }

@@ -109,7 +109,8 @@ class EmbeddedCatalog:
         followed = before.followed(self.root) if isinstance(before, EmbeddedStore) else None
         if followed:
             return followed
-        return with_published(self.root, name, lambda _: EmbeddedStore(self.locations[0], name, self._logs))
+        location, logs = self.locations[0], self._logs
+        return with_published(self.root, name, lambda published: EmbeddedStore(location, name, logs, published))
 
     def records(self, name: str) -> EmbeddedRecords:
         return with_published(self.root, name, lambda _: EmbeddedRecords(self.locations[0], name, self._logs))

@@ -40,7 +40,7 @@ from cbir.index.vector_log import VectorLog
 from cbir.records import Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
 from cbir.stores.embedded.edge_build import BLOCK, build, check_options, grow, plain_errors
-from cbir.stores.engines import Found
+from cbir.stores.engines import HALF, Found
 
 __all__ = ["EdgeIndex", "build", "check_options", "grow", "open_index"]
 
@@ -65,6 +65,7 @@ class EdgeIndex:
             self._shard = EdgeShard.load(str(self._view))
             info = self._shard.info()
         self._discard = weakref.finalize(self, _discard, self._shard, self._view, self._lock)
+        self.error = HALF if options["datatype"] == "float16" else 0.0
         self._ef = int(options["ef"])
         self._rescore = options["rescore"] == "1"
         self._oversampling = float(options["oversampling"])

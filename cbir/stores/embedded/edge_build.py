@@ -30,6 +30,7 @@ from qdrant_edge import (
     TurboQuantBitSize,
     TurboQuantQuantizationConfig,
     UpdateOperation,
+    VectorStorageDatatype,
 )
 
 from cbir.errors import CbirError, DamageError, UsageError
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 BLOCK = "cbir:block"
 """A field of each point in the engine, a random number. No payload has a field of this name."""
 _FULL_SCAN_KB = 10_000
+_DATATYPES = {"float32": VectorStorageDatatype.Float32, "float16": VectorStorageDatatype.Float16}
 _QUANTIZATION = {
     "none": None,
     "scalar": ScalarQuantizationConfig(ScalarType.Int8, quantile=0.99, always_ram=True),
@@ -84,7 +86,7 @@ class Growth:
         self._folder, self._options, self._dimension, self._count = folder, options, dimension, 0
         on_disk = options["on_disk"] == "1"
         config = EdgeConfig(
-            vectors=EdgeVectorParams(size=dimension, distance=Distance.Cosine, on_disk=on_disk),
+            vectors=EdgeVectorParams(dimension, Distance.Cosine, on_disk, datatype=_DATATYPES[options["datatype"]]),
             hnsw_config=HnswIndexConfig(
                 m=int(options["m"]),
                 ef_construct=int(options["ef_construct"]),

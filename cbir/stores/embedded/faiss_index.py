@@ -22,7 +22,7 @@ from cbir.index.log_format import as_matrix
 from cbir.index.vector_log import VectorLog
 from cbir.records import Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams
-from cbir.stores.engines import Found, fill
+from cbir.stores.engines import HALF, Found, fill
 from cbir.text import one_line
 
 _FILE = "index.faiss"
@@ -39,6 +39,7 @@ _LIST_PARAMETERS: dict[Any, Any] = {
     faiss.IndexIVFPQ: _faiss.IVFPQSearchParameters,
     faiss.IndexIVF: _faiss.SearchParametersIVF,
 }
+_ERRORS = {faiss.ScalarQuantizer.QT_fp16: HALF, faiss.ScalarQuantizer.QT_bf16: 8 * HALF}
 _SELECTING = (faiss.IndexFlat, faiss.IndexScalarQuantizer, _faiss.IndexRaBitQ)
 """The indexes without inverted lists that can search a selection of vectors; the others take no parameters."""
 
@@ -115,6 +116,8 @@ class FaissIndex:
         self._whole = lru_cache(_PARAMS_KEPT)(partial(_parameters, self._index, options))
         self._squared = self._index.metric_type == faiss.METRIC_L2
         self._graph, self._lists = _inner(self._index, faiss.IndexHNSW), _inner(self._index, faiss.IndexIVF)
+        codes: Any = self._storage
+        self.error = _ERRORS.get(codes.sq.qtype, 0.0) if isinstance(codes, faiss.IndexScalarQuantizer) else 0.0
         self.access = "graph" if self._graph else "ivf" if self._lists else "scan"
         if self._graph:
             self._graph.hnsw.efSearch = int(options["ef"])
@@ -127,7 +130,7 @@ class FaissIndex:
         queries = np.ascontiguousarray(vectors, np.float32)
         if params.exact:
             selector = _Selector(self._log.table.mask(filter)) if filter else None
-            return _search(self._flat, queries, k, _faiss.SearchParameters(sel=selector))
+            return _search(self._whole_vectors, queries, k, _faiss.SearchParameters(sel=selector))
         if filter:
             return self._filtered(queries, k, params, filter)
         scores, positions = self._ask(queries, k, self._whole(params))
@@ -190,7 +193,13 @@ class FaissIndex:
     @property
     def _storage(self) -> faiss.Index:
         """The index that holds the vectors: the storage of a graph, or the index itself."""
-        return faiss.downcast_index(self._index.storage) if self._graph is self._index else self._index
+        index = self._index
+        return faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
+
+    @property
+    def _whole_vectors(self) -> faiss.Index:
+        """The index to compare with all vectors: in half the precision if the index has them so, in full otherwise."""
+        return self._storage if self.error else self._flat
 
     @cached_property
     def _flat(self) -> faiss.Index:

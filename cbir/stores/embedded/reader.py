@@ -5,6 +5,7 @@ that it deletes or replaces are left out.
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cbir.filters.conditions import Filter
-from cbir.index.generation import with_published
+from cbir.index.generation import Generation, with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
 from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _MORE = 4
 """So many times the share of dead points is asked for in addition."""
+_SPARE = 32
+"""An exact search compares so many more points by their stored vectors, if the index has them in half the precision."""
 _SCANNED = 1_000_000
 """Up to so many numbers of the tail are compared with a query; of more, candidates are found by codes first."""
 _CANDIDATES, _MORE_CANDIDATES = 3, 32
@@ -39,11 +42,16 @@ _MANY_QUERIES = 16
 class EmbeddedStore(EmbeddedRecords):
     """A published collection of an index folder, searched with one of its engines; see `cbir.stores.base.Store`."""
 
-    def __init__(self, location: Location, collection: str, logs: OpenLogs):
-        opened = logs.get(collection, current=True)  # compares the checksums of the log's frames
+    def __init__(self, location: Location, collection: str, logs: OpenLogs, published: Generation):
+        built = built_options(location, collection, published.manifest.engines)
+        with ThreadPoolExecutor(1) as pool:
+            checked = pool.submit(published.require_intact, location.name)
+            opened = logs.get(collection, current=True)  # compares the checksums of the log's frames
+            checked.result()
         generation = opened.base
-        built = built_options(location, collection, generation.manifest.engines)
-        generation.require_intact(location.name)
+        if generation.folder != published.folder:  # another process has published meanwhile
+            built = built_options(location, collection, generation.manifest.engines)
+            generation.require_intact(location.name)
         engine = ENGINES[location.url.scheme]
         options = {**engine.options, **built, **location.url.options}
         folder = generation.folder / location.name
@@ -124,7 +132,7 @@ class EmbeddedStore(EmbeddedRecords):
     def _found(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return the k best points of each vector, and perhaps others, by their positions in the log."""
         if self._is_whole:
-            return self.index.search(vectors, k, params, filter)
+            return self._asked(vectors, k, params, filter)
         start = len(self.log.base)
         if not len(self.log.tail):
             return self._in_index(vectors, k, params, filter)
@@ -138,15 +146,32 @@ class EmbeddedStore(EmbeddedRecords):
         """Return the k best points of each vector in the index that are not deleted or replaced."""
         log, most = self.log, len(self.log.base)
         if not log.dead:
-            return self.index.search(vectors, min(k, most), params, filter)
+            return self._asked(vectors, min(k, most), params, filter)
         wanted = min(most, k + 1 + _MORE * k * log.dead // most)
         while True:
-            scores, positions = self.index.search(vectors, wanted, params, filter)
+            scores, positions = self._asked(vectors, wanted, params, filter)
             kept = (positions >= 0) & log.alive[positions]
             lacking = (kept.sum(axis=1) < k) & (positions >= 0).all(axis=1)
             if wanted == most or not lacking.any():
                 return scores, np.where(kept, positions, -1)
             wanted = min(most, 2 * wanted)
+
+    def _asked(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
+        """Return the k best points of each vector in the index, or more, with the scores of the stored vectors."""
+        index, log = self.index, self.log.base
+        if not index.error:
+            return index.search(vectors, k, params, filter)
+        wanted = min(len(log), k + _SPARE) if params.exact else k
+        while True:
+            rough, positions = index.search(vectors, wanted, params, filter)
+            rows = zip(vectors, positions.tolist(), strict=True)
+            scores = np.array([log.scores(vector, row) for vector, row in rows], np.float32)
+            if not params.exact or wanted == len(log):
+                return scores, positions
+            gap = np.sort(scores, axis=1)[:, -k] - rough.min(axis=1)  # by which the k-th beats any point not found
+            if ((gap > index.error) | (positions < 0).any(axis=1)).all():
+                return scores, positions
+            wanted = min(len(log), 2 * wanted)
 
     def _in_tail(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return the k best points of each vector in the tail."""

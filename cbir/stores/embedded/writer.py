@@ -251,9 +251,8 @@ class LocalWriter:
                 raise UsageError(
                     f"the index {location.name!r} of {self._folder} is of kind {before.kind}, not {location.url.scheme}"
                 )
-            engines[location.name] = IndexRecord(
-                location.url.scheme, {**(before.options if before else {}), **requested}
-            )
+            recorded = before.options if before else ENGINES[location.url.scheme].initial
+            engines[location.name] = IndexRecord(location.url.scheme, {**recorded, **requested})
         return engines
 
     def _continues(self, unfinished: Plan) -> bool:

@@ -81,8 +81,13 @@ def test_what_cannot_fit_is_refused_beforehand(
 
 
 def test_the_forecast_counts_log_and_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = {"edge": IndexRecord("edge"), "coded": IndexRecord("faiss", {"index": "IVF64,PQ32"})}
-    needed = 1000 * (4 * 1280 + disk.PAYLOAD_BYTES) + 3000 * (300 + 5120) + 3000 * (300 + 320)
+    engines = {
+        "edge": IndexRecord("edge"),
+        "half": IndexRecord("edge", {"datatype": "float16"}),
+        "codes": IndexRecord("faiss", {"index": "HNSW16_SQfp16"}),
+        "coded": IndexRecord("faiss", {"index": "IVF64,PQ32"}),
+    }
+    needed = 1000 * (4 * 1280 + disk.PAYLOAD_BYTES) + 3000 * (4 * 300 + 5120 + 2 * 2560 + 320)
     for free, fits in ((needed, True), (needed - 1, False)):
         monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder, free=free: type("Usage", (), {"free": free}))
         if fits:

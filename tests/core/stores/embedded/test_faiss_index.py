@@ -80,3 +80,17 @@ def test_a_number_that_crashes_faiss_is_refused(factory: str) -> None:
 @pytest.mark.parametrize("factory", ["HNSW2", "HNSW512", "IVF1,Flat"])
 def test_the_smallest_and_largest_numbers_are_accepted(factory: str) -> None:
     faiss_index.check_options({"index": factory}, 8)
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "HNSW16_SQfp16", "Flat"])
+def test_an_exact_search_needs_no_copy_of_the_vectors(
+    factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = VectorLog(written_log(tmp_path), VECTORS.shape[1])
+    options = {"index": factory, "ef_construct": "100", "ef": "16", "nprobe": "1", "oversampling": "1"}
+    faiss_index.build(tmp_path / "index", log, options, lambda done: None)
+    index = faiss_index.open_index(tmp_path / "index", log, options)
+    monkeypatch.setattr(VectorLog, "vectors", None)
+    for filter in ((), parse_filter("label=Bags")):
+        scores, _ = index.search(VECTORS[:1], 10, SearchParams(exact=True), filter)
+        assert np.allclose(-np.sort(-scores[0]), [-score for score, _ in scan(VECTORS[0], filter)[:10]], atol=1e-3)

@@ -19,6 +19,7 @@ from cbir.records import Hit
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
 from cbir.stores.embedded import reader
+from cbir.stores.engines import ENGINES
 from cbir.stores.registry import connect, open_store
 from tests.support.building import both, build, builder_for, merge, points_of, unit_vectors
 
@@ -130,6 +131,45 @@ def test_payloads_are_read_for_the_hits_that_are_used(
     assert reads == [("payload", 7), ("payload", 3)]
     store.close()
     assert recent.id == points_of(VECTORS)[203].id
+
+
+@pytest.mark.parametrize("engine", ["edge:{}", "faiss:{}", "faiss:{}/flat?index=SQbf16"])
+def test_an_index_in_half_precision_has_the_scores_of_the_vectors_and_its_exact_search_is_exact(
+    engine: str, tmp_path: Path
+) -> None:
+    """The vectors are so near to each other that 16 bits cannot tell which is nearer to a query."""
+    vectors = VECTORS[:1] + 1e-4 * VECTORS[:300]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    build([engine.format(tmp_path)], vectors)
+    store = open_store(engine.format(tmp_path), "made", Settings())
+    assert isinstance(store, reader.EmbeddedStore)
+    assert store.index.error > 0
+    rough, _ = store.index.search(QUERIES, K, EXACT)
+    truth = QUERIES.astype(np.float64) @ vectors.T.astype(np.float64)
+    best = np.sort(truth, axis=1)[:, ::-1][:, :K]
+    assert np.abs(rough - best).max() > 1e-5
+    for filter, allowed in (((), np.arange(300)), (CLASS, np.arange(1, 300, 3))):
+        best = np.sort(truth[:, allowed], axis=1)[:, ::-1][:, :K]
+        exact, usual = (store.search(QUERIES, K, params=params, filter=filter) for params in (EXACT, SearchParams()))
+        assert np.allclose([[hit.score for hit in hits] for hits in exact], best, atol=2e-7, rtol=0)
+        for row, hits in zip(truth, usual, strict=True):
+            assert [hit.score for hit in hits] == pytest.approx([row[int(hit.key)] for hit in hits], abs=2e-7)
+    store.close()
+
+
+def test_an_index_of_an_older_version_keeps_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such an index has no option recorded."""
+    with monkeypatch.context() as patch:
+        older = {kind: replace(engine, initial={}) for kind, engine in ENGINES.items()}
+        patch.setattr("cbir.stores.embedded.writer.ENGINES", older)
+        build(both(tmp_path), VECTORS)
+    build([*both(tmp_path), f"faiss:{tmp_path}/new"], VECTORS[:300], version="2")
+    errors = {}
+    for url in [*both(tmp_path), f"faiss:{tmp_path}/new"]:
+        with closing(open_store(url, "made", Settings())) as store:
+            assert isinstance(store, reader.EmbeddedStore)
+            errors[url.rpartition("/")[2]] = store.index.error > 0
+    assert list(errors.values()) == [False, False, True]
 
 
 def test_two_programs_may_read_one_index(tmp_path: Path) -> None:
