@@ -61,10 +61,14 @@ class Column:
             return "-" if cell is None else cell
         return self._number(cell)
 
+    def shown(self, value: float) -> float:
+        """Return a number rounded down if the column says so."""
+        return floored(value, int(self.format[-2])) if self.floor else value
+
     def _number(self, value: float) -> str:
         if self.format.endswith("g") and abs(value) >= 1000:
             return format(value, ",.0f")  # "1,234" instead of "1.23e+03"
-        return format(floored(value, int(self.format[-2])) if self.floor else value, self.format)
+        return format(self.shown(value), self.format)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 A new metric is a function and a line in `METRICS`. Results, intervals, reports and the page take it from there.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -149,4 +148,5 @@ def summarise(values: Sequence[float | None], better: Literal["higher", "lower"]
     if not found:
         return Summary(None, None, None)
     worse = sorted(found, reverse=better == "lower")
-    return Summary(float(np.mean(found)), worse[max(0, math.ceil(len(found) * 0.05) - 1)], worse[0])
+    mean = round(float(np.mean(found)), 12)  # so that a mean of tenths reaches the bound that it equals
+    return Summary(mean, worse[-(-len(found) // 20) - 1], worse[0])

@@ -22,8 +22,8 @@ class Case:
     """The store with a number in the workload at one value of ef or nprobe (None for a scan).
 
     `algorithm` and `parameters` are names in files and plots, such as "cbir-edge" and "graph_ef_128" or "scan". `rows`
-    are those of each query's hits, and `rounds` the seconds of each search in each round; `failed` says why there are
-    none.
+    are those of each query's hits in the best round, and `rounds` the seconds of each search in each round; `failed`
+    says why there are none.
     """
 
     number: int
@@ -96,7 +96,8 @@ def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
 def measure(workload: Workload, cases: Sequence[Case], rounds: int, advance: Advance) -> None:
     """Search with all queries in every case, one query at a time, and add the results and times to the cases.
 
-    An untimed pass gives the results and warms up. Then all cases take turns, in a new random order each round.
+    After an untimed pass, all cases take turns, in a new random order each round. The results are those of the best
+    round.
     """
     rng = np.random.default_rng(workload.seed)
     for number in range(1 + rounds):
@@ -107,8 +108,7 @@ def measure(workload: Workload, cases: Sequence[Case], rounds: int, advance: Adv
                     rows, seconds = _search(workload, case)
                     if number:
                         case.rounds.append(seconds)
-                    else:
-                        case.rows = rows
+                        case.rows = rows if case.best_round is seconds else case.rows
             except CbirError as error:
                 case.failed = str(error)
             advance(len(workload.vectors))

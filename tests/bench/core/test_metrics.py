@@ -65,4 +65,5 @@ def test_summary() -> None:
     assert (lower.worst, lower.p5) == (0.3, 0.3)
     many = [0.1] * 49 + [0.2] + [1.0] * 950
     assert summarise(many).p5 == 0.2 and summarise([1 - value for value in many], "lower").p5 == 0.8, "no value between"
+    assert summarise([0.8] * 60).mean == 0.8, "in spite of rounding"
     assert summarise([None] * 4) == Summary(None, None, None)

@@ -25,6 +25,14 @@ def test_queries_lie_near_points_and_are_none() -> None:
     assert len(queries.names) == 50 and set(queries.names) <= set(IDS)
 
 
+def test_a_query_is_no_copy_of_a_point_that_is_there_several_times() -> None:
+    vectors = np.repeat(VECTORS[:100], 6, axis=0)
+    queries = near_points(IDS, vectors, 200, 1)
+    assert len(queries.names) == 200 and (queries.vectors @ vectors.T).max() < 1 - 1e-5
+    with pytest.raises(UsageError, match="copies of each other"):
+        near_points(IDS, np.repeat(VECTORS[:1], len(IDS), axis=0), 5, 1)
+
+
 def test_queries_do_not_depend_on_the_order_of_the_points() -> None:
     order = np.random.default_rng(0).permutation(len(IDS))
     first, second = near_points(IDS, VECTORS, 20, 1), near_points([IDS[i] for i in order], VECTORS[order], 20, 1)

@@ -40,7 +40,7 @@ def test_stores_that_differ(lossy: ParityResult) -> None:
     assert "edge, exact: recall@5 is 0.8000." in section.verdicts
     assert cells(section, "Against the exact answer", "recall@5") == pytest.approx([1, 1, 0.8, 0.8])
     assert cells(section, "Store against store", "different") == [40, 40]
-    notes = [note for note in section.notes if "differs at rank 1 by" in note]
+    notes = [note for note in section.notes if "differs at rank 2 by" in note]
     assert len(notes) == 10, "five of each way of searching"
     assert "edge / edge, exact: 35 more queries differ; --json names all." in section.notes
 
