@@ -71,13 +71,13 @@ def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) 
         "A store of cbir answers with ids and payloads through the store protocol, the others with positions or ids"
         " alone. Memory is that of the process that searches. A build ends when the index is on the disk. Opening is in"
         " a new process with its library loaded, until the first answer, and the files are in the system's memory."
-        f" Adding {ADDED} points ends when they are durable and found; a library that keeps its index in memory writes"
-        " it as a whole for that.",
+        f" Adding {ADDED} points ends when they are found, and durable as far as the library promises it; one that"
+        " keeps its index in memory writes and syncs the whole file for that.",
         NOTE,
         *(f"{found.name}: {LIBRARIES.get(found.name, OWN['cbir']).description}." for found in candidates),
     ]
     if embedding:
-        said += embedding_notes(embedding)
+        said += [note for note in embedding_notes(embedding) if note not in said]
     return said + [f"{found.name}: not measured: {found.missing}" for found in candidates if found.missing]
 
 

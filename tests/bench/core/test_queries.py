@@ -58,3 +58,11 @@ def test_images_of_a_source_are_queries_unless_they_are_stored(index: Path, fold
 def test_the_command_says_where_its_queries_are_from(made: Path, run: Program) -> None:
     code, out, _ = run("parity", "--store", both(made)[1], "--queries", 20)
     assert code == 0 and "The 20 queries are made of stored points" in out
+
+
+@pytest.mark.parametrize("command", ["parity", "latency"])
+def test_a_source_whose_images_are_all_stored_is_refused(command: str, index: Path, folder: Path, run: Program) -> None:
+    code, _, err = run(command, "--store", both(index)[1], "--query-source", folder)
+    assert code == 2 and err.splitlines()[-1].startswith(
+        f"error: --query-source {folder}: all of its images are stored"
+    )

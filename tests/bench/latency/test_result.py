@@ -82,7 +82,7 @@ def test_a_saved_result_is_loaded_again(result: LatencyResult) -> None:
 
 def test_the_verdict_compares_the_stores_at_the_same_recall(result: LatencyResult) -> None:
     assert present(result).verdicts == [
-        "faiss answers 2.70 [2.27, 3.56] times as fast as edge at recall@5 >= 0.99.",
+        "faiss answers 2.70 [2.27, 3.55] times as fast as edge at recall@5 >= 0.99.",
         "edge: during an ingest of 3 images the p95 is 1.62 times that before, with 4 errors.",
     ]
     edge, faiss = result.curves
