@@ -60,11 +60,11 @@ report: $(VENV)/.test $(MODELS)
 	rm -rf $(REPORT)/results $(REPORT)/results-sample
 	$(BIN)/cbir-ingest $(LABELLED) --model $(word 1,$(MODELS)) $(STORES)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
-	$(BENCH) latency $(STORES) --ef 16,24,32,48,64,128 --threads 1,8 --queries 260 --seconds 3
+	$(BENCH) latency $(STORES) --ef 16,24,32,48,64,128 --threads 1,8 --seconds 3
 	$(BENCH) models --rounds 4 $(foreach model,$(filter-out %-head.onnx,$(MODELS)),--model $(model))
-	$(BENCH) baselines $(LABELLED) --limit 800 --seconds 2 --queries 100 --model $(word 1,$(MODELS)) $(STORES) --baseline-python $(BASELINE_PYTHON)
+	$(BENCH) baselines $(LABELLED) --limit 800 --seconds 2 --model $(word 1,$(MODELS)) $(STORES) --baseline-python $(BASELINE_PYTHON)
 	$(BENCH) ingest $(LABELLED) --limit 500 --seconds 2 --model $(word 2,$(MODELS))
-	$(BENCH) parity $(STORES) --queries 400
+	$(BENCH) parity $(STORES)
 	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --images
 	$(BENCH) accuracy $(LABELLED) $(foreach model,$(MODELS),--model $(model))
 	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Column:
         format: Python's format of its numbers, such as ".4f" or ",d"; "" for text.
         better: Which direction is better; None for what is no result, so that nothing is compared by it.
         detail: True if a console leaves it out.
+        floor: True if numbers are rounded down, so that none is shown as a bound that it does not reach.
     """
 
     header: str
@@ -43,6 +45,7 @@ class Column:
     format: str = ""
     better: Better | None = None
     detail: bool = False
+    floor: bool = False
 
     @property
     def heading(self) -> str:
@@ -58,10 +61,14 @@ class Column:
             return "-" if cell is None else cell
         return self._number(cell)
 
+    def shown(self, value: float) -> float:
+        """Return a number rounded down if the column says so."""
+        return floored(value, int(self.format[-2])) if self.floor else value
+
     def _number(self, value: float) -> str:
         if self.format.endswith("g") and abs(value) >= 1000:
             return format(value, ",.0f")  # "1,234" instead of "1.23e+03"
-        return format(value, self.format)
+        return format(self.shown(value), self.format)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,12 @@ class Table:
     def texts(self) -> list[list[str]]:
         """Return the rows as text."""
         return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+
+def floored(value: float, digits: int) -> float:
+    """Return a number rounded down to so many digits after the point; one that has no more stays what it is."""
+    nearest = round(value, digits)
+    return nearest if math.isclose(nearest, value, rel_tol=1e-12) else math.floor(value * 10**digits) / 10**digits
 
 
 def to_rich(table: Table) -> "RichTable":

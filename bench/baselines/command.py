@@ -16,7 +16,9 @@ def baselines(
     store: Stores = None,
     collection: Collection = None,
     k: K = 10,
-    queries: Annotated[int, typer.Option(min=20, help="Number of queries, which are stored images.")] = 300,
+    queries: Annotated[
+        int, typer.Option(min=20, help="Number of queries: points that are left out of every index.")
+    ] = 1000,
     seed: Seed = 42,
     recall: Annotated[float, typer.Option(min=0.1, max=1.0, help="Recall to compare at.")] = 0.99,
     model: Models = None,
@@ -27,8 +29,10 @@ def baselines(
         list[str] | None, typer.Option(help="Library to measure. May be given several times.", show_default="all")
     ] = None,
     baseline_python: BaselinePython = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of everything.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn, at most.")] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of everything.")] = 5,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Length of a turn: of searching at most, of embedding at least.")
+    ] = 5.0,
     as_json: Json = None,
 ) -> None:
     """Compare cbir with other libraries: searching at the same recall, and image files to vectors.
@@ -40,23 +44,24 @@ def baselines(
     from cbir.sources.base import SourceOptions
 
     from ..core.subject import deliver, store_envelope
-    from ..core.workload import open_workload
+    from ..core.workload import open_stores, without_held_out
     from ..embedding.baseline import check_baselines
     from ..embedding.measure import EmbeddingOptions, ModelEmbedding
     from ..embedding.measure import measure as measure_embedding
     from ..embedding.worker import LIBRARIES as EMBEDDERS
+    from .libraries import LIBRARIES
     from .result import SUBJECT, BaselinesResult, notes
-    from .search import measure
-    from .search_worker import LIBRARIES
+    from .search import ADDED, measure
 
     available = [*EMBEDDERS, *LIBRARIES]
     names, python = check_baselines(baseline or available, baseline_python, available)
     options = SourceOptions(label=label, top_classes=top_classes, limit=limit)
     if source is None and (model or options != SourceOptions()):
         raise UsageError("--model, --label, --top-classes and --limit need a SOURCE to embed.")
-    with open_workload(store, collection, k, queries, seed, Settings()) as workload:
+    with open_stores(store, collection, Settings()) as stores:
+        workload, added = without_held_out(stores, k, queries, ADDED * rounds, seed)
         libraries = [name for name in LIBRARIES if name in names]
-        candidates = measure(workload, libraries, python, recall, rounds, seconds)
+        candidates = measure(workload, added, libraries, python, recall, rounds, seconds)
         embedding: list[ModelEmbedding] = []
         if source is not None:
             chosen = [name for name in EMBEDDERS if name in names]

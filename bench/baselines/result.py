@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
 
 from ..core.rows import typed_table
 from ..core.subject import StoreResult, Subject
+from ..core.verdicts import NOTE, at_least, compared
 from ..embedding.measure import ModelEmbedding, embedding_notes, embedding_tables, embedding_verdicts
-from .search import EF_CONSTRUCT, Candidate, M
-from .search_worker import LIBRARIES, STORE
+from .libraries import LIBRARIES
+from .own_store import LIBRARIES as OWN
+from .search import ADDED, EF_CONSTRUCT, Candidate, M
 
 _MIN_RECALL_PLOTTED = 0.8
 
@@ -42,14 +45,14 @@ def present(result: BaselinesResult) -> Section:
         if not candidate.missing
     }
     caption = f"Recall@{result.k} against searches a second, by candidate, at every ef"
-    title = f"Searching at recall@{result.k} of at least {result.recall}"
+    title = f"Searching at recall@{result.k} of at least {result.recall:g}"
     ordered = sorted(result.candidates, key=lambda found: found.median_ms or math.inf)
     parts: list[Part] = [
         typed_table(title, "candidate", Candidate, ((found.name, found) for found in ordered)),
         Curves("baselines", caption, f"recall@{result.k}", "searches a second, one client", curves, result.recall),
         *embedding_tables(result.embedding),
     ]
-    verdicts = [*_verdicts(result), *embedding_verdicts(result.embedding)]
+    verdicts = [*_verdicts(result), *embedding_verdicts(result.embedding, result.machine)]
     subject = (
         f"{result.collection}: {result.points:,} points of {result.model.dimension:,} dimensions, searched by cbir and"
         " by other libraries with the same vectors."
@@ -60,30 +63,50 @@ def present(result: BaselinesResult) -> Section:
 def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) -> list[str]:
     """Return what a reader must know to read the result."""
     said = [
-        f"Every candidate is a process of its own with the same vectors. Graphs have m = {M} and ef_construct ="
-        f" {EF_CONSTRUCT}, or what a store of cbir was built with. One client sends one query after the other. All"
-        " candidates take turns at every ef, in a random order each round. Times are medians of the rounds.",
+        f"Every candidate builds an index of its own, with m = {M} and ef_construct = {EF_CONSTRUCT} or what the store"
+        " of cbir was built with, on all processors. The queries are in none of them. All candidates take turns at"
+        " every ef, in a random order each round, after searches that are not timed. One client sends one query after"
+        " the other, then the same ones at once, which all processors may share. Recall is that of the timed searches."
+        " Times are medians of the rounds, with the lowest and the highest.",
         "A store of cbir answers with ids and payloads through the store protocol, the others with positions or ids"
-        " alone. Memory is that of the process that searches.",
-        *(f"{found.name}: {LIBRARIES.get(found.name, STORE).description}." for found in candidates),
+        " alone. Memory is that of the process that searches. A build ends when the index is on the disk. Opening is in"
+        " a new process with its library loaded, until the first answer, and the files are in the system's memory."
+        f" Adding {ADDED} points ends when they are found, and durable as far as the library promises it; one that"
+        " keeps its index in memory writes and syncs the whole file for that.",
+        NOTE,
+        *(f"{found.name}: {LIBRARIES.get(found.name, OWN['cbir']).description}." for found in candidates),
     ]
     if embedding:
-        said += embedding_notes(embedding)
+        said += [note for note in embedding_notes(embedding) if note not in said]
     return said + [f"{found.name}: not measured: {found.missing}" for found in candidates if found.missing]
 
 
 def _verdicts(result: BaselinesResult) -> Iterator[str]:
-    reached = [(found.median_ms, found.name) for found in result.candidates if found.median_ms and not found.ours]
+    """Compare each store of cbir with the fastest library, and the fastest store with the others."""
+    reached = sorted((found for found in result.candidates if found.at_recall), key=lambda found: found.median_ms or 0)
+    ours, libraries = ([found for found in reached if found.ours == own] for own in (True, False))
+    recall = f"at recall@{result.k} >= {result.recall:g}"
+    pairs = [(store, library) for store in ours[:1] for library in libraries]
+    pairs += [(store, library) for store in ours[1:] for library in libraries[:1]]
+    for store, library in pairs:
+        yield compared(store.name, library.name, _rounds_ms(store), _rounds_ms(library), "answers", recall)
+    added = [found for found in libraries if found.rounds_add_ms]
+    for store in ours:
+        if store.rounds_add_ms and added:
+            best = min(added, key=lambda found: median(found.rounds_add_ms))
+            what = f"adds {ADDED} points, durable and found,"
+            yield compared(store.name, best.name, store.rounds_add_ms, best.rounds_add_ms, what)
     for found in result.candidates:
-        if found.curve and not found.median_ms:
+        if found.curve and not found.at_recall:
             most = max(step.recall for step in found.curve)
-            yield f"{found.name} does not reach recall {result.recall}: {most:.4f} at most."
-        elif found.ours and found.median_ms and reached:
-            fastest, name = min(reached)
-            yield (
-                f"{found.name} takes {found.median_ms / fastest:.2f} times as long as {name}, the fastest library, at"
-                f" recall {result.recall}."
-            )
+            yield f"{found.name} does not reach recall {result.recall:g}: {at_least(most)} at most."
+
+
+def _rounds_ms(found: Candidate) -> list[float]:
+    """Return the median of each round at the wanted recall, or of all rounds in a result that does not have them."""
+    step = found.at_recall
+    assert step is not None  # noqa: S101 - it was reached
+    return step.rounds_ms or [step.median_ms.value]
 
 
 SUBJECT = Subject("baselines", BaselinesResult, present)

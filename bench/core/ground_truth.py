@@ -19,13 +19,14 @@ _MARGIN = 16  # more candidates than k, so that rounding to float32 cannot lose 
 
 @dataclass(frozen=True)
 class Truth:
-    """The exact neighbours of each query, without the query itself.
+    """The exact neighbours of each query.
 
-    `queries` (Q,) and `nearest` (Q, k), best first, are rows of `vectors`. `threshold` (Q,) is the float64 score of the
-    k-th neighbour, and `tied` whether the next one has it, too. `position` has the row of each id that may be a hit.
+    `queries` (Q, D) are vectors, and `nearest` (Q, k), best first, are rows of `vectors`. `threshold` (Q,) is the
+    float64 score of the k-th neighbour, and `tied` whether the next one has it, too. `position` has the row of each id
+    that may be a hit.
     """
 
-    queries: Indexes
+    queries: Vector
     k: int
     nearest: Indexes
     threshold: npt.NDArray[np.float64]
@@ -36,18 +37,18 @@ class Truth:
     def scores(self, query: int, ids: Sequence[str]) -> list[float]:
         """Return the float64 scores of points for the query number `query`."""
         rows = np.array([self.position[id_] for id_ in ids], dtype=np.int64)
-        return _exact_scores(self.vectors, int(self.queries[query]), rows).tolist()  # type: ignore[no-any-return]
+        return _exact_scores(self.vectors[rows], self.queries[query]).tolist()  # type: ignore[no-any-return]
 
 
-def ground_truth(ids: Sequence[str], vectors: Vector, queries: Indexes, k: int, pool: Indexes | None = None) -> Truth:
-    """Return the exact neighbours of some rows of `vectors` among the rows `pool` (None: all), more than k of them."""
+def ground_truth(ids: Sequence[str], vectors: Vector, queries: Vector, k: int, pool: Indexes | None = None) -> Truth:
+    """Return the exact neighbours of queries among the rows `pool` of `vectors` (None: all), at least k of them."""
     rows = np.arange(len(ids)) if pool is None else pool
+    candidates = rows[neighbours(queries, vectors if pool is None else vectors[pool], min(k + _MARGIN, len(rows)))]
     nearest, best = [], []
-    for query, candidates in zip(queries.tolist(), _candidates(vectors, queries, k, rows), strict=True):
-        others = candidates[candidates != query]
-        scores = _exact_scores(vectors, query, others)
-        order = np.lexsort((others, -scores))
-        nearest.append(others[order][:k])
+    for query, near in zip(queries, candidates, strict=True):
+        scores = _exact_scores(vectors[near], query)
+        order = np.lexsort((near, -scores))
+        nearest.append(near[order][:k])
         best.append(scores[order])
     threshold = np.array([scores[k - 1] for scores in best])
     following = np.array([scores[k] if len(scores) > k else -np.inf for scores in best])
@@ -60,11 +61,5 @@ def count_copies(vectors: Vector) -> int:
     return len(vectors) - len({blake2b(row.tobytes(), digest_size=16).digest() for row in vectors})
 
 
-def _candidates(vectors: Vector, queries: Indexes, k: int, pool: Indexes) -> Indexes:
-    """Return the rows of the pool that are nearest to each query in float32, itself among them, and some more."""
-    everything = len(pool) == len(vectors)
-    return pool[neighbours(vectors[queries], vectors if everything else vectors[pool], min(k + 1 + _MARGIN, len(pool)))]
-
-
-def _exact_scores(vectors: Vector, query: int, rows: Indexes) -> npt.NDArray[np.float64]:
-    return np.asarray(vectors[rows].astype(np.float64) @ vectors[query].astype(np.float64))
+def _exact_scores(vectors: Vector, query: Vector) -> npt.NDArray[np.float64]:
+    return np.asarray(vectors.astype(np.float64) @ query.astype(np.float64))

@@ -46,6 +46,15 @@ Ef = Annotated[
         show_default="eleven from 10 to 512, or eight from 1 to 128",
     ),
 ]
+Queries = Annotated[int, typer.Option(min=1, help="Number of queries, none of which is stored.")]
+QuerySource = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Search for images of this source that are not stored.",
+        show_default="vectors between stored ones",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample of queries.")]
 Json = Annotated[
     str | None,

@@ -9,9 +9,9 @@ from cbir.tables import Cell, Column, Table
 Shown = tuple[Column, str]
 """A column and the path of what it shows, such as "search_ms.p95"."""
 RECALL: Sequence[Shown] = (
-    (Column("recall@{k}", format=".4f", better="higher"), "mean"),
-    (Column("p5", format=".4f"), "p5"),
-    (Column("min", format=".4f"), "worst"),
+    (Column("recall@{k}", format=".4f", better="higher", floor=True), "mean"),
+    (Column("p5", format=".4f", floor=True), "p5"),
+    (Column("min", format=".4f", floor=True), "worst"),
 )
 """The columns of a summary of recalls."""
 

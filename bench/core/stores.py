@@ -114,9 +114,9 @@ def default_ef(info: StoreInfo) -> int | None:
 
 
 def ef_values(info: StoreInfo, wanted: Sequence[int], k: int) -> list[int | None]:
-    """Return the `wanted` values of ef or nprobe, or the usual ones; a graph needs k + 1, one for the query."""
+    """Return the `wanted` values of ef or nprobe, or the usual ones; a graph gives at most ef hits."""
     if info.access not in PARAMETERS:
         return [None]
-    lowest = k + 1 if info.access == "graph" else 1
+    lowest = k if info.access == "graph" else 1
     values = wanted or [*EF_VALUES[info.access], default_ef(info) or lowest]
     return [*sorted({max(value, lowest) for value in values})]

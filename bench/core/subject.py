@@ -24,6 +24,7 @@ from cbir.stores.base import StoreInfo
 from cbir.tables import to_rich
 
 from .options import STDOUT
+from .verdicts import processor_features
 from .workload import Workload, notes
 
 PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "onnxruntime", "numpy", "scipy", "pillow")
@@ -94,7 +95,7 @@ def envelope(name: str, notes: Sequence[str]) -> dict[str, Any]:
         "benchmark": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {package: version(package) for package in PACKAGES},
-        "machine": machine(),
+        "machine": machine() | {"features": processor_features()},
         "notes": list(notes),
     }
 
@@ -107,9 +108,9 @@ def store_envelope(name: str, workload: Workload, more_notes: Sequence[str]) -> 
         "collection": workload.collection,
         "model": first.model,
         "k": workload.k,
-        "queries": len(workload.queries),
+        "queries": len(workload.vectors),
         "seed": workload.seed,
-        "points": first.count,
+        "points": len(workload.truth.vectors),
         "stores": list(workload.infos),
     }
 

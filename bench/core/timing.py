@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from cbir.models.runtime import int8_overflows
 from cbir.tables import Range
 
 from .measured_process import OthersMeter
+
+T = TypeVar("T")
 
 P999_NEEDS = 1000
 BUSY = 0.1  # share of the processors above which the work of other processes is worth a warning
@@ -65,9 +68,14 @@ class NoiseMeter:
 
 def timed(call: Callable[[], object]) -> float:
     """Return the milliseconds of a call."""
+    return timed_answer(call)[0]
+
+
+def timed_answer(call: Callable[[], T]) -> tuple[float, T]:
+    """Return the milliseconds of a call, and what it returned."""
     start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1000
+    answer = call()
+    return (time.perf_counter() - start) * 1000, answer
 
 
 def times(milliseconds: Sequence[float] | np.ndarray) -> Times:

@@ -1,42 +1,44 @@
-"""What is measured: one collection that is open in several stores, and the stored images that are searched for."""
+"""What is measured: one collection that is open in several stores, and what is searched for."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
 from cbir.filters.conditions import Filter
 from cbir.progress import Advance
-from cbir.records import Vector
+from cbir.records import Hit, Vector
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store, StoreInfo
 from cbir.stores.registry import connect, open_store
 from cbir.text import redacted
 
 from .ground_truth import Truth, count_copies, ground_truth
+from .queries import Queries, from_source, near_points
 from .ranking import EPSILON, Ranking, recall
 from .stores import identity
 
 BATCH = 16
 ORDINARY, EXACT = "ordinary", "exact"
 MODES = (ORDINARY, EXACT)
+_COMPARED = 1000  # vectors
+_FEWEST = 8  # points
 
 
 @dataclass(frozen=True)
 class Workload:
     """One collection in several stores that hold the same points, the queries and their exact neighbours.
 
-    `infos` are of the beginning, `copies` the number of points with another's vector. Every hit must fulfil `filter`.
+    No query is a stored point. `infos` are of the beginning, `copies` the number of points with another's vector. Every
+    hit must fulfil `filter`.
     """
 
     collection: str
     stores: Sequence[Store]
     infos: Sequence[StoreInfo]
-    queries: Sequence[str]
-    vectors: Vector
+    queries: Queries
     truth: Truth
     copies: int
     seed: int
@@ -47,41 +49,74 @@ class Workload:
         """Hits per query."""
         return self.truth.k
 
-    @cached_property
-    def names(self) -> list[str]:
-        """The keys of the queries, or the ids of points that the first store has lost."""
-        payloads = self.stores[0].payloads(list(self.queries))
-        return [str(payload["key"]) if payload else id_ for id_, payload in zip(self.queries, payloads, strict=True)]
+    @property
+    def vectors(self) -> Vector:
+        """The vectors that are searched for, (Q, D)."""
+        return self.queries.vectors
 
 
 @contextmanager
 def open_workload(
-    urls: Sequence[str] | None, collection: str | None, k: int, queries: int, seed: int, settings: Settings
+    urls: Sequence[str] | None,
+    collection: str | None,
+    k: int,
+    queries: int,
+    seed: int,
+    settings: Settings,
+    query_source: str | None = None,
 ) -> Iterator[Workload]:
-    """Open a collection in the named stores, choose queries from its points and find their exact neighbours."""
+    """Open a collection in the named stores and find the exact neighbours of queries; see `workload_of`."""
+    with open_stores(urls, collection, settings) as stores:
+        yield workload_of(stores, k, queries, seed, query_source)
+
+
+@contextmanager
+def open_stores(urls: Sequence[str] | None, collection: str | None, settings: Settings) -> Iterator[list[Store]]:
+    """Open a collection, by default the newest common one, in the named stores."""
     urls = urls or settings.store_urls
     if len(set(map(identity, urls))) < len(urls):
         raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
     name = collection or common_collection(urls, settings)
     with ExitStack() as stack:
-        stores = [stack.enter_context(closing(open_store(url, name, settings))) for url in urls]
-        yield workload_of(stores, k, queries, seed)
+        yield [stack.enter_context(closing(open_store(url, name, settings))) for url in urls]
 
 
-def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int) -> Workload:
-    """Return the workload of open stores with the same points; the same points and seed give the same queries."""
+def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int, query_source: str | None = None) -> Workload:
+    """Return the workload of open stores with the same points; the same points and seed give the same queries.
+
+    Queries are images of `query_source` that are not stored, or else made of stored points (see `near_points`).
+    """
     ids, vectors = stores[0].matrix()
     infos = [store.info for store in stores]
-    name = infos[0].collection
-    if len(ids) < 2:
-        raise UsageError(f"Collection {name} has {len(ids)} points, but a measurement needs at least two.")
-    by_id = np.argsort(ids)
-    chosen = by_id[np.sort(np.random.default_rng(seed).permutation(len(ids))[:queries])]
-    query_ids = [ids[i] for i in chosen]
-    for store, info in zip(stores[1:], infos[1:], strict=True):
-        _require_same_points(infos[0], store, info, ids, query_ids, vectors[chosen])
-    truth = ground_truth(ids, vectors, chosen, min(k, len(ids) - 1))
-    return Workload(name, stores, infos, query_ids, vectors[chosen], truth, count_copies(vectors), seed)
+    _require_same_points(stores, infos, ids, vectors, seed)
+    if query_source is None:
+        chosen = near_points(ids, vectors, queries, seed)
+        payloads = stores[0].payloads(chosen.names)
+        keys = [str(payload["key"]) if payload else id_ for id_, payload in zip(chosen.names, payloads, strict=True)]
+        chosen = replace(chosen, names=[f"near {key}" for key in keys])
+    else:
+        chosen = from_source(query_source, infos[0], vectors, queries, seed, Settings())
+    truth = ground_truth(ids, vectors, chosen.vectors, min(k, len(ids)))
+    return Workload(infos[0].collection, stores, infos, chosen, truth, count_copies(vectors), seed)
+
+
+def without_held_out(stores: Sequence[Store], k: int, queries: int, others: int, seed: int) -> tuple[Workload, Vector]:
+    """Return the workload of all points but random ones: some are the queries, and the vectors of others are returned.
+
+    At most a quarter of the points are queries, and at most a quarter are `others`.
+    """
+    ids, vectors = stores[0].matrix()
+    infos = [store.info for store in stores]
+    _require_same_points(stores, infos, ids, vectors, seed)
+    rows = np.argsort(ids)[np.random.default_rng(seed).permutation(len(ids))]
+    searched, more = min(queries, len(ids) // 4), min(others, len(ids) // 4)
+    chosen, added, kept = rows[:searched], rows[searched : searched + more], np.sort(rows[searched + more :])
+    names = [ids[row] for row in chosen.tolist()]
+    held_out = Queries(names, vectors[chosen], "points of the collection that no index here has")
+    remaining = np.ascontiguousarray(vectors[kept])
+    truth = ground_truth([ids[row] for row in kept.tolist()], remaining, held_out.vectors, min(k, len(kept)))
+    workload = Workload(infos[0].collection, stores, infos, held_out, truth, count_copies(remaining), seed)
+    return workload, vectors[added]
 
 
 def common_collection(urls: Sequence[str], settings: Settings) -> str:
@@ -94,31 +129,25 @@ def common_collection(urls: Sequence[str], settings: Settings) -> str:
     raise UsageError(f"No collection is in every store: {found}.")
 
 
-def search_all(
-    workload: Workload, store: Store, mode: str, advance: Advance, ef: int | None = None
-) -> tuple[list[Ranking], int]:
-    """Return a store's hits of all queries, without the query itself, and how many queries were not among theirs.
-
-    For a query that is not among its k + 1 hits (copies came first, or the graph missed it), the last one is dropped.
-    `CbirError` is for a point that came twice, is unknown, or does not pass the filter.
-    """
+def search_all(workload: Workload, store: Store, mode: str, advance: Advance, ef: int | None = None) -> list[Ranking]:
+    """Return a store's hits of all queries, which it is given in batches; errors as for `ranking_of`."""
     rankings: list[Ranking] = []
-    missing = 0
-    for start in range(0, len(workload.queries), BATCH):
-        queries = workload.queries[start : start + BATCH]
+    params = SearchParams(ef, exact=mode == EXACT)
+    for start in range(0, len(workload.vectors), BATCH):
         vectors = workload.vectors[start : start + BATCH]
-        params = SearchParams(ef, exact=mode == EXACT)
-        found = store.search(vectors, workload.k + 1, params=params, filter=workload.filter)
-        for query, hits in zip(queries, found, strict=True):
-            ids = {hit.id for hit in hits}
-            if len(ids) < len(hits) or not ids <= workload.truth.position.keys():
-                wrong = "that was filtered out" if workload.filter else "that it does not have"
-                raise CbirError(f"{store.info.url} returned a point twice, or one {wrong}, for {query}")
-            missing += query not in ids
-            kept = [hit for hit in hits if hit.id != query][: workload.k]
-            rankings.append(Ranking(tuple(hit.id for hit in kept), tuple(hit.score for hit in kept)))
-        advance(len(queries))
-    return rankings, missing
+        found = store.search(vectors, workload.k, params=params, filter=workload.filter)
+        rankings += [ranking_of(workload, store, hits) for hits in found]
+        advance(len(vectors))
+    return rankings
+
+
+def ranking_of(workload: Workload, store: Store, hits: Sequence[Hit]) -> Ranking:
+    """Return hits as a ranking; `CbirError` if a point came twice, is unknown, or does not pass the filter."""
+    ids = {hit.id for hit in hits}
+    if len(ids) < len(hits) or not ids <= workload.truth.position.keys():
+        wrong = "that was filtered out" if workload.filter else "that it does not have"
+        raise CbirError(f"{store.info.url} returned a point twice, or one {wrong}")
+    return Ranking(tuple(hit.id for hit in hits), tuple(hit.score for hit in hits))
 
 
 def recalls_of(workload: Workload, rankings: Sequence[Ranking]) -> list[float]:
@@ -143,9 +172,8 @@ def search_method(info: StoreInfo, mode: str) -> str:
 def notes(workload: Workload) -> list[str]:
     """Return what a reader must know to read a result of this workload."""
     lines = [
-        f"The {len(workload.queries):,} queries are stored points (seed {workload.seed}). A query does not count as a"
-        f" hit of itself: {workload.k + 1} hits are requested and it is dropped, or the last hit if it is not among"
-        " them. An exact search scans all points.",
+        f"The {len(workload.vectors):,} queries are {workload.queries.origin} (seed {workload.seed}). An exact search"
+        " scans all points.",
         f"Scores within {EPSILON:g} of each other count as equal. {int(workload.truth.tied.sum()):,} queries have such"
         f" a tie at place {workload.k}; {workload.copies:,} points are exact copies of another.",
     ]
@@ -164,17 +192,26 @@ def notes(workload: Workload) -> list[str]:
 
 
 def _require_same_points(
-    first: StoreInfo, store: Store, info: StoreInfo, ids: list[str], queries: list[str], vectors: Vector
+    stores: Sequence[Store], infos: Sequence[StoreInfo], ids: list[str], vectors: Vector, seed: int
 ) -> None:
-    problem = f"{first.url} and {info.url} do not hold the same points of {first.collection}"
-    if info.model.sha256 != first.model.sha256:
-        raise UsageError(f"{problem}: models {first.model.sha256[:12]} and {info.model.sha256[:12]}")
-    if info.count != first.count:
-        raise UsageError(f"{problem}: {first.count:,} and {info.count:,} points. Ingest into both in one run.")
-    different = set(ids).symmetric_difference(store.matrix()[0])
-    if different:
-        raise UsageError(f"{problem}: {len(different):,} ids are in one store only, such as {min(different)}")
-    for query, vector, other in zip(queries, vectors, store.vectors(queries), strict=True):
-        delta = np.inf if other is None else float(np.abs(other - vector).max())
-        if not delta <= EPSILON:
-            raise UsageError(f"{problem}: the vectors of {query} differ by up to {delta:.2g}")
+    """Raise `UsageError` if the stores do not hold the same points as the first, or too few of them."""
+    first = infos[0]
+    if len(ids) < _FEWEST:
+        raise UsageError(
+            f"Collection {first.collection} has {len(ids)} points, but a measurement needs at least {_FEWEST}."
+        )
+    rows = np.random.default_rng(seed).permutation(len(ids))[:_COMPARED].tolist()
+    compared = [ids[row] for row in rows]
+    for store, info in zip(stores[1:], infos[1:], strict=True):
+        problem = f"{first.url} and {info.url} do not hold the same points of {first.collection}"
+        if info.model.sha256 != first.model.sha256:
+            raise UsageError(f"{problem}: models {first.model.sha256[:12]} and {info.model.sha256[:12]}")
+        if info.count != first.count:
+            raise UsageError(f"{problem}: {first.count:,} and {info.count:,} points. Ingest into both in one run.")
+        different = set(ids).symmetric_difference(store.matrix()[0])
+        if different:
+            raise UsageError(f"{problem}: {len(different):,} ids are in one store only, such as {min(different)}")
+        for point, row, other in zip(compared, rows, store.vectors(compared), strict=True):
+            delta = np.inf if other is None else float(np.abs(other - vectors[row]).max())
+            if not delta <= EPSILON:
+                raise UsageError(f"{problem}: the vectors of {point} differ by up to {delta:.2g}")

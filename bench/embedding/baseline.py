@@ -30,7 +30,7 @@ class Baseline:
 
     def __init__(self, name: str, python: str, model: Path, card: ModelCard, images: Path, folder: Path):
         folder.mkdir(parents=True)
-        self.name, self._python = name, python
+        self.name, self._python, self._library = part_name(name), python, worker.LIBRARIES[name]
         paths = {"model": str(model), "images": str(images), "folder": str(folder)}
         read = {"input": asdict(card.input), "mean": card.mean, "std": card.std}
         self._job = {"name": name, **paths, **read, "backbone": card.backbone.removeprefix("timm:")}
@@ -44,8 +44,13 @@ class Baseline:
         except CbirError as error:
             self.missing = str(error)
 
+    @property
+    def has_same_model(self) -> bool:
+        """True if it embeds with the function that is measured, or with its backbone."""
+        return not self._library.model
+
     def _try_settings(self) -> None:
-        candidates = worker.LIBRARIES[self.name].settings(cores())
+        candidates = self._library.settings(cores())
         speeds = []
         for settings in candidates:
             printed = self.run(settings, _TRIAL_SECONDS).printed
@@ -65,6 +70,12 @@ class Baseline:
         if "missing" in process.printed:
             raise CbirError(f"not installed: {process.printed['missing']}")
         return process
+
+
+def part_name(name: str) -> str:
+    """Return the name of a library, with its model if that is another than the one that is measured."""
+    model = worker.LIBRARIES[name].model
+    return f"{name} ({model})" if model else name
 
 
 def check_baselines(

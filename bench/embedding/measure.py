@@ -17,13 +17,14 @@ from typing import Annotated, Any
 from cbir import terminal
 from cbir.evaluation.result_files import model_name
 from cbir.sources.base import SourceOptions
-from cbir.tables import Column, Range, Table
+from cbir.tables import Column, Range, Table, floored
 
 from ..core.measured_process import MeasuredProcess, run_process
 from ..core.rows import typed_table
 from ..core.timing import busy_notes, int8_notes, spread
+from ..core.verdicts import NOTE, compared, on_processor
 from . import worker
-from .baseline import Baseline
+from .baseline import Baseline, part_name
 from .sample import Sample, prepare
 
 MODEL, BOUND = "model", "decode and model"
@@ -33,14 +34,14 @@ _DESCRIPTIONS = {
     BOUND: "the same over files in memory, decoded as the ingest does",
     DURABLE: "the command line, until the last vector is safe in the log",
     PUBLISHED: "the same, until the indexes of Edge and FAISS are published",
-    **{name: library.description for name, library in worker.LIBRARIES.items()},
+    **{part_name(name): library.description for name, library in worker.LIBRARIES.items()},
 }
 _TUNED = "the same with the settings that were fastest in a short trial"
 
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """How to measure: `rounds` turns, with loops and baselines of `seconds`; `python` has the libraries."""
+    """How to measure: `rounds` turns, with loops and baselines of at least `seconds`; `python` has the libraries."""
 
     source_options: SourceOptions
     rounds: int
@@ -56,6 +57,7 @@ class EmbeddingPart:
     `missing` says why it was not measured. Medians are `core_milliseconds`, the processor time of an image,
     `peak_megabytes`, the most memory of all its processes together, and `others`, the share of the processors that
     other processes used. `ratio` is the speed of the durable ingest by that of this part, round by round.
+    `same_model` is false for a library that has a model of its own.
     """
 
     name: str
@@ -66,6 +68,8 @@ class EmbeddingPart:
     others: float | None = None
     ratio: Annotated[Range | None, Column("durable / this", format=".2f")] = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    rounds_per_second: list[float] = field(default_factory=list)
+    same_model: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class _Case:
         summary, spent = ingest.printed, ingest.printed["seconds"]
         self._stored = summary["stored"]
         published = spent["total"] - spent["open"]
+        window = max(self._options.seconds, published - spent["build"])  # as long as that of the ingest
         settings = {name: summary[name] for name in ("workers", "threads", "batch_size", "device")}
         ends = {DURABLE: (published - spent["build"], spent.get("core")), PUBLISHED: (published, None)}
         for name, (seconds, core) in ends.items():
@@ -123,11 +128,11 @@ class _Case:
             self._add(name, replace(ingest, printed=printed), {**settings, "seconds": spent})
         for name in (MODEL, BOUND):
             job = {"name": "cbir", "model": str(self._file), "images": str(self._images), "decode": name == BOUND}
-            words = ["-m", worker.__name__, json.dumps({**job, "settings": settings, "seconds": self._options.seconds})]
+            words = ["-m", worker.__name__, json.dumps({**job, "settings": settings, "seconds": window})]
             self._add(name, run_process(name, [sys.executable, *words]), settings)
         for baseline in self._baselines:
             for name, chosen in baseline.settings.items():
-                self._add(name, baseline.run(chosen, self._options.seconds), chosen)
+                self._add(name, baseline.run(chosen, window), chosen)
 
     def _ingest(self) -> MeasuredProcess:
         options, root = self._options.source_options, self._index
@@ -166,6 +171,8 @@ class _Case:
             others=_median([run.others for run in runs]),
             ratio=spread([ours / speed for ours, speed in zip(durable, speeds, strict=True)]),
             settings=self._settings[name],
+            rounds_per_second=speeds,
+            same_model=not any(name in each.settings and not each.has_same_model for each in self._baselines),
         )
 
 
@@ -182,25 +189,43 @@ def embedding_tables(measured: Sequence[ModelEmbedding]) -> list[Table]:
     ]
 
 
-def embedding_verdicts(measured: Sequence[ModelEmbedding]) -> list[str]:
-    """Return how near each ingest comes to its model alone, and how it compares with the fastest baseline."""
+def embedding_verdicts(measured: Sequence[ModelEmbedding], machine: Mapping[str, Any]) -> list[str]:
+    """Return how near each ingest comes to its model alone, and how it compares with the fastest baseline.
+
+    Libraries with another model are not compared.
+    """
     verdicts = []
     for model in measured:
-        ratios = {part.name: part.ratio.value for part in model.parts if part.ratio}
-        verdicts.append(f"An ingest with {model.model} reaches {ratios[MODEL]:.0%} of the speed of its model alone.")
-        baselines = [name for name in ratios if name not in (MODEL, BOUND, DURABLE, PUBLISHED)]
+        parts = {part.name: part for part in model.parts if part.ratio and part.same_model}
+        share = floored(_ratio(parts[MODEL]), 2)
+        verdicts.append(f"An ingest with {model.model} reaches {share:.0%} of the speed of its model alone.")
+        baselines = [part for name, part in parts.items() if name not in (MODEL, BOUND, DURABLE, PUBLISHED)]
         if baselines:
-            fastest = min(baselines, key=lambda name: ratios[name])
-            verdicts.append(f"It is {ratios[fastest]:.2f} times as fast as {fastest}, the fastest baseline.")
+            fastest = min(baselines, key=_ratio)
+            ours, theirs = ([1 / speed for speed in _speeds(part)] for part in (parts[DURABLE], fastest))
+            where = f"with {model.model}{on_processor(machine)}"
+            verdicts.append(compared("cbir-ingest", fastest.name, ours, theirs, "embeds", where))
     return verdicts
+
+
+def _ratio(part: EmbeddingPart) -> float:
+    return part.ratio.value if part.ratio else 0.0
+
+
+def _speeds(part: EmbeddingPart) -> list[float]:
+    """Return the images a second of each round, or the median in a result that does not have them."""
+    median = [part.images_per_second.value] if part.images_per_second else []
+    return part.rounds_per_second or median
 
 
 def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:
     """Return how the parts were measured, what they are, and which were not measured."""
     parts = [part for model in measured for part in model.parts]
     notes = [
-        "The parts took turns. Speeds are medians of the rounds, with the lowest and the highest. Memory is the most of"
-        " all processes of a part together.",
+        "The parts took turns. Each embeds files of the same sample, on all processors, for as long as the ingest took"
+        f" in that round and at least {worker.LEAST_BATCHES} batches, after one that is not timed. Speeds are medians"
+        " of the rounds, with the lowest and the highest. Memory is the most of all processes of a part together.",
+        NOTE,
         *(f"{name}: {_DESCRIPTIONS.get(name, _TUNED)}." for name in dict.fromkeys(part.name for part in parts)),
         *busy_notes([part.others for part in parts]),
     ]

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 _STANDS_IN_FOR = "Qdrant/resnet50-onnx"  # fastembed takes no other names; it uses that of the file alone
-_LEAST_BATCHES = 4
+LEAST_BATCHES = 8
+"""A window has at least so many batches after the first, which is not timed, however slow a library is."""
 _NORMALISING = ("Cast", "Transpose", "Sub", "Div", "Mul", "Add")
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _CROPS = {"center": "center", "pad": "border", "squash": "squash"}
@@ -28,12 +29,14 @@ class Library:
     """What embeds the files of a job until its time is over and yields the size of each batch, and how it is used.
 
     `packages` are those whose versions count. `settings` returns what to try on so many cores, its own defaults first.
+    `model` is the model that it has in place of the one that is measured, "" if it has the same.
     """
 
     embed: Callable[[dict[str, Any], Callable[[], bool]], Iterator[int]]
     packages: tuple[str, ...] = ()
     description: str = ""
     settings: Callable[[int], list[dict[str, Any]]] = lambda cores: []
+    model: str = ""
 
 
 def refit(model_file: str, target: Path) -> None:
@@ -76,8 +79,8 @@ def _fastembed(job: dict[str, Any], is_over: Callable[[], bool]) -> Iterator[int
     model = ImageEmbedding(_STANDS_IN_FOR, cache_dir=str(folder), specific_model_path=str(folder))
 
     def paths() -> Iterator[str]:
-        for number, path in enumerate(cycle(_files(job))):
-            if number >= _LEAST_BATCHES * batch_size and is_over():
+        for path in cycle(_files(job)):
+            if is_over():
                 return
             yield str(path)
 
@@ -220,28 +223,29 @@ LIBRARIES: Mapping[str, Library] = {
     "sentence-transformers": Library(
         _sentence_transformers,
         ("sentence-transformers", "transformers", "torch", "pillow"),
-        "its CLIP ViT-B/32 with random weights, a larger model",
+        "its image model with random weights, another and larger model than the others have",
         lambda cores: [{"batch_size": 32}],
+        "CLIP ViT-B/32",
     ),
 }
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Embed files for `seconds` from the first batch on, and return how many that were, in how many seconds.
+    """Embed files for `seconds` from the first batch on, and `LEAST_BATCHES`; return how many, in how many seconds.
 
     A job has the `name` of the library, its `settings`, the `model` file, `backbone`, `input`, `mean` and `std` of its
     card, a folder of `images`, and a `folder` that is empty at the first run. `decode` is for the model alone.
     """
     library, limit = LIBRARIES.get(job["name"], OURS), float(job["seconds"])
-    begun, spent, images = float("inf"), 0.0, 0
+    begun, spent, images, batches = float("inf"), 0.0, 0, 0
 
     def is_over() -> bool:
-        return time.perf_counter() - begun >= limit
+        return time.perf_counter() - begun >= limit and batches >= LEAST_BATCHES
 
     try:
         for number, count in enumerate(library.embed(job, is_over)):
             if number:
-                images += count
+                images, batches = images + count, number
             else:
                 begun, spent = time.perf_counter(), time.process_time()
     except ImportError as error:

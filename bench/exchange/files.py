@@ -22,14 +22,10 @@ HDF5, PARQUET = "hdf5", "parquet"
 FORMATS = (HDF5, PARQUET)
 _TABLES = ("train", "test", "neighbors", "ids")
 _ROWS = 4096
-SELF = (
-    "The queries are points of train. The exact neighbours and the results both count the query itself as a neighbour,"
-    " so a recall@k here is over k - 1 other points."
-)
 _README = """# {name}: {count:,} vectors of {dimension} dimensions, {queries:,} queries, {k} neighbours
 
 Written by `cbir-bench exchange`. Vectors have the length 1; the distance is angular, 1 - cosine. Row n of train has the
-id n. {self}
+id n. The queries of test are {origin}.
 """
 _README_HDF5 = """
 ## ann-benchmarks
@@ -49,7 +45,7 @@ _README_PARQUET = """
 
 A custom data set: name this folder as its path, {dimension} dimensions, COSINE, {count:,} vectors, one file.
 `train.parquet`, `test.parquet` and `neighbors.parquet` have the usual columns (id, emb, neighbors_id). Rows of test and
-neighbors go together; their id is the query's in train. VectorDBBench compares ids, so equal distances at the last
+neighbors go together. VectorDBBench compares ids, so equal distances at the last
 rank ({tied:,} of the queries) can count as misses. `ids.parquet` says which image an id is.
 """
 
@@ -63,7 +59,7 @@ def planned(folder: Path, workload: Workload, cases: Sequence[Case], formats: Se
     files: dict[Path, Writer] = {}
     if HDF5 in formats:
         files[folder / "data" / f"{workload.collection}.hdf5"] = partial(_write_data, workload)
-        results = folder / "results" / workload.collection / str(workload.k + 1)
+        results = folder / "results" / workload.collection / str(workload.k)
         for case in cases:
             files[results / case.algorithm / f"{case.parameters}.hdf5"] = partial(_write_result, workload, case)
     if PARQUET in formats:
@@ -100,9 +96,9 @@ def _write_readme(workload: Workload, formats: Sequence[str], path: Path, truth:
         name=workload.collection,
         count=workload.infos[0].count,
         dimension=workload.infos[0].model.dimension,
-        queries=len(workload.queries),
-        k=workload.k + 1,
-        self=SELF,
+        queries=len(workload.vectors),
+        k=workload.k,
+        origin=workload.queries.origin,
         tied=int(workload.truth.tied.sum()),
     )
     path.write_text(filled)
@@ -121,7 +117,7 @@ def _write_result(workload: Workload, case: Case, path: Path, truth: Neighbours)
         "algo": case.algorithm,
         "dataset": workload.collection,
         "name": case.name,
-        "count": workload.k + 1,
+        "count": workload.k,
         "distance": "angular",
         "batch_mode": False,
         "expect_extra": False,
@@ -143,8 +139,7 @@ def _write_hdf5(
     import h5py
 
     own = {
-        "cbir_query_is_a_neighbour_of_itself": True,
-        "cbir_note": SELF,
+        "cbir_queries": workload.queries.origin,
         "cbir_generation": workload.infos[0].generation,
         "cbir_seed": workload.seed,
     }
@@ -161,11 +156,11 @@ def _write_table(workload: Workload, name: str, path: Path, truth: Neighbours) -
     def lists(values: npt.NDArray[Any]) -> Any:
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
-    everything = np.arange(len(workload.truth.vectors))
+    everything, queries = np.arange(len(workload.truth.vectors)), np.arange(len(workload.vectors))
     columns: dict[str, Callable[[], dict[str, Any]]] = {
         "train": lambda: {"id": everything, "emb": lists(workload.truth.vectors)},
-        "test": lambda: {"id": workload.truth.queries, "emb": lists(workload.vectors)},
-        "neighbors": lambda: {"id": workload.truth.queries, "neighbors_id": lists(truth.rows.astype(np.int64))},
+        "test": lambda: {"id": queries, "emb": lists(workload.vectors)},
+        "neighbors": lambda: {"id": queries, "neighbors_id": lists(truth.rows.astype(np.int64))},
         "ids": lambda: {"id": everything, **_names(workload)},
     }
     pq.write_table(pa.table(columns[name]()), path, row_group_size=_ROWS, store_schema=False)  # so that lists are lists

@@ -22,8 +22,8 @@ class Case:
     """The store with a number in the workload at one value of ef or nprobe (None for a scan).
 
     `algorithm` and `parameters` are names in files and plots, such as "cbir-edge" and "graph_ef_128" or "scan". `rows`
-    are those of each query's hits, and `rounds` the seconds of each search in each round; `failed` says why there are
-    none.
+    are those of each query's hits in the best round, and `rounds` the seconds of each search in each round; `failed`
+    says why there are none.
     """
 
     number: int
@@ -59,17 +59,17 @@ class Neighbours:
 
 def neighbours(truth: Truth, found: Sequence[Sequence[int]]) -> Neighbours:
     """Return the rows found for each query with their exact distances."""
-    shape = len(found), truth.k + 1
+    shape = len(found), truth.k
     rows, distances = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-    for number, (query, hits) in enumerate(zip(truth.queries.tolist(), found, strict=True)):
+    for number, (query, hits) in enumerate(zip(truth.queries, found, strict=True)):
         rows[number, : len(hits)] = hits
-        distances[number, : len(hits)] = 1 - truth.vectors[list(hits)].astype(np.float64) @ truth.vectors[query]
+        distances[number, : len(hits)] = 1 - truth.vectors[list(hits)].astype(np.float64) @ query
     return Neighbours(rows, distances)
 
 
 def exact_neighbours(truth: Truth) -> Neighbours:
-    """Return the k + 1 nearest points of each query, the query itself first."""
-    return neighbours(truth, np.column_stack([truth.queries, truth.nearest]).tolist())
+    """Return the k nearest points of each query."""
+    return neighbours(truth, truth.nearest.tolist())
 
 
 def mean_recall(truth: Neighbours, found: Neighbours) -> float:
@@ -79,7 +79,7 @@ def mean_recall(truth: Neighbours, found: Neighbours) -> float:
 
 
 def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
-    """Return every store at the `wanted` values of ef, or at the usual ones. The query is one of its hits."""
+    """Return every store at the `wanted` values of ef, or at the usual ones."""
     names = labels(workload.infos)
     return [
         Case(
@@ -96,7 +96,8 @@ def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
 def measure(workload: Workload, cases: Sequence[Case], rounds: int, advance: Advance) -> None:
     """Search with all queries in every case, one query at a time, and add the results and times to the cases.
 
-    An untimed pass gives the results and warms up. Then all cases take turns, in a new random order each round.
+    After an untimed pass, all cases take turns, in a new random order each round. The results are those of the best
+    round.
     """
     rng = np.random.default_rng(workload.seed)
     for number in range(1 + rounds):
@@ -107,11 +108,10 @@ def measure(workload: Workload, cases: Sequence[Case], rounds: int, advance: Adv
                     rows, seconds = _search(workload, case)
                     if number:
                         case.rounds.append(seconds)
-                    else:
-                        case.rows = rows
+                        case.rows = rows if case.best_round is seconds else case.rows
             except CbirError as error:
                 case.failed = str(error)
-            advance(len(workload.queries))
+            advance(len(workload.vectors))
 
 
 def _search(workload: Workload, case: Case) -> tuple[list[list[int]], list[float]]:
@@ -119,7 +119,7 @@ def _search(workload: Workload, case: Case) -> tuple[list[list[int]], list[float
     rows, spent = [], []
     for vector in workload.vectors:
         start = time.perf_counter()
-        (hits,) = store.search(vector[None], workload.k + 1, params=SearchParams(case.ef))
+        (hits,) = store.search(vector[None], workload.k, params=SearchParams(case.ef))
         spent.append(time.perf_counter() - start)
         ids = [hit.id for hit in hits]
         if len(set(ids)) < len(ids) or not position.keys() >= set(ids):

@@ -28,7 +28,9 @@ def present(result: IngestResult) -> Section:
     """Return the section that shows a result."""
     subject = f"{result.source}: the command line beside its model alone, and beside other libraries."
     tables = embedding_tables(result.models)
-    return Section("How fast is an ingest?", subject, embedding_verdicts(result.models), tables, result.notes)
+    return Section(
+        "How fast is an ingest?", subject, embedding_verdicts(result.models, result.machine), tables, result.notes
+    )
 
 
 SUBJECT = Subject("ingest", IngestResult, present)

@@ -6,14 +6,27 @@ import typer
 
 from cbir import terminal
 
-from ..core.options import MOST_EF, MOST_THREADS, Collection, Ef, Json, K, Seed, Stores, numbers
+from ..core.options import (
+    MOST_EF,
+    MOST_THREADS,
+    Collection,
+    Ef,
+    Json,
+    K,
+    Queries,
+    QuerySource,
+    Seed,
+    Stores,
+    numbers,
+)
 
 
 def latency(
     store: Stores = None,
     collection: Collection = None,
     k: K = 10,
-    queries: Annotated[int, typer.Option(min=1, help="Stored images to search for.")] = 300,
+    queries: Queries = 1000,
+    query_source: QuerySource = None,
     seed: Seed = 42,
     ef: Ef = "",
     threads: Annotated[str, typer.Option(metavar="N,N", help="Numbers of client threads.")] = "1,2,8",
@@ -45,7 +58,7 @@ def latency(
     urls = list(store or settings.store_urls)
     name = collection or common_collection(urls, settings)
     opened = [opening.measure(url, name, k, seed) for url in urls]
-    with open_workload(urls, name, k, queries, seed, settings) as workload:
+    with open_workload(urls, name, k, queries, seed, settings, query_source) as workload:
         source = search_during_ingest
         ingest = during.measure(workload, source, max(clients), settings) if source else None
         classes = measure.choose_classes(workload, field)

@@ -1,26 +1,28 @@
 """Recall against speed of the same searches: each store at every ef, alone and among other clients, with filters."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from cbir import terminal
 from cbir.errors import CbirError
 from cbir.filters.conditions import Match, matches
-from cbir.records import Vector
+from cbir.records import Hit, Vector
 from cbir.search.query import entries
 from cbir.stores.base import SearchParams, Store, StoreInfo
 from cbir.tables import Column, Range
 
 from ..core.ground_truth import ground_truth
 from ..core.metrics import Summary, summarise
+from ..core.ranking import Ranking
 from ..core.rows import RECALL, time_columns
 from ..core.stores import PARAMETERS, bare_search, default_ef, ef_values
-from ..core.timing import Noise, NoiseMeter, Times, spread, timed, times
-from ..core.workload import ORDINARY, Workload, recalls_of, search_all
+from ..core.timing import Noise, NoiseMeter, Times, spread, timed_answer, times
+from ..core.workload import Workload, ranking_of, recalls_of
 from .loops import ClosedLoop, Moments, Rate, closed_loop, open_loop, run
 from .opening import Opening, Size
 from .stages import Stages
@@ -45,7 +47,8 @@ class Point:
     """One store at one ef, or nprobe; None for a scan. On the front, no other has more recall and a lower median.
 
     One client searches, in turns with the engine's own call (`raw_ms`, None for a server) and the filtered searches.
-    `medians_ms` is of the rounds, and `ratio` the median by that of the engine's own call.
+    The recall is that of the timed searches. `rounds_ms` has the median of each round, `medians_ms` their spread, and
+    `ratio` is the median by that of the engine's own call.
     """
 
     ef: int | None
@@ -57,6 +60,7 @@ class Point:
     ratio: Annotated[float | None, Column("/ raw", format=".2f")]
     loads: list[ClosedLoop]
     filtered: list[Filtered]
+    rounds_ms: list[float] = field(default_factory=list)
 
     @property
     def recall(self) -> float:
@@ -96,23 +100,27 @@ class Curve:
 class _Case:
     """One store at one ef, and what the rounds have measured.
 
-    `parts` are the workload without a filter ("") and with each. `singles` are milliseconds by call (unfiltered, with
-    each filter, raw) and query in each round, and `loads` the searches of each round by the number of threads.
+    `parts` are the workload without a filter ("") and with each, and `recalls` those of all timed searches by part.
+    `singles` are milliseconds by call (unfiltered, with each filter, raw) and query in each round, and `loads` the
+    searches of each round by the number of threads.
     """
 
     store: Store
     ef: int | None
     parts: Mapping[str, Workload]
     loads: dict[int, list[Moments]]
-    recalls: list[Summary] = field(default_factory=list)
+    recalls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     singles: list[np.ndarray] = field(default_factory=list)
     failed: str = ""
 
     def take_turn(self, number: int, rng: np.random.Generator) -> None:
-        """Search for the recall and to warm up in turn 0, and against the clock in the others. A failure is final."""
+        """Search with all queries: untimed in turn 0, to warm up, and against the clock in the others.
+
+        A failure is final.
+        """
         try:
             if not self.failed:
-                self._find() if number == 0 else self._time(rng)
+                self._search_alone(rng) if number == 0 else self._time(rng)
         except CbirError as error:
             self.failed = str(error)
 
@@ -122,47 +130,60 @@ class _Case:
         raw = others[-1] if len(others) == len(self.parts) else None
         points = len(self.parts[""].truth.vectors)
         filtered = [
-            Filtered(name, len(part.truth.position) / points, recall, spent, spent.median / search.median)
-            for (name, part), recall, spent in zip(self.parts.items(), self.recalls, [search, *others], strict=False)
+            Filtered(
+                name,
+                len(part.truth.position) / points,
+                summarise(self.recalls[name]),
+                spent,
+                spent.median / search.median,
+            )
+            for (name, part), spent in zip(self.parts.items(), [search, *others], strict=False)
             if name
         ]
+        medians = [float(np.median(calls[0])) for calls in self.singles]
         return Point(
             ef=self.ef,
             on_front=False,
-            ann_recall_at_k=self.recalls[0],
+            ann_recall_at_k=summarise(self.recalls[""]),
             search_ms=search,
-            medians_ms=spread([float(np.median(calls[0])) for calls in self.singles]),
+            medians_ms=spread(medians),
             raw_ms=raw,
             ratio=search.median / raw.median if raw else None,
             loads=[closed_loop(threads, rounds) for threads, rounds in self.loads.items()],
             filtered=filtered,
+            rounds_ms=medians,
         )
 
-    def _find(self) -> None:
-        for part in self.parts.values():
-            rankings, _ = search_all(part, self.store, ORDINARY, lambda done: None, self.ef)
-            self.recalls.append(summarise(recalls_of(part, rankings)))
-
     def _time(self, rng: np.random.Generator) -> None:
-        """Search with all queries once among other clients, and once alone.
-
-        The calls of a query come in a random order, because each leaves data in the caches that the next one needs.
-        """
+        """Search with all queries once among other clients, and once alone."""
         vectors = self.parts[""].vectors
         for threads, rounds in self.loads.items():
             rounds.append(run(lambda number: self._search(vectors[number])(), np.zeros(len(vectors)), threads))
-        spent = []
-        for vector in vectors:
-            calls: list[Callable[[], object]] = [
+        spent, recalls = self._search_alone(rng)
+        self.singles.append(spent)
+        for name, values in recalls.items():
+            self.recalls[name] += values
+
+    def _search_alone(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, list[float]]]:
+        """Return the milliseconds by call and query, and the recall of the very same searches by part.
+
+        The calls of a query come in a random order, because each leaves data in the caches that the next one needs.
+        """
+        spent, found = [], dict[str, list[Ranking]]({name: [] for name in self.parts})
+        for vector in self.parts[""].vectors:
+            calls: list[Callable[[], Any]] = [
                 partial(self._search(vector), filter=part.filter) for part in self.parts.values()
             ]
             if raw := bare_search(self.store, vector, self.parts[""].k, self.ef):
                 calls.append(raw)
             order = rng.permutation(len(calls))
-            spent.append(np.array([timed(calls[i]) for i in order])[np.argsort(order)])
-        self.singles.append(np.transpose(spent))
+            answers = {i: timed_answer(calls[i]) for i in order.tolist()}
+            spent.append([answers[i][0] for i in range(len(calls))])
+            for i, (name, part) in enumerate(self.parts.items()):
+                found[name].append(ranking_of(part, self.store, answers[i][1][0]))
+        return np.transpose(spent), {name: recalls_of(part, found[name]) for name, part in self.parts.items()}
 
-    def _search(self, vector: Vector) -> Callable[..., object]:
+    def _search(self, vector: Vector) -> Callable[..., list[list[Hit]]]:
         return partial(self.store.search, vector[None], self.parts[""].k, params=SearchParams(self.ef))
 
 
@@ -171,8 +192,8 @@ def measure(
 ) -> tuple[list[Curve], Noise]:
     """Return the curve of every store, and how noisy the machine was.
 
-    An untimed pass of all queries gives the recall and warms up. Then all stores and values of ef take turns, in a new
-    random order each round, so that whatever else the machine does affects all alike.
+    After an untimed pass of all queries, all stores and values of ef take turns, in a new random order each round, so
+    that whatever else the machine does affects all alike.
     """
     parts = {"": workload, **classes}
     by_store = [

@@ -9,6 +9,7 @@ from ..core.rows import typed_table
 from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
 from ..core.timing import P999_NEEDS, Noise
+from ..core.verdicts import NOTE, at_least, compared
 from .loops import ClosedLoop, Rate
 from .measure import Curve, Filtered, Point
 from .opening import Opening, Size
@@ -50,7 +51,13 @@ def present(result: LatencyResult) -> Section:
         f" {max(result.threads)} clients.",
         verdicts=list(_verdicts(result)),
         parts=[plot, *(table for table, _ in tables if table.rows)],
-        notes=[*result.notes, *result.noise.notes(), *(note for table, note in tables if table.rows), *_notes(result)],
+        notes=[
+            *result.notes,
+            NOTE,
+            *result.noise.notes(),
+            *(note for table, note in tables if table.rows),
+            *_notes(result),
+        ],
     )
 
 
@@ -58,17 +65,15 @@ def _verdicts(result: LatencyResult) -> Iterator[str]:
     reached = [(store_name(curve.store), point) for curve in result.curves if (point := curve.fastest_at(TARGET))]
     reached.sort(key=lambda pair: pair[1].search_ms.median)
     for name, point in reached[1:]:
-        best_name, best = reached[0][0], reached[0][1].search_ms.median
-        yield (
-            f"{best_name} is {point.search_ms.median / best:.1f} times as fast as {name} at recall {TARGET}: {best:.3g}"
-            f" and {point.search_ms.median:.3g} ms a search."
-        )
+        best_name, best = reached[0]
+        first, second = (found.rounds_ms or [found.medians_ms.value] for found in (best, point))
+        yield compared(best_name, name, first, second, "answers", f"at recall@{result.k} >= {TARGET}")
     if len(reached) == 1:
         yield f"{reached[0][0]} takes {reached[0][1].search_ms.median:.3g} ms for a search at recall {TARGET}."
     for curve in result.curves:
         if curve.points and not curve.fastest_at(TARGET):
             recall = max(point.recall for point in curve.points)
-            yield f"{store_name(curve.store)} does not reach recall {TARGET}: {recall:.4f} at most."
+            yield f"{store_name(curve.store)} does not reach recall {TARGET}: {at_least(recall)} at most."
     if result.ingest:
         for store in result.ingest.stores:
             ratio = store.phases[1].ratio
@@ -108,8 +113,9 @@ _TABLES: tuple[tuple[str, type, Callable[[LatencyResult], Iterable[tuple[str, ob
         "Searches by one client",
         Point,
         lambda result: ((name, point) for name, _, point in _points(result)),
-        "All stores and values of ef took turns, in a random order each round, after an untimed pass for the recall. On"
-        " the front (*): no other ef of the store has more recall and a lower median (of the rounds, with their range)."
+        "All stores and values of ef took turns, in a random order each round, after an untimed pass. The recall is"
+        " that of the timed searches. On the front (*): no other ef of the store has more recall and a lower median (of"
+        " the rounds, with their range)."
         f" p99.9 needs {P999_NEEDS:,} searches. Raw: the engine's own call, without payloads for FAISS.",
     ),
     (

@@ -37,7 +37,7 @@ class Stages:
 def measure(workload: Workload, index: int, settings: Settings) -> Stages | None:
     """Return the stages of the store number `index`; None without the model that made it, or thumbnails."""
     info, store = workload.infos[index], workload.stores[index]
-    ids = list(workload.queries[:IMAGES])
+    ids = store.sample(IMAGES, workload.seed)
     spent: list[dict[str, float]] = []
     with closing(cbir.open(info.url, info.collection, settings=settings)) as collection:
         for data in filter(None, store.thumbnails(ids)):

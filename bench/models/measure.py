@@ -1,7 +1,7 @@
 """Time each model alone: milliseconds an image, by precision, batch size and device."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -16,6 +16,7 @@ from cbir.progress import Advance
 from cbir.tables import Column, Range
 
 from ..core.timing import Noise, NoiseMeter, int8_notes, spread, timed
+from ..core.verdicts import NOTE
 
 DEVICES: tuple[Device, ...] = get_args(Device)
 _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
@@ -25,7 +26,7 @@ _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 class ModelSpeed:
     """One model file, run by one device in batches of one size. A case that failed has a reason and no times.
 
-    `input` is the side of its input in pixels.
+    `input` is the side of its input in pixels, and `rounds_ms` the milliseconds an image in each round.
     """
 
     model: str
@@ -39,6 +40,7 @@ class ModelSpeed:
     failed: str = ""
     ms_an_image: Annotated[Range | None, Column("time", "ms an image", ".2f", better="lower")] = None
     images_per_second: Annotated[Range | None, [(Column("speed", "images/s", ",.0f"), "value")]] = None
+    rounds_ms: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ def measure(
             advance(1)
         meter.look()
     for case, _, spent in runs:
-        case.ms_an_image = spread(spent)
+        case.rounds_ms, case.ms_an_image = spent, spread(spent)
         case.images_per_second = spread([1000 / milliseconds for milliseconds in spent])
     return found, meter.noise()
 
@@ -107,6 +109,7 @@ def notes(found: Sequence[ModelSpeed], noise: Noise) -> list[str]:
     lines = [
         f"The model alone, over pixels in memory, with {cores()} threads. All cases take turns, in a new random order"
         " each round, after one untimed round. Medians of the rounds, with the lowest and the highest.",
+        NOTE,
         *noise.notes(),
         *int8_notes(any(model.precision == "int8" for model in found)),
     ]

@@ -1,6 +1,9 @@
 """The result of `cbir-bench models`, and how it is shown."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from cbir.evaluation.result_files import model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
@@ -8,6 +11,7 @@ from cbir.evaluation.sections import Bar, Bars, Part, Section
 from ..core.rows import typed_table
 from ..core.subject import Result, Subject
 from ..core.timing import Noise
+from ..core.verdicts import compared, on_processor
 from .measure import ModelSpeed
 
 
@@ -31,23 +35,47 @@ def present(result: ModelsResult) -> Section:
         parts.append(Bars("models", caption, "milliseconds an image", bars, logarithmic=True))
     failed = [f"{case.name}: failed: {case.failed}" for case in result.speeds if case.failed]
     subject = "The model alone, over pixels in memory."
-    return Section("How fast is each model?", subject, _verdicts(result), parts, [*result.notes, *failed])
+    return Section("How fast is each model?", subject, list(_verdicts(result)), parts, [*result.notes, *failed])
 
 
-def _verdicts(result: ModelsResult) -> list[str]:
-    """Compare the models by the fastest case of each."""
-    best: dict[str, float] = {}
-    for case in result.speeds:
-        if case.ms_an_image:
-            name = model_name(case.model, case.precision)
-            best[name] = min(best.get(name, case.ms_an_image.value), case.ms_an_image.value)
-    if not best:
-        return []
-    first, last = min(best, key=best.__getitem__), max(best, key=best.__getitem__)
-    if first == last:
-        return [f"{first} takes {best[first]:.2f} ms an image."]
-    slower = f"{last} takes {best[last] / best[first]:.1f} times as long."
-    return [f"{first} is the fastest model: {best[first]:.2f} ms an image. {slower}"]
+def _verdicts(result: ModelsResult) -> Iterator[str]:
+    """Compare the fastest model with the slowest, each in its best case, and its precisions batch by batch."""
+    timed = sorted((case for case in result.speeds if case.ms_an_image), key=_ms)
+    if not timed:
+        return
+    best: dict[str, ModelSpeed] = {}
+    for case in timed:
+        best.setdefault(_name(case), case)
+    fastest, slowest = timed[0], list(best.values())[-1]
+    where = on_processor(result.machine)
+    yield f"{_name(fastest)} takes {_ms(fastest):.2f} ms an image in batches of {fastest.batch}{where}."
+    if slowest is not fastest:
+        yield _compared(fastest, slowest, f"in batches of {fastest.batch} and {slowest.batch}{where}")
+    family = [case for case in timed if _family(case) == _family(fastest)]
+    for case, other in product(sorted(family, key=lambda case: case.batch), family):
+        if case.precision == fastest.precision != other.precision and _setting(case) == _setting(other):
+            yield _compared(case, other, f"in batches of {case.batch} by {case.device}{where}")
+
+
+def _compared(case: ModelSpeed, other: ModelSpeed, where: str) -> str:
+    rounds, others = (found.rounds_ms or [_ms(found)] for found in (case, other))
+    return compared(_name(case), _name(other), rounds, others, "embeds", where)
+
+
+def _name(case: ModelSpeed) -> str:
+    return model_name(case.model, case.precision)
+
+
+def _family(case: ModelSpeed) -> str:
+    return case.model.removesuffix(f"-{case.precision}")
+
+
+def _setting(case: ModelSpeed) -> tuple[str, int]:
+    return case.device, case.batch
+
+
+def _ms(case: ModelSpeed) -> float:
+    return case.ms_an_image.value if case.ms_an_image else math.inf
 
 
 SUBJECT = Subject("models", ModelsResult, present)

@@ -7,14 +7,15 @@ import typer
 from cbir import terminal
 from cbir.errors import CbirError
 
-from ..core.options import Collection, Json, K, Seed, Stores
+from ..core.options import Collection, Json, K, Queries, QuerySource, Seed, Stores
 
 
 def parity(
     store: Stores = None,
     collection: Collection = None,
     k: K = 10,
-    queries: Annotated[int, typer.Option(min=1, help="Stored images to search for.")] = 200,
+    queries: Queries = 1000,
+    query_source: QuerySource = None,
     seed: Seed = 42,
     images: Annotated[
         bool, typer.Option("--images", help="Show small images of the queries that differ most.")
@@ -32,8 +33,8 @@ def parity(
     from .measure import measure
     from .result import NOTE, SUBJECT, ParityResult
 
-    with open_workload(store, collection, k, queries, seed, Settings()) as workload:
-        total = len(workload.queries) * len(workload.stores) * len(MODES)
+    with open_workload(store, collection, k, queries, seed, Settings(), query_source) as workload:
+        total = len(workload.vectors) * len(workload.stores) * len(MODES)
         with terminal.progress("comparing", total, "searches") as advance:
             against_truth, pairs, strips = measure(workload, advance, images)
         header = store_envelope(SUBJECT.name, workload, [NOTE])

@@ -35,7 +35,6 @@ class AgainstTruth:
 
     Attributes:
         ann_recall_at_k: Share of the k places filled with hits as good as the true k-th neighbour.
-        self_missing: Queries that were not among their own k + 1 hits.
         score_difference: Largest difference between the store's score of a hit and the exact one.
     """
 
@@ -44,7 +43,6 @@ class AgainstTruth:
     searched: Annotated[str, Column("searched")]
     ann_recall_at_k: Annotated[Summary, RECALL]
     queries_below_one: Annotated[int, Column("queries below 1", format=",d")]
-    self_missing: int
     score_difference: Annotated[Summary, _SCORES]
 
 
@@ -82,7 +80,7 @@ def measure(
     against_truth = []
     for store, info in zip(workload.stores, workload.infos, strict=True):
         for mode in MODES:
-            found, missing = search_all(workload, store, mode, advance)
+            found = search_all(workload, store, mode, advance)
             rankings[mode].append(found)
             recalls = recalls_of(workload, found)
             against_truth.append(
@@ -92,7 +90,6 @@ def measure(
                     searched=search_method(info, mode),
                     ann_recall_at_k=summarise(recalls),
                     queries_below_one=sum(value < 1 for value in recalls),
-                    self_missing=missing,
                     score_difference=_score_differences(workload, found),
                 )
             )
@@ -130,20 +127,20 @@ def _compare(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs
         identical=identical,
         identical_up_to_ties=len(same) - identical,
         different=len(both) - len(same),
-        differences=[(query, where) for query, where in zip(workload.names, found, strict=True) if where],
+        differences=[(query, where) for query, where in zip(workload.queries.names, found, strict=True) if where],
     )
 
 
 def _strips(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs) -> Iterator[Strip]:
     """Yield the hits of both stores for the queries with the lowest rank-biased overlap."""
     differing = [
-        (compare.rank_biased_overlap(*pair) or 0.0, query, name, pair)
-        for query, name, pair in zip(workload.queries, workload.names, both, strict=True)
+        (compare.rank_biased_overlap(*pair) or 0.0, name, pair)
+        for name, pair in zip(workload.queries.names, both, strict=True)
         if compare.first_difference(*pair) is not None
     ]
-    for _, query, name, (left, right) in sorted(differing, key=lambda found: found[0])[:WORST]:
+    for _, name, (left, right) in sorted(differing, key=lambda found: found[0])[:WORST]:
         for store, mine, theirs in ((stores[0], left, right), (stores[1], right, left)):
-            captions = {query: f"query {name}"}
+            captions = {}
             for rank, (id_, score) in enumerate(zip(mine.ids[:IMAGE_RANKS], mine.scores, strict=False), 1):
                 captions[id_] = f"{rank}: {score:.3f}" + ("" if id_ in theirs.ids else ", missing in the other")
             images = map(_image, workload.stores[0].thumbnails(list(captions)))

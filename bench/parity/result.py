@@ -9,6 +9,7 @@ from ..core.ranking import RBO_P
 from ..core.rows import typed_table
 from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
+from ..core.verdicts import at_least
 from ..core.workload import ORDINARY
 from .measure import AgainstTruth, StoreAgainstStore
 
@@ -42,8 +43,7 @@ def present(result: ParityResult) -> Section:
     )
     return Section(
         title=f"Do the stores agree? {result.collection}",
-        subject=f"{result.queries:,} of {result.points:,} stored images are searched for in each store, {result.k} hits"
-        " each.",
+        subject=f"{result.queries:,} queries of {result.points:,} points in each store, {result.k} hits each.",
         verdicts=list(_verdicts(result)),
         parts=[*(table for table in tables if table.rows), *result.images],
         notes=[*result.notes, *_more_notes(result)],
@@ -61,17 +61,11 @@ def _verdicts(result: ParityResult) -> Iterator[str]:
     for store in result.against_truth:
         recall = store.ann_recall_at_k.mean
         if recall is not None and (store.mode == ORDINARY or recall < 1):
-            yield f"{_truth_name(store)}: recall@{result.k} is {recall:.4f}."
+            yield f"{_truth_name(store)}: recall@{result.k} is {at_least(recall)}."
 
 
 def _more_notes(result: ParityResult) -> Iterator[str]:
-    """Yield which queries did not find themselves, and where stores first differ."""
-    for store in result.against_truth:
-        if store.self_missing:
-            yield (
-                f"{_truth_name(store)}: {store.self_missing:,} queries are not among their own hits (exact copies came"
-                " first, or the search missed them)."
-            )
+    """Yield where stores first differ."""
     for pair in result.pairs:
         for query, (rank, delta) in pair.differences[:_DIFFERENCES]:
             how = "where one list has ended" if delta is None else f"by {delta:.1e}"

@@ -33,6 +33,13 @@ def test_a_cell_is_written_in_its_columns_format(column: Column, cell: Cell, tex
     assert column.text(cell) == text
 
 
+def test_a_share_is_rounded_down_where_it_must_not_seem_to_reach_a_bound() -> None:
+    column = Column("recall", format=".3f", floor=True)
+    assert [column.text(value) for value in (0.98996, 0.99, 0.29, 1.0)] == ["0.989", "0.990", "0.290", "1.000"]
+    assert column.text(Range(0.9899, 0.9799, 0.9999)) == "0.989 (0.979 to 0.999)"
+    assert Column("recall", format=".3f").text(0.98996) == "0.990"
+
+
 def test_a_row_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="1 cells for 2 columns in the table 'x'"):
         Table("x", [Column("a"), Column("b")], [["only one"]])

@@ -64,11 +64,11 @@ def as_columns(table: Table) -> dict[str, Sequence[Any]]:
     for index, column in enumerate(table.columns):
         cells = [row[index] for row in table.rows]
         if not any(isinstance(cell, Range) for cell in cells):
-            found[column.heading] = cells
+            found[column.heading] = [column.shown(cell) if isinstance(cell, int | float) else cell for cell in cells]
             continue
-        found[column.heading] = [cell.value if isinstance(cell, Range) else cell for cell in cells]
+        found[column.heading] = [column.shown(cell.value) if isinstance(cell, Range) else cell for cell in cells]
         found[f"{column.header}, range"] = [
-            f"{cell.low:{column.format}} to {cell.high:{column.format}}" if isinstance(cell, Range) else None
+            f"{column.text(cell.low)} to {column.text(cell.high)}" if isinstance(cell, Range) else None
             for cell in cells
         ]
     return found

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from cbir.bench.baselines import search
 from cbir.bench.baselines.result import SUBJECT
-from cbir.bench.core.workload import open_workload
+from cbir.bench.core.workload import open_stores, without_held_out
 
+from cbir.errors import UsageError
 from cbir.settings import Settings
+from tests.bench.baselines.conftest import COUNT
 from tests.support.building import both, store_options
 from tests.support.running import Program
 
@@ -33,7 +36,9 @@ def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[
         step = candidate["at_recall"]
         assert step["recall"] >= 0.99, candidate["name"]
         assert 0 < step["median_ms"]["low"] <= step["median_ms"]["value"] <= step["median_ms"]["high"]
-        assert step["search_ms"]["samples"] == 60
+        assert step["search_ms"]["samples"] == 60 and len(step["rounds_ms"]) == 2
+        assert step["batch_per_second"]["low"] > 0 and step["batch_recall"] == pytest.approx(step["recall"], abs=0.02)
+        assert candidate["open_ms"]["low"] > 0 and len(candidate["rounds_add_ms"]) == 2
         earlier = candidate["curve"][: candidate["curve"].index(step)]
         assert all(step["recall"] < 0.99 for step in earlier), "the first that reaches it"
     assert found["numpy"]["curve"][0]["recall"] == found["qdrant-client"]["curve"][0]["recall"] == 1
@@ -44,7 +49,9 @@ def test_every_library_finds_what_the_exact_answer_has(run: Program, urls: list[
     narrow, *_, wide = (step["recall"] for step in found["faiss"]["curve"])
     assert narrow < wide, "ef matters to these vectors"
     assert result["embedding"] == [] and result["versions"]["qdrant-client"]
-    assert out.count(", the fastest library, at recall 0.99.") == 2
+    assert out.count("at recall@10 >= 0.99") == 5 and out.count("durable and found, ") >= 2
+    assert result["queries"] == 30 and result["points"] == COUNT - 30 - 2 * search.ADDED
+    assert "points of the collection that no index here has" in result["notes"][0]
     assert SUBJECT.dump(SUBJECT.load(result)) == result
 
 
@@ -61,11 +68,12 @@ def test_what_is_not_there_or_dies_is_named_and_never_a_zero(run: Program, urls:
     scripts = {
         "hnswlib": "import hnswlib_that_nobody_has",
         "usearch": "import os, signal; print('about to end', file=sys.stderr); os.kill(os.getpid(), signal.SIGSEGV)",
-        "lancedb": 'answer(build_seconds=1, build_megabytes=1, version="0"); raise RuntimeError("disk is full")',
+        "lancedb": 'answer(build_seconds=1, build_megabytes=1, version="0"); job["phase"] == "build" or full()',
     }
     lines = ["import json, sys", "from multiprocessing.connection import Connection"]
     lines += ["def answer(**values): Connection(int(sys.argv[3])).send(values)"]
-    lines += [f"if json.loads(sys.argv[2])['name'] == {name!r}: {text}" for name, text in scripts.items()]
+    lines += ["def full(): raise RuntimeError('disk is full')", "job = json.loads(sys.argv[2])"]
+    lines += [f"if job['name'] == {name!r}: {text}" for name, text in scripts.items()]
     python = tmp_path / "python"
     python.write_text("\n".join([f"#!{sys.executable}", *lines]))
     python.chmod(0o755)
@@ -98,33 +106,40 @@ def test_a_library_that_takes_too_long_is_named(
     assert found["hnswlib"]["missing"] == found["cbir faiss"]["missing"] == "took more than 1 s"
 
 
-WORKER = """
+def test_the_recall_is_that_of_the_timed_answers(made: Path, tmp_path: Path) -> None:
+    with open_stores(both(made)[1:], "made", Settings()) as stores:
+        workload, _ = without_held_out(stores, 5, 30, 0, 1)
+    best = workload.truth.nearest.tolist()
+    far = np.argsort(workload.truth.queries @ workload.truth.vectors.T, axis=1)[:, :1].tolist()
+    worse = [[*row[:4], *other] for row, other in zip(best, far, strict=True)]
+    worker = f"""
 import json, sys
 from multiprocessing.connection import Connection
-job, channel = json.loads(sys.argv[1]), Connection(int(sys.argv[2]))
-channel.send({"version": "1"})
-while True:
+channel = Connection(int(sys.argv[2]))
+channel.send({{"open_ms": 1}})
+for hits in ({worse}, {best}, {worse}):
     channel.recv()
-    channel.send({"megabytes": 1, "hits": job["hits"]})
+    channel.send({{"megabytes": 1, "ms": [1.0] * 30, "hits": hits, "batch_hits": {worse}, "batch_seconds": 2}})
 """
+    job = {"name": "made", "library": "made", "folder": str(tmp_path / "made")}
+    candidate = search._Candidate([sys.executable, "-c", worker], job, [16])
+    try:
+        candidate.open()
+        candidate.search(workload, 16, 1, counted=False)
+        for _ in range(2):
+            candidate.search(workload, 16, 1)
+    finally:
+        candidate.close()
+    found = candidate.result(0.9)
+    assert found.missing == "" and found.at_recall is not None
+    assert found.at_recall.recall == pytest.approx(0.9) and found.at_recall.recall_p5 == pytest.approx(0.8)
+    assert found.at_recall.batch_recall == pytest.approx(0.8)
+    assert found.at_recall.batch_per_second is not None and found.at_recall.batch_per_second.value == 15
+    assert candidate.result(0.91).at_recall is None
 
 
-def test_the_query_itself_is_no_hit_of_a_candidate(made: Path, tmp_path: Path) -> None:
-    with open_workload(both(made)[1:], "made", 5, 30, 1, Settings()) as workload:
-        scores = workload.truth.vectors[workload.truth.queries] @ workload.truth.vectors.T
-        best = np.argsort(-scores, axis=1)
-        itself = workload.truth.queries[:, None]
-        others = np.array([row[row != query] for row, query in zip(best, workload.truth.queries, strict=True)])
-        for hits, expected in (
-            (np.hstack([itself, others[:, :5]]), 1.0),
-            (np.hstack([itself, others[:, :4], others[:, -1:]]), 0.8),
-            (np.hstack([others[:, :5], itself]), 1.0),
-        ):
-            job = {"name": "made", "folder": str(tmp_path / f"{expected}{hits[0, 0]}"), "hits": hits.tolist()}
-            process = search._Process([sys.executable, "-c", WORKER], job, [16])
-            try:
-                process.build()
-                process.find(workload, 16)
-            finally:
-                process.close()
-            assert process.missing == "" and process.recalls[16] == pytest.approx([expected] * 30)
+def test_a_server_is_refused_in_one_line(made: Path) -> None:
+    with open_stores(both(made)[1:], "made", Settings()) as stores:
+        info = replace(stores[0].info, url="http://host:1")
+    with pytest.raises(UsageError, match="is a server, whose index cannot be built without the held-out points"):
+        search._target(info, made)

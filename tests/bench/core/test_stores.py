@@ -65,8 +65,8 @@ def test_the_bare_call_of_an_engine_returns_something(store: Store) -> None:
 
 def test_ef_values(store: Store) -> None:
     graph = replace(store.info, access="graph", options={"ef": "100"})
-    assert ef_values(graph, [1, 2, 50], 5) == [6, 50], "a search that cannot hold the hits is widened"
-    assert ef_values(graph, [], 20)[:2] == [21, 24]
+    assert ef_values(graph, [1, 2, 50], 5) == [5, 50], "a search that cannot hold the hits is widened"
+    assert ef_values(graph, [], 20)[:2] == [20, 24]
     assert 100 in ef_values(graph, [], 20), "the store's own default is measured, too"
     assert ef_values(replace(graph, access="ivf", options={"nprobe": "3"}), [], 20)[:4] == [1, 2, 3, 4]
     assert ef_values(replace(graph, access="scan"), [16], 20) == [None]

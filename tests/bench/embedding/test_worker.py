@@ -1,10 +1,13 @@
 """The worker of other libraries: the model file that fastembed is given, and what is said of a missing library."""
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from cbir.bench.embedding import worker
 from cbir.bench.embedding.worker import refit, run
 
 from cbir.models.embedder import Embedder
@@ -47,6 +50,17 @@ def test_a_missing_library_is_named(name: str, module: str, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, module, None)
     job = {"name": name, "backbone": "resnet18", "folder": "", "input": {}, "settings": {"batch_size": 1}, "seconds": 1}
     assert module in run(job)["missing"]
+
+
+def test_a_window_has_batches_enough_however_slow_a_library_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(job: dict[str, Any], is_over: Callable[[], bool]) -> Iterator[int]:
+        while not is_over():
+            yield 3
+
+    monkeypatch.setitem(worker.LIBRARIES, "slow", worker.Library(slow))
+    found = run({"name": "slow", "seconds": 0})
+    assert found["images"] == 3 * worker.LEAST_BATCHES, "the first batch does not count"
+    assert run({"name": "slow", "seconds": 0.2})["seconds"] >= 0.2
 
 
 @pytest.mark.parametrize("decode", [False, True])

@@ -26,7 +26,7 @@ def test_the_data_set_of_ann_benchmarks(written: tuple[Path, dict[str, Any]]) ->
         "distance": "angular",
         "point_type": "float",
     }
-    assert (int(attributes["dimension"]), bool(attributes["cbir_query_is_a_neighbour_of_itself"])) == (8, True)
+    assert int(attributes["dimension"]) == 8 and "made of stored points" in attributes["cbir_queries"]
     assert (train.shape, test.shape, neighbors.shape, distances.shape) == (
         (COUNT, 8),
         (QUERIES, 8),
@@ -39,7 +39,7 @@ def test_the_data_set_of_ann_benchmarks(written: tuple[Path, dict[str, Any]]) ->
         every = 1 - double @ query / np.linalg.norm(double, axis=1) / np.linalg.norm(query)
         assert far == pytest.approx(np.sort(every)[:K], abs=1e-6)
         assert every[near] == pytest.approx(far, abs=1e-6)
-        assert far[0] == pytest.approx(0, abs=1e-6), "the query is among its own neighbours"
+        assert far[0] > 1e-5, "no query is stored"
 
 
 def test_the_results_of_ann_benchmarks(written: tuple[Path, dict[str, Any]], made: Path) -> None:
@@ -82,9 +82,8 @@ def test_the_files_of_vectordbbench(written: tuple[Path, dict[str, Any]]) -> Non
     test, neighbors, names = (pq.read_table(folder / f"{name}.parquet") for name in ("test", "neighbors", "ids"))
     schema = pq.read_schema(folder / "train.parquet")
     assert (schema.field("id").type, schema.field("emb").type.value_type) == ("int64", "float")
-    assert test["id"].to_pylist() == neighbors["id"].to_pylist()
+    assert test["id"].to_pylist() == neighbors["id"].to_pylist() == list(range(QUERIES))
     queries = np.array(test["emb"].to_pylist(), np.float32)
-    assert (vectors[test["id"].to_numpy()] == queries).all()
     for query, near in zip(queries, neighbors["neighbors_id"].to_pylist(), strict=True):
         scores = np.sort(vectors.astype(np.float64) @ query.astype(np.float64))[::-1]
         assert vectors[near].astype(np.float64) @ query == pytest.approx(scores[:K], abs=1e-6)

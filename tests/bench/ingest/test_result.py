@@ -6,6 +6,7 @@ from pathlib import Path
 from cbir.bench.embedding.measure import DURABLE, MODEL
 from cbir.bench.ingest.result import SUBJECT
 
+from cbir.tables import floored
 from tests.support.running import Program
 
 
@@ -18,6 +19,7 @@ def test_a_result_is_saved_loaded_and_printed(run: Program, folder: Path, tmp_pa
     assert SUBJECT.dump(result) == content
     (ratio,) = [part.ratio for part in result.models[0].parts if part.name == MODEL]
     assert ratio is not None
-    verdict = f"An ingest with efficientnet_lite0 (fp16) reaches {ratio.value:.0%} of the speed of its model alone."
+    share = floored(ratio.value, 2)
+    verdict = f"An ingest with efficientnet_lite0 (fp16) reaches {share:.0%} of the speed of its model alone."
     assert SUBJECT.present(result).verdicts == [verdict]
     assert out.startswith(verdict) and DURABLE in out

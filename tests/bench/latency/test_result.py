@@ -38,6 +38,7 @@ def point(ef: int | None, recall: float, milliseconds: float) -> Point:
         ratio=1.0,
         loads=[ClosedLoop(8, Range(1234.0, 1200.0, 1300.0), spent)],
         filtered=[Filtered("kind=rare", 0.025, summary, spent, 1.5)],
+        rounds_ms=[milliseconds, milliseconds - 0.1, milliseconds + 0.1],
     )
 
 
@@ -81,14 +82,14 @@ def test_a_saved_result_is_loaded_again(result: LatencyResult) -> None:
 
 def test_the_verdict_compares_the_stores_at_the_same_recall(result: LatencyResult) -> None:
     assert present(result).verdicts == [
-        "faiss is 2.7 times as fast as edge at recall 0.99: 0.3 and 0.81 ms a search.",
+        "faiss answers 2.70 [2.27, 3.55] times as fast as edge at recall@5 >= 0.99.",
         "edge: during an ingest of 3 images the p95 is 1.62 times that before, with 4 errors.",
     ]
     edge, faiss = result.curves
-    slow = replace(result, curves=[replace(edge, points=edge.points[:1]), faiss], ingest=None)
+    slow = replace(result, curves=[replace(edge, points=[point(16, 0.98999, 0.5)]), faiss], ingest=None)
     assert present(slow).verdicts == [
         "faiss takes 0.3 ms for a search at recall 0.99.",
-        "edge does not reach recall 0.99: 0.9800 at most.",
+        "edge does not reach recall 0.99: 0.9899 at most.",
     ]
     scan = replace(edge, parameter="", default=None, points=[point(None, 1.0, 2.0)])
     assert present(replace(slow, curves=[scan])).verdicts == ["edge takes 2 ms for a search at recall 0.99."]

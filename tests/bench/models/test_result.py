@@ -11,15 +11,20 @@ from cbir.bench.models.result import SUBJECT, ModelsResult, present
 from cbir.tables import Range
 
 
+def speed(model: str, precision: str, batch: int, milliseconds: list[float]) -> ModelSpeed:
+    spent, rate = spread(milliseconds), spread([1000 / value for value in milliseconds])
+    return ModelSpeed(model, precision, "cpu", batch, 8, 224, 1.5, False, "", spent, rate, milliseconds)
+
+
 @pytest.fixture
 def result() -> ModelsResult:
     """A fast model in one batch size, and a slow one that a device cannot run."""
     speeds = [
-        ModelSpeed("fast", "int8", "cpu", 1, 8, 224, 1.5, False, "", spread([2.0, 4.0, 5.0]), spread([200.0, 250.0])),
-        ModelSpeed("slow", "fp32", "cpu", 1, 8, 224, 6.0, False, "", spread([12.0]), spread([83.0])),
+        speed("fast", "int8", 1, [2.0, 4.0, 5.0]),
+        speed("slow", "fp32", 1, [12.0, 12.0, 12.0]),
         ModelSpeed("slow", "fp32", "openvino", 1, 8, 224, 6.0, False, failed="no such device"),
     ]
-    header = envelope("models", ["a note"])
+    header = {**envelope("models", ["a note"]), "machine": {"features": "AVX2, VNNI"}}
     return ModelsResult(**header, rounds=3, threads=2, speeds=speeds, noise=Noise(spread([1.0]), 0.0))
 
 
@@ -30,7 +35,9 @@ def test_a_result_is_the_same_after_saving_and_loading(result: ModelsResult) -> 
 def test_the_section_compares_the_fastest_with_the_slowest(result: ModelsResult) -> None:
     section = present(result)
     assert section.verdicts == [
-        "fast (int8) is the fastest model: 4.00 ms an image. slow (fp32) takes 3.0 times as long."
+        "fast (int8) takes 4.00 ms an image in batches of 1 on a processor with AVX2, VNNI.",
+        "fast (int8) embeds 3.00 [2.40, 6.00] times as fast as slow (fp32) in batches of 1 and 1 on a processor with"
+        " AVX2, VNNI.",
     ]
     (table,) = section.tables
     assert [row[0] for row in table.rows] == ["fast (int8), cpu, batch 1", "slow (fp32), cpu, batch 1"]
@@ -40,4 +47,20 @@ def test_the_section_compares_the_fastest_with_the_slowest(result: ModelsResult)
 
 def test_a_single_model_is_not_compared(result: ModelsResult) -> None:
     section = present(replace(result, speeds=result.speeds[:1]))
-    assert section.verdicts == ["fast (int8) takes 4.00 ms an image."]
+    assert section.verdicts == ["fast (int8) takes 4.00 ms an image in batches of 1 on a processor with AVX2, VNNI."]
+
+
+def test_what_int8_gains_is_said_by_batch_and_processor(result: ModelsResult) -> None:
+    speeds = [
+        speed("lite-int8", "int8", 1, [9.0, 9.0]),
+        speed("lite-fp32", "fp32", 1, [6.0, 6.0]),
+        speed("lite-int8", "int8", 32, [2.0, 2.0]),
+        speed("lite-fp32", "fp32", 32, [4.0, 4.0]),
+    ]
+    verdicts = present(replace(result, speeds=speeds, machine={"features": "AVX2"})).verdicts
+    where = "by cpu on a processor with AVX2, without VNNI."
+    assert verdicts[2:] == [
+        f"lite-fp32 embeds 1.50 [1.50, 1.50] times as fast as lite-int8 in batches of 1 {where}",
+        f"lite-int8 embeds 2.00 [2.00, 2.00] times as fast as lite-fp32 in batches of 32 {where}",
+    ]
+    assert "processor" not in "".join(present(replace(result, speeds=speeds, machine={})).verdicts), "it is not known"

@@ -40,7 +40,7 @@ def test_stores_that_differ(lossy: ParityResult) -> None:
     assert "edge, exact: recall@5 is 0.8000." in section.verdicts
     assert cells(section, "Against the exact answer", "recall@5") == pytest.approx([1, 1, 0.8, 0.8])
     assert cells(section, "Store against store", "different") == [40, 40]
-    notes = [note for note in section.notes if "differs at rank 1 by" in note]
+    notes = [note for note in section.notes if "differs at rank 2 by" in note]
     assert len(notes) == 10, "five of each way of searching"
     assert "edge / edge, exact: 35 more queries differ; --json names all." in section.notes
 
@@ -56,21 +56,18 @@ def test_stores_that_agree(made: Path) -> None:
     assert cells(section, "Store against store", "stores") == ["edge / faiss, ordinary", "edge / faiss, exact"]
 
 
-def test_a_query_that_does_not_find_itself_is_noted(store: Store) -> None:
-    section = present(result_of(workload_of([altered(store, lambda hits: hits[1:])], 5, 40, 1)))
-    assert any(note.startswith("edge, ordinary: 40 queries are not among their own hits") for note in section.notes)
-    assert len(section.tables) == 1, "there is no other store"
+def test_one_store_has_no_other_to_be_compared_with(store: Store) -> None:
+    assert len(present(result_of(workload_of([store], 5, 40, 1))).tables) == 1
 
 
 def test_the_worst_queries_are_shown_as_images(index: Path) -> None:
     with open_workload(both(index)[:1], None, 5, 10, 42, Settings()) as workload:
         opened = workload.stores[0]
-        turned = workload_of([opened, altered(opened, lambda hits: hits[:1] + hits[:0:-1])], 5, 10, 42)
+        turned = workload_of([opened, altered(opened, lambda hits: hits[::-1])], 5, 10, 42)
         result = result_of(turned, images=True)
     strips = [part for part in present(result).parts if isinstance(part, Strip)]
     assert len(strips) == 2 * 2 * 3, "three queries in two stores and two ways of searching"
-    query, *hits = strips[0].images
-    assert query.caption.removeprefix("query ") in {query for query, _ in result.pairs[0].differences}
-    assert [image.caption[:3] for image in hits] == ["1: ", "2: ", "3: ", "4: ", "5: "]
+    assert strips[0].title.partition(": ")[2] in {query for query, _ in result.pairs[0].differences}
+    assert [image.caption[:3] for image in strips[0].images] == ["1: ", "2: ", "3: ", "4: ", "5: "]
     assert all(image.data for image in strips[0].images)
     assert not [part for part in present(replace(result, images=[])).parts if isinstance(part, Strip)]
