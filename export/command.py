@@ -3,7 +3,7 @@
 from cbir import terminal
 
 from .check.command import compare, table, verify
-from .convert.command import build
+from .convert.command import build, quantize
 from .options import needs_export
 from .train.command import finetune, head
 
@@ -12,6 +12,7 @@ app = terminal.new_app("Convert backbones to self-describing ONNX files, check a
 _BUILD, _CHECK, _TRAIN = "Build a model file", "Check model files", "Train for your own classes"
 _COMMANDS = (
     (build, _BUILD, "cbir-export build resnet18 --precision int8"),
+    (quantize, _BUILD, "cbir-export quantize efficientnet_lite0 -o fast.onnx"),
     (verify, _CHECK, "cbir-export verify resnet18.onnx"),
     (compare, _CHECK, "cbir-export compare resnet18.onnx resnet18-int8.onnx --data ./photos"),
     (table, _CHECK, "cbir-export table resnet18 efficientnet_lite0 --folder models"),

@@ -17,6 +17,8 @@ ImageCount = Annotated[int, Field(validation_alias=AliasChoices("images", "pictu
 class Agreement:
     """How closely a model file reproduces its backbone in torch on the same image files, decoding included.
 
+    In a file that `cbir-export quantize` made, the file that it was made from takes the place of torch.
+
     The cosines are between the two vectors of an image. `neighbour_overlap` is the mean share of an image's ten nearest
     neighbours that both agree on, and `precision_at_5_change` the file's Precision@5 over the images' classes minus
     torch's.

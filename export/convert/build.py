@@ -1,34 +1,19 @@
 """Build a model file: export, reduce the precision, compare with torch, write."""
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-import onnx
-
 from cbir.images.decode import decode
-from cbir.models.card import ModelCard, Precision, Training
-from cbir.models.embedder import Embedder
-from cbir.records import Vector
+from cbir.models.card import Precision, Training
 
 from ..backbone import Loaded, torch_vectors
 from ..zoo import TIMM_PREFIX, Backbone, InputChoice
 from .head_graph import Head, add_head, apply_head
-from .parity import (
-    LIMITS,
-    RECORD,
-    SAMPLE,
-    Link,
-    Record,
-    SampleImages,
-    compare_vectors,
-    require,
-    sample_images,
-    shortfall,
-)
+from .model_file import graph_vectors, write_with_record
+from .parity import SAMPLE, Link, Record, compare_vectors, require, sample_images, shortfall
 from .quantize import CALIBRATION_IMAGES, quantize
-from .to_onnx import card_for, export, with_fp16_weights, write_model
+from .to_onnx import card_for, export, with_fp16_weights
 
 
 @dataclass(frozen=True)
@@ -97,28 +82,3 @@ def build_model(
     if not forced:
         require(final, options.precision, "Use --force to write it anyway" if calibration else "Please report this")
     return write_with_record(stages[-1][1], card, path, links, images, calibration, forced)
-
-
-def write_with_record(
-    model: onnx.ModelProto,
-    card: ModelCard,
-    path: Path,
-    links: list[Link],
-    images: SampleImages,
-    calibration: SampleImages | None = None,
-    forced: bool = False,
-) -> Record:
-    """Write a model file, with its last link in the card, and the parity record NAME.parity.json next to it."""
-    checksum = write_model(model, replace(card, to_torch=links[-1].agreement), path)
-    source = calibration.source if calibration else None
-    record = Record(card.name, checksum, images.source, source, LIMITS[card.precision], forced, links)
-    path.with_suffix(".parity.json").write_bytes(RECORD.dump_json(record, indent=1) + b"\n")
-    return record
-
-
-def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -> Vector:
-    """Return the (N, D) unit vectors of a model file with this graph."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "draft.onnx"
-        write_model(model, card, path)
-        return Embedder(path, device="cpu").embed(files)

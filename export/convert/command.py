@@ -1,4 +1,4 @@
-"""`cbir-export build`."""
+"""`cbir-export build` and `quantize`."""
 
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,10 @@ from .. import options
 
 _int8 = partial(typer.Option, rich_help_panel="Precision int8")
 
+Calibrate = Annotated[
+    str | None, _int8(metavar="DATA", help="Images for the calibration of int8.", show_default="sample://openmoji")
+]
+
 
 def build(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Backbones of `list`, or timm:NAME.")],
@@ -22,10 +26,7 @@ def build(
     precision: options.PrecisionOption = "fp16",
     crop: options.CropOption = None,
     size: options.Size = None,
-    calibrate: Annotated[
-        str | None,
-        _int8(metavar="DATA", help="Images for the calibration of int8.", show_default="sample://openmoji"),
-    ] = None,
+    calibrate: Calibrate = None,
     force: Annotated[bool, _int8(help="Write an int8 file that differs too much from torch.")] = False,
 ) -> None:
     """Build model files, and compare each with torch on images of the sample.
@@ -62,3 +63,37 @@ def build(
             typer.echo(f"warning: {path} has random weights. Use it to measure speed only", err=True)
         if record.forced:
             typer.echo(f"warning: {path} was written with --force. It differs too much from torch", err=True)
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An fp32 or fp16 file, or a packaged model.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write.", show_default="MODEL-int8.onnx")
+    ] = None,
+    calibrate: Calibrate = None,
+    force: Annotated[bool, _int8(help="Write an int8 file that differs too much from MODEL.")] = False,
+) -> None:
+    """Make an int8 file of a model file, and compare it with that file on images of the sample. Needs no torch.
+
+    The comparison is written next to the file, as NAME.parity.json. Exit code 1: the file differs too much and was not
+    written.
+    """
+    from cbir.models.sealed import find_model
+
+    from .parity import SAMPLE
+    from .quantize_file import quantize_file
+
+    path = output or Path(f"{model.stem}-int8.onnx")
+    options.check_output(path)
+    record = quantize_file(find_model(str(model)), path, calibrate or SAMPLE, force)
+    agreement = record.links[-1].agreement
+    typer.echo(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB, cosine to {model}: lowest {agreement.cosine_min:.6f}, median"
+        f" {agreement.cosine_p50:.6f}; {10 * agreement.neighbour_overlap:.2f} of ten neighbours are the same"
+    )
+    if agreement.precision_at_5_change is not None:
+        typer.echo(
+            f"Precision@5 on the sample: {agreement.precision_at_5:.4f} ({agreement.precision_at_5_change:+.4f})"
+        )
+    if record.forced:
+        typer.echo(f"warning: {path} was written with --force. It differs too much from {model}", err=True)

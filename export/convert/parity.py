@@ -28,7 +28,7 @@ LIMITS: dict[Precision, dict[str, float]] = {
     "fp16": {"cosine_min": 0.9999},
     "int8": {"cosine_p50": 0.9, "neighbour_overlap": 0.5},
 }
-"""The lowest agreement with torch of a file that is written.
+"""The lowest agreement, with torch or with the file that it was quantized from, of a file that is written.
 
 For int8 they separate models that rank as before from those whose ranking breaks down.
 """
@@ -56,7 +56,8 @@ class Link:
 class Record:
     """The parity record next to a model file, with its checksum and the sources of the images.
 
-    The last link compares torch with the file itself; `forced` means that it is below the limits.
+    The last link compares torch with the file itself, or the file that it was quantized from; `forced` means that it is
+    below the limits.
     """
 
     model: str
@@ -127,8 +128,8 @@ def shortfall(agreement: Agreement, precision: Precision) -> str | None:
     return "; ".join(missed) or None
 
 
-def require(agreement: Agreement, precision: Precision, remedy: str) -> None:
+def require(agreement: Agreement, precision: Precision, remedy: str, reference: str = "torch") -> None:
     """Raise `CbirError` if a file is below the limits of its precision."""
     missed = shortfall(agreement, precision)
     if missed:
-        raise CbirError(f"The {precision} file differs from torch: {missed}. {remedy}")
+        raise CbirError(f"The {precision} file differs from {reference}: {missed}. {remedy}")

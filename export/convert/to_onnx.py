@@ -1,10 +1,9 @@
-"""Convert a backbone to one ONNX graph from uint8 pixels to unit vectors, and write it with its model card."""
+"""Convert a backbone to one ONNX graph from uint8 pixels to unit vectors."""
 
 import logging
 import warnings
 from collections.abc import Iterable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 import cbir
 from cbir.errors import CbirError
 from cbir.images.decode import PREPROCESSING_VERSION
-from cbir.index.files import write_atomically
-from cbir.models.card import CARD, ModelCard, Precision
-from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, checksum_of, seal
+from cbir.models.card import ModelCard, Precision
 from cbir.text import one_line
 
 from ..backbone import Loaded
 
 OPSET = 18
 IR_VERSION = 10  # the newest version that all supported releases of onnxruntime can read
-MAX_BYTES = 2**31 - 1  # of one ONNX file
 
 
 class Embedding(torch.nn.Module):  # type: ignore[misc]
@@ -92,21 +88,6 @@ def card_for(loaded: Loaded, name: str, precision: Precision) -> ModelCard:
         preprocessing=PREPROCESSING_VERSION,
         exporter={"cbir": cbir.__version__, "torch": torch.__version__, "timm": timm.__version__},
     )
-
-
-def write_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
-    """Write the model with its card and checksum atomically, and return the checksum."""
-    model.producer_name, model.producer_version = "cbir", cbir.__version__
-    helper.set_model_props(
-        model, {CARD_FIELD: CARD.dump_json(card, by_alias=True).decode(), CHECKSUM_FIELD: BLANK_CHECKSUM}
-    )
-    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # ByteSize() fails above the limit
-    if size > MAX_BYTES - 2**24:
-        raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}. An ONNX file holds up to 2 GB")
-    onnx.checker.check_model(model, full_check=True)
-    data = seal(model.SerializeToString(deterministic=True))
-    write_atomically(path, data)
-    return checksum_of(data)
 
 
 def with_fp16_weights(model: onnx.ModelProto) -> onnx.ModelProto:

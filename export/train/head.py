@@ -25,8 +25,8 @@ from cbir.models.card import Training
 from cbir.models.embedder import Embedder
 from cbir.records import Vector
 
-from ..convert.build import graph_vectors, write_with_record
 from ..convert.head_graph import Head, add_head, apply_head
+from ..convert.model_file import graph_vectors, write_with_record
 from ..convert.parity import Link, compare_vectors, require, sample_images
 
 log = logging.getLogger(__name__)

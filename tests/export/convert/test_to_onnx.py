@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the extra `export` is not installed
 
 import onnxruntime
 from cbir.export.backbone import load_backbone
-from cbir.export.convert import to_onnx
+from cbir.export.convert import model_file, to_onnx
 from cbir.export.zoo import find_backbone
 from onnx import TensorProto
 
@@ -63,7 +63,7 @@ def test_fp16_weights_are_half_as_large_and_give_the_same_vectors(loaded: Any, g
 
 def test_a_written_file_is_sealed_and_has_its_card(loaded: Any, graph: Any, tmp_path: Path) -> None:
     path = tmp_path / "tiny.onnx"
-    checksum = to_onnx.write_model(graph, to_onnx.card_for(loaded, "tiny", "fp32"), path)
+    checksum = model_file.write_model(graph, to_onnx.card_for(loaded, "tiny", "fp32"), path)
     embedder = Embedder(path)
     assert embedder.sha256 == checksum
     assert (embedder.card.name, embedder.card.backbone, embedder.card.random_weights) == ("tiny", TINY, True)
@@ -73,7 +73,7 @@ def test_a_written_file_is_sealed_and_has_its_card(loaded: Any, graph: Any, tmp_
 def test_a_model_that_is_too_large_for_a_file_is_refused(
     loaded: Any, graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(to_onnx, "MAX_BYTES", 2**24 + 1000)
+    monkeypatch.setattr(model_file, "MAX_BYTES", 2**24 + 1000)
     with pytest.raises(CbirError, match="An ONNX file holds up to 2 GB"):
-        to_onnx.write_model(graph, to_onnx.card_for(loaded, "tiny", "fp32"), tmp_path / "tiny.onnx")
+        model_file.write_model(graph, to_onnx.card_for(loaded, "tiny", "fp32"), tmp_path / "tiny.onnx")
     assert list(tmp_path.iterdir()) == []
