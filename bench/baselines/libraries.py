@@ -273,11 +273,17 @@ class _LanceDB:
         self._ef = ef
 
     def search(self, vectors: Any, k: int) -> Hits:
-        one = len(vectors) == 1
-        query = self._table.search(vectors[0] if one else vectors).distance_type("dot").limit(k).ef(self._ef).nprobes(1)
+        is_single = len(vectors) == 1
+        query = (
+            self._table.search(vectors[0] if is_single else vectors)
+            .distance_type("dot")
+            .limit(k)
+            .ef(self._ef)
+            .nprobes(1)
+        )
         found = query.select(["id", "_distance"]).to_arrow()
         hits: Hits = [[] for _ in vectors]
-        numbers = [0] * len(found) if one else found["query_index"].to_pylist()
+        numbers = [0] * len(found) if is_single else found["query_index"].to_pylist()
         for number, row in zip(numbers, found["id"].to_pylist(), strict=True):
             hits[number].append(row)
         return hits

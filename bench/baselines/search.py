@@ -137,7 +137,7 @@ class _Candidate:
 
     def search(self, workload: Workload, ef: int | None, seconds: float, counted: bool = True) -> None:
         """Time the queries once, and take the recall of the very same answers."""
-        answer = self._order(ef=ef, seconds=seconds)
+        answer = self._order({"ef": ef, "seconds": seconds})
         if answer and counted:
             self.facts["megabytes"] = answer["megabytes"]
             self.recalls[ef] += _recalls(workload, answer["hits"])
@@ -147,7 +147,7 @@ class _Candidate:
 
     def grow(self, number: int) -> None:
         """Add the points of a round."""
-        self.additions += self._order(round=number).values()
+        self.additions += self._order({"round": number}).values()
 
     def close(self) -> None:
         """End its process."""
@@ -195,11 +195,11 @@ class _Candidate:
             words = [*self._command, json.dumps({**self._job, "phase": phase}), str(number)]
             self._process = subprocess.Popen(words, stdout=errors, stderr=errors, pass_fds=[number])
 
-    def _order(self, **order: Any) -> dict[str, Any]:
+    def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         if self.missing:
             return {}
         with suppress(OSError):  # the process has ended; its answer says why
-            self._channel.send(order)
+            self._channel.send(dict(order))
         return self._answer(_TURN_SECONDS)
 
     def _answer(self, seconds: float) -> dict[str, Any]:
