@@ -45,8 +45,8 @@ def qdrant_filter(filter: Filter, dialect: Dialect) -> Any:
 
 
 def filtered_ef(ef: int) -> int:
-    """Return the ef for a filtered search with ACORN, where a step costs about twice as much as without a filter."""
-    return math.ceil(ef / 2)
+    """Return the ef for a filtered search with ACORN, where a step costs more and finds more than without a filter."""
+    return math.ceil(ef / 3)
 
 
 def field_path(field: str) -> str:

@@ -84,17 +84,18 @@ class Growth:
 
     def __init__(self, folder: Path, dimension: int, options: Mapping[str, str]):
         self._folder, self._options, self._dimension, self._count = folder, options, dimension, 0
-        on_disk = options["on_disk"] == "1"
+        on_disk, datatype = options["on_disk"] == "1", _DATATYPES[options["datatype"]]
+        scanned = _FULL_SCAN_KB // 2 if datatype is VectorStorageDatatype.Float16 else _FULL_SCAN_KB
         config = EdgeConfig(
-            vectors=EdgeVectorParams(dimension, Distance.Cosine, on_disk, datatype=_DATATYPES[options["datatype"]]),
+            vectors=EdgeVectorParams(dimension, Distance.Cosine, on_disk, datatype=datatype),
             hnsw_config=HnswIndexConfig(
                 m=int(options["m"]),
                 ef_construct=int(options["ef_construct"]),
-                full_scan_threshold=_FULL_SCAN_KB,
+                full_scan_threshold=scanned,
                 on_disk=on_disk,
             ),
             quantization_config=_QUANTIZATION[options["quantization"]],
-            optimizers=EdgeOptimizersConfig(default_segment_number=1),
+            optimizers=EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=scanned),
             wal_enabled=False,  # an index that was not finished is built again from the vector log
         )
         with plain_errors(folder):

@@ -16,7 +16,7 @@ import numpy as np
 from cbir.filters.conditions import Filter
 from cbir.index.generation import Generation, with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
-from cbir.records import Hit, Vector, stored_hits
+from cbir.records import Hit, Readable, Vector, stored_hits
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
 from cbir.stores.checks import best_hits, check_query
 from cbir.stores.embedded.records import EmbeddedRecords, built_options
@@ -76,6 +76,8 @@ class EmbeddedStore(EmbeddedRecords):
         super()._show(opened)
         log, latest = opened.log, opened.latest
         self._is_whole = not log.dead and not len(log.tail)
+        readable: Readable = log.base if self._is_whole else log
+        self._hits = partial(stored_hits, readable)
         self.info = replace(
             self.info,
             count=len(log),
@@ -125,7 +127,7 @@ class EmbeddedStore(EmbeddedRecords):
             lambda numbers, wanted: rows_of(self._found(vectors[numbers], min(wanted, count), params, filter)),
             k,
             log.id,
-            partial(stored_hits, log),
+            self._hits,
         )
         return hits if min_score is None else [[hit for hit in row if hit.score >= min_score] for row in hits]
 

@@ -57,4 +57,4 @@ def test_the_log_is_a_real_one(tmp_path: Path) -> None:
 
 def test_engines_are_named_with_their_options() -> None:
     engines = [engine_of(url, 64) for url in ("edge:.?m=32", "faiss:.?index=Flat&ef=9", "faiss:.")]
-    assert [name for name, _, _ in engines] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16"]
+    assert [name for name, _, _ in engines] == ["edge m=32", "faiss Flat ef=9", "faiss HNSW16_SQfp16"]

