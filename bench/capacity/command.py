@@ -35,6 +35,11 @@ def plan(
         int | None, typer.Option(min=1, max=100, help="Copies on servers.", show_default="1 up to 10M, then 2")
     ] = None,
     node_gb: Annotated[float, typer.Option(min=1, max=100_000, help="RAM of one server, in GB.")] = 128,
+    build: Annotated[
+        bool, typer.Option("--build", help="Also build indexes of so many made-up vectors, and search them.")
+    ] = False,
+    recall: Annotated[float, typer.Option(min=0.1, max=1.0, help="With --build: the recall to search at.")] = 0.95,
+    minutes: Annotated[float, typer.Option(min=0.1, help="With --build: the longest time for one index.")] = 20.0,
     check: Annotated[str | None, typer.Option(hidden=True)] = None,
     as_json: Json = None,
 ) -> None:
@@ -46,9 +51,11 @@ def plan(
 
     from ..core.subject import deliver, envelope
     from ..core.synthetic import made_up_images
+    from ..core.timing import NoiseMeter
+    from .built import measure_built
     from .plan import USUAL_IMAGES, Options, make_plan, parse_count
     from .probe import IMAGES, probe_images, probe_indexes
-    from .result import NOTES, SUBJECT, PlanResult
+    from .result import BUILT_NOTE, NOTES, SUBJECT, PlanResult
 
     if check:
         raise UsageError("--check no longer exists. Build an index with cbir-ingest to compare it with the plan.")
@@ -67,6 +74,24 @@ def plan(
         costs = probe_images(items, origin, embedder, settings)
         advance(1)
     plans = [make_plan(count, options, costs, indexes) for count in counts]
-    header = envelope(SUBJECT.name, NOTES)
-    result = PlanResult(**header, model=embedder.ref, options=options, images=costs, indexes=indexes, plans=plans)
+    logs, built, notes = [], [], list(NOTES)
+    if build:
+        noise = NoiseMeter()
+        with terminal.progress("building", len(counts) * (len(urls) + 1), "indexes") as advance:
+            for count in counts:
+                log, found = measure_built(urls, count, options.dimension, recall, minutes, advance)
+                logs.append(log)
+                built += found
+        missing = [f"{index.points:,}, {index.name}: {index.missing}." for index in built if index.missing]
+        notes += [BUILT_NOTE.format(recall=recall), *missing, *noise.noise().notes()]
+    result = PlanResult(
+        **envelope(SUBJECT.name, notes),
+        model=embedder.ref,
+        options=options,
+        images=costs,
+        indexes=indexes,
+        plans=plans,
+        logs=logs,
+        built=built,
+    )
     deliver(SUBJECT, result, as_json)

@@ -18,7 +18,7 @@ from cbir.index.vector_log import VectorLog
 from cbir.models.embedder import Embedder
 from cbir.pipeline.workers import Embedding, embed_all
 from cbir.progress import Advance
-from cbir.records import Item, Point, digest, point_id, to_json
+from cbir.records import Item, Point, Vector, digest, point_id, to_json
 from cbir.settings import Settings
 
 from ..core.stores import engine_of
@@ -91,11 +91,13 @@ def probe_indexes(urls: Sequence[str], dimension: int, advance: Advance) -> list
 
 def write_log(folder: Path, count: int, dimension: int) -> VectorLog:
     """Write a vector log of `count` clustered vectors without thumbnails, and open it."""
-    points = []
-    for number, vector in enumerate(clustered(count, dimension, 0)):
-        payload = {"key": str(number), "label": "made up"}
-        points.append(Point(point_id("made up", str(number)), vector, payload, "", b"", digest(payload)))
     with closing(LogWriter(segment_path(folder, 1), dimension)) as writer:
         for start in range(0, count, _BATCH):
-            writer.append(points[start : start + _BATCH])
+            vectors = clustered(min(_BATCH, count - start), dimension, seed=start)
+            writer.append([_point(number, vector) for number, vector in enumerate(vectors, start)])
     return VectorLog(folder, dimension)
+
+
+def _point(number: int, vector: Vector) -> Point:
+    payload = {"key": str(number), "label": "made up"}
+    return Point(point_id("made up", str(number)), vector, payload, "", b"", digest(payload))

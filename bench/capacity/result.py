@@ -1,12 +1,13 @@
 """The result of `cbir-bench plan`, and how it is shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cbir.evaluation.sections import Section
 from cbir.models.card import ModelRef
 
 from ..core.rows import typed_table
 from ..core.subject import Result, Subject
+from .built import BuiltIndex, BuiltLog
 from .plan import IndexPlan, Options, Plan, ServerPlan
 from .probe import ImageCosts, IndexCosts
 
@@ -19,17 +20,24 @@ NOTES = (
     " --dimension` makes a model for them.",
     "Quantized vectors find a little less. Measure it with `cbir-bench parity` before you rely on it.",
 )
+BUILT_NOTE = (
+    "Measured indexes are of clustered vectors. Each is built by its own process. All are searched by turns, at the"
+    " smallest width with a recall@10 of at least {recall}, or at the one that finds most. Times are medians of five"
+    " rounds of 100 queries, one after the other."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanResult(Result):
-    """What numbers of images need, and what was measured to find out."""
+    """What numbers of images need, and what was measured to find out; `built` and `logs` are measured in full."""
 
     model: ModelRef
     options: Options
     images: ImageCosts
     indexes: list[IndexCosts]
     plans: list[Plan]
+    logs: list[BuiltLog] = field(default_factory=list)
+    built: list[BuiltIndex] = field(default_factory=list)
 
 
 def present(result: PlanResult) -> Section:
@@ -56,6 +64,13 @@ def present(result: PlanResult) -> Section:
         typed_table("Embedded index", "images, index", IndexPlan, indexes),
         typed_table("Qdrant servers, all replicas together", "images, layout", ServerPlan, servers),
     ]
+    if result.built:
+        logs = [(f"{log.points:,}", log) for log in result.logs]
+        built = [(f"{index.points:,}, {index.name}", index) for index in result.built]
+        parts += [
+            typed_table("Vector log as measured", "vectors", BuiltLog, logs),
+            typed_table("Embedded index as measured", "vectors, index", BuiltIndex, built),
+        ]
     return Section("What will more images need?", subject, verdicts, parts, result.notes)
 
 

@@ -1,6 +1,7 @@
 """Processes that are started to be measured: what they print or return, how long they take, and their memory."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -40,8 +41,13 @@ class MeasuredProcess:
     others: float
 
 
-def run_process(name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> MeasuredProcess:
-    """Run a command that prints JSON, and measure it. `CbirError` has the last line of its standard error."""
+def run_process(
+    name: str, command: Sequence[str], environment: dict[str, str] | None = None, limit: float = math.inf
+) -> MeasuredProcess:
+    """Run a command that prints JSON, and measure it.
+
+    `CbirError` has the last line of its standard error, or says that it took more than `limit` seconds.
+    """
     meter, start = OthersMeter(), time.perf_counter()
     process = psutil.Popen(
         command, stdout=PIPE, stderr=PIPE, text=True, errors="replace", env=os.environ | (environment or {}),
@@ -54,12 +60,14 @@ def run_process(name: str, command: Sequence[str], environment: dict[str, str] |
             now = _usage(process)
             used |= {pid: seconds for pid, (seconds, _) in now.items()}
             peak = max(peak, sum(megabytes for _, megabytes in now.values()))
+            if time.perf_counter() - start > limit:
+                raise CbirError(f"{name} took more than {limit / 60:,.3g} minutes")
             with suppress(TimeoutExpired):
                 outputs = process.communicate(timeout=_SAMPLE_SECONDS)
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        process.communicate()
         raise
     seconds, others = time.perf_counter() - start, meter.share(sum(used.values()))
     lines, errors = ([line for line in text.splitlines() if line.strip()] for text in outputs)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cbir.bench import command
 from cbir.bench.capacity import probe
+from cbir.bench.capacity.result import SUBJECT
 
 from tests.support.running import Program, refused, runner
 
@@ -37,6 +38,21 @@ def test_a_plan_is_of_this_machine(
     for text in ("faiss HNSW8", many["servers"][0]["url"], "planned with the model's time"):
         assert text in " ".join(out.split()), text
     assert "edge" not in out
+
+
+def test_indexes_of_that_size_are_built_on_request(run: Program, photo_folder: Path, tmp_path: Path) -> None:
+    stores = ("--store", "faiss:.?index=Flat", "--store", "edge:.")
+    code, out, err = run("3K", "--dimension", 32, "--data", photo_folder, *stores, "--build", "--json", tmp_path / "p")
+    assert code == 0, err
+    result = json.loads((tmp_path / "p").read_text())
+    assert [(index["name"], index["points"], index["recall"]) for index in result["built"]] == [
+        ("faiss Flat", 3000, 1.0),
+        ("edge", 3000, 1.0),
+    ]
+    assert [log["points"] for log in result["logs"]] == [3000]
+    assert "Embedded index as measured" in out and "3,000, edge" in out and "Vector log as measured" in out
+    assert "a recall@10 of at least 0.95" in " ".join(out.split())
+    assert SUBJECT.dump(SUBJECT.load(result)) == result
 
 
 @pytest.mark.parametrize(
