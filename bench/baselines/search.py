@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from cbir.text import redacted
 
 from ..core.metrics import summarise
 from ..core.ranking import recall
-from ..core.stores import copied_url, location_of, store_name
+from ..core.stores import location_of, store_name
 from ..core.timing import Times, spread, times
 from ..core.workload import Workload
 from . import libraries, own_store, search_worker
@@ -286,14 +287,14 @@ def _jobs(
 
 
 def _target(info: StoreInfo, folder: Path) -> str:
-    """Return the URL of a store in a folder that has the engine and the options of another."""
+    """Return the URL of a store in a folder that has the engine and all options of another, also those of its build."""
     location = location_of(info.url)
     if location is None:
         raise UsageError(
             f"{redacted(info.url)} is a server, whose index cannot be built without the held-out points. Use edge: or"
             " faiss:."
         )
-    return copied_url(location, folder)
+    return f"{location.url.scheme}:{folder / location.name}?{urlencode(info.options)}"
 
 
 def _recalls(workload: Workload, found: Sequence[Sequence[int]]) -> list[float]:

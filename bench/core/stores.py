@@ -1,20 +1,17 @@
 """What the bench needs to know of store URLs and engines. No other module here parses a URL."""
 
-import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from cbir.errors import UsageError
 from cbir.records import Vector
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
-from cbir.stores.embedded.build import peak_memory
 from cbir.stores.embedded.catalog import EmbeddedCatalog
 from cbir.stores.embedded.reader import EmbeddedStore
 from cbir.stores.engines import ENGINES
-from cbir.stores.registry import connect, open_store
+from cbir.stores.registry import connect
 from cbir.stores.url import SERVER_SCHEMES, Location, split
 from cbir.text import redacted
 
@@ -63,19 +60,6 @@ def copied_url(location: Location, folder: Path) -> str:
     """Return the URL of an embedded store's copy in another index folder, with the same options."""
     scheme, _, options = split(location.url.text)
     return f"{scheme}:{folder / location.name}" + (f"?{options}" if options else "")
-
-
-def rebuild(url: str, collection: str) -> tuple[float, float]:
-    """Build the index of an embedded store again, to be removed; return the seconds and this process's most MB."""
-    store = open_store(url, collection, Settings())
-    assert isinstance(store, EmbeddedStore)  # noqa: S101 - the caller has checked the URL
-    kind, log = kind_of(url), store.log.base
-    options = {name: store.info.options[name] for name in ENGINES[kind].build_options}
-    store.close()
-    with TemporaryDirectory(prefix="cbir-bench-") as folder:
-        started = time.perf_counter()
-        ENGINES[kind].load().build(Path(folder) / "index", log, options, lambda done: None)
-        return time.perf_counter() - started, peak_memory() / 1e6
 
 
 def bare_search(store: Store, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object] | None:

@@ -14,6 +14,7 @@ from cbir.bench.core.workload import open_stores, without_held_out
 
 from cbir.errors import UsageError
 from cbir.settings import Settings
+from cbir.stores.url import parse
 from tests.bench.baselines.conftest import COUNT
 from tests.support.building import both, store_options
 from tests.support.running import Program
@@ -143,3 +144,11 @@ def test_a_server_is_refused_in_one_line(made: Path) -> None:
         info = replace(stores[0].info, url="http://host:1")
     with pytest.raises(UsageError, match="is a server, whose index cannot be built without the held-out points"):
         search._target(info, made)
+
+
+def test_an_index_is_built_with_the_options_of_the_measured_one(made: Path, tmp_path: Path) -> None:
+    with open_stores([f"faiss:{made}/lists?nprobe=3"], "made", Settings()) as stores:
+        info = stores[0].info
+    found = parse(search._target(info, tmp_path))
+    assert found.scheme == "faiss" and found.options == info.options
+    assert (found.options["index"], found.options["nprobe"]) == ("IVF32,Flat", "3")
