@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from cbir.errors import CbirError, UsageError
 from cbir.models.card import ModelRef
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, find_unchanged, read_sealed, seal
+from cbir.models.sealed import (
+    BLANK_CHECKSUM,
+    CHECKSUM_FIELD,
+    checksum_of,
+    find_model,
+    find_unchanged,
+    read_sealed,
+    seal,
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
