@@ -75,13 +75,19 @@ def _quiet() -> Iterator[None]:
 
 
 def _stem(graph: onnx.GraphProto) -> set[str]:
-    """Name all nodes, and return the names of those before the second convolution that mixes channels."""
-    mixing = []
+    """Name all nodes, and return the names of those up to the second that mixes channels.
+
+    These are the normalisation of the pixels, the first convolution, and often a depthwise one.
+    """
+    stem: set[str] = set()
+    mixing = 0
     for number, node in enumerate(graph.node):
         node.name = node.name or f"node {number}"
-        if node.op_type == "Conv" and attributes(node).get("group", 1) == 1:
-            mixing.append(number)
-    return {node.name for node in graph.node[: mixing[1]]} if len(mixing) > 1 else set()
+        depthwise = node.op_type == "Conv" and attributes(node).get("group", 1) > 1
+        mixing += node.op_type in ("Conv", "MatMul", "Gemm") and not depthwise
+        if mixing < 2:
+            stem.add(node.name)
+    return stem
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

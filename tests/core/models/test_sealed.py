@@ -1,6 +1,7 @@
 """Model files: the checksum covers every byte, and anything else is refused in one line."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbir.errors import CbirError, UsageError
+from cbir.models.card import ModelRef
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, checksum_of, find_model, read_sealed, seal
+from cbir.models.sealed import (
+    BLANK_CHECKSUM,
+    CHECKSUM_FIELD,
+    checksum_of,
+    find_model,
+    find_unchanged,
+    read_sealed,
+    seal,
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,3 +68,12 @@ def test_a_sealed_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_model_names_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"no model 'resnet'.*efficientnet_lite0"):
         find_model("resnet")
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0-int8"])
+def test_a_packaged_model_is_found_by_its_checksum(name: str, tmp_path: Path) -> None:
+    """The name in both cards is the same."""
+    path = find_model(name)
+    model = ModelRef("efficientnet_lite0", checksum_of(read_sealed(path)), 1280, 1, False)
+    assert find_unchanged(model, tmp_path / "missing.onnx") == path
+    assert find_unchanged(replace(model, sha256="0" * 64)) is None

@@ -14,6 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 RNG = np.random.default_rng(1)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order() -> None:
+    RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
+
+
 def model(*convolutions: tuple[Any, dict[str, Any]], with_bias: bool = True, between: str = "", users: int = 1) -> Any:
     """Return a graph of convolutions in a row, from pixels in 16 x 16 to planes, with an operator between them."""
     nodes = [
@@ -92,7 +97,7 @@ def test_a_convolution_whose_output_others_use_is_not_merged() -> None:
     ("shape", "options"),
     [
         ((8, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
-        ((3, 1, 5, 5), {"group": 3, "strides": [2, 2], "pads": [2, 1, 2, 1]}),
+        ((12, 1, 5, 5), {"group": 3, "strides": [2, 2], "pads": [2, 1, 2, 1]}),
         ((16, 3, 1, 1), {}),
     ],
 )
