@@ -134,7 +134,7 @@ class EmbeddedStore(EmbeddedRecords):
     def _found(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return the k best points of each vector, and perhaps others, by their positions in the log."""
         if self._is_whole:
-            return self._asked(vectors, k, params, filter)
+            return self._from_index(vectors, k, params, filter)
         start = len(self.log.base)
         if not len(self.log.tail):
             return self._in_index(vectors, k, params, filter)
@@ -148,17 +148,17 @@ class EmbeddedStore(EmbeddedRecords):
         """Return the k best points of each vector in the index that are not deleted or replaced."""
         log, most = self.log, len(self.log.base)
         if not log.dead:
-            return self._asked(vectors, min(k, most), params, filter)
+            return self._from_index(vectors, min(k, most), params, filter)
         wanted = min(most, k + 1 + _MORE * k * log.dead // most)
         while True:
-            scores, positions = self._asked(vectors, wanted, params, filter)
+            scores, positions = self._from_index(vectors, wanted, params, filter)
             kept = (positions >= 0) & log.alive[positions]
             lacking = (kept.sum(axis=1) < k) & (positions >= 0).all(axis=1)
             if wanted == most or not lacking.any():
                 return scores, np.where(kept, positions, -1)
             wanted = min(most, 2 * wanted)
 
-    def _asked(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
+    def _from_index(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
         """Return the k best points of each vector in the index, or more, with the scores of the stored vectors."""
         index, log = self.index, self.log.base
         if not index.error:
