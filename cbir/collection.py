@@ -128,7 +128,7 @@ class Collection(CollectionReader):
                 self._model or (published and (self._handle.records().model() or published.model.name)) or DEFAULT_MODEL
             )
             whole = not is_list and source.only is None  # may take hours, and then needs the memory to build indexes
-            file = model_file(model, self.settings, catalogs, name, dataset or source.name)
+            file = model_file(model, self.settings, catalogs, name, dataset or source.name, policy.partial)
             kept = None if whole else load_embedder(file, self.settings, self.settings.threads)
         file = kept.path if kept else file
         report = ingest(source, catalogs, file, self.settings, name, dataset, policy, progress, opening, kept)

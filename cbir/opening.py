@@ -122,8 +122,8 @@ def _find(
             return None if create else collection
         if made_by is not None and plan.model.sha256 not in made_by:
             raise UsageError(
-                f"collection {name} in {catalog.address} was made with another model than {model}: {plan.model.name}"
-                f" ({plan.model.sha256[:12]}); leave the model out, or name another collection"
+                f"collection {name} in {catalog.address} was made with another model than {_wanted(model, settings)}:"
+                f" {plan.model.described}; leave the model out, or name another collection"
             )
         return name
     names = catalog.names()
@@ -133,4 +133,9 @@ def _find(
             return name
     if create:
         return None
-    raise no_collection(catalog, model if names else None)
+    raise no_collection(catalog, _wanted(model, settings) if model is not None and names else None)
+
+
+def _wanted(model: str | Path | None, settings: Settings) -> str:
+    """Return the requested model, with the precision if that is set."""
+    return str(model) if settings.precision == "auto" else f"{model} --precision {settings.precision}"

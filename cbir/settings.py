@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cbir.devices import DeviceChoice, PrecisionChoice
@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     e-mail addresses and domains that may log in to a page with a login.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CBIR_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CBIR_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
 
     stores: Annotated[tuple[str, ...], NoDecode] = ()
     max_image_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, le=178)
@@ -47,7 +49,7 @@ class Settings(BaseSettings):
     server_ca: Path | None = None
     insecure: bool = False
     allow_private_addresses: bool = False
-    device: DeviceChoice = "auto"
+    device: DeviceChoice = Field(default="auto", validation_alias=AliasChoices("CBIR_DEVICE", "CBIR_PROVIDER"))
     precision: PrecisionChoice = "auto"
     cache: Path = Field(default_factory=default_cache)
     reports: Path = Field(default_factory=lambda data: data["cache"] / "reports")
@@ -81,12 +83,10 @@ class Settings(BaseSettings):
 
         def __init__(self, **values: object):
             fields = type(self).model_fields
-            allowed = {*fields, *(field.validation_alias for field in fields.values())}
+            allowed = {*fields, "QDRANT_URL", "QDRANT_API_KEY"}
             for name in values:
                 if name not in allowed and not name.startswith("_"):  # pydantic has options such as `_env_file`
                     raise UsageError(f"unknown setting {name!r}; the settings are: {', '.join(fields)}")
-            if "CBIR_PROVIDER" in os.environ:
-                raise UsageError("CBIR_PROVIDER in the environment is called CBIR_DEVICE now; rename it")
             try:
                 super().__init__(**values)
             except (OSError, UnicodeDecodeError) as error:

@@ -13,8 +13,8 @@ def require_same(before: Plan, plan: Plan, name: str, same_source: bool) -> None
     """Raise `UsageError` if a collection, called `name` in messages, cannot take the images of `plan`."""
     if before.model.sha256 != plan.model.sha256:
         raise UsageError(
-            f"{name} was made with the model {before.model.name} ({before.model.sha256[:12]}), not with"
-            f" {plan.model.name} ({plan.model.sha256[:12]}). Use another collection, or delete this one."
+            f"{name} was made with the model {before.model.described}, not with {plan.model.described}. Use another"
+            " collection, or delete this one."
         )
     if before.source != plan.source and not same_source:
         raise UsageError(

@@ -102,5 +102,10 @@ class ModelRef:
     precision: str = ""
     libraries: str = ""
 
+    @property
+    def described(self) -> str:
+        """The name, the precision and the start of the checksum, for messages."""
+        return f"{self.name} ({', '.join(filter(None, (self.precision, self.sha256[:12])))})"
+
 
 CARD = TypeAdapter(ModelCard)

@@ -11,11 +11,14 @@ from cbir.models.self_test import choose
 from cbir.settings import Settings
 
 
-def choose_file(model: str | Path, settings: Settings, existing: Iterable[ModelRef] = ()) -> Path:
+def choose_file(
+    model: str | Path, settings: Settings, existing: Iterable[ModelRef] = (), *, tested: bool = True
+) -> Path:
     """Return the file of a model with the precision of the settings.
 
     "auto" is the precision of the first `existing` model that is the same one, or else what a self-test chooses: int8
-    only where it is much faster. A model file has a single precision.
+    only where it is much faster. It is fp32 if nothing is `tested`, and for a device that the settings name, since
+    int8 is made for processors. A model file has a single precision.
 
     Raises:
         UsageError: There is no such model, or it is not packaged with this precision.
@@ -34,6 +37,8 @@ def choose_file(model: str | Path, settings: Settings, existing: Iterable[ModelR
     stored = (by_checksum[other.sha256] for other in existing if other.sha256 in by_checksum)
     if found := next(stored, None):
         return found
+    if not tested or settings.device not in ("auto", "cpu"):
+        return next(iter(files.values()))
     others = other_devices() if settings.device == "auto" else ()
     return files[choose(data, others, settings.threads, settings.cache).precision]
 

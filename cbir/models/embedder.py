@@ -1,5 +1,6 @@
 """The embedder: a loaded model that turns images into unit vectors."""
 
+import logging
 import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -25,6 +26,8 @@ from cbir.settings import MAX_MEGAPIXELS, Settings, default_cache
 from cbir.text import one_line
 
 _BATCH = 8
+
+log = logging.getLogger(__name__)
 
 
 class Embedder:
@@ -58,8 +61,8 @@ class Embedder:
         """Load a model.
 
         Args:
-            model: A packaged model's name (`efficientnet_lite0`, `efficientnet_lite0-int8`), or the path of a file that
-                `cbir-export` made.
+            model: The name of a packaged file (`efficientnet_lite0` in fp32, `efficientnet_lite0-int8`), or the path of
+                one that `cbir-export` made. `Collection.embedder` has the one that made a collection's vectors.
             threads: Number of threads for each call of `run`; None for all cores.
             device: "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt", "coreml", "directml", or "auto": the fastest
                 that gives the same vectors.
@@ -88,8 +91,11 @@ class Embedder:
         self.card: ModelCard = read_card(self.path, self._session)
         if device == "auto":
             device = choose({self.card.arithmetic: data}, other_devices(), threads, cache).device
-            if device != "cpu":
-                self._session = open_session(data, device, threads, cache)
+            try:
+                self._session = self._session if device == "cpu" else open_session(data, device, threads, cache)
+            except Exception as error:  # its driver may be gone since the self-test
+                log.warning("warning: the cpu is used, because %s failed: %s", device, one_line(error)[:300])
+                device = "cpu"
         self.device: Device = device
         self._turn = threading.Lock() if device == "directml" else nullcontext()  # it runs one batch at a time
         self._run_options = onnxruntime.RunOptions()

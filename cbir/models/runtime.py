@@ -1,7 +1,7 @@
 """Runs a model: with onnxruntime's CPU code, or on another device if that is installed.
 
-`DEVICES` lists them. OpenVINO is a plug-in of onnxruntime: the package `onnxruntime-ep-openvino`, in the extra
-`openvino`. It supports Intel's processors only. The others are builds of onnxruntime itself.
+`PROVIDERS` has those that come with onnxruntime itself. OpenVINO is a plug-in for Intel's processors: the package
+`onnxruntime-ep-openvino`, in the extra `openvino`.
 """
 
 import hashlib

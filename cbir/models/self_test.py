@@ -6,6 +6,7 @@ faster than fp32. The result is remembered for each model, machine and number of
 
 import logging
 import statistics
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cbir.images.preprocessing import Pixels
 from cbir.models.runtime import OPENVINO_PACKAGE, PROVIDERS, machine_id, open_session
 from cbir.models.sealed import checksum_of
 from cbir.records import Vector
+from cbir.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -64,26 +66,31 @@ def choose(files: Mapping[Arithmetic, bytes], others: Sequence[Device], threads:
         return untested
     kept = cache / "self-tests.json"
     key = " ".join((*map(checksum_of, files.values()), *others, str(threads), machine_id(), *_versions()))
+    if found := _kept(kept).get(key):
+        return found
     try:
-        choices = _CHOICES.validate_json(kept.read_bytes())
-    except (OSError, ValidationError):  # missing, or of another version
-        choices = {}
-    if key in choices:
-        return choices[key]
-    try:
-        choices[key] = self_test(files, others, threads)
+        choice = self_test(files, others, threads)
     except Exception as error:  # a model must also run where a driver or a plug-in is broken, whatever it raises
-        log.warning("%s on the cpu is used, because the self-test failed: %s", first, error)
+        reason = one_line(error)[:300]
+        log.warning("warning: %s on the cpu is used, because the self-test failed: %s", first, reason)
         return untested
-    log.info("%s", _summary(choices[key]))
+    log.info("%s", _summary(choice))
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(".tmp")
-        draft.write_bytes(_CHOICES.dump_json(choices, indent=1))
-        draft.replace(kept)
+        with tempfile.NamedTemporaryFile(dir=cache, prefix=kept.stem, delete=False) as draft:
+            draft.write(_CHOICES.dump_json(_kept(kept) | {key: choice}, indent=1))
+        Path(draft.name).replace(kept)
     except OSError as error:
-        log.warning("the result of the self-test cannot be saved: %s: %s", kept, error.strerror)
-    return choices[key]
+        log.warning("warning: the result of the self-test cannot be saved: %s: %s", kept, error.strerror)
+    return choice
+
+
+def _kept(path: Path) -> dict[str, Choice]:
+    """Return the results of earlier self-tests; none if the file is missing, or of another version."""
+    try:
+        return _CHOICES.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return {}
 
 
 def self_test(files: Mapping[Arithmetic, bytes], others: Sequence[Device], threads: int) -> Choice:

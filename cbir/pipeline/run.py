@@ -119,8 +119,8 @@ def ingest(
     model = embedder.ref
     if settings.precision not in ("auto", model.precision):
         raise UsageError(
-            f"the model {model.name} ({model.sha256[:12]}) calculates in {model.precision}, not in"
-            f" {settings.precision}. Remove the option, or use another model or collection."
+            f"the model {model.name} ({model.sha256[:12]}) calculates in {model.precision}, but --precision or"
+            f" CBIR_PRECISION is {settings.precision}. Leave it out, or use another model or collection."
         )
     if model.random_weights:
         log.warning("warning: %s has random weights, so its results are meaningless", model.name)
@@ -188,12 +188,28 @@ def ingest(
 
 
 def model_file(
-    model: str | Path, settings: Settings, catalogs: Sequence[Catalog], collection: str | None, dataset: str
+    model: str | Path,
+    settings: Settings,
+    catalogs: Sequence[Catalog],
+    collection: str | None,
+    dataset: str,
+    partial: bool = False,
 ) -> Path:
-    """Return the file of a model for an ingest: for "auto" that of the collection, if it exists; see `choose_file`."""
+    """Return the file of a model for an ingest: for "auto" that of the collection, also of an unfinished one.
+
+    With `partial`, other machines may fill the same new collection. They all take the same file then.
+    """
     name = collection or collection_name(dataset, str(model))
-    plans = (catalog.plan(name) for catalog in catalogs)
-    return choose_file(model, settings, (plan.model for plan in plans if plan is not None))
+    existing = (made_by for catalog in catalogs if (made_by := _made_by(catalog, name)) is not None)
+    return choose_file(model, settings, existing, tested=not partial)
+
+
+def _made_by(catalog: Catalog, name: str) -> ModelRef | None:
+    """Return the model of a collection's vectors, None if there is no such collection."""
+    plan = catalog.plan(name)
+    if plan is not None:
+        return plan.model
+    return next((info.made_by for info in catalog.listing() if info.collection == name), None)
 
 
 @contextmanager

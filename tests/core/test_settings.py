@@ -16,6 +16,17 @@ def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytes
         Settings()
 
 
+def test_the_old_name_of_the_device_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CBIR_PROVIDER=openvino\n")
+    assert Settings().device == "openvino"
+    monkeypatch.setenv("CBIR_DEVICE", "cpu")
+    assert Settings().device == "cpu"
+    assert Settings(device="cuda").device == "cuda"
+    monkeypatch.setenv("CBIR_DEVICE", "gpu")
+    with pytest.raises(UsageError, match="CBIR_DEVICE in the environment: Input should be 'auto', 'cpu'"):
+        Settings()
+
+
 def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CBIR_INSECURE", "1")
     monkeypatch.setenv("CBIR_SERVER_TIMEOUT_SECONDS", "7")

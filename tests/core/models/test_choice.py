@@ -12,6 +12,7 @@ from cbir.models import choice as module
 from cbir.models.choice import choose_file
 from cbir.models.sealed import checksum_of, find_model, packaged_files
 from cbir.models.self_test import Choice
+from cbir.pipeline import run as runs
 from cbir.settings import Settings
 from tests.support.building import both
 from tests.support.ingesting import run, some_images, stores
@@ -43,6 +44,8 @@ def test_the_settings_name_a_file_and_a_path_is_itself(model_file: Path, faster:
     assert choose_file(f"{NAME}-int8", AUTO) == files["int8"]
     with pytest.raises(cbir.UsageError, match="packaged in int8 only, not in fp32"):
         choose_file(f"{NAME}-int8", Settings(precision="fp32"))
+    assert choose_file(NAME, Settings(precision="auto", device="cuda")) == files["fp32"]
+    assert choose_file(NAME, AUTO, tested=False) == files["fp32"]
     faster[0] = "fp32"
     assert choose_file(NAME, AUTO) == files["fp32"]
 
@@ -74,6 +77,31 @@ def test_a_collection_keeps_the_precision_that_it_was_made_with(
         assert min(hit.score for hit in hits) > 0.9999
 
 
+def test_an_interrupted_ingest_is_continued_with_the_precision_it_began_with(
+    photo_folder: Path, tmp_path: Path, faster: list[Arithmetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, urls = some_images(photo_folder, tmp_path / "photos", 6), both(tmp_path / "index")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with cbir.open(urls, create=True, settings=AUTO) as photos, monkeypatch.context() as patched:
+        patched.setattr(runs, "publish_all", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            photos.add(folder)
+    faster[0] = "fp32"
+    with cbir.open(urls, create=True, settings=AUTO) as photos:
+        report = photos.add(folder)
+        assert (report.resumed, report.precision) == (6, "int8")
+        assert made_with(photos) == ("int8", "int8")
+
+
+def test_shares_of_several_machines_have_one_precision(photo_folder: Path, tmp_path: Path, faster: object) -> None:
+    folder = some_images(photo_folder, tmp_path / "photos", 6)
+    with cbir.open(both(tmp_path / "index"), create=True, settings=AUTO) as photos:
+        assert photos.add(folder, policy=cbir.Policy(partial=True)).precision == "fp32"
+
+
 def test_another_precision_is_another_model(photo_folder: Path, tmp_path: Path) -> None:
     folder = some_images(photo_folder, tmp_path / "photos", 6)
     names = []
@@ -88,6 +116,6 @@ def test_another_precision_is_another_model(photo_folder: Path, tmp_path: Path) 
     with cbir.open(tmp_path / "index", model=NAME, settings=Settings(precision="fp32")) as photos:
         assert made_with(photos) == ("fp32", "fp16")
     refused = run(folder, "--collection", names[0], *stores(tmp_path / "index"), "--precision", "int8", code=2)
-    assert "was made with the model efficientnet_lite0" in refused.stderr
+    assert "was made with the model efficientnet_lite0 (fp32, " in refused.stderr
     wrong = run(folder, "--model", find_model(NAME), *stores(tmp_path / "index"), "--precision", "int8", code=2)
-    assert "calculates in fp32, not in int8" in wrong.stderr
+    assert "calculates in fp32, but --precision or CBIR_PRECISION is int8" in wrong.stderr

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from cbir.models import embedder as embedders
 from cbir.models.embedder import Embedder
+from cbir.models.self_test import Choice
 from tests.support.examples import SampleImages
 from tests.support.golden_image import golden_image
 
@@ -44,3 +47,15 @@ def test_a_scaled_decode_means_the_same(embedder: Embedder, sample_images: Sampl
         assert scaled.size == (750, 750)
         a, b = embedder.embed([scaled, decode(buffer.getvalue())])
         assert float(a @ b) >= 0.995
+
+
+def test_a_device_that_no_longer_works_is_replaced_by_the_cpu(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The self-test chose it before its driver was removed."""
+    monkeypatch.setattr(embedders, "other_devices", lambda: ["cuda"])
+    monkeypatch.setattr(embedders, "choose", lambda *_: Choice("fp32", "cuda", {}, {}))
+    embedder = Embedder(model_file, threads=1, cache=tmp_path)
+    assert embedder.device == "cpu"
+    assert "the cpu is used, because cuda failed: the device cuda needs" in caplog.text
+    assert embedder.run(np.zeros((1, 224, 224, 3), np.uint8)).shape == (1, 1280)

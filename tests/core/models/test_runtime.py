@@ -29,9 +29,6 @@ def test_without_openvino_onnxruntime_runs_and_asking_for_it_is_one_line(
     monkeypatch.setenv("CBIR_DEVICE", "gpu")
     with pytest.raises(UsageError, match="CBIR_DEVICE"):
         load_embedder(model_file, Settings())
-    monkeypatch.setenv("CBIR_PROVIDER", "cpu")
-    with pytest.raises(UsageError, match=r"CBIR_PROVIDER .* is called CBIR_DEVICE now"):
-        Settings()
 
 
 class FakeOnnxruntime:

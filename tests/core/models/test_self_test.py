@@ -109,6 +109,7 @@ def test_the_choice_is_remembered_for_the_model_the_threads_and_the_devices(
         assert choose(files, [], threads, cache).precision == "int8"
     choose(files, ["cuda"], 1, cache)
     assert asked == [([], 1), ([], 2), (["cuda"], 1)]
+    assert [path.name for path in cache.iterdir()] == ["self-tests.json"], "no draft is left"
     (cache / "self-tests.json").write_text("{broken")
     choose(files, [], 1, cache)
     assert len(asked) == 4
