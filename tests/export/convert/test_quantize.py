@@ -45,7 +45,6 @@ def test_the_stem_ends_before_the_second_operator_that_mixes_channels() -> None:
 
 @needs_torch
 def test_an_int8_file_is_small_and_accurate(int8_file: Path) -> None:
-
     assert int8_file.stat().st_size < 4.2e6
     links = read_record(int8_file)["links"]
     assert [(link["before"], link["after"]) for link in links] == [
