@@ -51,12 +51,17 @@ def show_backbones() -> None:
     show_table(Table("", _BACKBONE_COLUMNS, rows), note)
 
 
-def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]]) -> None:
-    """Print how well models find the classes of a data set."""
+def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]], shared: Sequence[float | None] = ()) -> None:
+    """Print how well models find the classes of a data set, and perhaps how many neighbours each has in common."""
     columns = [Column("model"), *(Column(name, format=".4f") for name in _METRICS)]
-    rows = [(name, *(getattr(accuracy, metric) for metric in _METRICS.values())) for name, accuracy in accuracies]
+    rows = [[name, *(getattr(accuracy, metric) for metric in _METRICS.values())] for name, accuracy in accuracies]
     queries = accuracies[0][1].queries
-    show_table(Table("", columns, rows), f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries")
+    note = f"{data}: 70 % are indexed, and {queries:,} images (15 %) are queries"
+    if shared:
+        columns.append(Column("neighbours", format=".3f"))
+        rows = [[*row, share] for row, share in zip(rows, shared, strict=True)]
+        note += "; share of the ten nearest that are those of the first model"
+    show_table(Table("", columns, rows), note)
 
 
 def show_table(table: Table, note: str) -> None:

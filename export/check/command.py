@@ -29,7 +29,10 @@ def verify(
 
 
 def compare(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="Files; the first is the reference.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL.onnx...", help="Files, or packaged models; the first is the reference."),
+    ],
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Also measure how well each model finds the classes of this data."),
@@ -42,17 +45,19 @@ def compare(
     """Compare model files: speed, size, agreement with the first file, and accuracy on your data."""
     from cbir.evaluation.embeddings import embed_labelled, open_labelled
     from cbir.models.embedder import load_embedder
+    from cbir.models.sealed import find_model
     from cbir.settings import Settings
     from cbir.sources.base import SourceOptions
 
     from ..convert.parity import sample_images
     from ..listing import show_accuracy, show_table
-    from .compare import BATCHES, comparison, protocol_accuracy
+    from .compare import BATCHES, comparison, protocol_accuracy, shared_neighbours
 
     if data is None and (label or top_classes or limit):
         raise UsageError("--label, --top-classes and --limit need --data")
     settings = Settings()
-    embedders = [load_embedder(path, settings) for path in models]
+    files = [find_model(str(model)) for model in models]
+    embedders = [load_embedder(path, settings) for path in files]
     labelled = None
     if data is not None:
         labelled = open_labelled(data, SourceOptions(label=label, top_classes=top_classes, limit=limit))
@@ -64,11 +69,13 @@ def compare(
     )
     if labelled is not None:
         name, items = labelled
-        accuracies = []
-        for embedder in (load_embedder(path, settings, threads=1) for path in models):
+        accuracies, shared, reference = [], [], None
+        for path, embedder in ((path, load_embedder(path, settings, threads=1)) for path in files):
             vectors = embed_labelled(name, items, embedder, settings, progress=terminal.progress)
-            accuracies.append((embedder.card.name, protocol_accuracy(vectors, seed, embedder.card.training)))
-        show_accuracy(name, accuracies)
+            reference = reference or vectors
+            accuracies.append((path.stem, protocol_accuracy(vectors, seed, embedder.card.training)))
+            shared.append(shared_neighbours(reference, vectors, seed))
+        show_accuracy(name, accuracies, shared)
 
 
 def table(

@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 
 from cbir.evaluation.embeddings import Labelled
-from cbir.evaluation.retrieval import Accuracy, score, split, split_name
+from cbir.evaluation.retrieval import Accuracy, neighbours, score, split, split_name
 from cbir.images.decode import decode
 from cbir.models.card import Training
 from cbir.models.embedder import Embedder
 from cbir.tables import Cell, Column, Table
 
-from ..convert.parity import SampleImages, compare_vectors
+from ..convert.parity import NEIGHBOURS, SampleImages, compare_vectors
 
 log = logging.getLogger(__name__)
 
@@ -98,3 +98,16 @@ def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) 
             training.split,
         )
     return score(labelled.vectors, labelled.labels, parts.train, parts.test)
+
+
+def shared_neighbours(reference: Labelled, labelled: Labelled, seed: int) -> float | None:
+    """Return the mean share of the ten nearest images in the training part that two models agree on for a test image.
+
+    None if a model has no vector for some of the images.
+    """
+    if reference.keys != labelled.keys:
+        return None
+    parts = split(reference.labels, seed)
+    k = min(NEIGHBOURS, len(parts.train))
+    found = [neighbours(each.vectors[parts.test], each.vectors[parts.train], k) for each in (reference, labelled)]
+    return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(*found, strict=True)]))
