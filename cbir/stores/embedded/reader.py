@@ -18,7 +18,7 @@ from cbir.index.generation import Generation, with_published
 from cbir.index.open_logs import OpenLog, OpenLogs, follow
 from cbir.records import Hit, Readable, Vector, stored_hits
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import Chosen, Row, best_hits, check_query
+from cbir.stores.checks import best_hits, check_query
 from cbir.stores.embedded.records import EmbeddedRecords, built_options
 from cbir.stores.engines import ENGINES, EngineIndex, Found, rows_of
 from cbir.stores.url import Location
@@ -121,11 +121,12 @@ class EmbeddedStore(EmbeddedRecords):
         log, count = self.log, self.info.count
         if not count or not len(vectors):
             return [[] for _ in vectors]
-
-        def fetch(chosen: Chosen, wanted: int) -> list[Row[int]]:
-            return rows_of(self._found(vectors[chosen], min(wanted, count), params, filter))
-
-        hits = best_hits(fetch, k, log.id, self._hits)
+        hits = best_hits(  # a lambda, since the annotations of a function would be evaluated in each search
+            lambda chosen, wanted: rows_of(self._found(vectors[chosen], min(wanted, count), params, filter)),
+            k,
+            log.id,
+            self._hits,
+        )
         return hits if min_score is None else [[hit for hit in row if hit.score >= min_score] for row in hits]
 
     def _found(self, vectors: Vector, k: int, params: SearchParams, filter: Filter) -> Found:
