@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -77,15 +77,25 @@ class Readable(Protocol):
 class _Unread:
     """Where to read the id and the payload of a point from when they are first used (see `stored_hits`)."""
 
-    __slots__ = ("_where",)
+    __slots__ = ("_origin",)
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("id", "payload"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        readable, position = self._where
-        value = getattr(readable, name)(position)
-        object.__setattr__(self, name, value)
-        return value
+    if not TYPE_CHECKING:  # otherwise, any attribute would be accepted
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("id", "payload"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            origin = self._origin
+            if origin is None:  # another thread has just read the last one
+                return object.__getattribute__(self, name)
+            readable, position = origin
+            value = getattr(readable, name)(position)
+            object.__setattr__(self, name, value)
+            try:
+                object.__getattribute__(self, "payload" if name == "id" else "id")
+            except AttributeError:
+                return value
+            object.__setattr__(self, "_origin", None)  # both are read: do not keep the files of an index open
+            return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +140,7 @@ class Hit(Entry):
 
 _hit: Any = Hit
 _new = object.__new__
-_set_where, _set_score = _hit._where.__set__, _hit.score.__set__
+_set_origin, _set_score = _hit._origin.__set__, _hit.score.__set__
 
 
 def stored_hits(readable: Readable, scores: Sequence[float], positions: Sequence[int]) -> list[Hit]:
@@ -139,9 +149,9 @@ def stored_hits(readable: Readable, scores: Sequence[float], positions: Sequence
     To read them would take longer than a search in a small graph, and many hits are not returned to the user.
     """
     hits = []
-    for score, where in zip(scores, zip(repeat(readable), positions), strict=True):
+    for score, origin in zip(scores, zip(repeat(readable), positions), strict=True):
         hit = _new(Hit)  # its own constructor takes twice as long
-        _set_where(hit, where)
+        _set_origin(hit, origin)
         _set_score(hit, score)
         hits.append(hit)
     return hits

@@ -191,23 +191,23 @@ class Generation:
         own = (self.folder / layout.LOG / name for name in sorted(self.log_names))
         return [*own, *(self.tail_folder / name for name in self.tail)]
 
-    def require_intact(self, *parts: str) -> None:
+    def require_intact(self, *parts: str, hashed: bool = True) -> None:
         """Raise `DamageError` with the first damaged file unless all files of these parts are as published."""
         for part in parts:
-            if damage := self.damage(part):
+            if damage := self.damage(part, hashed=hashed):
                 more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
                 raise damage_error(f"{damage[0]}{more}; the index is not served", self.folder.parent)
 
     def log(self, checked: bool = True) -> LiveLog:
         """Return the points; raise `DamageError` if the log differs from what was published.
 
-        Unless it is `checked`, only the checksums of its frames are compared, not those of its files.
+        Unless it is `checked`, the checksums of its frames are compared instead of those of its files.
         """
-        if checked:
-            self.require_intact(layout.LOG)
+        self.require_intact(layout.LOG, hashed=checked)
         base = VectorLog(self.folder / layout.LOG, self.manifest.model.dimension)
-        if (len(base), ids_digest(base)) != (self.manifest.count, self.manifest.ids_sha256):
-            what = f"{self.folder / layout.LOG} does not hold the {self.manifest.count:,} ids of its manifest"
+        found = (all(segment.is_complete for segment in base.segments), len(base), ids_digest(base))
+        if found != (True, self.manifest.count, self.manifest.ids_sha256):
+            what = f"{self.folder / layout.LOG} does not hold the {self.manifest.count:,} points of its manifest"
             raise damage_error(what, self.folder.parent)
         return LiveLog(base, self.tail_segments(self.tail))
 

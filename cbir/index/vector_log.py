@@ -37,16 +37,21 @@ _RELEASE_ROWS = 1000
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a log, memory-mapped (None if it is empty), and its frames."""
+    """A segment of a log, memory-mapped (None if it is empty), and its frames, which may end before its last byte."""
 
     mapped: mmap.mmap | None
     batches: tuple[pa.RecordBatch, ...]
+    is_complete: bool
 
 
 def open_segment(path: Path, dimension: int) -> Segment:
     """Open a segment of vectors with this dimension for reading."""
     schema, mapped = schema_of(dimension), map_segment(path)
-    return Segment(mapped, tuple(pa.ipc.read_record_batch(body, schema) for body, _ in frames(mapped)))
+    batches, read = [], 0
+    for body, size in frames(mapped):
+        batches.append(pa.ipc.read_record_batch(body, schema))
+        read += size
+    return Segment(mapped, tuple(batches), mapped is None or read == len(mapped))
 
 
 class VectorLog:

@@ -17,6 +17,9 @@ from cbir.text import redacted
 Item = TypeVar("Item")
 Row = tuple[list[float], list[Item]]
 """The scores of the points that were found for a query, and what stands for each point."""
+Chosen = slice | list[int]
+"""Which of the queries of a search are meant: all of them, or those with these numbers."""
+_ALL = slice(None)
 
 
 def check_query(vectors: Vector, k: int, dimension: int) -> None:
@@ -40,27 +43,25 @@ def check_id(point_id: str | None) -> None:
 
 
 def best_hits(
-    rows: Iterable[Row[Item]],
-    ask: Callable[[list[int], int], Iterable[Row[Item]]],
+    fetch: Callable[[Chosen, int], Iterable[Row[Item]]],
     k: int,
     name: Callable[[Item], str],
     hits_of: Callable[[list[float], list[Item]], list[Hit]],
 ) -> list[list[Hit]]:
-    """Return the k best hits of each row: by falling score, then by id.
+    """Return the k best hits of each query: by falling score, then by id.
 
-    `rows` are the k + 1 best points of each query, or more, in any order; `ask` returns as many as wanted of the
-    queries with these numbers. An engine keeps any of the points with equal scores, such as exact copies. If the k-th
-    score goes on after the k-th point, twice as many are asked for, until it ends. An id is read, by `name`, only to
-    put equal scores in order.
+    `fetch` returns as many of the best points as wanted, or more, of the chosen queries, each in any order. An engine
+    keeps any of the points with equal scores, such as exact copies. So k + 1 are fetched, and if the k-th score goes on
+    after the k-th point, twice as many, until it ends. An id is read, by `name`, only to put equal scores in order.
     """
+    wanted = k + 1
     best: list[list[Hit]] = []
     unclear: list[tuple[int, Row[Item]]] = []
-    for row in rows:
+    for row in fetch(_ALL, wanted):
         scores, items = row
         if sorted(set(scores), reverse=True) != scores:
             unclear.append((len(best), row))
         best.append(hits_of(scores[:k], items[:k]))
-    wanted = k + 1
     while unclear:
         tied = []
         for i, (scores, items) in unclear:
@@ -71,7 +72,7 @@ def best_hits(
                 tied.append(i)
             best[i] = hits_of([score for score, _ in pairs[:k]], [item for _, item in pairs[:k]])
         wanted *= 2
-        unclear = list(zip(tied, ask(tied, wanted), strict=True)) if tied else []
+        unclear = list(zip(tied, fetch(tied, wanted), strict=True)) if tied else []
     return best
 
 

@@ -1,5 +1,6 @@
 """Ids and payloads: the same everywhere, and accepted by every store."""
 
+import gc
 import json
 import math
 import pickle
@@ -47,10 +48,14 @@ def test_a_stored_hit_is_read_when_it_is_used_and_once() -> None:
             self.reads.append(f"payload {position}")
             return {"key": "b"}
 
-    first, second = stored_hits(Log(), [0.5, 0.25], [7, 8])
+    log = Log()
+    first, second, third = stored_hits(log, [0.5, 0.25, 0.0], [7, 8, 9])
     assert (second.score, Log.reads) == (0.25, [])
     assert (first.key, first.payload, first.id, first.id) == ("b", {"key": "b"}, "a", "a")
     assert Log.reads == ["payload 7", "id 7"]
+    assert (second.id, second.key, third.key) == ("a", "b", "b")
+    assert log in gc.get_referents(*gc.get_referents(third)), "its id can still be read"
+    assert log not in gc.get_referents(*gc.get_referents(first, second)), "a hit that is read keeps no log open"
     assert first == Hit("a", {"key": "b"}, 0.5) == pickle.loads(pickle.dumps(first))  # noqa: S301
     assert repr(first) == "Hit(id='a', payload={'key': 'b'}, score=0.5)"
     for hit in (first, Hit("a", {}, 0.5)):

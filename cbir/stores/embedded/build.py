@@ -23,7 +23,7 @@ from cbir.index.disk import disk_full_error, is_disk_full
 from cbir.index.vector_log import VectorLog
 from cbir.records import Hit, Vector, stored_hits
 from cbir.stores.base import SearchParams
-from cbir.stores.checks import Row, best_hits
+from cbir.stores.checks import Chosen, Row, best_hits
 from cbir.stores.engines import ENGINES, rows_of
 from cbir.stores.recall import SAMPLED, is_quantized, sample_recall
 
@@ -208,7 +208,7 @@ def check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -
             vector = log.vector(position)
             scores, _ = index.search(vector[None], 1, SearchParams(exact=True))
             best = float(scores.max(initial=0))
-            if abs(best - float(vector @ vector)) > _MAX_SCORE_ERROR:
+            if abs(best - float(vector @ vector)) > max(_MAX_SCORE_ERROR, index.error):
                 raise DamageError(f"the stored vector of {log.id(position)} is not found again (score {best:.4f})")
             if (index.search(vector[None], 1)[1] < 0).all():
                 raise DamageError(f"the index finds nothing for the stored vector of {log.id(position)}")
@@ -216,10 +216,10 @@ def check(kind: str, folder: Path, log: VectorLog, options: Mapping[str, str]) -
             return None
 
         def search(vectors: Vector, k: int, params: SearchParams) -> list[list[Hit]]:
-            def ask(numbers: list[int], wanted: int) -> list[Row[int]]:
-                return rows_of(index.search(vectors[numbers], wanted, params))
+            def fetch(chosen: Chosen, wanted: int) -> list[Row[int]]:
+                return rows_of(index.search(vectors[chosen], wanted, params))
 
-            return best_hits(ask(list(range(len(vectors))), k + 1), ask, k, log.id, partial(stored_hits, log))
+            return best_hits(fetch, k, log.id, partial(stored_hits, log))
 
         return sample_recall(search, ((log.id(position), log.vector(position)) for position in positions))
     finally:

@@ -101,7 +101,7 @@ class EdgeIndex:
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
         shard, walk = self._shard, self._walk(SearchParams(ef))
         return lambda: shard.query(
-            QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=True, params=walk)
+            QueryRequest(limit=k, query=Query.Nearest(vector.tolist()), with_payload=False, params=walk)
         )
 
     def _engine_filter(self, filter: Filter) -> Any:

@@ -40,6 +40,7 @@ _LIST_PARAMETERS: dict[Any, Any] = {
     faiss.IndexIVF: _faiss.SearchParametersIVF,
 }
 _ERRORS = {faiss.ScalarQuantizer.QT_fp16: HALF, faiss.ScalarQuantizer.QT_bf16: 8 * HALF}
+_SCALAR = (faiss.IndexScalarQuantizer, faiss.IndexIVFScalarQuantizer)
 _SELECTING = (faiss.IndexFlat, faiss.IndexScalarQuantizer, _faiss.IndexRaBitQ)
 """The indexes without inverted lists that can search a selection of vectors; the others take no parameters."""
 
@@ -113,11 +114,11 @@ class FaissIndex:
         self._log = log
         self._options = options
         self.indexed = int(self._index.ntotal)
-        self._whole = lru_cache(_PARAMS_KEPT)(partial(_parameters, self._index, options))
+        self._unfiltered_parameters = lru_cache(_PARAMS_KEPT)(partial(_parameters, self._index, options))
         self._squared = self._index.metric_type == faiss.METRIC_L2
         self._graph, self._lists = _inner(self._index, faiss.IndexHNSW), _inner(self._index, faiss.IndexIVF)
         codes: Any = self._storage
-        self.error = _ERRORS.get(codes.sq.qtype, 0.0) if isinstance(codes, faiss.IndexScalarQuantizer) else 0.0
+        self.error = _ERRORS.get(codes.sq.qtype, 0.0) if isinstance(codes, _SCALAR) else 0.0
         self.access = "graph" if self._graph else "ivf" if self._lists else "scan"
         if self._graph:
             self._graph.hnsw.efSearch = int(options["ef"])
@@ -130,13 +131,13 @@ class FaissIndex:
         queries = np.ascontiguousarray(vectors, np.float32)
         if params.exact:
             selector = _Selector(self._log.table.mask(filter)) if filter else None
-            return _search(self._whole_vectors, queries, k, _faiss.SearchParameters(sel=selector))
+            return _search(self._compared, queries, k, _native(self._compared, self.indexed, selector=selector))
         if filter:
             return self._filtered(queries, k, params, filter)
-        scores, positions = self._ask(queries, k, self._whole(params))
+        scores, positions = self._with_cosines(queries, k, self._unfiltered_parameters(params))
         if self._graph and min(positions[:, -1].tolist()) < 0:  # exact copies link only to each other: a walk ends
-            lacking, whole = positions[:, -1] < 0, np.ones(self.indexed, bool)
-            scores[lacking], positions[lacking] = self._scan(queries[lacking], k, params, whole)
+            lacking, everything = positions[:, -1] < 0, np.ones(self.indexed, bool)
+            scores[lacking], positions[lacking] = self._scan(queries[lacking], k, params, everything)
         return scores, positions
 
     def raw(self, vector: Vector, k: int, ef: int | None = None) -> Callable[[], object]:
@@ -158,14 +159,14 @@ class FaissIndex:
         if self._lists:
             probes = math.ceil(_width(self._index, params, self._options) * self.indexed / max(wanted, 1))
             native = partial(_native, self._index, params=params, selector=_Selector(chosen))
-            ask = partial(_search, self._index, native=native(probes))
+            fetch = partial(_search, self._index, native=native(probes))
             again = partial(_search, self._index, native=native(self._lists.nlist))
         elif self._graph and wanted >= _FEW * self.indexed:
-            ask = partial(self._walk, width=_width(self._index, params, self._options), params=params, chosen=chosen)
+            fetch = partial(self._walk, width=_width(self._index, params, self._options), params=params, chosen=chosen)
             again = partial(self._scan, params=params, chosen=chosen)
         else:
             return self._scan(queries, k, params, chosen)
-        scores, positions = ask(queries, k)
+        scores, positions = fetch(queries, k)
         lacking = (positions >= 0).sum(axis=1) < min(k, wanted)
         if lacking.any():
             scores[lacking], positions[lacking] = again(queries[lacking], k)
@@ -174,13 +175,13 @@ class FaissIndex:
     def _walk(self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]) -> Found:
         """Return those of the best points that are chosen, (Q, k), padded with -1."""
         width = max(k, _MORE * width)
-        scores, positions = self._ask(queries, width, _native(self._index, width, params))
+        scores, positions = self._with_cosines(queries, width, _native(self._index, width, params))
         left_out = (positions < 0) | ~chosen[positions]
         order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
         positions = np.where(left_out, -1, positions)
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
 
-    def _ask(self, queries: Vector, k: int, native: Any) -> Found:
+    def _with_cosines(self, queries: Vector, k: int, native: Any) -> Found:
         """Search the index itself. FAISS makes `HNSW16_PQ16x4` with squared distances, which give the cosine, too."""
         scores, positions = _search(self._index, queries, k, native)
         return np.asarray(1 - scores / 2, np.float32) if self._squared else scores, positions
@@ -197,7 +198,7 @@ class FaissIndex:
         return faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
 
     @property
-    def _whole_vectors(self) -> faiss.Index:
+    def _compared(self) -> faiss.Index:
         """The index to compare with all vectors: in half the precision if the index has them so, in full otherwise."""
         return self._storage if self.error else self._flat
 

@@ -119,12 +119,10 @@ class EmbeddedStore(EmbeddedRecords):
     ) -> list[list[Hit]]:
         check_query(vectors, k, self.info.model.dimension)
         log, count = self.log, self.info.count
-        if not count:
+        if not count or not len(vectors):
             return [[] for _ in vectors]
-
-        hits = best_hits(
-            rows_of(self._found(vectors, min(k + 1, count), params, filter)),
-            lambda numbers, wanted: rows_of(self._found(vectors[numbers], min(wanted, count), params, filter)),
+        hits = best_hits(  # a lambda, since the annotations of a function would be evaluated in each search
+            lambda chosen, wanted: rows_of(self._found(vectors[chosen], min(wanted, count), params, filter)),
             k,
             log.id,
             self._hits,

@@ -18,7 +18,7 @@ from cbir.filters.evaluate import PayloadTable, sorted_counts
 from cbir.filters.translate import Dialect, field_path, filtered_ef, qdrant_filter
 from cbir.records import Entry, Hit, Payload, Point, Vector
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
-from cbir.stores.checks import best_hits, check_id, check_query
+from cbir.stores.checks import Chosen, Row, best_hits, check_id, check_query
 from cbir.stores.qdrant.kinds import COUNTED, FIELD_KINDS, Kinds, fitting, stored_kinds
 from cbir.stores.qdrant.records import THUMBNAIL, USER_PAYLOAD, CollectionRecord, scroll, to_point
 from cbir.stores.qdrant.server import Server
@@ -86,6 +86,8 @@ class QdrantStore:
         min_score: float | None = None,
     ) -> list[list[Hit]]:
         check_query(vectors, k, self._record.model.dimension)
+        if not len(vectors):
+            return []
         options = self._server.options
         exact, limits = params.exact, self._limits
         ef = min(params.ef or options.ef, limits.search_max_hnsw_ef or sys.maxsize)
@@ -105,14 +107,14 @@ class QdrantStore:
             score_threshold=min_score,
         )
 
-        def ask(numbers: Sequence[int], wanted: int) -> list[tuple[list[float], list[models.ScoredPoint]]]:
+        def fetch(chosen: Chosen, wanted: int) -> list[Row[models.ScoredPoint]]:
             limit = min(wanted, max(k, self.most_hits or wanted))
-            queries = map(_Numbers, vectors[numbers].tolist())
+            queries = map(_Numbers, vectors[chosen].tolist())
             requests = [request.model_copy(update={"query": query, "limit": limit}) for query in queries]
             answers = self._server.ask(lambda client: client.query_batch_points(self._collection, requests))
             return [([point.score for point in answer.points], answer.points) for answer in answers]
 
-        return best_hits(ask(range(len(vectors)), k + 1), ask, k, lambda point: str(point.id), _hits)
+        return best_hits(fetch, k, lambda point: str(point.id), _hits)
 
     def vectors(self, point_ids: Sequence[str]) -> list[Vector | None]:
         found = {

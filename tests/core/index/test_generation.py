@@ -21,7 +21,7 @@ from cbir.settings import Settings
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.registry import connect, open_store
 from cbir.stores.url import locate, parse
-from tests.support.building import MODEL, both, build, builder_for, plan_for, points_of, unit_vectors
+from tests.support.building import MODEL, both, build, builder_for, merge, plan_for, points_of, unit_vectors
 from tests.support.damaged_index import DAMAGES, answers, examined, verify_folder
 from tests.support.made_index import VECTORS, copy_index
 
@@ -41,7 +41,10 @@ def root(built: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path, how: str) -> None:
-    build(both(root), unit_vectors(310, seed=3)[290:], version="2")  # a tail
+    build(both(root), unit_vectors(310, seed=4)[:5], version="2")
+    merge(root)  # a segment that has only replacements
+    shutil.rmtree(root / "made" / "000001")
+    build(both(root), unit_vectors(310, seed=3)[290:], version="3")  # a tail
     good = answers(root)
     assert examined(root, "whole") == ("", good)
     files = [
@@ -49,7 +52,7 @@ def test_every_damaged_file_is_named_and_never_served(root: Path, tmp_path: Path
         for path in root.rglob("*")
         if path.is_file() and not path.name.startswith("lock") and "views" not in path.parts
     ]
-    assert {MARKER, "current", "manifest.json", "model.onnx", "index.faiss", "000002.log"} < {
+    assert {MARKER, "current", "manifest.json", "model.onnx", "index.faiss", "000002.log", "000003.log"} < {
         path.name for path in files
     }
     for path in files:

@@ -272,6 +272,13 @@ def test_hits_are_the_best_in_order(store: Store, seed: int, queries: int, k: in
             assert np.allclose([hit.score for hit in hits], best, atol=1e-5)
 
 
+@pytest.mark.parametrize("params", [SearchParams(), EXACT])
+def test_no_vectors_have_no_hits(store: Store, params: SearchParams) -> None:
+    none = np.empty((0, DIMENSION), np.float32)
+    for filter in ((), parse_filter("label=Bags")):
+        assert store.search(none, 3, params=params, filter=filter) == []
+
+
 def test_copies_come_by_id(store: Store) -> None:
     hits = store.search(VECTORS[397:398], 3, params=EXACT)[0]
     assert [hit.id for hit in hits] == sorted(POINTS[number].id for number in (397, 398, 399))

@@ -8,16 +8,16 @@ import pytest
 from cbir.errors import UsageError
 from cbir.records import Hit
 from cbir.settings import Settings
-from cbir.stores.checks import Row, best_hits, check_id, check_query, no_collection, open_name
+from cbir.stores.checks import Chosen, Row, best_hits, check_id, check_query, no_collection, open_name
 from cbir.stores.registry import connect
 from tests.support.building import build, unit_vectors
 
 FOUND = [(0.9, "b"), (0.5, "c"), (0.5, "a"), (0.1, "d")]
 
 
-@pytest.mark.parametrize(("k", "asked", "named"), [(4, [], "acbd"), (3, [], "acbd"), (2, [6], "acbd"), (1, [], "")])
-def test_hits_are_ordered_by_score_then_id(k: int, asked: list[int], named: str) -> None:
-    """An engine keeps any of the hits with equal scores, so more are asked for while the scores are equal.
+@pytest.mark.parametrize(("k", "more", "named"), [(4, [], "acbd"), (3, [], "acbd"), (2, [6], "acbd"), (1, [], "")])
+def test_hits_are_ordered_by_score_then_id(k: int, more: list[int], named: str) -> None:
+    """An engine keeps any of the hits with equal scores, so more are fetched while the scores are equal.
 
     The first row has no equal scores, and is in order.
     """
@@ -26,10 +26,9 @@ def test_hits_are_ordered_by_score_then_id(k: int, asked: list[int], named: str)
     def rows(wanted: int) -> Row[str]:
         return [score for score, _ in FOUND[:wanted]], [name for _, name in FOUND[:wanted]]
 
-    def ask(numbers: list[int], wanted: int) -> list[Row[str]]:
-        assert numbers == [1]
+    def fetch(chosen: Chosen, wanted: int) -> list[Row[str]]:
         sizes.append(wanted)
-        return [rows(wanted)]
+        return [([0.4, 0.3], ["x", "y"]), rows(wanted)] if chosen == slice(None) else [rows(wanted)] * len(chosen)
 
     def name(item: str) -> str:
         read.add(item)
@@ -38,11 +37,10 @@ def test_hits_are_ordered_by_score_then_id(k: int, asked: list[int], named: str)
     def hits_of(scores: list[float], items: list[str]) -> list[Hit]:
         return [Hit(item, {}, score) for score, item in zip(scores, items, strict=True)]
 
-    plain = ([0.4, 0.3], ["x", "y"])
-    first, second = best_hits([plain, rows(k + 1)], ask, k, name, hits_of)
+    first, second = best_hits(fetch, k, name, hits_of)
     assert [hit.id for hit in first] == ["x", "y"][:k]
     assert [(hit.score, hit.id) for hit in second] == sorted(FOUND, key=lambda pair: (-pair[0], pair[1]))[:k]
-    assert sizes == asked
+    assert sizes == [k + 1, *more]
     assert read == set(named), "ids are read to put equal scores in order, and for nothing else"
 
 

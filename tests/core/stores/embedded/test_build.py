@@ -3,6 +3,7 @@
 import multiprocessing
 import socket
 import threading
+from contextlib import closing
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def test_an_engine_whose_process_dies_is_one_line(photos: Path, tmp_path: Path, 
 
     with pytest.raises(CbirError, match="ended by SIGKILL; memory may have run out"):
         build_engine("edge", tmp_path / "e", log, 1280, ENGINES["edge"].options, die)
+
+
+@pytest.mark.parametrize("index", ["SQbf16", "HNSW16_SQbf16"])
+def test_few_numbers_of_16_bits_are_no_damage(index: str, tmp_path: Path) -> None:
+    with closing(LogWriter(segment_path(tmp_path / "log", 1), 4)) as writer:
+        writer.append(points_of(unit_vectors(200, dimension=4)))
+    options = {**ENGINES["faiss"].options, "index": index}
+    build_engine("faiss", tmp_path / "index", tmp_path / "log", 4, options, lambda count: None)
 
 
 def test_a_process_that_cannot_be_started_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_the_smallest_and_largest_numbers_are_accepted(factory: str) -> None:
     faiss_index.check_options({"index": factory}, 8)
 
 
-@pytest.mark.parametrize("factory", ["HNSW16", "HNSW16_SQfp16", "Flat"])
+@pytest.mark.parametrize("factory", ["HNSW16", "HNSW16_SQfp16", "IVF4,SQfp16", "Flat"])
 def test_an_exact_search_needs_no_copy_of_the_vectors(
     factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
