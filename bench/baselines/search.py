@@ -6,6 +6,7 @@ slows all of them alike.
 """
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -125,12 +126,12 @@ class _Candidate:
         self.opens: list[float] = []
         self.additions: list[float] = []
         self._errors = Path(f"{job['folder']}.stderr")
-        self._process: psutil.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         Path(job["folder"]).mkdir()
 
     def build(self) -> None:
         """Build the index in a process that then ends."""
-        process, most, until = self._start("build"), 0.0, time.monotonic() + _BUILD_SECONDS
+        process, most, until = psutil.Process(self._start("build")), 0.0, time.monotonic() + _BUILD_SECONDS
         while not self._channel.poll(SAMPLE_SECONDS) and time.monotonic() < until:
             most = max(most, sum(megabytes for _, megabytes in process_tree(process).values()))
         answer = self._answer(0, _BUILD_SECONDS)
@@ -201,13 +202,13 @@ class _Candidate:
             batch_per_second=spread(self.batch_rates[ef]),
         )
 
-    def _start(self, phase: str) -> psutil.Popen:
+    def _start(self, phase: str) -> int:
         self._channel, theirs = Pipe()
         with self._errors.open("wb") as errors, theirs:
             number = theirs.fileno()
             words = [*self._command, json.dumps({**self._job, "phase": phase}), str(number)]
-            self._process = psutil.Popen(words, stdout=errors, stderr=errors, pass_fds=[number])
-        return self._process
+            self._process = subprocess.Popen(words, stdout=errors, stderr=errors, pass_fds=[number])
+        return self._process.pid
 
     def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         if self.missing:

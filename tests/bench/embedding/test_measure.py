@@ -74,6 +74,7 @@ def part(name: str, rate: float) -> EmbeddingPart:
     ratio = 80.0 / rate
     return EmbeddingPart(
         name, "", Range(rate, rate, rate), ratio=Range(ratio, ratio, ratio), others=0.0, same_model="CLIP" not in name
+        rounds_per_second=[rate] * 6,
     )
 
 
