@@ -78,7 +78,7 @@ def test_a_batch_without_a_usable_image_does_not_end_the_search_for_queries(
     monkeypatch.setattr(queries_module, "_BATCH", 10)
     monkeypatch.setattr(queries_module, "embed_labelled", fail_first)
     others = unit_vectors(50, dimension=info.model.dimension)
-    assert len(from_source(str(folder), info, others, 10, 1, Settings()).names) == 10 and len(calls) == 2
+    assert len(from_source(str(folder), info, others, 10, 1, Settings()).names) == 10 and len(calls) > 1
 
 
 @pytest.mark.parametrize("command", ["parity", "latency"])
