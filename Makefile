@@ -61,7 +61,7 @@ report: $(VENV)/.test $(MODELS)
 	$(BIN)/cbir-ingest $(LABELLED) --model $(word 1,$(MODELS)) $(STORES)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
 	$(BENCH) latency $(STORES) --ef 16,24,32,48,64,128 --threads 1,8 --seconds 3
-	$(BENCH) models --rounds 4 $(foreach model,$(filter-out %-head.onnx,$(MODELS)),--model $(model))
+	$(BENCH) models $(foreach model,$(filter-out %-head.onnx,$(MODELS)),--model $(model))
 	$(BENCH) baselines $(LABELLED) --limit 800 --seconds 2 --model $(word 1,$(MODELS)) $(STORES) --baseline-python $(BASELINE_PYTHON)
 	$(BENCH) ingest $(LABELLED) --limit 500 --seconds 2 --model $(word 2,$(MODELS))
 	$(BENCH) parity $(STORES)

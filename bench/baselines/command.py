@@ -29,7 +29,7 @@ def baselines(
         list[str] | None, typer.Option(help="Library to measure. May be given several times.", show_default="all")
     ] = None,
     baseline_python: BaselinePython = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of everything.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of everything.")] = 6,
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Length of a turn: of searching at most, of embedding at least.")
     ] = 5.0,
@@ -67,7 +67,7 @@ def baselines(
             chosen = [name for name in EMBEDDERS if name in names]
             how = EmbeddingOptions(options, rounds, seconds, chosen, python)
             embedding = measure_embedding(source, None, model or [DEFAULT_MODEL], how)[1]
-        header = store_envelope(SUBJECT.name, workload, notes(candidates, embedding))
+        header = store_envelope(SUBJECT.name, workload, notes(candidates, embedding, len(added) // rounds))
     versions = {found.name: found.version for found in candidates if found.version and not found.ours}
     for measured in embedding:
         versions |= measured.versions
@@ -80,5 +80,6 @@ def baselines(
         recall=recall,
         candidates=candidates,
         embedding=embedding,
+        added=len(added) // rounds,
     )
     deliver(SUBJECT, result, as_json)

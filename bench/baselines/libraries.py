@@ -1,42 +1,15 @@
 """Search libraries that are measured: how each builds an index on the disk, opens it, searches it and adds to it.
 
-The module needs nothing of cbir but NumPy, since it is imported by path in the environment that has a library.
+The package needs nothing of the rest of cbir here, since it is imported in the environment that has a library.
 """
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-Hits = list[list[int]]
-Job = dict[str, Any]
-_BATCH = 1000
-
-
-class Index(Protocol):
-    """An index on the disk, open."""
-
-    def use(self, ef: int | None) -> None:
-        """Search with this ef from now on."""
-
-    def search(self, vectors: Any, k: int) -> Hits:
-        """Return the positions of the k hits of each vector, float32 (Q, D), best first."""
-
-    def add(self, vectors: Any) -> None:
-        """Store more vectors, so that they survive the end of this process; their positions go on."""
-
-
-@dataclass(frozen=True)
-class Library:
-    """What builds an index in `job["folder"]`, and what opens it. `modules` are imported before anything is timed."""
-
-    build: Callable[[Any, Job], None]
-    open: Callable[[Job], Index]
-    package: str
-    description: str
-    modules: tuple[str, ...]
-    scans: bool = False
+from .databases import DATABASES
+from .library import Hits, Job, Library
 
 
 def _replace(job: Job, write: Callable[[str], object]) -> None:
@@ -46,6 +19,9 @@ def _replace(job: Job, write: Callable[[str], object]) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     path.replace(path.with_suffix(""))
+    folder = os.open(job["folder"], os.O_RDONLY)
+    os.fsync(folder)  # the new name, too
+    os.close(folder)
 
 
 def _threads(vectors: Any, job: Job) -> int:
@@ -79,18 +55,21 @@ class _Numpy:
 
 
 class _Faiss:
+    factory = "HNSW{m},Flat"
+
     def __init__(self, job: Job):
         import faiss
 
         self._faiss, self._job = faiss, job
         self._index: Any = faiss.read_index(f"{job['folder']}/index")
 
-    @staticmethod
-    def build(vectors: Any, job: Job) -> None:
+    @classmethod
+    def build(cls, vectors: Any, job: Job) -> None:
         import faiss
 
-        index = faiss.IndexHNSWFlat(vectors.shape[1], job["m"], faiss.METRIC_INNER_PRODUCT)
+        index: Any = faiss.index_factory(vectors.shape[1], cls.factory.format(**job), faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = job["ef_construct"]
+        index.train(vectors)
         index.add(vectors)
         _replace(job, lambda path: faiss.write_index(index, path))
 
@@ -103,6 +82,10 @@ class _Faiss:
     def add(self, vectors: Any) -> None:
         self._index.add(vectors)
         _replace(self._job, lambda path: self._faiss.write_index(self._index, path))
+
+
+class _FaissHalf(_Faiss):
+    factory = "HNSW{m}_SQfp16"
 
 
 class _Hnswlib:
@@ -126,8 +109,7 @@ class _Hnswlib:
         self._index.set_ef(ef)
 
     def search(self, vectors: Any, k: int) -> Hits:
-        found = self._index.knn_query(vectors, k, num_threads=_threads(vectors, self._job))[0]
-        return found.tolist()  # type: ignore[no-any-return]
+        return self._index.knn_query(vectors, k, num_threads=_threads(vectors, self._job))[0].tolist()  # type: ignore[no-any-return]
 
     def add(self, vectors: Any) -> None:
         self._index.resize_index(self._index.get_current_count() + len(vectors))
@@ -136,19 +118,21 @@ class _Hnswlib:
 
 
 class _Usearch:
+    dtype = "f32"
+
     def __init__(self, job: Job):
         from usearch.index import Index
 
         self._job = job
         self._index = Index.restore(f"{job['folder']}/index")
 
-    @staticmethod
-    def build(vectors: Any, job: Job) -> None:
+    @classmethod
+    def build(cls, vectors: Any, job: Job) -> None:
         import numpy as np
         from usearch.index import Index
 
         graph = {"connectivity": job["m"], "expansion_add": job["ef_construct"]}
-        index = Index(ndim=vectors.shape[1], metric="ip", dtype="f32", **graph)
+        index = Index(ndim=vectors.shape[1], metric="ip", dtype=cls.dtype, **graph)
         index.add(np.arange(len(vectors)), vectors, threads=job["threads"])
         _replace(job, index.save)
 
@@ -166,185 +150,17 @@ class _Usearch:
         _replace(self._job, self._index.save)
 
 
-class _QdrantEdge:
-    def __init__(self, job: Job):
-        import qdrant_edge as edge
-
-        self._edge, self._shard = edge, edge.EdgeShard.load(f"{job['folder']}/shard")
-        self._params = edge.SearchParams()
-
-    @classmethod
-    def build(cls, vectors: Any, job: Job) -> None:
-        import qdrant_edge as edge
-
-        config = edge.EdgeConfig(
-            vectors=edge.EdgeVectorParams(size=vectors.shape[1], distance=edge.Distance.Cosine),
-            hnsw_config=edge.HnswIndexConfig(m=job["m"], ef_construct=job["ef_construct"], full_scan_threshold=10_000),
-            optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
-        )
-        Path(job["folder"], "shard").mkdir()
-        shard = edge.EdgeShard.create(f"{job['folder']}/shard", config)
-        for start in range(0, len(vectors), _BATCH):
-            cls._upsert(shard, vectors[start : start + _BATCH], start)
-        shard.optimize()
-        shard.flush()
-        shard.close()
-
-    @staticmethod
-    def _upsert(shard: Any, vectors: Any, start: int) -> None:
-        import qdrant_edge as edge
-
-        points = [edge.Point(number, row, {}) for number, row in enumerate(vectors.tolist(), start)]
-        shard.update(edge.UpdateOperation.upsert_points(points))
-        shard.flush()
-
-    def use(self, ef: int | None) -> None:
-        self._params = self._edge.SearchParams(hnsw_ef=ef)
-
-    def search(self, vectors: Any, k: int) -> Hits:
-        edge = self._edge
-        requests = [
-            edge.QueryRequest(limit=k, query=edge.Query.Nearest(vector), params=self._params)
-            for vector in vectors.tolist()
-        ]
-        return [
-            [int(str(hit.id)) for hit in hits] for hits in self._shard.query_batch(edge.QueryBatchRequest(requests))
-        ]
-
-    def add(self, vectors: Any) -> None:
-        self._upsert(self._shard, vectors, self._shard.info().points_count)
+class _UsearchHalf(_Usearch):
+    dtype = "f16"
 
 
-class _QdrantClient:
-    def __init__(self, job: Job):
-        from qdrant_client import QdrantClient, models
-
-        self._client, self._models = QdrantClient(path=job["folder"]), models
-
-    @classmethod
-    def build(cls, vectors: Any, job: Job) -> None:
-        opened = cls(job)
-        models = opened._models
-        config = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
-        opened._client.create_collection("vectors", vectors_config=config)
-        for start in range(0, len(vectors), _BATCH):
-            opened.add(vectors[start : start + _BATCH])
-        opened._client.close()
-
-    def use(self, ef: int | None) -> None:
-        pass
-
-    def search(self, vectors: Any, k: int) -> Hits:
-        requests = [self._models.QueryRequest(query=vector, limit=k) for vector in vectors.tolist()]
-        return [[int(hit.id) for hit in found.points] for found in self._client.query_batch_points("vectors", requests)]
-
-    def add(self, vectors: Any) -> None:
-        start = self._client.count("vectors").count
-        points = [self._models.PointStruct(id=number, vector=row) for number, row in enumerate(vectors.tolist(), start)]
-        self._client.upsert("vectors", points)
-
-
-class _LanceDB:
-    def __init__(self, job: Job):
-        import lancedb
-
-        self._table = lancedb.connect(job["folder"]).open_table("vectors")
-        self._ef: int | None = None
-
-    @classmethod
-    def build(cls, vectors: Any, job: Job) -> None:
-        import lancedb
-
-        table = lancedb.connect(job["folder"]).create_table("vectors", cls._rows(vectors, 0))
-        table.create_index(
-            metric="dot", vector_column_name="vector", index_type="IVF_HNSW_FLAT", num_partitions=1, m=job["m"],
-            ef_construction=job["ef_construct"],
-        )  # fmt: skip
-
-    @staticmethod
-    def _rows(vectors: Any, start: int) -> Any:
-        import numpy as np
-        import pyarrow as pa
-
-        rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-        return pa.table({"id": start + np.arange(len(vectors)), "vector": rows})
-
-    def use(self, ef: int | None) -> None:
-        self._ef = ef
-
-    def search(self, vectors: Any, k: int) -> Hits:
-        is_single = len(vectors) == 1
-        query = (
-            self._table.search(vectors[0] if is_single else vectors)
-            .distance_type("dot")
-            .limit(k)
-            .ef(self._ef)
-            .nprobes(1)
-        )
-        found = query.select(["id", "_distance"]).to_arrow()
-        hits: Hits = [[] for _ in vectors]
-        numbers = [0] * len(found) if is_single else found["query_index"].to_pylist()
-        for number, row in zip(numbers, found["id"].to_pylist(), strict=True):
-            hits[number].append(row)
-        return hits
-
-    def add(self, vectors: Any) -> None:
-        self._table.add(self._rows(vectors, self._table.count_rows()))
-
-
-class _Chroma:
-    def __init__(self, job: Job):
-        self._job = job
-        self._ef: int | None = None
-        self._collection = self._client(job).get_collection("vectors", embedding_function=None)
-
-    @staticmethod
-    def _client(job: Job) -> Any:
-        import chromadb
-        from chromadb.api.shared_system_client import SharedSystemClient
-
-        SharedSystemClient.clear_system_cache()  # an ef is only read when the index is opened
-        return chromadb.PersistentClient(job["folder"], chromadb.Settings(anonymized_telemetry=False))
-
-    @classmethod
-    def build(cls, vectors: Any, job: Job) -> None:
-        graph = {"space": "ip", "max_neighbors": job["m"], "ef_construction": job["ef_construct"]}
-        cls._client(job).create_collection("vectors", configuration={"hnsw": graph}, embedding_function=None)
-        opened = cls(job)
-        for start in range(0, len(vectors), _BATCH):
-            opened.add(vectors[start : start + _BATCH])
-
-    def use(self, ef: int | None) -> None:
-        if ef != self._ef:
-            self._collection.modify(configuration={"hnsw": {"ef_search": ef}})
-            self.__init__(self._job)  # type: ignore[misc]
-            self._ef = ef
-
-    def search(self, vectors: Any, k: int) -> Hits:
-        found = self._collection.query(query_embeddings=vectors, n_results=k, include=[])
-        return [list(map(int, ids)) for ids in found["ids"]]
-
-    def add(self, vectors: Any) -> None:
-        start = self._collection.count()
-        self._collection.add(ids=[str(start + number) for number in range(len(vectors))], embeddings=vectors)
-
-
+_KEYS = "in memory, positions only"
 LIBRARIES: Mapping[str, Library] = {
-    "faiss": Library(_Faiss.build, _Faiss, "faiss-cpu", "its HNSW index in memory, positions only", ("faiss",)),
-    "hnswlib": Library(_Hnswlib.build, _Hnswlib, "hnswlib", "in memory, positions only", ("hnswlib",)),
-    "usearch": Library(_Usearch.build, _Usearch, "usearch", "in memory, float32, keys only", ("usearch.index",)),
-    "qdrant-edge": Library(
-        _QdrantEdge.build, _QdrantEdge, "qdrant-edge-py", "the embedded engine as it is, ids only", ("qdrant_edge",)
-    ),
-    "lancedb": Library(
-        _LanceDB.build, _LanceDB, "lancedb", "HNSW in one partition, vectors as they are, ids only", ("lancedb",)
-    ),
-    "chroma": Library(_Chroma.build, _Chroma, "chromadb", "PersistentClient, ids only", ("chromadb",)),
-    "qdrant-client": Library(
-        _QdrantClient.build, _QdrantClient, "qdrant-client", "QdrantClient(path=...), a scan in Python, ids only",
-        ("qdrant_client",), scans=True,
-    ),
-    "numpy": Library(
-        _Numpy.build, _Numpy, "numpy", "a product with all vectors and the largest of it", (), scans=True
-    ),
-}  # fmt: skip
+    "faiss": Library(_Faiss.build, _Faiss, "faiss-cpu", f"HNSW {_KEYS}, float32", ("faiss",)),
+    "faiss-fp16": Library(_FaissHalf.build, _FaissHalf, "faiss-cpu", f"HNSW {_KEYS}, 16 bits", ("faiss",)),
+    "hnswlib": Library(_Hnswlib.build, _Hnswlib, "hnswlib", f"{_KEYS}, float32", ("hnswlib",)),
+    "usearch": Library(_Usearch.build, _Usearch, "usearch", f"{_KEYS}, float32", ("usearch.index",)),
+    "usearch-f16": Library(_UsearchHalf.build, _UsearchHalf, "usearch", f"{_KEYS}, 16 bits", ("usearch.index",)),
+    **DATABASES,
+    "numpy": Library(_Numpy.build, _Numpy, "numpy", "a product with all vectors, float32", (), scans=True),
+}

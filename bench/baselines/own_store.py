@@ -12,15 +12,17 @@ from cbir.progress import silent
 from cbir.records import Item, Point, Vector, digest, full_payload, point_id
 from cbir.settings import Settings
 from cbir.stores.base import Contents, SearchParams
+from cbir.stores.engines import ENGINES
 from cbir.stores.registry import connect
+from cbir.stores.url import split
 
-from .libraries import Hits, Job, Library
+from .library import Hits, Job, Library
 
 _BATCH = 1000
 
 
 class _OwnStore:
-    """A collection in one engine, in the folder of the job, with the points of the measured one that `ids.json` names.
+    """A collection in one engine, in the folder of the job, with the points of the measured one in `job["position"]`.
 
     An added point has a payload, but no fields of a data set.
     """
@@ -28,13 +30,12 @@ class _OwnStore:
     def __init__(self, job: Job):
         self._job, self._params = job, SearchParams()
         self._collection = cbir.open(job["target"], job["collection"], settings=Settings())
-        self._position = {id_: index for index, id_ in enumerate(_ids(job))}
+        self._position = dict(job["position"])
 
     @staticmethod
     def build(vectors: Vector, job: Job) -> None:
         """Build the index with the payloads and thumbnails of the points, which are read meanwhile."""
-        kept = set(_ids(job))
-        points = (point for point in _contents(job).points() if point.id in kept)
+        points = (point for point in _contents(job).points() if point.id in job["position"])
         _write(job, iter(lambda: list(islice(points, _BATCH)), []))
 
     def use(self, ef: int | None) -> None:
@@ -42,7 +43,8 @@ class _OwnStore:
 
     def search(self, vectors: Vector, k: int) -> Hits:
         found = self._collection.store.search(vectors, k, params=self._params)
-        return [[self._position[hit.id] for hit in hits] for hits in found]
+        read = [[(hit.id, hit.payload) for hit in hits] for hits in found]  # from the disk now, and not before
+        return [[self._position[id_] for id_, _ in hits] for hits in read]
 
     def add(self, vectors: Vector) -> None:
         start = len(self._position)
@@ -51,9 +53,11 @@ class _OwnStore:
         _write(self._job, [points])
 
 
-def _ids(job: Job) -> list[str]:
-    """Return the ids of the points, in the order of their vectors."""
-    return list(json.loads(Path(job["data"], "ids.json").read_text()))
+def _prepare(job: Job) -> None:
+    """Import the engine, and read the position of each id."""
+    ENGINES[split(job["target"])[0]].load()
+    ids = json.loads(Path(job["data"], "ids.json").read_text())
+    job["position"] = {id_: position for position, id_ in enumerate(ids)}
 
 
 def _contents(job: Job) -> Contents:
@@ -78,6 +82,6 @@ def _point(key: str, vector: Vector) -> Point:
 
 LIBRARIES = {
     "cbir": Library(
-        _OwnStore.build, _OwnStore, "cbir", "through the store protocol, with ids, payloads and thumbnails", ()
+        _OwnStore.build, _OwnStore, "cbir", "through the store protocol, with ids and payloads", (), prepare=_prepare
     )
 }

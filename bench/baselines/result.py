@@ -23,6 +23,7 @@ class BaselinesResult(StoreResult):
     """The stores compared with other libraries at `recall` in `rounds` turns of at most `seconds`.
 
     `source` is what was embedded, None if only searching was measured; `embedding` then has a part for each model.
+    `added` points were added in each round.
     """
 
     source: str | None
@@ -31,6 +32,7 @@ class BaselinesResult(StoreResult):
     recall: float
     candidates: list[Candidate]
     embedding: list[ModelEmbedding]
+    added: int = ADDED
 
 
 def present(result: BaselinesResult) -> Section:
@@ -60,7 +62,7 @@ def present(result: BaselinesResult) -> Section:
     return Section("How does cbir compare with other libraries?", subject, verdicts, parts, result.notes)
 
 
-def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) -> list[str]:
+def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding], added: int) -> list[str]:
     """Return what a reader must know to read the result."""
     said = [
         f"Every candidate builds an index of its own, with m = {M} and ef_construct = {EF_CONSTRUCT} or what the store"
@@ -68,13 +70,16 @@ def notes(candidates: Sequence[Candidate], embedding: Sequence[ModelEmbedding]) 
         " every ef, in a random order each round, after searches that are not timed. One client sends one query after"
         " the other, then the same ones at once, which all processors may share. Recall is that of the timed searches."
         " Times are medians of the rounds, with the lowest and the highest.",
-        "A store of cbir answers with ids and payloads through the store protocol, the others with positions or ids"
-        " alone. Memory is that of the process that searches. A build ends when the index is on the disk. Opening is in"
-        " a new process with its library loaded, until the first answer, and the files are in the system's memory."
-        f" Adding {ADDED} points ends when they are found, and durable as far as the library promises it; one that"
+        "A store of cbir answers with ids and payloads through the store protocol, which are read in the timed search;"
+        " the others answer with positions or ids alone. New indexes of cbir have vectors of 16 bits and compare what"
+        " they find with the stored ones of 32; a library has what its line says. Memory is that of the process that"
+        " searches, and while building of all processes together. A build ends when the index is on the disk. Opening"
+        " is in a new process with its library loaded, until the first answer, and its files are in memory already."
+        f" Adding {added} points ends when they are found, and durable as far as the library promises it; one that"
         " keeps its index in memory writes and syncs the whole file for that.",
         NOTE,
         *(f"{found.name}: {LIBRARIES.get(found.name, OWN['cbir']).description}." for found in candidates),
+        *(f"{found.name}: adding was not measured: {found.not_added}" for found in candidates if found.not_added),
     ]
     if embedding:
         said += [note for note in embedding_notes(embedding) if note not in said]
@@ -89,13 +94,13 @@ def _verdicts(result: BaselinesResult) -> Iterator[str]:
     pairs = [(store, library) for store in ours[:1] for library in libraries]
     pairs += [(store, library) for store in ours[1:] for library in libraries[:1]]
     for store, library in pairs:
-        yield compared(store.name, library.name, _rounds_ms(store), _rounds_ms(library), "answers", recall)
+        yield from compared(store.name, library.name, _rounds_ms(store), _rounds_ms(library), "answers", recall)
     added = [found for found in libraries if found.rounds_add_ms]
     for store in ours:
         if store.rounds_add_ms and added:
             best = min(added, key=lambda found: median(found.rounds_add_ms))
-            what = f"adds {ADDED} points, durable and found,"
-            yield compared(store.name, best.name, store.rounds_add_ms, best.rounds_add_ms, what)
+            what = f"adds {result.added} points, durable and found,"
+            yield from compared(store.name, best.name, store.rounds_add_ms, best.rounds_add_ms, what)
     for found in result.candidates:
         if found.curve and not found.at_recall:
             most = max(step.recall for step in found.curve)
@@ -103,10 +108,10 @@ def _verdicts(result: BaselinesResult) -> Iterator[str]:
 
 
 def _rounds_ms(found: Candidate) -> list[float]:
-    """Return the median of each round at the wanted recall, or of all rounds in a result that does not have them."""
+    """Return the median of each round at the wanted recall; nothing in a result that does not have them."""
     step = found.at_recall
     assert step is not None  # noqa: S101 - it was reached
-    return step.rounds_ms or [step.median_ms.value]
+    return step.rounds_ms
 
 
 SUBJECT = Subject("baselines", BaselinesResult, present)

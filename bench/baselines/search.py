@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import numpy as np
+import psutil
 
 from cbir import terminal
 from cbir.errors import UsageError
@@ -28,9 +30,10 @@ from cbir.stores.base import StoreInfo
 from cbir.tables import Column, Range
 from cbir.text import redacted
 
+from ..core.measured_process import SAMPLE_SECONDS, process_tree
 from ..core.metrics import summarise
 from ..core.ranking import recall
-from ..core.stores import location_of, store_name
+from ..core.stores import ef_values, location_of, store_name
 from ..core.timing import Times, spread, times
 from ..core.workload import Workload
 from . import libraries, own_store, search_worker
@@ -42,11 +45,12 @@ ADDED = 100
 
 _BUILD_SECONDS = 900.0
 _TURN_SECONDS = 300.0
+_FOUND_SECONDS = 60.0  # less than a turn, so that the worker says what is wrong
 
 
 @dataclass(frozen=True)
 class Step:
-    """A candidate at one ef, None for a scan: its times, and the mean recall of the very same searches.
+    """A candidate at one ef or nprobe, None for a scan: its times, and the mean recall of the very same searches.
 
     `recall_p5` is that of a query, and 5 in 100 queries are no better. `median_ms` is the spread of `rounds_ms`, the
     median of the queries in each round, and `batch_per_second` that of all queries given at once.
@@ -64,7 +68,7 @@ class Step:
 
 
 _AT_RECALL = (
-    (Column("ef", format="d"), "ef"),
+    (Column("ef or nprobe", format="d"), "ef"),
     (Column("recall", format=".4f", floor=True), "recall"),
     (Column("p5", format=".3f", detail=True, floor=True), "recall_p5"),
     (Column("search", "ms", ".3f", better="lower"), "median_ms"),
@@ -78,10 +82,10 @@ class Candidate:
     """One store or library.
 
     `ours` is true for a store of cbir, and `missing` says why there are no numbers. `build_seconds` last until the
-    index is on the disk. `build_megabytes` is the most memory while it builds, its vectors included, and `megabytes`
-    the memory while it searches. `open_ms` is the time of a new process for opening it and a first search, `add_ms`
-    that until `ADDED` more points are durable and found, `rounds_add_ms` that of each round. `at_recall` is the first
-    step that reaches the wanted recall, None if none does.
+    index is on the disk. `build_megabytes` is the most memory of all its processes while it builds, its vectors
+    included, and `megabytes` the memory while it searches. `open_ms` is the time of a new process for opening it and a
+    first search, `add_ms` that until more points are durable and found, `rounds_add_ms` that of each round; `not_added`
+    says why there is none. `at_recall` is the first step that reaches the wanted recall, None if none does.
     """
 
     name: str
@@ -91,11 +95,12 @@ class Candidate:
     at_recall: Annotated[Step | None, _AT_RECALL] = None
     build_seconds: Annotated[float | None, Column("build", "s", ",.1f")] = None
     open_ms: Annotated[Range | None, Column("open", "ms", ",.0f", better="lower")] = None
-    add_ms: Annotated[Range | None, Column(f"add {ADDED}", "ms", ",.0f", better="lower")] = None
+    add_ms: Annotated[Range | None, Column("add", "ms", ",.0f", better="lower")] = None
     megabytes: Annotated[float | None, Column("memory", "MB", ",.0f")] = None
     build_megabytes: Annotated[float | None, Column("while building", "MB", ",.0f", detail=True)] = None
     curve: list[Step] = field(default_factory=list)
     rounds_add_ms: list[float] = field(default_factory=list)
+    not_added: str = ""
 
     @property
     def median_ms(self) -> float | None:
@@ -106,13 +111,14 @@ class Candidate:
 class _Candidate:
     """A candidate and what was measured so far. Once it has failed, `missing` says why, and it gets no more work.
 
+    If only adding points failed, `not_added` says why, and what was measured before is kept.
     By ef, where None is a scan, `recalls` has the recall of each timed search, and `rounds` their milliseconds. `facts`
     are what its processes said of memory, version and the time of building.
     """
 
     def __init__(self, command: Sequence[str], job: Mapping[str, Any], efs: Sequence[int | None]):
         self.name, self.efs, self._command, self._job = str(job["name"]), efs, command, job
-        self.missing, self.facts = "", dict[str, Any]()
+        self.missing, self.not_added, self.facts = "", "", dict[str, Any]()
         self.recalls: dict[int | None, list[float]] = defaultdict(list)
         self.rounds: dict[int | None, list[list[float]]] = defaultdict(list)
         self.batch_recalls: dict[int | None, list[float]] = defaultdict(list)
@@ -125,8 +131,12 @@ class _Candidate:
 
     def build(self) -> None:
         """Build the index in a process that then ends."""
-        self._start("build")
-        self.facts |= self._answer(_BUILD_SECONDS)
+        process, most, until = psutil.Process(self._start("build")), 0.0, time.monotonic() + _BUILD_SECONDS
+        while not self._channel.poll(SAMPLE_SECONDS) and time.monotonic() < until:
+            most = max(most, sum(megabytes for _, megabytes in process_tree(process).values()))
+        answer = self._answer(0, _BUILD_SECONDS)
+        if answer:
+            self.facts |= answer | {"build_megabytes": max(most, answer["build_megabytes"])}
         self.close()
 
     def open(self) -> None:
@@ -147,8 +157,10 @@ class _Candidate:
             self.batch_rates[ef].append(len(answer["batch_hits"]) / answer["batch_seconds"])
 
     def grow(self, number: int) -> None:
-        """Add the points of a round."""
-        self.additions += self._order({"round": number}).values()
+        """Add the points of a round. A failure leaves what was measured before."""
+        if not self.missing and not self.not_added:
+            self.additions += self._order({"round": number, "ef": self.efs[-1]}).values()
+            self.missing, self.not_added = "", self.missing
 
     def close(self) -> None:
         """End its process."""
@@ -168,8 +180,9 @@ class _Candidate:
             candidate,
             **self.facts,
             open_ms=spread(self.opens),
-            add_ms=spread(self.additions) if self.additions else None,
-            rounds_add_ms=self.additions,
+            add_ms=spread(self.additions) if self.additions and not self.not_added else None,
+            rounds_add_ms=[] if self.not_added else self.additions,
+            not_added=self.not_added,
             curve=curve,
             at_recall=next((step for step in curve if step.recall >= target), None),
         )
@@ -189,12 +202,13 @@ class _Candidate:
             batch_per_second=spread(self.batch_rates[ef]),
         )
 
-    def _start(self, phase: str) -> None:
+    def _start(self, phase: str) -> int:
         self._channel, theirs = Pipe()
         with self._errors.open("wb") as errors, theirs:
             number = theirs.fileno()
             words = [*self._command, json.dumps({**self._job, "phase": phase}), str(number)]
             self._process = subprocess.Popen(words, stdout=errors, stderr=errors, pass_fds=[number])
+        return self._process.pid
 
     def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         if self.missing:
@@ -203,13 +217,16 @@ class _Candidate:
             self._channel.send(dict(order))
         return self._answer(_TURN_SECONDS)
 
-    def _answer(self, seconds: float) -> dict[str, Any]:
-        """Return the next answer; nothing if the process ended or takes too long, and `missing` then says why."""
+    def _answer(self, seconds: float, waited: float = 0.0) -> dict[str, Any]:
+        """Return the next answer; nothing if the process ended or takes too long, and `missing` then says why.
+
+        It has been `waited` for already.
+        """
         assert self._process is not None  # noqa: S101 - it was started
         try:
             if self._channel.poll(seconds):
                 return dict(self._channel.recv())
-            self.missing = f"took more than {seconds:.0f} s"
+            self.missing = f"took more than {seconds + waited:.0f} s"
             self._process.kill()
         except (EOFError, OSError):
             self.missing = self._reason(self._process.wait())
@@ -271,7 +288,7 @@ def _jobs(
     (folder / "ids.json").write_text(json.dumps(list(truth.position)))
     common = {
         "data": str(folder), "k": workload.k, "dimension": truth.vectors.shape[1], "m": M, "threads": cores(),
-        "ef_construct": EF_CONSTRUCT, "added": len(added) // rounds, "seconds": _TURN_SECONDS,
+        "ef_construct": EF_CONSTRUCT, "added": len(added) // rounds, "seconds": _FOUND_SECONDS,
     }  # fmt: skip
     efs = sorted({max(ef, workload.k) for ef in EFS})  # a graph gives at most ef hits
     for number, info in enumerate(workload.infos):
@@ -279,9 +296,10 @@ def _jobs(
         own = {"name": f"cbir {store_name(info.url)}", "library": "cbir", "module": own_store.__name__}
         source = {"url": info.url, "collection": info.collection, "target": _target(info, place)}
         job = {**common, **own, **source, "folder": str(place)}
-        yield [sys.executable, search_worker.__file__], job, [None] if info.access == "scan" else efs
+        wanted = EFS if info.access == "graph" else ()  # EFS are no numbers of inverted lists
+        yield [sys.executable, search_worker.__file__], job, ef_values(info, wanted, workload.k)
     for name in names:
-        job = {**common, "name": name, "library": name, "module": "libraries", "folder": str(folder / name)}
+        job = {**common, "name": name, "library": name, "module": "baselines.libraries", "folder": str(folder / name)}
         scans = libraries.LIBRARIES[name].scans
         yield [python, search_worker.__file__], job, [None] if scans else efs
 

@@ -6,12 +6,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from cbir.errors import CbirError
 from cbir.index.files import files_below
@@ -38,8 +39,8 @@ _OWN_SEED = 10**9
 class BuiltIndex:
     """An index of so many made-up vectors; `missing` says why there is none.
 
-    `width` is the smallest ef or nprobe that reaches the wanted recall, or else the one that finds most. Minutes are
-    those of the clock, and `core_minutes` those of processors.
+    `ef` is the smallest ef or nprobe that reaches the wanted recall, or else the one that finds most; older results
+    call it "width". Minutes are those of the clock, and `core_minutes` those of processors.
     """
 
     name: str
@@ -50,8 +51,10 @@ class BuiltIndex:
     build_gigabytes: Annotated[float | None, Column("RAM to build", "GB", ".3g")] = None
     gigabytes: Annotated[float | None, Column("files", "GB", ".3g")] = None
     open_seconds: Annotated[float | None, Column("open", "s", ".3g")] = None
-    width: Annotated[int | None, Column("ef or nprobe", format="d")] = None
-    recall: Annotated[float | None, Column(f"recall@{K}", format=".4f")] = None
+    ef: Annotated[
+        int | None, Column("ef or nprobe", format="d"), Field(validation_alias=AliasChoices("ef", "width"))
+    ] = None
+    recall: Annotated[float | None, Column(f"recall@{K}", format=".4f", floor=True)] = None
     search_ms: Annotated[Range | None, Column("search", "ms", ".3g", better="lower")] = None
 
 
@@ -90,12 +93,14 @@ def measure_built(
                 index = module.open_index(folder, log, options)
                 open_seconds = time.perf_counter() - started
                 stack.callback(index.close)
-                found.append(BuiltIndex(name, count, "", **built, open_seconds=open_seconds, **search.add(name, index)))
+                found.append(
+                    BuiltIndex(name, count, "", **built, open_seconds=open_seconds, **search.add(number, index))
+                )
             advance(1)
         times = search.times()
         built_log = BuiltLog(count, written, _gigabytes(Path(root) / "log"), opened)
         return built_log, [
-            row if row.missing else BuiltIndex(**{**vars(row), "search_ms": times[row.name]}) for row in found
+            row if row.missing else replace(row, search_ms=times[number]) for number, row in enumerate(found)
         ]
 
 
@@ -104,27 +109,26 @@ class _Searches:
 
     def __init__(self, queries: Vector, nearest: list[set[int]], recall: float):
         self._queries, self._nearest, self._recall = queries, nearest, recall
-        self._indexes: dict[str, tuple[EngineIndex, SearchParams]] = {}
+        self._indexes: dict[int, tuple[EngineIndex, SearchParams]] = {}
 
-    def add(self, name: str, index: EngineIndex) -> dict[str, Any]:
-        """Find the smallest width that reaches the recall, and return both."""
-        widths = [None] if index.access == "scan" else [width for width in EF_VALUES[index.access] if width >= K / 10]
+    def add(self, number: int, index: EngineIndex) -> dict[str, Any]:
+        """Find the smallest ef or nprobe that reaches the recall, and return both."""
         best: tuple[float, int | None] = (-1.0, None)
-        for width in widths:
-            best = max(best, (self._share(index, SearchParams(ef=width)), width), key=lambda found: found[0])
+        for ef in [None] if index.access == "scan" else EF_VALUES[index.access]:
+            best = max(best, (self._share(index, SearchParams(ef=ef)), ef), key=lambda found: found[0])
             if best[0] >= self._recall:
                 break
-        self._indexes[name] = index, SearchParams(ef=best[1])
-        return {"width": best[1], "recall": best[0]}
+        self._indexes[number] = index, SearchParams(ef=best[1])
+        return {"ef": best[1], "recall": best[0]}
 
-    def times(self) -> dict[str, Range]:
-        """Return the median milliseconds of a search in each index: all of them take turns."""
-        rounds: dict[str, list[float]] = {name: [] for name in self._indexes}
+    def times(self) -> dict[int, Range]:
+        """Return the median milliseconds of a search in each index, by its number: all of them take turns."""
+        rounds: dict[int, list[float]] = {number: [] for number in self._indexes}
         for _ in range(_ROUNDS):
-            for name, (index, params) in self._indexes.items():
+            for number, (index, params) in self._indexes.items():
                 calls = [partial(index.search, query[None], K, params) for query in self._queries]
-                rounds[name].append(float(np.median([timed(call) for call in calls])))
-        return {name: spread(values) for name, values in rounds.items()}
+                rounds[number].append(float(np.median([timed(call) for call in calls])))
+        return {number: spread(values) for number, values in rounds.items()}
 
     def _share(self, index: EngineIndex, params: SearchParams) -> float:
         """Return the mean share of the nearest vectors that are found."""
@@ -138,7 +142,7 @@ def _nearest(log: VectorLog, queries: Vector) -> list[set[int]]:
     scores, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
     for start in range(0, len(log), _CHUNK):
         more = queries @ log.vectors(start, start + _CHUNK).T
-        best = np.argpartition(-more, K, axis=1)[:, :K]
+        best = np.argpartition(-more, min(K, more.shape[1]) - 1, axis=1)[:, :K]
         positions = np.hstack([positions, best + start])
         scores = np.hstack([scores, np.take_along_axis(more, best, axis=1)])
     best = np.argsort(-scores, axis=1)[:, :K]

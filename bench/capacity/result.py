@@ -22,8 +22,8 @@ NOTES = (
 )
 BUILT_NOTE = (
     "Measured indexes are of clustered vectors. Each is built by its own process. All are searched by turns, at the"
-    " smallest width with a recall@10 of at least {recall}, or at the one that finds most. Times are medians of five"
-    " rounds of 100 queries, one after the other."
+    " smallest ef or nprobe with a recall@10 of at least {recall}, or at the one that finds most. Times are medians of"
+    " five rounds of 100 queries, one after the other."
 )
 
 

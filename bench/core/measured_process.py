@@ -21,7 +21,7 @@ from cbir.text import one_line
 
 T = TypeVar("T")
 
-_SAMPLE_SECONDS = 0.5
+SAMPLE_SECONDS = 0.5
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
@@ -57,13 +57,13 @@ def run_process(
     peak, outputs = 0.0, None
     try:
         while outputs is None:
-            now = _usage(process)
+            now = process_tree(process)
             used |= {pid: seconds for pid, (seconds, _) in now.items()}
             peak = max(peak, sum(megabytes for _, megabytes in now.values()))
             if time.perf_counter() - start > limit:
                 raise CbirError(f"{name} took more than {limit / 60:,.3g} minutes")
             with suppress(TimeoutExpired):
-                outputs = process.communicate(timeout=_SAMPLE_SECONDS)
+                outputs = process.communicate(timeout=SAMPLE_SECONDS)
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -110,7 +110,11 @@ def _own_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _usage(process: psutil.Process) -> dict[int, tuple[float, float]]:
+def process_tree(process: psutil.Process) -> dict[int, tuple[float, float]]:
+    """Return the processor seconds, and the megabytes, of a process and of each that it started, by process id.
+
+    Memory that several of them share is counted once.
+    """
     found = {}
     with suppress(psutil.Error):
         for member in (process, *process.children(recursive=True)):

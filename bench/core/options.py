@@ -52,7 +52,7 @@ QuerySource = Annotated[
     typer.Option(
         metavar="SOURCE",
         help="Search for images of this source that are not stored.",
-        show_default="vectors between stored ones",
+        show_default="vectors made of stored ones",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample of queries.")]

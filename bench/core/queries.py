@@ -1,5 +1,6 @@
 """What is searched for: vectors that no index holds, because a graph finds a point that it holds by its own links."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from cbir.stores.base import StoreInfo
 
 from .ranking import EPSILON
 
+log = logging.getLogger(__name__)
+
 _NEAR = 30
+_BATCH = 64  # images that are embedded at once, at least
 _DRAWN = 2  # points for a query, as some have nothing but copies near them
 _ORIGIN = (
-    f"made of stored points: the sum of two of the {_NEAR} nearest of a point, minus the point. Their recall is within"
-    " 0.003 of that of images that are not stored (see docs/measured.md)"
+    f"made of stored points: the sum of two of the {_NEAR} nearest of a point, minus the point. On 36,906 product"
+    " images their recall is within 0.003 of that of images that are not stored"
 )
 
 
@@ -69,8 +73,12 @@ def from_source(text: str, info: StoreInfo, vectors: Vector, count: int, seed: i
     names: list[str] = []
     found: list[Vector] = []
     while order and len(names) < count:
-        chosen = [items[order.pop()] for _ in range(min(len(order), count - len(names)))]
-        embedded = embed_labelled(source.name, chosen, embedder, settings, progress=terminal.progress)
+        chosen = [items[order.pop()] for _ in range(min(len(order), max(_BATCH, count - len(names))))]
+        try:
+            embedded = embed_labelled(source.name, chosen, embedder, settings, progress=terminal.progress)
+        except UsageError as error:  # none of these images can be used
+            log.warning("%s", error)
+            continue
         nearest = vectors[neighbours(embedded.vectors, vectors, 1)[:, 0]]
         for key, vector, stored in zip(embedded.keys, embedded.vectors, nearest, strict=True):
             if vector @ stored < 1 - EPSILON:
@@ -78,7 +86,8 @@ def from_source(text: str, info: StoreInfo, vectors: Vector, count: int, seed: i
                 found.append(vector)
     if not names:
         raise UsageError(
-            f"--query-source {text}: all of its images are stored. Name images that the collection does not have."
+            f"--query-source {text}: none of its images can be used, or all are stored. Name images that the"
+            " collection does not have."
         )
     origin = f"images of {source.name} that are not stored"
-    return Queries(names, np.stack(found).astype(np.float32), origin)
+    return Queries(names[:count], np.stack(found[:count]).astype(np.float32), origin)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_type_hints
 
+from pydantic.fields import FieldInfo
+
 from cbir.tables import Cell, Column, Table
 
 Shown = tuple[Column, str]
@@ -26,6 +28,8 @@ def typed_table(title: str, name: str, kind: type, items: Iterable[tuple[str, ob
     for part, hint in get_type_hints(kind, include_extras=True).items():
         for shown in getattr(hint, "__metadata__", ()):
             parts = [(shown, "")] if isinstance(shown, Column) else shown
+            if isinstance(parts, FieldInfo):  # how a field is loaded
+                continue
             columns += [(column, f"{part}.{path}".rstrip(".")) for column, path in parts]
     rows = [[label, *(_cell(item, path) for _, path in columns)] for label, item in items]
     heads = [replace(column, header=column.header.format(k=k)) for column, _ in columns]

@@ -9,9 +9,12 @@ from cbir.tables import Range, floored
 
 from .timing import spread
 
+ENOUGH_ROUNDS = 6
 NOTE = (
     "x [low, high] times as fast: the median of the rounds with the lowest and the highest. A round compares what took"
-    " turns in it. If 1 is within the interval, nothing is called faster."
+    f" turns in it. Of two that are equally fast, one is ahead in all of {ENOUGH_ROUNDS} independent rounds in 3 of 100"
+    " cases, and more rarely in more rounds. If 1 is within the interval, or if there are fewer rounds, nothing is"
+    " called faster."
 )
 """What a reader must know of the sentences."""
 
@@ -21,20 +24,25 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 def compared(
     first: str, second: str, times: Sequence[float], other_times: Sequence[float], verb: str, condition: str = ""
-) -> str:
+) -> list[str]:
     """Return a sentence on the times of two things in the rounds of a measurement, the faster one first.
 
-    `verb` is what they do, such as "answers", and `condition` where that holds, such as "at recall@10 >= 0.99".
+    There is none without rounds. `verb` is what they do, such as "answers", and `condition` where that holds, such as
+    "at recall@10 >= 0.99".
     """
+    if not times or not other_times:
+        return []
     ratio = ratio_of(times, other_times)
     if ratio.value < 1:
         return compared(second, first, other_times, times, verb, condition)
     where = f" {condition}" if condition else ""
     if ratio.low <= 1:
-        return (
+        return [
             f"{first} and {second} do not differ beyond noise{where}: {first} {verb} {interval(ratio)} times as fast."
-        )
-    return f"{first} {verb} {interval(ratio)} times as fast as {second}{where}."
+        ]
+    sentence = f"{first} {verb} {interval(ratio)} times as fast as {second}{where}"
+    few = len(times) < ENOUGH_ROUNDS
+    return [f"Too few rounds ({len(times)}) to call one faster: {sentence}." if few else f"{sentence}."]
 
 
 def ratio_of(times: Sequence[float], other_times: Sequence[float]) -> Range:

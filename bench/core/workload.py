@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cbir.errors import CbirError, UsageError
+from cbir.evaluation.retrieval import neighbours
 from cbir.filters.conditions import Filter
 from cbir.progress import Advance
 from cbir.records import Hit, Vector
@@ -103,14 +104,20 @@ def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int, query_
 def without_held_out(stores: Sequence[Store], k: int, queries: int, others: int, seed: int) -> tuple[Workload, Vector]:
     """Return the workload of all points but random ones: some are the queries, and the vectors of others are returned.
 
-    At most a quarter of the points are queries, and at most a quarter are `others`.
+    At most a quarter of the points are queries, and at most a quarter are `others`. None of them has a copy.
     """
     ids, vectors = stores[0].matrix()
     infos = [store.info for store in stores]
     _require_same_points(stores, infos, ids, vectors, seed)
     rows = np.argsort(ids)[np.random.default_rng(seed).permutation(len(ids))]
     searched, more = min(queries, len(ids) // 4), min(others, len(ids) // 4)
-    chosen, added, kept = rows[:searched], rows[searched : searched + more], np.sort(rows[searched + more :])
+    drawn = rows[: 2 * (searched + more)]  # as some have copies
+    following = vectors[neighbours(vectors[drawn], vectors, 2)[:, 1]]
+    alone = drawn[np.einsum("ij,ij->i", vectors[drawn], following) < 1 - EPSILON]
+    if not len(alone):
+        raise UsageError("The points are copies of each other, so there are no queries.")
+    chosen, added = alone[:searched], alone[searched : searched + more]
+    kept = np.setdiff1d(rows, np.concatenate([chosen, added]))
     names = [ids[row] for row in chosen.tolist()]
     held_out = Queries(names, vectors[chosen], "points of the collection that no index here has")
     remaining = np.ascontiguousarray(vectors[kept])

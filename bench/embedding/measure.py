@@ -202,20 +202,14 @@ def embedding_verdicts(measured: Sequence[ModelEmbedding], machine: Mapping[str,
         baselines = [part for name, part in parts.items() if name not in (MODEL, BOUND, DURABLE, PUBLISHED)]
         if baselines:
             fastest = min(baselines, key=_ratio)
-            ours, theirs = ([1 / speed for speed in _speeds(part)] for part in (parts[DURABLE], fastest))
+            ours, theirs = ([1 / speed for speed in part.rounds_per_second] for part in (parts[DURABLE], fastest))
             where = f"with {model.model}{on_processor(machine)}"
-            verdicts.append(compared("cbir-ingest", fastest.name, ours, theirs, "embeds", where))
+            verdicts += compared("cbir-ingest", fastest.name, ours, theirs, "embeds", where)
     return verdicts
 
 
 def _ratio(part: EmbeddingPart) -> float:
     return part.ratio.value if part.ratio else 0.0
-
-
-def _speeds(part: EmbeddingPart) -> list[float]:
-    """Return the images a second of each round, or the median in a result that does not have them."""
-    median = [part.images_per_second.value] if part.images_per_second else []
-    return part.rounds_per_second or median
 
 
 def embedding_notes(measured: Sequence[ModelEmbedding]) -> list[str]:

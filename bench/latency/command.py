@@ -30,7 +30,7 @@ def latency(
     seed: Seed = 42,
     ef: Ef = "",
     threads: Annotated[str, typer.Option(metavar="N,N", help="Numbers of client threads.")] = "1,2,8",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each ef.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each ef.")] = 6,
     field: Annotated[str, typer.Option(help="Field whose values are filtered by.")] = "label",
     seconds: Annotated[
         float, typer.Option(min=0, help="Length of each rate of arrivals; 0 leaves the open loop out.")

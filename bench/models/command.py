@@ -17,7 +17,7 @@ def models(
     device: Annotated[
         str, typer.Option(metavar="NAME,NAME", help=f"What runs it: {', '.join(get_args(Device))}.")
     ] = "cpu",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each case.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each case.")] = 6,
     as_json: Json = None,
 ) -> None:
     """Time models: milliseconds an image and images a second, by precision, batch and device."""

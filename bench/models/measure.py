@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from cbir.devices import Device
 from cbir.errors import CbirError
@@ -26,12 +27,13 @@ _TURN_MS = 400.0  # a turn repeats its run for this long; a slow one runs once
 class ModelSpeed:
     """One model file, run by one device in batches of one size. A case that failed has a reason and no times.
 
-    `input` is the side of its input in pixels, and `rounds_ms` the milliseconds an image in each round.
+    Older results call the device "provider". `input` is the side of its input in pixels, and `rounds_ms` the
+    milliseconds an image in each round.
     """
 
     model: str
     precision: str
-    device: str
+    device: Annotated[str, Field(validation_alias=AliasChoices("device", "provider"))]
     batch: int
     dimension: Annotated[int, Column("dimension", format=",d", detail=True)]
     input: Annotated[int, Column("input", "pixels", "d")]

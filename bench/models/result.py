@@ -50,16 +50,15 @@ def _verdicts(result: ModelsResult) -> Iterator[str]:
     where = on_processor(result.machine)
     yield f"{_name(fastest)} takes {_ms(fastest):.2f} ms an image in batches of {fastest.batch}{where}."
     if slowest is not fastest:
-        yield _compared(fastest, slowest, f"in batches of {fastest.batch} and {slowest.batch}{where}")
+        yield from _compared(fastest, slowest, f"in batches of {fastest.batch} and {slowest.batch}{where}")
     family = [case for case in timed if _family(case) == _family(fastest)]
     for case, other in product(sorted(family, key=lambda case: case.batch), family):
         if case.precision == fastest.precision != other.precision and _setting(case) == _setting(other):
-            yield _compared(case, other, f"in batches of {case.batch} by {case.device}{where}")
+            yield from _compared(case, other, f"in batches of {case.batch} by {case.device}{where}")
 
 
-def _compared(case: ModelSpeed, other: ModelSpeed, where: str) -> str:
-    rounds, others = (found.rounds_ms or [_ms(found)] for found in (case, other))
-    return compared(_name(case), _name(other), rounds, others, "embeds", where)
+def _compared(case: ModelSpeed, other: ModelSpeed, where: str) -> list[str]:
+    return compared(_name(case), _name(other), case.rounds_ms, other.rounds_ms, "embeds", where)
 
 
 def _name(case: ModelSpeed) -> str:

@@ -22,6 +22,7 @@ def test_it_is_built_without_the_held_out_points_and_finds_added_ones(number: in
     target = both(tmp_path / "index")[number]
     job = {"url": url, "collection": "made", "target": target, "data": str(tmp_path)}
     library = LIBRARIES["cbir"]
+    library.prepare(job)
     library.build(truth.vectors, job)
     index = library.open(job)
     index.use(600)

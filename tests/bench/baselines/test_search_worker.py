@@ -20,7 +20,7 @@ def job(tmp_path: Path) -> dict[str, Any]:
     vectors = unit_vectors(80, dimension=8)
     for name, part in {"vectors": vectors[:50], "queries": vectors[50:75], "added": vectors[75:79]}.items():
         np.save(tmp_path / f"{name}.npy", part)
-    places = {"data": str(tmp_path), "folder": str(tmp_path), "module": "libraries"}
+    places = {"data": str(tmp_path), "folder": str(tmp_path), "module": "baselines.libraries"}
     return {"library": "numpy", **places, "k": 4, "dimension": 8, "threads": 1, "added": 2, "seconds": 5}
 
 
@@ -42,7 +42,7 @@ def test_a_worker_builds_opens_searches_and_grows(job: dict[str, Any]) -> None:
     (built,) = answers(job, "build")
     assert built["version"] == np.__version__ and built["build_seconds"] > 0 and built["build_megabytes"] > 10
     search = {"ef": None, "seconds": 1}
-    opened, first, grown = answers(job, "open", search, {"round": 0})
+    opened, first, grown = answers(job, "open", search, {"round": 0, "ef": None})
     assert opened["open_ms"] > 0 and grown["add_ms"] > 0
     vectors = unit_vectors(80, dimension=8)
     best = np.argsort(-(vectors[50:75] @ vectors[:50].T), axis=1)[:, :4].tolist()
@@ -58,12 +58,18 @@ def test_a_turn_ends_after_its_time(job: dict[str, Any]) -> None:
 
 def test_points_that_are_not_found_are_an_error(job: dict[str, Any]) -> None:
     class Forgetful:
+        def use(self, ef: int | None) -> None:
+            pass
+
         def add(self, vectors: Any) -> None:
             pass
 
         def search(self, vectors: Any, k: int) -> list[list[int]]:
             return [[0]]
 
-    data = {name: np.zeros((4, 8), np.float32) for name in ("vectors", "added")}
+    vectors = unit_vectors(8, dimension=8)
+    data, order = {"vectors": vectors[:4], "added": vectors[4:]}, {"round": 0, "ef": None}
     with pytest.raises(RuntimeError, match="not found"):
-        search_worker.grow(Forgetful(), {**job, "seconds": 0}, data, {"round": 0})
+        search_worker.grow(Forgetful(), {**job, "seconds": 0}, data, order)
+    data["vectors"] = vectors[5:6]
+    assert search_worker.grow(Forgetful(), job, data, order)["add_ms"] >= 0, "a copy of the last point is found"

@@ -1,9 +1,11 @@
 """What is searched for: no query is a stored point."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from cbir.bench.core import queries as queries_module
 from cbir.bench.core.queries import from_source, near_points
 
 import cbir
@@ -51,7 +53,7 @@ def test_images_of_a_source_are_queries_unless_they_are_stored(index: Path, fold
     assert from_source(str(folder), info, others, 5, 2, Settings()).names != every.names[:5]
     rest = from_source(str(folder), info, every.vectors[:30], 100, 1, Settings())
     assert rest.names == every.names[30:]
-    with pytest.raises(UsageError, match="all of its images are stored"):
+    with pytest.raises(UsageError, match="none of its images can be used, or all are stored"):
         from_source(str(folder), info, every.vectors, 10, 1, Settings())
 
 
@@ -60,9 +62,28 @@ def test_the_command_says_where_its_queries_are_from(made: Path, run: Program) -
     assert code == 0 and "The 20 queries are made of stored points" in out
 
 
+def test_a_batch_without_a_usable_image_does_not_end_the_search_for_queries(
+    index: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cbir.open(both(index)[0]) as photos:
+        info = photos.info
+    embed, calls = queries_module.embed_labelled, []
+
+    def fail_first(*given: Any, **options: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:
+            raise UsageError("none of its 10 images can be used")
+        return embed(*given, **options)
+
+    monkeypatch.setattr(queries_module, "_BATCH", 10)
+    monkeypatch.setattr(queries_module, "embed_labelled", fail_first)
+    others = unit_vectors(50, dimension=info.model.dimension)
+    assert len(from_source(str(folder), info, others, 10, 1, Settings()).names) == 10 and len(calls) > 1
+
+
 @pytest.mark.parametrize("command", ["parity", "latency"])
 def test_a_source_whose_images_are_all_stored_is_refused(command: str, index: Path, folder: Path, run: Program) -> None:
     code, _, err = run(command, "--store", both(index)[1], "--query-source", folder)
     assert code == 2 and err.splitlines()[-1].startswith(
-        f"error: --query-source {folder}: all of its images are stored"
+        f"error: --query-source {folder}: none of its images can be used, or all are stored"
     )

@@ -11,13 +11,24 @@ from cbir.tables import Range
 
 def test_the_faster_is_named_first_with_the_interval_of_the_rounds() -> None:
     expected = "FAISS answers 1.50 [1.25, 2.00] times as fast as LanceDB at recall@10 >= 0.99."
-    fast, slow = [2.0, 4.0, 1.0], [3.0, 5.0, 2.0]
-    assert compared("FAISS", "LanceDB", fast, slow, "answers", "at recall@10 >= 0.99") == expected
-    assert compared("LanceDB", "FAISS", slow, fast, "answers", "at recall@10 >= 0.99") == expected
+    fast, slow = [2.0, 4.0, 1.0] * 2, [3.0, 5.0, 2.0] * 2
+    assert compared("FAISS", "LanceDB", fast, slow, "answers", "at recall@10 >= 0.99") == [expected]
+    assert compared("LanceDB", "FAISS", slow, fast, "answers", "at recall@10 >= 0.99") == [expected]
+
+
+def test_nothing_is_called_faster_after_fewer_than_six_rounds() -> None:
+    (said,) = compared("a", "b", [2.0], [3.0], "answers")
+    assert said == "Too few rounds (1) to call one faster: a answers 1.50 [1.50, 1.50] times as fast as b."
+    assert compared("a", "b", [2.0] * 5, [3.0] * 5, "answers")[0].startswith("Too few rounds (5)")
+    assert compared("a", "b", [2.0] * 6, [3.0] * 6, "answers")[0].startswith("a answers 1.50")
+
+
+def test_without_rounds_nothing_is_compared() -> None:
+    assert compared("a", "b", [], [3.0], "answers") == compared("a", "b", [2.0], [], "answers") == []
 
 
 def test_what_one_round_denies_is_not_called_faster() -> None:
-    said = compared("a", "b", [1.0, 1.0, 1.0], [2.0, 3.0, 0.99], "embeds")
+    (said,) = compared("a", "b", [1.0, 1.0, 1.0], [2.0, 3.0, 0.99], "embeds")
     assert said == "a and b do not differ beyond noise: a embeds 2.00 [0.99, 3.00] times as fast."
 
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cbir.bench.core.workload import (
     EXACT,
     ORDINARY,
     notes,
+    open_stores,
     open_workload,
     recalls_of,
     search_all,
@@ -154,3 +156,15 @@ def test_how_a_store_searches(store: Store) -> None:
     assert search_method(info, EXACT) == search_method(replace(info, access="scan"), ORDINARY) == "scan"
     workload = replace(workload_of([store], 5, 10, 1), infos=[info])
     assert any("WARNING: edge:a has 1,500 of 2,000 points in its graph" in note for note in notes(workload))
+
+
+def test_what_is_held_out_has_no_copy(tmp_path: Path) -> None:
+    vectors = VECTORS[:100].copy()
+    vectors[60:] = vectors[:40]
+    urls = both(tmp_path / "index")
+    build(urls, vectors)
+    with open_stores(urls[1:], None, Settings()) as stores:
+        workload, added = without_held_out(stores, 5, 15, 10, 1)
+    held_out = np.concatenate([workload.vectors, added])
+    assert 0 < len(workload.vectors) <= 15 and len(workload.truth.vectors) == 100 - len(held_out)
+    assert (held_out @ workload.truth.vectors.T).max() < 1 - 1e-5

@@ -73,7 +73,13 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
 def part(name: str, rate: float) -> EmbeddingPart:
     ratio = 80.0 / rate
     return EmbeddingPart(
-        name, "", Range(rate, rate, rate), ratio=Range(ratio, ratio, ratio), others=0.0, same_model="CLIP" not in name
+        name,
+        "",
+        Range(rate, rate, rate),
+        ratio=Range(ratio, ratio, ratio),
+        others=0.0,
+        same_model="CLIP" not in name,
+        rounds_per_second=[rate] * 6,
     )
 
 

@@ -38,7 +38,7 @@ def point(ef: int | None, recall: float, milliseconds: float) -> Point:
         ratio=1.0,
         loads=[ClosedLoop(8, Range(1234.0, 1200.0, 1300.0), spent)],
         filtered=[Filtered("kind=rare", 0.025, summary, spent, 1.5)],
-        rounds_ms=[milliseconds, milliseconds - 0.1, milliseconds + 0.1],
+        rounds_ms=[milliseconds, milliseconds - 0.1, milliseconds + 0.1] * 2,
     )
 
 

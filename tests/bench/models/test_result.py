@@ -20,8 +20,8 @@ def speed(model: str, precision: str, batch: int, milliseconds: list[float]) -> 
 def result() -> ModelsResult:
     """A fast model in one batch size, and a slow one that a device cannot run."""
     speeds = [
-        speed("fast", "int8", 1, [2.0, 4.0, 5.0]),
-        speed("slow", "fp32", 1, [12.0, 12.0, 12.0]),
+        speed("fast", "int8", 1, [2.0, 4.0, 5.0] * 2),
+        speed("slow", "fp32", 1, [12.0] * 6),
         ModelSpeed("slow", "fp32", "openvino", 1, 8, 224, 6.0, False, failed="no such device"),
     ]
     header = {**envelope("models", ["a note"]), "machine": {"features": "AVX2, VNNI"}}
@@ -52,10 +52,10 @@ def test_a_single_model_is_not_compared(result: ModelsResult) -> None:
 
 def test_what_int8_gains_is_said_by_batch_and_processor(result: ModelsResult) -> None:
     speeds = [
-        speed("lite-int8", "int8", 1, [9.0, 9.0]),
-        speed("lite-fp32", "fp32", 1, [6.0, 6.0]),
-        speed("lite-int8", "int8", 32, [2.0, 2.0]),
-        speed("lite-fp32", "fp32", 32, [4.0, 4.0]),
+        speed("lite-int8", "int8", 1, [9.0] * 6),
+        speed("lite-fp32", "fp32", 1, [6.0] * 6),
+        speed("lite-int8", "int8", 32, [2.0] * 6),
+        speed("lite-fp32", "fp32", 32, [4.0] * 6),
     ]
     verdicts = present(replace(result, speeds=speeds, machine={"features": "AVX2"})).verdicts
     where = "by cpu on a processor with AVX2, without VNNI."
@@ -64,3 +64,13 @@ def test_what_int8_gains_is_said_by_batch_and_processor(result: ModelsResult) ->
         f"lite-int8 embeds 2.00 [2.00, 2.00] times as fast as lite-fp32 in batches of 32 {where}",
     ]
     assert "processor" not in "".join(present(replace(result, speeds=speeds, machine={})).verdicts), "it is not known"
+
+
+def test_an_older_result_with_a_provider_is_loaded(result: ModelsResult) -> None:
+    content = SUBJECT.dump(result)
+    for case in content["speeds"]:
+        case["provider"] = case.pop("device")
+        case.pop("rounds_ms")
+    found = SUBJECT.load(content)
+    assert [case.device for case in found.speeds] == ["cpu", "cpu", "openvino"]
+    assert len(present(found).verdicts) == 1, "without rounds nothing is compared"
