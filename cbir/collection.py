@@ -14,8 +14,9 @@ from cbir.images.inputs import ImageInput
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.sealed import DEFAULT_MODEL
 from cbir.pipeline.edit import Change, change_points
+from cbir.pipeline.model_file import model_file
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest, model_file
+from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
 from cbir.pipeline.writers import Batch, Target, open_targets
 from cbir.progress import Progress, silent
 from cbir.reading import CollectionReader, FilterInput

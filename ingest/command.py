@@ -84,15 +84,10 @@ def add(
         bool, _source("--allow-private-addresses", help="Fetch URLs that lead into a private network too.")
     ] = False,
     precision: Annotated[
-        PrecisionChoice | None,
-        _speed(
-            help="Precision of the model. auto: that of the collection; for a new one int8 where it is much faster."
-            " (default: auto)"
-        ),
+        PrecisionChoice | None, _speed(help="auto: for a new collection, int8 where it is much faster. (default: auto)")
     ] = None,
     device: Annotated[
-        DeviceChoice | None,
-        _speed(help="What runs the model. auto: the fastest that gives the same vectors. (default: auto)"),
+        DeviceChoice | None, _speed(help="auto: the fastest that gives the same vectors. (default: auto)")
     ] = None,
     workers: Annotated[int | None, _speed(min=1, max=256, help="Worker threads. (default: one for each core)")] = None,
     threads: Annotated[

@@ -24,8 +24,9 @@ from cbir.errors import CbirError, DiskFullError, UsageError
 from cbir.models.runtime import cores
 from cbir.models.sealed import read_sealed
 from cbir.pipeline.journal import Journal
+from cbir.pipeline.model_file import model_file
 from cbir.pipeline.report import IngestReport
-from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest, model_file, stop_signals
+from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest, stop_signals
 from cbir.records import Failure
 from cbir.settings import Settings
 from cbir.sources.base import Source, SourceOptions, in_shard

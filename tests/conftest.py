@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 IMAGES = 300
 
+PRECISION = "fp32"  # a self-test depends on the machine
+os.environ["CBIR_PRECISION"] = PRECISION  # for fixtures of the session
+
 hypothesis.settings.register_profile("cbir", deadline=None)  # a loaded machine is no failure
 hypothesis.settings.load_profile("cbir")
 
@@ -44,7 +47,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("CBIR_") or name in ("QDRANT_URL", "QDRANT_API_KEY", "LOG_LEVEL"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("CBIR_PRECISION", "fp32")  # a self-test depends on the machine
+    monkeypatch.setenv("CBIR_PRECISION", PRECISION)
     monkeypatch.setenv("CBIR_REPORTS", str(tmp_path.with_name(f"{tmp_path.name}-reports")))
     monkeypatch.chdir(tmp_path)
 

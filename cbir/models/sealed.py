@@ -71,8 +71,8 @@ def read_sealed(path: Path) -> bytes:
 
 
 def find_unchanged(model: ModelRef, *paths: Path) -> Path | None:
-    """Return the first of these files, or else of the packaged ones, that is this model byte for byte, or None."""
-    for path in (*paths, *sorted(PACKAGED.glob("*.onnx"))):
+    """Return the first of these files, or else of the packaged ones of its name, that is this model byte for byte."""
+    for path in (*paths, *packaged_files(model.name).values()):
         with suppress(CbirError):
             if checksum_of(read_sealed(path)) == model.sha256:
                 return path

@@ -15,7 +15,6 @@ from cbir.errors import UsageError
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection, collection_name
 from cbir.models.card import ModelRef
-from cbir.models.choice import choose_file
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.runtime import cores
 from cbir.pipeline.copies import Copies
@@ -185,31 +184,6 @@ def ingest(
             report.example_key = targets[0].journal.first_key()
             report.finish(started)
     return report
-
-
-def model_file(
-    model: str | Path,
-    settings: Settings,
-    catalogs: Sequence[Catalog],
-    collection: str | None,
-    dataset: str,
-    partial: bool = False,
-) -> Path:
-    """Return the file of a model for an ingest: for "auto" that of the collection, also of an unfinished one.
-
-    With `partial`, other machines may fill the same new collection. They all take the same file then.
-    """
-    name = collection or collection_name(dataset, str(model))
-    existing = (made_by for catalog in catalogs if (made_by := _made_by(catalog, name)) is not None)
-    return choose_file(model, settings, existing, tested=not partial)
-
-
-def _made_by(catalog: Catalog, name: str) -> ModelRef | None:
-    """Return the model of a collection's vectors, None if there is no such collection."""
-    plan = catalog.plan(name)
-    if plan is not None:
-        return plan.model
-    return next((info.made_by for info in catalog.listing() if info.collection == name), None)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def workload(urls: list[str]) -> Iterator[Workload]:
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """An Edge index that maps its vectors, and a FAISS one that reads them: 900 x 8,000 float32, 28.8 MB.
+    """An Edge and a FAISS index, which map their vectors: 900 x 8,000 float32, 28.8 MB.
 
     The vectors are so long that Edge builds a graph for few. Two in five points, all in one region, are of one class.
     """
@@ -39,6 +39,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     vectors = clustered(900, 8000, 0)
     region = vectors @ clustered(1, 8000, 1)[0]
     common = region <= np.sort(region)[359]
-    urls = [f"edge:{root}?on_disk=1&ef_construct=32", f"faiss:{root}/flat?index=Flat"]
+    urls = [f"edge:{root}?on_disk=1&ef_construct=32&datatype=float32", f"faiss:{root}/flat?index=Flat"]
     build_kinds(urls, vectors, ["common" if is_common else "other" for is_common in common])
     return urls

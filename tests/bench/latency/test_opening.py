@@ -24,5 +24,5 @@ def test_the_memory_that_an_index_takes(large: list[str]) -> None:
     assert 28 < edge.walked < edge.disk < 40
     assert 28 < flat.walked == flat.disk < 30
     if Path("/proc/self/smaps_rollup").exists():
-        assert edge.own < 10 < 28 < flat.own < 35
-        assert edge.mapped > 0
+        assert max(edge.own, flat.own) < 10
+        assert min(edge.mapped, flat.mapped) > 25
