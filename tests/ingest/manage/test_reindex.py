@@ -41,6 +41,6 @@ def test_reindex_from_a_damaged_log_is_refused(root: Path) -> None:
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 1
     log.write_bytes(data)
-    with pytest.raises(DamageError, match="log does not hold the 300 ids .*collections repair made"):
+    with pytest.raises(DamageError, match="log does not hold the 300 points .*collections repair made"):
         reindex([f"faiss:{root}/flat?index=Flat"], "made", Settings())
     assert "builds its index itself" in run("reindex", "--store", "http://localhost:6333", code=2).stderr
