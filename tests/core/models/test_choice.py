@@ -54,7 +54,7 @@ def test_the_real_self_test_chooses_one_of_the_files(tmp_path: Path) -> None:
     settings = Settings(precision="auto", cache=tmp_path)
     assert choose_file(NAME, settings) in packaged_files(NAME).values()
     (tested,) = json.loads((tmp_path / "self-tests.json").read_text()).values()
-    assert list(tested["milliseconds"]) == ["fp32 on cpu", "int8 on cpu"]
+    assert {"fp32 on cpu", "int8 on cpu"} <= set(tested["milliseconds"])
 
 
 @pytest.mark.parametrize("model", [None, NAME])
