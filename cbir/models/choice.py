@@ -6,7 +6,7 @@ from pathlib import Path
 from cbir.errors import UsageError
 from cbir.models.card import ModelRef
 from cbir.models.runtime import other_devices
-from cbir.models.sealed import checksum_of, find_model, packaged_files, read_sealed
+from cbir.models.sealed import checksum_of, find_model, find_unchanged, packaged_files, read_sealed
 from cbir.models.self_test import choose
 from cbir.settings import Settings
 
@@ -23,29 +23,30 @@ def choose_file(
     Raises:
         UsageError: There is no such model, or it is not packaged with this precision.
     """
-    if isinstance(model, Path):
-        return model
-    files = packaged_files(model)
-    if not files:
-        return find_model(model)
-    if settings.precision != "auto":
-        if settings.precision not in files:
-            raise UsageError(f"the model {model} is packaged in {', '.join(files)} only, not in {settings.precision}")
-        return files[settings.precision]
-    data = {precision: read_sealed(path) for precision, path in files.items()}
-    by_checksum = {checksum_of(content): files[precision] for precision, content in data.items()}
-    stored = (by_checksum[other.sha256] for other in existing if other.sha256 in by_checksum)
-    if found := next(stored, None):
-        return found
-    if not tested or settings.device not in ("auto", "cpu"):
-        return next(iter(files.values()))
+    files = _files(model, settings)
+    for other in existing:
+        if (path := find_unchanged(other)) in files:
+            return path
+    if len(files) == 1 or not tested or settings.device not in ("auto", "cpu"):
+        return files[0]
+    packaged = packaged_files(str(model))
+    data = {precision: read_sealed(path) for precision, path in packaged.items()}
     others = other_devices() if settings.device == "auto" else ()
-    return files[choose(data, others, settings.threads, settings.cache).precision]
+    return packaged[choose(data, others, settings.threads, settings.cache).precision]
 
 
 def checksums(model: str | Path, settings: Settings) -> set[str]:
     """Return the checksums of the files that the model may mean; see `choose_file`."""
-    files = {} if isinstance(model, Path) else packaged_files(model)
-    if settings.precision == "auto" and files:
-        return {checksum_of(read_sealed(path)) for path in files.values()}
-    return {checksum_of(read_sealed(choose_file(model, settings)))}
+    return {checksum_of(read_sealed(path)) for path in _files(model, settings)}
+
+
+def _files(model: str | Path, settings: Settings) -> list[Path]:
+    """Return the files that the model may mean with the precision of the settings, fp32 first."""
+    packaged = {} if isinstance(model, Path) else packaged_files(model)
+    if not packaged:
+        return [model if isinstance(model, Path) else find_model(model)]
+    if settings.precision == "auto":
+        return list(packaged.values())
+    if settings.precision not in packaged:
+        raise UsageError(f"the model {model} is packaged in {', '.join(packaged)} only, not in {settings.precision}")
+    return [packaged[settings.precision]]
