@@ -83,7 +83,8 @@ class Settings(BaseSettings):
 
         def __init__(self, **values: object):
             fields = type(self).model_fields
-            allowed = {*fields, "QDRANT_URL", "QDRANT_API_KEY"}
+            aliases = (field.validation_alias for field in fields.values())
+            allowed = {*fields, *(alias for alias in aliases if isinstance(alias, str))}
             for name in values:
                 if name not in allowed and not name.startswith("_"):  # pydantic has options such as `_env_file`
                     raise UsageError(f"unknown setting {name!r}; the settings are: {', '.join(fields)}")
