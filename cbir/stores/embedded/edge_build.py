@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +106,8 @@ class Growth:
         payloads = map(_filtered_by, map(orjson.loads, batch.column(3).to_pylist()))
         points = [  # a list of floats would take five times as long
             Point(position, memoryview(vector), {**payload, BLOCK: int.from_bytes(point_id[:4])})  # type: ignore[arg-type]
-            for position, point_id, vector, payload in zip(
-                count(self._count), ids.tolist(), vectors, payloads, strict=False
+            for position, (point_id, vector, payload) in enumerate(
+                zip(ids.tolist(), vectors, payloads, strict=True), self._count
             )
         ]
         self._count += len(points)
