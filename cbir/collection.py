@@ -14,7 +14,7 @@ from cbir.images.inputs import ImageInput
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.sealed import DEFAULT_MODEL
 from cbir.pipeline.edit import Change, change_points
-from cbir.pipeline.model_file import model_file
+from cbir.pipeline.model_file import file_for_ingest
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
 from cbir.pipeline.writers import Batch, Target, open_targets
@@ -129,7 +129,7 @@ class Collection(CollectionReader):
                 self._model or (published and (self._handle.records().model() or published.model.name)) or DEFAULT_MODEL
             )
             whole = not is_list and source.only is None  # may take hours, and then needs the memory to build indexes
-            file = model_file(model, self.settings, catalogs, name, dataset or source.name, policy.partial)
+            file = file_for_ingest(model, self.settings, catalogs, name, dataset or source.name, policy.partial)
             kept = None if whole else load_embedder(file, self.settings, self.settings.threads)
         file = kept.path if kept else file
         report = ingest(source, catalogs, file, self.settings, name, dataset, policy, progress, opening, kept)

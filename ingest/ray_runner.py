@@ -24,7 +24,7 @@ from cbir.errors import CbirError, DiskFullError, UsageError
 from cbir.models.runtime import cores
 from cbir.models.sealed import read_sealed
 from cbir.pipeline.journal import Journal
-from cbir.pipeline.model_file import model_file
+from cbir.pipeline.model_file import file_for_ingest
 from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import DEFAULT_POLICY, Policy, ingest, stop_signals
 from cbir.records import Failure
@@ -99,7 +99,7 @@ def ingest_on_ray(
         _require_answer(address)
     opened = open_source(source, options)
     nothing = replace(opened, items=(), total=0, complete=False)
-    file = model_file(model, settings, catalogs, collection, dataset or opened.name)
+    file = file_for_ingest(model, settings, catalogs, collection, dataset or opened.name)
     content = read_sealed(file)
     unfinished = replace(policy, partial=True)
     report = ingest(nothing, catalogs, file, settings, collection, dataset, unfinished)

@@ -10,7 +10,7 @@ from cbir.settings import Settings
 from cbir.stores.base import Catalog
 
 
-def model_file(
+def file_for_ingest(
     model: str | Path,
     settings: Settings,
     catalogs: Sequence[Catalog],
