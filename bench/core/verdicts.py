@@ -1,10 +1,9 @@
 """Sentences that say what is faster than what, the same in every result."""
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from cbir.models.runtime import processor_flags
 from cbir.tables import Range, floored
 
 from .timing import spread
@@ -19,7 +18,6 @@ NOTE = (
 """What a reader must know of the sentences."""
 
 _FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "avx_vnni": "VNNI", "avx512_vnni": "VNNI", "amx_int8": "AMX"}
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def compared(
@@ -62,11 +60,7 @@ def at_least(value: float, digits: int = 4) -> str:
 
 def processor_features() -> str:
     """Return the instructions of this processor that the speed of models depends on, "" where they are not listed."""
-    try:
-        flags = re.search(r"^flags\s*:(.*)$", _CPU_INFO.read_text(), re.MULTILINE)
-    except OSError:
-        return ""
-    found = flags[1].split() if flags else []
+    found = processor_flags()
     return ", ".join(dict.fromkeys(name for flag, name in _FEATURES.items() if flag in found))
 
 

@@ -21,13 +21,14 @@ from cbir.errors import UsageError
 OPENVINO_PACKAGE = "onnxruntime-ep-openvino"
 _HINTS: Mapping[Device, str] = MappingProxyType({"openvino": "f32", "openvino-bf16": "bf16"})
 _REGISTRATION = threading.Lock()
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
 class Provider:
     """An execution provider of onnxruntime: its name, the package that has it, and what else has to be installed.
 
-    `automatic` is False if it takes minutes to load a model: such a provider is used only if it is asked for.
+    `automatic` is False if it takes minutes to load a model: such a provider is used only if it is named.
     """
 
     name: str
@@ -136,7 +137,12 @@ def int8_overflows() -> bool:
     """Return True if onnxruntime's default int8 arithmetic overflows here: on x86 processors without VNNI."""
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
         return False
-    return not {"avx512_vnni", "avx_vnni"} & set(" ".join(_processor()).split())
+    return not {"avx512_vnni", "avx_vnni"} & processor_flags()
+
+
+def processor_flags() -> set[str]:
+    """Return the features of the processor as Linux names them; nothing elsewhere."""
+    return set(" ".join(_processor()).split())
 
 
 def _options(threads: int) -> Any:
@@ -175,7 +181,7 @@ def machine_id() -> str:
 def _processor() -> list[str]:
     """Return the processor's model and features on Linux, an empty list elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = _CPU_INFO.read_text().splitlines()
     except OSError:
         return []
     return sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})

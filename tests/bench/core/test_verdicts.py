@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from cbir.bench.core import verdicts
 from cbir.bench.core.verdicts import at_least, compared, interval, on_processor, processor_features, ratio_of
 
+from cbir.models import runtime
 from cbir.tables import Range
 
 
@@ -44,7 +44,7 @@ def test_bounds_are_rounded_outwards_and_shares_down() -> None:
 
 def test_the_features_are_those_that_the_system_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = tmp_path / "cpuinfo"
-    monkeypatch.setattr(verdicts, "_CPU_INFO", listed)
+    monkeypatch.setattr(runtime, "_CPU_INFO", listed)
     assert processor_features() == ""
     listed.write_text("processor : 0\nflags\t\t: sse avx2 avx512_vnni avx_vnni\n")
     assert processor_features() == "AVX2, VNNI"
