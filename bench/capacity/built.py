@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AliasChoices, Field
 
 from cbir.errors import CbirError
-from cbir.index.files import files_below
 from cbir.index.vector_log import VectorLog
 from cbir.progress import Advance
 from cbir.records import Vector
@@ -27,7 +25,7 @@ from ..core.measured_process import run_process
 from ..core.stores import EF_VALUES, engine_of
 from ..core.synthetic import clustered
 from ..core.timing import spread, timed
-from .probe import write_log
+from .probe import disk_bytes, write_log
 
 K = 10
 _QUERIES, _ROUNDS = 100, 5
@@ -39,8 +37,8 @@ _OWN_SEED = 10**9
 class BuiltIndex:
     """An index of so many made-up vectors; `missing` says why there is none.
 
-    `ef` is the smallest ef or nprobe that reaches the wanted recall, or else the one that finds most; older results
-    call it "width". Minutes are those of the clock, and `core_minutes` those of processors.
+    `ef` is the smallest ef or nprobe that reaches the wanted recall, or else the one that finds most. Minutes are those
+    of the clock, and `core_minutes` those of processors.
     """
 
     name: str
@@ -51,9 +49,7 @@ class BuiltIndex:
     build_gigabytes: Annotated[float | None, Column("RAM to build", "GB", ".3g")] = None
     gigabytes: Annotated[float | None, Column("files", "GB", ".3g")] = None
     open_seconds: Annotated[float | None, Column("open", "s", ".3g")] = None
-    ef: Annotated[
-        int | None, Column("ef or nprobe", format="d"), Field(validation_alias=AliasChoices("ef", "width"))
-    ] = None
+    ef: Annotated[int | None, Column("ef or nprobe", format="d")] = None
     recall: Annotated[float | None, Column(f"recall@{K}", format=".4f", floor=True)] = None
     search_ms: Annotated[Range | None, Column("search", "ms", ".3g", better="lower")] = None
 
@@ -98,7 +94,7 @@ def measure_built(
                 )
             advance(1)
         times = search.times()
-        built_log = BuiltLog(count, written, _gigabytes(Path(root) / "log"), opened)
+        built_log = BuiltLog(count, written, disk_bytes(Path(root) / "log") / 1e9, opened)
         return built_log, [
             row if row.missing else replace(row, search_ms=times[number]) for number, row in enumerate(found)
         ]
@@ -157,12 +153,8 @@ def _build(url: str, folder: Path, log: Path, dimension: int, minutes: float) ->
         "build_minutes": done.printed["seconds"] / 60,
         "core_minutes": done.printed["core_seconds"] / 60,
         "build_gigabytes": done.printed["peak"] / 1e9,
-        "gigabytes": _gigabytes(folder),
+        "gigabytes": disk_bytes(folder) / 1e9,
     }
-
-
-def _gigabytes(folder: Path) -> float:
-    return sum(path.stat().st_blocks * 512 for path in files_below(folder)) / 1e9
 
 
 def _work(job: dict[str, Any]) -> dict[str, float]:

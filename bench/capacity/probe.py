@@ -83,10 +83,14 @@ def probe_indexes(urls: Sequence[str], dimension: int, advance: Advance) -> list
             seconds = time.process_time() - start
             with closing(module.open_index(folder, log, options)) as index:
                 access = index.access
-            disk_bytes = sum(path.stat().st_blocks * 512 for path in files_below(folder))
-            found.append(IndexCosts(name, points, seconds, disk_bytes, access))
+            found.append(IndexCosts(name, points, seconds, disk_bytes(folder), access))
             advance(1)
     return found
+
+
+def disk_bytes(folder: Path) -> int:
+    """Return the bytes that the files of a folder take on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in files_below(folder))
 
 
 def write_log(folder: Path, count: int, dimension: int) -> VectorLog:
