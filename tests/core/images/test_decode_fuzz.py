@@ -283,7 +283,7 @@ def test_the_harness_sees_every_kind_of_planted_bug(
     make = partial(mutant, seeds, 0)
     problems = fuzz(make, 3, handle, limits)
     assert sorted(problem.number for problem in problems) == [0, 1, 2]
-    assert all(problem.what.startswith(what) for problem in problems)
+    assert all(problem.what.startswith(what) for problem in problems), problems
     with pytest.raises(pytest.fail.Exception, match=what):
         require_none(problems, make, tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
