@@ -44,6 +44,7 @@ _CONTEXT.set_forkserver_preload(["cbir.models.sealed", "hypothesis", "pytest"])
 
 _ADDRESS_SPACE = 8 * 2**30
 _MOST_PROBLEMS = 10
+_NONE_YET = -1
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -144,7 +145,7 @@ def fuzz(make: Make, count: int, handle: Handle, limits: Limits = Limits()) -> l
         found: list[Problem] = []
         numbers = range(first, count, lanes)
         while numbers and len(found) < _MOST_PROBLEMS:
-            current = _CONTEXT.RawValue("q", numbers[0])
+            current = _CONTEXT.RawValue("q", _NONE_YET)
             receiver, sender = _CONTEXT.Pipe(duplex=False)
             process = _CONTEXT.Process(target=work, args=(make, handle, numbers, limits, current, sender))
             process.start()
@@ -159,8 +160,9 @@ def fuzz(make: Make, count: int, handle: Handle, limits: Limits = Limits()) -> l
             receiver.close()
             if not what:
                 break
-            found.append(Problem(current.value, what))
-            numbers = numbers[numbers.index(current.value) + 1 :]
+            number = numbers[0] if current.value == _NONE_YET else current.value
+            found.append(Problem(number, what))
+            numbers = numbers[numbers.index(number) + 1 :]
         return found
 
     with ThreadPoolExecutor(lanes) as pool:
@@ -168,11 +170,14 @@ def fuzz(make: Make, count: int, handle: Handle, limits: Limits = Limits()) -> l
 
 
 def wait(process: Any, current: Any, wall_seconds: float) -> bool:
-    """Wait for a process to end; kill it, and return True, if it stays at one file for too long."""
-    last, since = -1, time.monotonic()
+    """Wait for a process to end; kill it, and return True, if it stays at one file for too long.
+
+    Its start does not count: on a busy machine it may take longer than any file.
+    """
+    last, since = _NONE_YET, time.monotonic()
     while process.exitcode is None:
         process.join(0.1)
-        if current.value != last:
+        if last == _NONE_YET or current.value != last:
             last, since = current.value, time.monotonic()
         elif time.monotonic() - since > wall_seconds:
             process.kill()
