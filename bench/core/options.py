@@ -73,7 +73,7 @@ Label = Annotated[str | None, typer.Option(help="Column with the class.")]
 TopClasses = Annotated[int | None, typer.Option(min=1, help="Only the most frequent classes.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images.")]
 BaselinePython = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Python with pip install 'cbir[baselines]'.", show_default="this one")
+    str | None, typer.Option(metavar="PATH", help="Python that has the extra `baselines`.", show_default="this one")
 ]
 
 MOST_THREADS = 256
