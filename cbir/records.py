@@ -87,14 +87,11 @@ class _Unread:
             origin = self._origin
             if origin is None:  # another thread has just read the last one
                 return object.__getattribute__(self, name)
-            readable, position = origin
+            readable, position, before = origin
             value = getattr(readable, name)(position)
-            object.__setattr__(self, name, value)
-            try:
-                object.__getattribute__(self, "payload" if name == "id" else "id")
-            except AttributeError:
-                return value
-            object.__setattr__(self, "_origin", None)  # both are read: do not keep the files of an index open
+            _SETTERS[name](self, value)
+            both = before not in ("", name)  # then it does not keep the files of an index open
+            _set_origin(self, None if both else (readable, position, name))
             return value
 
 
@@ -141,6 +138,7 @@ class Hit(Entry):
 _hit: Any = Hit
 _new = object.__new__
 _set_origin, _set_score = _hit._origin.__set__, _hit.score.__set__
+_SETTERS = {"id": _hit.id.__set__, "payload": _hit.payload.__set__}
 
 
 def stored_hits(readable: Readable, scores: Sequence[float], positions: Sequence[int]) -> list[Hit]:
@@ -149,7 +147,7 @@ def stored_hits(readable: Readable, scores: Sequence[float], positions: Sequence
     To read them would take longer than a search in a small graph, and many hits are not returned to the user.
     """
     hits = []
-    for score, origin in zip(scores, zip(repeat(readable), positions), strict=True):
+    for score, origin in zip(scores, zip(repeat(readable), positions, repeat("")), strict=True):
         hit = _new(Hit)  # its own constructor takes twice as long
         _set_origin(hit, origin)
         _set_score(hit, score)
