@@ -54,6 +54,27 @@ def open_segment(path: Path, dimension: int) -> Segment:
     return Segment(mapped, tuple(batches), mapped is None or read == len(mapped))
 
 
+def _last_of_each(ids: np.ndarray) -> npt.NDArray[np.int64]:
+    """Return the numbers of the rows whose id does not come again, in order.
+
+    Sorting whole ids takes 40 times as long as sorting their first 8 bytes, in which hardly any two agree.
+    """
+    first = ids.view(np.uint64)[::2]
+    ordered = np.sort(first)
+    if _all_differ(ordered):
+        return np.arange(len(ids))
+    repeated = np.flatnonzero(np.isin(first, ordered[1:][ordered[1:] == ordered[:-1]]))
+    _, from_end = np.unique(ids[repeated][::-1], return_index=True)
+    counts = np.ones(len(ids), bool)
+    counts[repeated] = False
+    counts[repeated[len(repeated) - 1 - from_end]] = True
+    return np.flatnonzero(counts)
+
+
+def _all_differ(ordered: npt.NDArray[np.uint64]) -> bool:
+    return not (ordered[1:] == ordered[:-1]).any()
+
+
 class VectorLog:
     """A memory-mapped log, open for reading. The last row of each id counts; it may be a tombstone.
 
@@ -71,8 +92,7 @@ class VectorLog:
         self._matrices: dict[int, Vector] = {}
         self._texts: dict[tuple[int, int], tuple[memoryview, memoryview]] = {}
         ids = np.frombuffer(b"".join(fixed_bytes(batch.column(0), 16) for batch in self._batches), "V16")
-        _, from_end = np.unique(ids[::-1], return_index=True)
-        last = np.sort(len(ids) - 1 - from_end)
+        last = _last_of_each(ids)
         tombstones = [np.empty(0, bool), *(null_rows(batch.column(2)) for batch in self._batches)]
         dead = np.concatenate(tombstones)[last]
         self.rows = last[~dead]
@@ -93,7 +113,9 @@ class VectorLog:
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
         """The positions, sorted by id."""
-        return np.argsort(self.ids)
+        first = self.ids.view(">u8")[::2].astype(np.uint64)
+        order = np.argsort(first)
+        return order if _all_differ(first[order]) else np.argsort(self.ids)
 
     def positions(self, ids: np.ndarray) -> npt.NDArray[np.int64]:
         """Return the positions of the points with these ids (n, of 16 bytes), -1 for an id that is not in the log."""

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import tempfile
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,18 @@ def test_what_was_appended_is_read_and_the_last_of_one_id_counts(frames: list[li
             log.vectors(), np.array([last[log.id(at)].vector for at in range(len(log))]).reshape(-1, DIMENSION)
         )
         assert [point.id for point in log.points()] == [log.id(position) for position in range(len(log))]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12))
+def test_ids_that_agree_in_their_first_half_are_told_apart(halves: list[tuple[int, int]]) -> None:
+    ids = [str(uuid.UUID(int=(first << 64) + second)) for first, second in halves]
+    with tempfile.TemporaryDirectory() as name:
+        write_log(Path(name), [[replace(make_point(0, str(i)), id=ids[i])] for i in range(len(ids))])
+        log = VectorLog(Path(name), DIMENSION)
+        last = {point_id: str(i) for i, point_id in enumerate(ids)}
+        assert {log.id(position): log.stamp(position)[0] for position in range(len(log))} == last
+        assert [log.id(position) for position in log.order] == sorted(last)
+        assert [log.id(log.position(point_id) or 0) for point_id in ids] == ids
 
 
 def test_a_log_costs_no_process_half_a_second_for_libraries_that_it_does_not_need(tmp_path: Path) -> None:
