@@ -235,7 +235,7 @@ def judge_model(embedder: Embedder, vectors: Vector, task: Task) -> tuple[ModelA
     with_copies = per_query(judge(hits_with_copies, task, with_copies=True))
     model = ModelAccuracy(
         name=card.name,
-        precision=card.precision,
+        precision=card.arithmetic,
         sha256=embedder.sha256,
         metrics=means(values),
         intervals={},

@@ -103,7 +103,7 @@ class _Case:
 
     def __init__(self, folder: Path, sample: Sample, number: int, options: EmbeddingOptions):
         self._file, card = sample.files[number], sample.cards[number]
-        self._name = model_name(card.name, card.precision)
+        self._name = model_name(card.name, card.arithmetic)
         self._index, self._images = folder / "index", folder / "images"
         self._source, self._options = sample.source, options
         self._baselines = [

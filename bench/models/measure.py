@@ -63,7 +63,7 @@ def measure(
             cases = [
                 ModelSpeed(
                     model=card.name,
-                    precision=card.precision,
+                    precision=card.arithmetic,
                     device=device,
                     batch=batch,
                     dimension=card.dimension,

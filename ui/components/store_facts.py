@@ -92,7 +92,7 @@ def model(listed: CollectionInfo, card: ModelCard | None) -> Rows:
         ("Weights", shortened(card.weights)),
         ("SHA-256 of the weights", f"{card.weights_sha256[:16]}…" if card.weights_sha256 else "none: they are random"),
         ("Licence", card.license),
-        ("Precision", card.precision),
+        ("Precision", card.arithmetic),
         *([("Images read with", made_by.libraries)] if made_by.libraries else []),
         *([("Trained", f"{trained.kind} on {trained.images:,} images of {trained.data}")] if trained else []),
         ("Made by", ", ".join(f"{name} {version}" for name, version in card.exporter.items())),

@@ -42,7 +42,7 @@ def test_parts_and_ratios_of_real_runs_and_baselines_that_are_not_installed(
     assert result["source"] == str(folder)
     assert result["sample"] == IMAGES
     (model,) = result["models"]
-    assert model["model"] == "efficientnet_lite0 (fp16)"
+    assert model["model"] == "efficientnet_lite0 (fp32)"
     assert model["stored"] == IMAGES
     parts = by_name(model)
     assert list(parts) == [MODEL, BOUND, DURABLE, PUBLISHED, "fastembed", "torch"]

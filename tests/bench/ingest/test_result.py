@@ -20,6 +20,6 @@ def test_a_result_is_saved_loaded_and_printed(run: Program, folder: Path, tmp_pa
     (ratio,) = [part.ratio for part in result.models[0].parts if part.name == MODEL]
     assert ratio is not None
     share = floored(ratio.value, 2)
-    verdict = f"An ingest with efficientnet_lite0 (fp16) reaches {share:.0%} of the speed of its model alone."
+    verdict = f"An ingest with efficientnet_lite0 (fp32) reaches {share:.0%} of the speed of its model alone."
     assert SUBJECT.present(result).verdicts == [verdict]
     assert out.startswith(verdict) and DURABLE in out
