@@ -55,11 +55,8 @@ def open_segment(path: Path, dimension: int) -> Segment:
 
 
 def _last_of_each(ids: np.ndarray) -> npt.NDArray[np.int64]:
-    """Return the numbers of the rows whose id does not come again, in order.
-
-    Sorting whole ids takes 40 times as long as sorting their first 8 bytes, in which hardly any two agree.
-    """
-    first = ids.view(np.uint64)[::2]
+    """Return the numbers of the rows whose id does not come again, in order."""
+    first = _first_halves(ids)
     ordered = np.sort(first)
     if _all_differ(ordered):
         return np.arange(len(ids))
@@ -69,6 +66,11 @@ def _last_of_each(ids: np.ndarray) -> npt.NDArray[np.int64]:
     counts[repeated] = False
     counts[repeated[len(repeated) - 1 - from_end]] = True
     return np.flatnonzero(counts)
+
+
+def _first_halves(ids: np.ndarray) -> npt.NDArray[np.uint64]:
+    """Return the first 8 bytes of each id as a number: they sort faster than whole ids, and hardly any two agree."""
+    return ids.view(">u8")[::2].astype(np.uint64)
 
 
 def _all_differ(ordered: npt.NDArray[np.uint64]) -> bool:
@@ -113,7 +115,7 @@ class VectorLog:
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
         """The positions, sorted by id."""
-        first = self.ids.view(">u8")[::2].astype(np.uint64)
+        first = _first_halves(self.ids)
         order = np.argsort(first)
         return order if _all_differ(first[order]) else np.argsort(self.ids)
 
