@@ -13,13 +13,13 @@ BASELINE_PYTHON ?= .venv-report/bin/python
 PACKAGED := efficientnet_lite0 efficientnet_lite0-int8
 HEAD := $(REPORT)/models/efficientnet_lite0-head.onnx
 BACKBONES ?= efficientnet_lite1 efficientnet_lite2
-BUILT := $(foreach name,$(BACKBONES),$(REPORT)/models/$(name)-fp32.onnx $(REPORT)/models/$(name)-int8.onnx $(REPORT)/models/$(name)-head.onnx)
-MODELS := $(PACKAGED) $(HEAD) $(BUILT)
+BUILT := $(HEAD) $(foreach name,$(BACKBONES),$(REPORT)/models/$(name)-fp32.onnx $(REPORT)/models/$(name)-int8.onnx $(REPORT)/models/$(name)-head.onnx)
+MODELS := $(PACKAGED) $(BUILT)
 STORES := --store edge:$(REPORT)/index --store faiss:$(REPORT)/index/faiss
 BENCH := CBIR_REPORTS=$(REPORT)/results $(BIN)/cbir-bench
 
 .PHONY: demo test test-pages test-bench soak mutants test-export test-ray lint clean report
-.PRECIOUS: $(HEAD) $(BUILT)
+.PRECIOUS: $(BUILT)
 
 demo: $(VENV)/.demo
 	$(BIN)/cbir-ingest sample://openmoji
@@ -59,7 +59,7 @@ test-ray:
 	.venv-ray/bin/python -m pytest -m ray tests/ingest/test_ray_runner.py
 
 # Write docs/report. Everything is measured again; models, index and embeddings are reused from the last run.
-report: $(VENV)/.test $(HEAD) $(BUILT)
+report: $(VENV)/.test $(BUILT)
 	rm -rf $(REPORT)/results $(REPORT)/results-sample
 	$(BIN)/cbir-ingest $(LABELLED) --model efficientnet_lite0 $(STORES)
 	$(BIN)/cbir-ingest sample://openmoji --store edge:$(REPORT)/sample --store faiss:$(REPORT)/sample/faiss
