@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cbir.pipeline.report import IngestReport
     from cbir.pipeline.run import Policy
     from cbir.results import Hit, HitGroup, Hits, StoredImage
+    from cbir.search.zero_shot import ZeroShotLabel
     from cbir.settings import Settings
     from cbir.sources.base import SourceOptions
     from cbir.stores.listing import CollectionInfo
@@ -33,6 +34,7 @@ _HOMES = {
     "cbir.pipeline.report": ("IngestReport",),
     "cbir.results": ("Hit", "HitGroup", "Hits", "StoredImage"),
     "cbir.pipeline.run": ("Policy",),
+    "cbir.search.zero_shot": ("ZeroShotLabel",),
     "cbir.settings": ("Settings",),
     "cbir.sources.base": ("SourceOptions",),
     "cbir.stores.listing": ("CollectionInfo",),
@@ -56,6 +58,7 @@ __all__ = [
     "SourceOptions",
     "StoredImage",
     "UsageError",
+    "ZeroShotLabel",
     "collections",
     "drop",
     "open",

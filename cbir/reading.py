@@ -13,19 +13,27 @@ from cbir.images.crop import Crop
 from cbir.images.inputs import ImageInput
 from cbir.index.generation import Damage
 from cbir.models.embedder import Embedder
-from cbir.records import Vector, point_id
+from cbir.records import Vector
 from cbir.results import Hit, HitGroup, Hits, StoredImage
 from cbir.search import duplicates
-from cbir.search.examples import Clock, QueryImage, embed, is_id, shared_embedder, to_example
+from cbir.search.examples import (
+    Clock,
+    ExampleMaker,
+    Examples,
+    QueryImage,
+    Texts,
+    embed,
+    shared_embedder,
+    to_ids,
+    weighted,
+)
 from cbir.search.fields import checked_filter, require_fields
-from cbir.search.query import Example, Query, entries, mapped_vectors, search, search_groups
+from cbir.search.query import Query, entries, mapped_vectors, search, search_groups
+from cbir.search.zero_shot import ZeroShotLabel, classified, label_vectors
 from cbir.settings import Settings
 from cbir.stores.base import Catalog, SearchParams, Store, StoreInfo
 from cbir.stores.handle import StoreHandle
 from cbir.text import redacted
-
-Examples = QueryImage | Sequence[QueryImage]
-"""One example or several: ids, keys, paths, URLs, bytes, PIL images, arrays, vectors, or hits."""
 
 FilterInput = str | Filter | None
 """A filter as text, such as `label=Shoes|Boots and year>=2015`, or a parsed one."""
@@ -99,8 +107,10 @@ class CollectionReader:
         self,
         image: QueryImage | None = None,
         *,
+        text: Texts = (),
         like: Examples = (),
         unlike: Examples = (),
+        unlike_text: Texts = (),
         limit: int = 10,
         offset: int = 0,
         filter: FilterInput = None,
@@ -112,7 +122,7 @@ class CollectionReader:
         ef: int | None = None,
         nprobe: int | None = None,
     ) -> Hits:
-        """Return the stored images most similar to an image or to examples. Stored examples are not among them.
+        """Return the stored images most similar to an image, a text or examples. Stored examples are not among them.
 
         Example:
             >>> hits = photos.search("query.png", limit=2, filter="label=Smileys & Emotion")
@@ -121,12 +131,17 @@ class CollectionReader:
             >>> more = photos.search(like=[hits[0], hits[1]], unlike=["1F349"], diversity=0.3, limit=4)
             >>> len(more)
             4
+            >>> len(photos.search("query.png", text=[("a red flag", 0.5)], unlike_text="a face"))
+            10
 
         Args:
             image: What hits should resemble: the id or key of a stored image, a path, an http(s) URL, bytes, a PIL
                 image, a uint8 array, a vector, or a hit.
-            like: More such examples. The query is the mean of all of them.
+            text: What hits should show, in words. This needs a model with a text tower.
+            like: More examples as for `image`. The query is the mean of all texts and examples. An example may be a
+                tuple with its weight, such as `("query.png", 0.5)`; without one the weight is 1.
             unlike: Examples that hits should not resemble.
+            unlike_text: What hits should not show.
             limit: Maximum number of hits, or of groups.
             offset: Number of best hits, or groups, to skip.
             filter: Only images whose payload matches, such as `"label=Shoes|Boots and year>=2015"`.
@@ -139,7 +154,8 @@ class CollectionReader:
             nprobe: Number of inverted lists to search.
 
         Raises:
-            UsageError: There is no such image, field or option value, or the vector has another dimension.
+            UsageError: There is no such image, field or option value, the vector has another dimension, the text is
+                empty or too long, or the model has no text tower.
             ImageError: The image cannot be used.
             CbirError: The store failed.
         """
@@ -147,10 +163,11 @@ class CollectionReader:
         store = self.store
         if group_by:
             require_fields([group_by], store)
-        first = [image] if image is not None else []
+        first: list[tuple[QueryImage, float]] = [(image, 1.0)] if image is not None else []
+        maker = ExampleMaker(store, self._handle.opened(), lambda: self.embedder, self.settings, clock)
         query = Query(
-            self._examples([*first, *_listed(like)], store, clock),
-            self._examples(_listed(unlike), store, clock),
+            maker.texts(weighted(text)) + maker.images([*first, *weighted(like)]),
+            maker.texts(weighted(unlike_text)) + maker.images(weighted(unlike)),
             limit,
             offset,
             checked_filter(filter, store),
@@ -183,6 +200,29 @@ class CollectionReader:
             ImageError: The image cannot be used.
         """
         return embed(image, self.embedder, self.settings.max_image_megapixels, clock or Clock(), crop)
+
+    def classify(
+        self, labels: Sequence[str], *, template: str | None = None, filter: FilterInput = None
+    ) -> list[ZeroShotLabel]:
+        """Return for each image the one of some labels, in words, that fits it best, in the order of ids.
+
+        Example:
+            >>> found = photos.classify(["a face", "a flag"], template="{}")
+            >>> len(found), found[0].label in ("a face", "a flag")
+            (300, True)
+
+        Args:
+            labels: At least two labels.
+            template: What a label is put into, such as `a photo of a {}`; None for that of the model's text tower.
+            filter: Only images whose payload matches.
+
+        Raises:
+            UsageError: There are fewer than two labels, or the model has no text tower.
+        """
+        store = self.store
+        texts = label_vectors(labels, template, self.embedder)
+        chosen, scale = checked_filter(filter, store), self.embedder.text_tower.card.scale
+        return list(classified(store, chosen, labels, texts, scale))
 
     def get(self, id_or_key: str) -> StoredImage | None:
         """Return the image with an id or a key, or None.
@@ -299,24 +339,8 @@ class CollectionReader:
 
     def _ids(self, ids: Sequence[str]) -> list[str]:
         """Return the ids for ids or keys."""
-        if isinstance(ids, str):
-            raise UsageError("give a list of ids or keys, not a single text")
-        for name in ids:
-            if not isinstance(name, str):
-                raise UsageError(f"{type(name).__name__} is not an id or key; use hit.id for a hit")
-        dataset = self._handle.dataset() if ids else ""
-        return [name if is_id(name) else point_id(dataset, name) for name in ids]
+        return to_ids(ids, self._handle.dataset() if ids else "")
 
     def _links(self, store: Store) -> dict[str, Any]:
         """Return what stored images need to find their thumbnails and files."""
         return {"_load": store.thumbnails, "_source": self._handle.opened().source}
-
-    def _examples(self, images: Sequence[QueryImage], store: Store, clock: Clock) -> list[Example]:
-        info = self._handle.opened()
-        return [to_example(image, store, info, lambda: self.embedder, self.settings, clock) for image in images]
-
-
-def _listed(examples: Examples) -> list[QueryImage]:
-    if isinstance(examples, Sequence) and not isinstance(examples, str | bytes):
-        return list(examples)
-    return [examples]

@@ -31,8 +31,9 @@ class Settings(BaseSettings):
 
     Values that are not given come from the environment (`CBIR_WORKERS` and so on), then from `.env`, then from the
     defaults. `CBIR_STORES` is a comma-separated list; its default is `QDRANT_URL` if that is set, else both embedded
-    stores in `./index`. `CBIR_REPORTS` is the folder of `cbir-bench`'s latest reports. `CBIR_LOGIN_ALLOW` lists the
-    e-mail addresses and domains that may log in to a page with a login.
+    stores in `./index`. `CBIR_TEXT_MODEL` is the file of a text tower that is not beside its model. `CBIR_REPORTS` is
+    the folder of `cbir-bench`'s latest reports. `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log
+    in to a page with a login.
     """
 
     model_config = SettingsConfigDict(
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     allow_private_addresses: bool = False
     device: DeviceChoice = Field(default="auto", validation_alias=AliasChoices("CBIR_DEVICE", "CBIR_PROVIDER"))
     precision: PrecisionChoice = "auto"
+    text_model: Path | None = None
     cache: Path = Field(default_factory=default_cache)
     reports: Path = Field(default_factory=lambda data: data["cache"] / "reports")
     login_allow: Annotated[tuple[str, ...], NoDecode] = ()
@@ -74,7 +76,7 @@ class Settings(BaseSettings):
             raise ValueError("use a comma-separated list of addresses or domains: ann@example.org,example.com")
         return tuple(address.lower().removeprefix("@") for address in value)
 
-    @field_validator("cache", "reports", "server_ca")
+    @field_validator("cache", "reports", "server_ca", "text_model")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None

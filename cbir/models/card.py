@@ -62,6 +62,7 @@ class ModelCard:
         precision: fp32, fp16 (stored in fp16, computed in fp32) or int8 (stored and computed in int8).
         preprocessing: The `PREPROCESSING_VERSION` that the file was verified with.
         backbone: The backbone's name in `cbir-export list`, or timm: and a name.
+        made_from: SHA-256 of the model file that was quantized, "" for any other file.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ModelCard:
     backbone: str = ""
     to_torch: Agreement | None = None
     training: Training | None = None
+    made_from: str = ""
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -107,5 +109,52 @@ class ModelRef:
         """The name, the precision and the start of the checksum, for messages."""
         return f"{self.name} ({', '.join(filter(None, (self.precision, self.sha256[:12])))})"
 
+
+@dataclass(frozen=True)
+class CaptionTraining:
+    """How a text tower learned an image model from captions, those of the column `caption` ("" for words of the keys).
+
+    `metrics` are of images that were used neither for training nor for the choice of the epoch.
+    """
+
+    data: str
+    caption: str
+    images: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TextCard:
+    """The description of a text tower, stored in its file.
+
+    Attributes:
+        images: SHA-256 of each image model whose vectors the tower's can be compared with.
+        length: Number of tokens that a text is cut to.
+        vocabulary: Number of tokens that the graph knows.
+        padding: The token that fills up shorter texts of a batch.
+        weights: Origin of the weights, as in `ModelCard`, and `weights_sha256` and `random_weights` likewise.
+        precision: How the weights are stored. The arithmetic is always that of fp32.
+        template: What a label is put into for zero-shot labels, such as `a photo of a {}`.
+        scale: The factor of cosines before the softmax over labels.
+    """
+
+    name: str
+    dimension: int
+    images: tuple[str, ...]
+    length: int
+    vocabulary: int
+    padding: int
+    weights: str
+    weights_sha256: str
+    random_weights: bool
+    license: str
+    precision: Precision
+    exporter: dict[str, str]
+    template: str = "{}"
+    scale: float = 100.0
+    training: CaptionTraining | None = None
+
+
+TEXT_CARD = TypeAdapter(TextCard)
 
 CARD = TypeAdapter(ModelCard)

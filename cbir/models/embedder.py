@@ -1,4 +1,4 @@
-"""The embedder: a loaded model that turns images into unit vectors."""
+"""The embedder: a loaded model that turns images, and with a text tower texts, into unit vectors."""
 
 import logging
 import threading
@@ -20,6 +20,7 @@ from cbir.models.card import ModelCard, ModelRef
 from cbir.models.runtime import cores, open_session, other_devices
 from cbir.models.sealed import DEFAULT_MODEL, checksum_of, find_model, read_card, read_sealed
 from cbir.models.self_test import choose
+from cbir.models.text_tower import TextTower, find_text_tower
 from cbir.models.trial import require_safe
 from cbir.records import Vector
 from cbir.settings import MAX_MEGAPIXELS, Settings, default_cache
@@ -57,6 +58,7 @@ class Embedder:
         threads: int | None = None,
         device: DeviceChoice = "auto",
         cache: Path | None = None,
+        text_model: Path | None = None,
     ):
         """Load a model.
 
@@ -68,6 +70,8 @@ class Embedder:
                 that gives the same vectors.
             cache: The folder that records which files passed the trial run and which device is the fastest; None for
                 the user's cache folder.
+            text_model: The file of its text tower; None for the one beside the model file, or a packaged one. It is
+                loaded when a text is embedded.
 
         Raises:
             UsageError: There is no such model or device, the file is not a model file of cbir, or it does not pass the
@@ -81,6 +85,9 @@ class Embedder:
         self.sha256 = checksum_of(data)
         threads = threads or cores()
         cache = cache or default_cache()
+        self._text_model, self._threads, self._cache = text_model, threads, cache
+        self._text_tower: TextTower | None = None
+        self._loading = threading.Lock()
         require_safe(self.path, data, self.sha256, cache)
         try:
             self._session = open_session(data, "cpu" if device == "auto" else device, threads, cache)
@@ -137,6 +144,37 @@ class Embedder:
             batches.append(vectors)
         return np.concatenate(batches)
 
+    def embed_text(self, texts: Iterable[str]) -> Vector:
+        """Return the unit vectors, float32 (n, D), of texts, to compare with those of images.
+
+        Example:
+            >>> embedder = cbir.Embedder("efficientnet_lite0")
+            >>> words = embedder.embed_text(["red heart", "train"])
+            >>> words.shape, words.dtype
+            ((2, 1280), dtype('float32'))
+
+        Raises:
+            UsageError: The model has no text tower, or a text is empty or too long.
+        """
+        if isinstance(texts, str):
+            raise UsageError("a list of texts is needed, also for a single text: [text]")
+        return self.text_tower.embed(texts)
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The model's text tower, loaded at the first use. Raises `UsageError` if there is none.
+
+        Example:
+            >>> embedder = cbir.Embedder("efficientnet_lite0")
+            >>> embedder.text_tower.card.license
+            'Apache-2.0'
+        """
+        with self._loading:
+            if self._text_tower is None:
+                path = find_text_tower(self.path, {self.sha256, self.card.made_from}, self._text_model)
+                self._text_tower = TextTower(path, self._threads, self._cache)
+            return self._text_tower
+
     @property
     def shortest(self) -> int:
         """The `shortest` to decode JPEGs with, in pixels: twice what the model needs."""
@@ -190,5 +228,6 @@ class Embedder:
 
 
 def load_embedder(model: str | Path, settings: Settings, threads: int | None = None) -> Embedder:
-    """Return the embedder of a model, with the device and the cache of the settings."""
-    return Embedder(model, threads=threads, device=settings.device, cache=settings.cache)
+    """Return the embedder of a model, with the device, the cache and the text tower of the settings."""
+    text_model = settings.text_model
+    return Embedder(model, threads=threads, device=settings.device, cache=settings.cache, text_model=text_model)

@@ -4,9 +4,9 @@ Its operators must be in `FIRST_SIZE`: none of them loops, reads files or is ran
 image shows. All batches of one size then take the same memory and time, so that one trial run can measure both.
 """
 
-from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any
+
+from cbir.models.protobuf import parts, texts, values
 
 _SIZES_IN_ALL_INPUTS = "ConstantOfShape Range"
 _SIZES_IN_LATER_INPUTS = (
@@ -41,29 +41,27 @@ _DATA_LOCATION = 14
 def refusal(data: bytes) -> str | None:
     """Return why the graph in a model file is refused, or None; raise `ValueError` if there is no graph to read."""
     model = memoryview(data)
-    graphs = _parts(model, _GRAPH)
-    nodes = [node for graph in graphs for node in _parts(graph, _NODES)]
-    operators = {name for node in nodes for name in _texts(node, _OPERATOR)}
-    domains = {f"{name}.*" for node in nodes for name in _texts(node, _DOMAIN) if name not in ("", "ai.onnx")}
+    graphs = parts(model, _GRAPH)
+    nodes = [node for graph in graphs for node in parts(graph, _NODES)]
+    operators = {name for node in nodes for name in texts(node, _OPERATOR)}
+    domains = {f"{name}.*" for node in nodes for name in texts(node, _DOMAIN) if name not in ("", "ai.onnx")}
     if foreign := sorted((operators - FIRST_SIZE.keys()) | domains):
         return f"its graph has operators that are not allowed: {', '.join(foreign)}"
-    if _parts(model, _FUNCTIONS):
+    if parts(model, _FUNCTIONS):
         return "its graph defines operators of its own"
-    attributes = [attribute for node in nodes for attribute in _parts(node, _ATTRIBUTES)]
-    sparse = [_parts(graph, _SPARSE_INITIALIZERS) for graph in graphs]
-    sparse += [_parts(attribute, field) for attribute in attributes for field in (_SPARSE_TENSOR, _SPARSE_TENSORS)]
+    attributes = [attribute for node in nodes for attribute in parts(node, _ATTRIBUTES)]
+    sparse = [parts(graph, _SPARSE_INITIALIZERS) for graph in graphs]
+    sparse += [parts(attribute, field) for attribute in attributes for field in (_SPARSE_TENSOR, _SPARSE_TENSORS)]
     if any(sparse):
         return "its weights are sparse tensors, which are not allowed"
-    tensors = [tensor for graph in graphs for tensor in _parts(graph, _INITIALIZERS)]
+    tensors = [tensor for graph in graphs for tensor in parts(graph, _INITIALIZERS)]
     tensors += [
-        tensor for attribute in attributes for field in (_TENSOR, _TENSORS) for tensor in _values(attribute, field)
+        tensor for attribute in attributes for field in (_TENSOR, _TENSORS) for tensor in values(attribute, field)
     ]
-    if any(any(_values(tensor, _DATA_LOCATION)) for tensor in tensors):
+    if any(any(values(tensor, _DATA_LOCATION)) for tensor in tensors):
         return "its weights are in another file"
-    inputs = {name for graph in graphs for value in _parts(graph, _GRAPH_INPUTS) for name in _texts(value, 1)}
-    return _changing_shape(
-        [[_texts(node, field) for field in (_OPERATOR, _INPUTS, _OUTPUTS)] for node in nodes], inputs
-    )
+    inputs = {name for graph in graphs for value in parts(graph, _GRAPH_INPUTS) for name in texts(value, 1)}
+    return _changing_shape([[texts(node, field) for field in (_OPERATOR, _INPUTS, _OUTPUTS)] for node in nodes], inputs)
 
 
 def _changing_shape(nodes: list[list[list[str]]], images: set[str]) -> str | None:
@@ -79,45 +77,3 @@ def _changing_shape(nodes: list[list[list[str]]], images: set[str]) -> str | Non
             if operator not in _MEASURES and not depending.isdisjoint(inputs):
                 depending.update(outputs)
     return None
-
-
-def _texts(message: memoryview, field: int) -> list[str]:
-    return [bytes(value).decode() for value in _parts(message, field)]
-
-
-def _parts(message: memoryview, field: int) -> list[memoryview]:
-    """Return the texts or messages of a field in a protobuf message."""
-    values = _values(message, field)
-    if any(isinstance(value, int) for value in values):
-        raise ValueError("no ONNX: a number in place of a text or a message")
-    return values
-
-
-def _values(message: memoryview, field: int) -> list[Any]:
-    """Return the values of a field in a protobuf message: numbers, or the bytes of texts and of other messages."""
-    return [value for number, value in _fields(message) if number == field]
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    position = 0
-    while position < len(message):
-        tag, position = _number(message, position)
-        kind = tag & 7
-        if kind not in (0, 1, 2, 5) or tag >= 2**32:
-            raise ValueError(f"no ONNX: a field of kind {kind}")
-        number, end = _number(message, position) if kind in (0, 2) else (0, position + (8 if kind == 1 else 4))
-        start, end = end, end + (number if kind == 2 else 0)
-        if end > len(message):
-            raise ValueError("no ONNX: a field longer than the file")
-        yield tag >> 3, message[start:end] if kind == 2 else number
-        position = end
-
-
-def _number(message: memoryview, position: int) -> tuple[int, int]:
-    """Return the number of up to 10 bytes at a position, and the position after it."""
-    value = 0
-    for shift, byte in zip(range(0, 70, 7), message[position:], strict=False):
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position + shift // 7 + 1
-    raise ValueError("no ONNX: a number without an end")

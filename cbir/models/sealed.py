@@ -15,13 +15,19 @@ from pydantic import ValidationError
 from cbir.devices import Arithmetic
 from cbir.errors import CbirError, UsageError
 from cbir.models.card import CARD, ModelCard, ModelRef
+from cbir.models.protobuf import parts, texts
 
 CARD_FIELD = "cbir"
+TEXT_CARD_FIELD = "cbir.text"
 CHECKSUM_FIELD = "cbir.sha256"
 BLANK_CHECKSUM = "0" * 64
 PACKAGED = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
+TEXT_SUFFIX = "-text"
+"""What the name of a text tower's file adds to that of the image model."""
+
 _INT8 = "-int8"
+_METADATA = 14  # the field in onnx.proto
 
 
 def find_model(name: str) -> Path:
@@ -29,7 +35,7 @@ def find_model(name: str) -> Path:
     for path in (PACKAGED / f"{name}.onnx", Path(name)):
         if path.is_file():
             return path
-    packaged = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.onnx")))
+    packaged = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.onnx") if not path.stem.endswith(TEXT_SUFFIX)))
     raise UsageError(
         f"no model {name!r}: neither a file nor a packaged model ({packaged}). Make one with cbir-export build."
     )
@@ -70,6 +76,12 @@ def read_sealed(path: Path) -> bytes:
     return data
 
 
+def metadata(data: bytes) -> dict[str, str]:
+    """Return the metadata of an ONNX file; raise `ValueError` if it cannot be read."""
+    entries = parts(memoryview(data), _METADATA)
+    return {key: value for entry in entries for key, value in zip(texts(entry, 1), texts(entry, 2), strict=True)}
+
+
 def find_unchanged(model: ModelRef, *paths: Path) -> Path | None:
     """Return the first of these files, or else of the packaged ones of its name, that is this model byte for byte."""
     for path in (*paths, *packaged_files(model.name).values()):
@@ -92,8 +104,11 @@ def _without_checksum(data: bytes) -> tuple[int, bytes]:
 
 def read_card(path: Path, session: Any) -> ModelCard:
     """Return the card of a loaded model file; raise `UsageError` if it is missing or does not match the graph."""
+    fields = session.get_modelmeta().custom_metadata_map
+    if TEXT_CARD_FIELD in fields:
+        raise UsageError(f"{path} is a text tower. Name the image model that it belongs to.")
     try:
-        card = CARD.validate_json(session.get_modelmeta().custom_metadata_map[CARD_FIELD])
+        card = CARD.validate_json(fields[CARD_FIELD])
     except (KeyError, ValidationError):
         raise UsageError(f"{path} has no model card of cbir. Make the file with cbir-export build.") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()

@@ -1,5 +1,7 @@
 """Tries a model file in a process with limits before its first run here, since it may be somebody else's.
 
+An image model is tried with a batch of images, a text tower with one of texts of the most tokens.
+
 `python -m cbir.models.trial` is that process. It reads the file from its standard input.
 """
 
@@ -13,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import UsageError
+from cbir.models.card import TEXT_CARD
 from cbir.models.graph import refusal
 from cbir.models.runtime import cores, open_session
-from cbir.models.sealed import PACKAGED
+from cbir.models.sealed import PACKAGED, TEXT_CARD_FIELD, metadata
 from cbir.text import one_line
 
 MAX_MEMORY = 2**33
@@ -41,7 +44,7 @@ def require_safe(path: Path, data: bytes, checksum: str, cache: Path) -> None:
             command, input=data, capture_output=True, check=True, timeout=MAX_SECONDS, env={**os.environ, **paths}
         )
     except subprocess.TimeoutExpired:
-        raise UsageError(f"{refused}: a batch of {_BATCH} images took more than {MAX_SECONDS} s") from None
+        raise UsageError(f"{refused}: a batch of {_BATCH} took more than {MAX_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         reason = one_line(error.stderr.decode(errors="replace").strip().rpartition("\n")[2])[:400]
         if error.returncode < 0 or not reason:
@@ -60,9 +63,12 @@ def main() -> None:
         if reason := refusal(data):
             sys.exit(reason)
         session = open_session(data, "cpu", min(cores(), _MOST_THREADS))
-        (pixels,) = session.get_inputs()
-        if pixels.type == "tensor(uint8)":  # `read_card` refuses any other
-            session.run(None, {pixels.name: np.zeros((_BATCH, *pixels.shape[1:]), np.uint8)})
+        (given,) = session.get_inputs()
+        if given.type == "tensor(uint8)":  # `read_card` refuses any other image model
+            session.run(None, {given.name: np.zeros((_BATCH, *given.shape[1:]), np.uint8)})
+        elif TEXT_CARD_FIELD in (fields := metadata(data)):
+            length = TEXT_CARD.validate_json(fields[TEXT_CARD_FIELD]).length
+            session.run(None, {given.name: np.zeros((_BATCH, length), np.int64)})
     except Exception as error:  # onnxruntime's errors share no base class
         sys.exit(f"{one_line(error)[:300]} (it has {limit / 2**30:.0f} GiB of memory)")
 

@@ -1,14 +1,14 @@
-"""Examples of a query, from what a user has: an id, a key, a file, a URL, an image or a vector."""
+"""Examples of a query, from what a user has: an id, a key, a file, a URL, an image, a vector or a text."""
 
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,24 @@ from cbir.images.libraries import warn_of_others
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.models.sealed import find_model, find_unchanged
 from cbir.records import Entry, Vector, point_id
-from cbir.search.query import Example
+from cbir.search.query import Example, Weighted
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
 from cbir.text import redacted
 
 QueryImage = ImageInput | npt.NDArray[np.floating] | Entry
 """An id, a key, a path, an http(s) URL, bytes, a PIL image, uint8 pixels, a vector (D,), a stored image or a hit."""
+
+Examples = QueryImage | Sequence[QueryImage | tuple[QueryImage, float]]
+"""One example or several: ids, keys, paths, URLs, bytes, PIL images, arrays, vectors, or hits.
+
+An example with a weight is a tuple; the weight of any other is 1.
+"""
+
+Texts = str | Sequence[str | tuple[str, float]]
+"""One text or several; a text with a weight is a tuple."""
+
+T = TypeVar("T")
 
 _embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
@@ -92,27 +103,71 @@ def embed(
     return vector
 
 
-def to_example(
-    image: QueryImage, store: Store, info: StoreInfo, load: Callable[[], Embedder], settings: Settings, clock: Clock
-) -> Example:
-    """Return the id of a stored image, or the vector of another one.
+def weighted(examples: T | Sequence[T | tuple[T, float]]) -> list[tuple[T, float]]:
+    """Return examples with their weights; one example may be given without a list."""
+    several = isinstance(examples, Sequence) and not isinstance(examples, str | bytes) and not _has_weight(examples)
+    listed = examples if several else [examples]
+    return [example if _has_weight(example) else (example, 1.0) for example in listed]  # type: ignore[union-attr]
 
-    A text is an id, a URL, the path of a file or the key of a stored image, tried in this order.
-    """
-    if isinstance(image, Entry):
-        return image.id
-    if isinstance(image, np.ndarray) and image.dtype != np.uint8:
-        if image.dtype.kind != "f":
-            raise UsageError(f"an array of {image.dtype} is neither an image (uint8) nor a vector (float32)")
-        return _unit(image, info.model.dimension)
-    if isinstance(image, str):
-        if is_id(image):
-            return image
-        if image.lower().startswith(("http://", "https://")):
-            image = _fetched(image, settings, clock)
-        elif not _is_file(image):
-            return _stored_id(image, store, info)
-    return embed(cast(ImageInput, image), load(), settings.max_image_megapixels, clock)
+
+def _has_weight(example: object) -> bool:
+    return isinstance(example, tuple) and len(example) == 2 and type(example[1]) in (int, float)
+
+
+@dataclass(frozen=True)
+class ExampleMaker:
+    """Makes examples of a query on one collection. `load` returns its embedder, which many queries do not need."""
+
+    store: Store
+    info: StoreInfo
+    load: Callable[[], Embedder]
+    settings: Settings
+    clock: Clock
+
+    def texts(self, texts: Sequence[tuple[str, float]]) -> list[Weighted]:
+        """Return the vectors of texts with their weights."""
+        if not texts:
+            return []
+        embedder = self.load()
+        with self.clock.stage("text model"):
+            vectors = embedder.embed_text([text for text, _ in texts])
+        if not np.isfinite(vectors).all():
+            raise UsageError("the model returned a vector that is not finite for the text")
+        return [(vector, weight) for vector, (_, weight) in zip(vectors, texts, strict=True)]
+
+    def images(self, images: Sequence[tuple[QueryImage, float]]) -> list[Weighted]:
+        """Return the ids of stored images and the vectors of others, with their weights."""
+        return [(self.image(image), weight) for image, weight in images]
+
+    def image(self, image: QueryImage) -> Example:
+        """Return the id of a stored image, or the vector of another one.
+
+        A text is an id, a URL, the path of a file or the key of a stored image, tried in this order.
+        """
+        if isinstance(image, Entry):
+            return image.id
+        if isinstance(image, np.ndarray) and image.dtype != np.uint8:
+            if image.dtype.kind != "f":
+                raise UsageError(f"an array of {image.dtype} is neither an image (uint8) nor a vector (float32)")
+            return _unit(image, self.info.model.dimension)
+        if isinstance(image, str):
+            if is_id(image):
+                return image
+            if image.lower().startswith(("http://", "https://")):
+                image = _fetched(image, self.settings, self.clock)
+            elif not _is_file(image):
+                return _stored_id(image, self.store, self.info)
+        return embed(cast(ImageInput, image), self.load(), self.settings.max_image_megapixels, self.clock)
+
+
+def to_ids(names: Sequence[str], dataset: str) -> list[str]:
+    """Return the ids of stored images of a data set, for ids or keys."""
+    if isinstance(names, str):
+        raise UsageError("give a list of ids or keys, not a single text")
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"{type(name).__name__} is not an id or key; use hit.id for a hit")
+    return [name if is_id(name) else point_id(dataset, name) for name in names]
 
 
 def _fetched(url: str, settings: Settings, clock: Clock) -> bytes:

@@ -37,6 +37,9 @@ _BATCH = 1000
 Example = str | Vector
 """The id of a stored point, or a vector (D,) of length 1."""
 
+Weighted = tuple[Example, float]
+"""An example and its weight, which is above 0."""
+
 AnyHit = TypeVar("AnyHit", bound=Entry)
 """A hit of a store or of a collection."""
 
@@ -45,8 +48,8 @@ AnyHit = TypeVar("AnyHit", bound=Entry)
 class Query:
     """What to search for. The fields are those of `Collection.search`; `positives` are what hits should resemble."""
 
-    positives: Sequence[Example]
-    negatives: Sequence[Example] = ()
+    positives: Sequence[Example | Weighted]
+    negatives: Sequence[Example | Weighted] = ()
     limit: int = 10
     offset: int = 0
     filter: Filter = ()
@@ -86,16 +89,25 @@ def search_groups(store: Store, query: Query) -> list[Group]:
     return _grouped(store, vector, query, examples, end)[query.offset :]
 
 
-def example_query(store: Store, positives: Sequence[Example], negatives: Sequence[Example]) -> Vector:
-    """Return the query vector (D,), of length 1, for examples: 2 p - n, of their mean vectors p and n.
+def example_query(
+    store: Store, positives: Sequence[Example | Weighted], negatives: Sequence[Example | Weighted]
+) -> Vector:
+    """Return the query vector (D,), of length 1, for examples: 2 p - n, of their weighted mean vectors p and n.
 
-    This is Qdrant's "average vector" strategy. Without negatives it is p.
+    This is Qdrant's "average vector" strategy. Without negatives it is p. The weight of an example without one is 1.
     """
     if not positives:
         raise UsageError("give at least one example of what the hits should be like")
-    vectors = _vectors(store, [*positives, *negatives])
-    wanted = vectors[: len(positives)].mean(axis=0)
-    query = 2 * wanted - vectors[len(positives) :].mean(axis=0) if negatives else wanted
+    weighted = [example if isinstance(example, tuple) else (example, 1.0) for example in (*positives, *negatives)]
+    weights = np.array([weight for _, weight in weighted], np.float32)
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        raise UsageError(
+            "the weight of an example must be above 0. Examples that hits should not resemble are `unlike`"
+        )
+    vectors = _vectors(store, [example for example, _ in weighted])
+    last = len(positives)
+    wanted = np.average(vectors[:last], axis=0, weights=weights[:last])
+    query = 2 * wanted - np.average(vectors[last:], axis=0, weights=weights[last:]) if negatives else wanted
     length = float(np.linalg.norm(query))
     if length < 1e-6:
         raise UsageError("the examples cancel each other out: nothing is similar to all of them")
@@ -171,7 +183,10 @@ def _check(query: Query) -> None:
 def _prepared(store: Store, query: Query) -> tuple[Vector, set[str], int]:
     """Return the vector of a checked query, the ids of its stored examples, and the rank of its last hit."""
     _check(query)
-    stored = {example for example in (*query.positives, *query.negatives) if isinstance(example, str)}
+    examples = (
+        example[0] if isinstance(example, tuple) else example for example in (*query.positives, *query.negatives)
+    )
+    stored = {example for example in examples if isinstance(example, str)}
     return example_query(store, query.positives, query.negatives), stored, query.offset + query.limit
 
 

@@ -69,7 +69,7 @@ def test_products_that_take_hours_are_ended(tmp_path: Path, monkeypatch: pytest.
         node("Flatten", "sum", "embeddings"),
     ]
     path = write_model(tmp_path / "made.onnx", nodes, [tensor("size", np.array([5000, 5000], np.int64))])
-    assert refused(path, tmp_path) == "a batch of 8 images took more than 2 s"
+    assert refused(path, tmp_path) == "a batch of 8 took more than 2 s"
 
 
 def test_a_graph_that_onnxruntime_refuses_is_one_line(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cbir.errors import ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.decode import decode
 from cbir.search import examples
-from cbir.search.examples import Clock, is_id, to_example
+from cbir.search.examples import Clock, ExampleMaker, is_id
 from cbir.settings import Settings
 from tests.support.api import claim_another_model
 from tests.support.examples import SampleImages
@@ -72,7 +72,7 @@ def test_a_text_is_an_id_before_a_file_and_a_file_before_a_key(
     store, settings = example_photos.store, Settings()
 
     def example(text: str) -> object:
-        return to_example(text, store, store.info, lambda: example_photos.embedder, settings, Clock())
+        return ExampleMaker(store, store.info, lambda: example_photos.embedder, settings, Clock()).image(text)
 
     stored = example_photos.get("1F600")
     assert stored is not None
@@ -103,14 +103,14 @@ def test_a_text_is_an_id_before_a_file_and_a_file_before_a_key(
 def test_what_is_no_example_is_refused(query: str | np.ndarray, message: str, example_photos: cbir.Collection) -> None:
     store = example_photos.store
     with pytest.raises(UsageError, match=message):
-        to_example(query, store, store.info, lambda: example_photos.embedder, Settings(), Clock())
+        ExampleMaker(store, store.info, lambda: example_photos.embedder, Settings(), Clock()).image(query)
 
 
 def test_a_vector_of_any_length_is_an_example(example_photos: cbir.Collection) -> None:
     store = example_photos.store
     vector = np.zeros(1280)
     vector[3] = 5
-    found = to_example(vector, store, store.info, lambda: example_photos.embedder, Settings(), Clock())
+    found = ExampleMaker(store, store.info, lambda: example_photos.embedder, Settings(), Clock()).image(vector)
     assert isinstance(found, np.ndarray)
     assert found.dtype == np.float32
     assert np.array_equal(found, vector / 5)
