@@ -5,6 +5,7 @@ from cbir import terminal
 from .check.command import compare, table, verify
 from .convert.command import build, quantize
 from .options import needs_export
+from .text.command import text_head
 from .train.command import finetune, head
 
 app = terminal.new_app("Convert backbones to self-describing ONNX files, check and compare them, and train them.")
@@ -18,6 +19,7 @@ _COMMANDS = (
     (table, _CHECK, "cbir-export table resnet18 efficientnet_lite0 --folder models"),
     (head, _TRAIN, "cbir-export head resnet18.onnx ./photos -o mine.onnx"),
     (finetune, _TRAIN, "cbir-export finetune efficientnet_lite0 ./photos -o mine.onnx --epochs 10"),
+    (text_head, _TRAIN, "cbir-export text-head efficientnet_lite0 ./shop.parquet --caption title"),
 )
 
 

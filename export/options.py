@@ -26,8 +26,9 @@ Weights = Annotated[
 CropOption = Annotated[
     Literal["center", "pad", "squash"] | None, _input(help="How an image becomes square: cut off, padded or squashed.")
 ]
+Precision = Literal["fp32", "fp16", "int8"]
 PrecisionOption = Annotated[
-    Literal["fp32", "fp16", "int8"],
+    Precision,
     typer.Option(help="Precision of the file. fp16 stores weights in 16 bits and calculates in fp32."),
 ]
 Size = Annotated[int | None, _input(min=32, max=1024, help="Side of the input in pixels.")]

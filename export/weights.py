@@ -153,28 +153,37 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _from_hub(backbone: Backbone) -> tuple[Path, str]:
-    """Return timm's weights in the Hugging Face cache, fetched if missing, and their origin."""
+def fetch_from_hub(repository: str, file: str) -> tuple[Path, str]:
+    """Return a file of a hub repository in the Hugging Face cache, fetched if missing, and its origin.
+
+    Raises:
+        CbirError: It cannot be fetched, or is damaged.
+    """
     import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
+    try:
+        if not isinstance(cached, str):
+            log.info("fetching hf://%s/%s", repository, file)
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
+            cached = huggingface_hub.hf_hub_download(repository, file)
+        path = Path(cached)
+    except Exception as error:  # errors of the hub, of its HTTP library and OSError share no base class
+        raise _unreachable(f"hf://{repository}/{file}", error) from None
+    stored = path.resolve().name  # the cache names a large file by its SHA-256
+    if re.fullmatch("[0-9a-f]{64}", stored) and sha256_of(path) != stored:
+        raise CbirError(f"{path} is damaged: its SHA-256 differs from the hub's. Delete it and run again")
+    return path, f"hub:{repository}/{file}"
+
+
+def _from_hub(backbone: Backbone) -> tuple[Path, str]:
+    """Return timm's weights from the hub, and their origin."""
     import timm
 
     config = timm.models.get_pretrained_cfg(backbone.architecture)
     if config is None or not config.hf_hub_id:
         raise UsageError(f"The hub has no weights for timm's {backbone.architecture}. Use --weights PATH or random")
-    file = config.hf_hub_filename or "model.safetensors"
-    cached = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, file)
-    try:
-        if not isinstance(cached, str):
-            log.info("fetching hf://%s/%s", config.hf_hub_id, file)
-            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
-            cached = huggingface_hub.hf_hub_download(config.hf_hub_id, file)
-        path = Path(cached)
-    except Exception as error:  # errors of the hub, of its HTTP library and OSError share no base class
-        raise _unreachable(f"hf://{config.hf_hub_id}/{file}", error) from None
-    stored = path.resolve().name  # the cache names a large file by its SHA-256
-    if re.fullmatch("[0-9a-f]{64}", stored) and sha256_of(path) != stored:
-        raise CbirError(f"{path} is damaged: its SHA-256 differs from the hub's. Delete it and run again")
-    return path, f"hub:{config.hf_hub_id}/{file}"
+    return fetch_from_hub(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
 
 
 def _from_torchvision(backbone: Backbone) -> tuple[Path, str]:

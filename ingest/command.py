@@ -12,7 +12,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.text import printable
 
 from .manage.collections_command import app as collections_app
-from .manage.edit_command import delete, update
+from .manage.edit_command import classify, delete, update
 from .options import (
     AsJson,
     Collection,
@@ -248,6 +248,7 @@ app.command(
 )(add)
 app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest delete --filter label=Drafts")(delete)
 app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest update label=Boots --filter label=Shoes")(update)
+app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest classify cat dog bird --field animal")(classify)
 
 
 @app.command(rich_help_panel=_CHANGE, epilog="Example: cbir-ingest reindex --store 'faiss:./index/small?index=PQ64'")

@@ -1,4 +1,4 @@
-"""`cbir-search`: the images of a collection most similar to given ones, as a table or as JSON."""
+"""`cbir-search`: the images of a collection most similar to given ones or to a text, as a table or as JSON."""
 
 import sys
 from functools import partial
@@ -17,8 +17,9 @@ _WIDEST = 1_000_000
 
 RENAMED = {"--top": "--limit", "--threshold": "--min-score"}
 
-app = terminal.new_app("Find the images most similar to a given one: `cbir-search ./query.jpg`.")
+app = terminal.new_app("Find the images most similar to a given one or to a text: `cbir-search ./query.jpg`.")
 _query = partial(typer.Option, rich_help_panel="Query", metavar="KEY|ID")
+_words = partial(typer.Option, rich_help_panel="Query", metavar="TEXT")
 _collection = partial(typer.Option, rich_help_panel="Collection")
 _hits = partial(typer.Option, rich_help_panel="Hits", metavar="N")
 _search = partial(typer.Option, rich_help_panel="Search", metavar="N")
@@ -34,6 +35,16 @@ def search(
             show_default=False,
         ),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        _words(help="What hits should show, in words. Repeatable. The model needs a text tower."),
+    ] = None,
+    unlike_text: Annotated[
+        list[str] | None, _words(help="What hits should not show, in words. Repeatable.")
+    ] = None,
+    text_weight: Annotated[
+        float, _words(metavar="X", min=0.01, max=100, help="Weight of each text. That of an image is 1.")
+    ] = 1.0,
     like: Annotated[list[str] | None, _query(help="Stored image to search by. Repeatable.")] = None,
     unlike: Annotated[list[str] | None, _query(help="Stored image that hits should not resemble. Repeatable.")] = None,
     store: Annotated[
@@ -72,7 +83,9 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Find the images of a collection that are most similar to IMAGE.
+    """Find the images of a collection that are most similar to IMAGE, or that show a text.
+
+    Example: cbir-search --text "red shoe"
 
     Example: cbir-search ./query.jpg --filter label=Shoes --min-score 0.6
 
@@ -83,8 +96,10 @@ def search(
 
     from .components import hit_table
 
-    if not images and not like:
-        raise cbir.UsageError("No query given. Name an image file or URL, or a stored image with --like KEY.")
+    if not images and not like and not text:
+        raise cbir.UsageError(
+            "No query given. Name an image file or URL, a stored image with --like KEY, or words with --text."
+        )
     settings = Settings()
     with cbir.open(store or settings.store_urls[0], collection, settings=settings) as photos:
         info = photos.info
@@ -97,6 +112,8 @@ def search(
         hits = photos.search(
             like=[*(_image(text, photos) for text in images or ()), *stored(like)],
             unlike=stored(unlike),
+            text=[(words, text_weight) for words in text or ()],
+            unlike_text=[(words, text_weight) for words in unlike_text or ()],
             limit=limit,
             offset=offset,
             filter=filter,

@@ -67,7 +67,7 @@ def export(loaded: Loaded) -> onnx.ModelProto:
         raise CbirError(f"torch cannot export {loaded.backbone.name} to ONNX: {reason}") from None
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
-    _remove_source_info(model)
+    remove_source_info(model)
     return model
 
 
@@ -110,7 +110,7 @@ def with_fp16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return small
 
 
-def _remove_source_info(model: onnx.ModelProto) -> None:
+def remove_source_info(model: onnx.ModelProto) -> None:
     """Remove this machine's source paths and stack traces from the graph."""
     graph = model.graph
     named: tuple[Iterable[Any], ...] = (graph.node, graph.initializer, graph.input, graph.output, graph.value_info)

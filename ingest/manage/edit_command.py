@@ -1,6 +1,7 @@
-"""`cbir-ingest delete` and `cbir-ingest update`."""
+"""`cbir-ingest delete`, `update` and `classify`."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -51,6 +52,43 @@ def update(
     with named_collection(store, collection) as opened:
         count = opened.update(parse_changes(changes), ids=ids or [], filter=filter, progress=terminal.progress)
     typer.echo(f"{count:,} points changed")
+
+
+def classify(
+    labels: Annotated[list[str], typer.Argument(metavar="LABEL...", help="At least two labels, in words.")],
+    field: Annotated[
+        str, typer.Option(help="Payload field for the label. Its score goes to FIELD_score.")
+    ] = "zero_shot",
+    template: Annotated[
+        str | None,
+        typer.Option(help="What a label is put into, such as 'a photo of a {}'.", show_default="that of the model"),
+    ] = None,
+    filter: Filter = "",
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Store no label whose score is lower.")
+    ] = 0.0,
+    store: Stores = None,
+    collection: Collection = None,
+) -> None:
+    """Store for each image the label that fits it best, in words. The model needs a text tower.
+
+    The score is the label's share of 1 among all labels. Filters and groups can then use the field.
+    """
+    with named_collection(store, collection) as opened:
+        found = opened.classify(labels, template=template, filter=filter)
+        by_change: dict[tuple[str, float], list[str]] = {}
+        for image in found:
+            if image.score >= min_score:
+                by_change.setdefault((image.label, round(image.score, 2)), []).append(image.id)
+        with opened.batch(), terminal.progress("storing labels", len(by_change), "changes") as advance:
+            for (label, score), ids in by_change.items():
+                opened.update({field: label, f"{field}_score": score}, ids=ids)
+                advance(1)
+    counts = Counter(label for (label, _), ids in by_change.items() for _ in ids)
+    for label, count in counts.most_common():
+        typer.echo(f"{count:>9,}  {label}")
+    stored = sum(counts.values())
+    typer.echo(f"{stored:,} of {len(found):,} images labelled in the field {field}")
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:

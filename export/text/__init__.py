@@ -1,0 +1,1 @@
+"""Text towers: those of CLIP and its kin, and those that are learned from captions."""
