@@ -25,7 +25,8 @@ from cbir.search.examples import (
     embed,
     shared_embedder,
     to_ids,
-    weighted,
+    weighted_images,
+    weighted_texts,
 )
 from cbir.search.fields import checked_filter, require_fields
 from cbir.search.query import Query, entries, mapped_vectors, search, search_groups
@@ -166,8 +167,8 @@ class CollectionReader:
         first: list[tuple[QueryImage, float]] = [(image, 1.0)] if image is not None else []
         maker = ExampleMaker(store, self._handle.opened(), lambda: self.embedder, self.settings, clock)
         query = Query(
-            maker.texts(weighted(text)) + maker.images([*first, *weighted(like)]),
-            maker.texts(weighted(unlike_text)) + maker.images(weighted(unlike)),
+            maker.texts(weighted_texts(text)) + maker.images([*first, *weighted_images(like)]),
+            maker.texts(weighted_texts(unlike_text)) + maker.images(weighted_images(unlike)),
             limit,
             offset,
             checked_filter(filter, store),

@@ -39,9 +39,7 @@ def search(
         list[str] | None,
         _words(help="What hits should show, in words. Repeatable. The model needs a text tower."),
     ] = None,
-    unlike_text: Annotated[
-        list[str] | None, _words(help="What hits should not show, in words. Repeatable.")
-    ] = None,
+    unlike_text: Annotated[list[str] | None, _words(help="What hits should not show, in words. Repeatable.")] = None,
     text_weight: Annotated[
         float, _words(metavar="X", min=0.01, max=100, help="Weight of each text. That of an image is 1.")
     ] = 1.0,

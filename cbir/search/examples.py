@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from cbir.errors import ImageError, UsageError
+from cbir.errors import CbirError, ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.inputs import ImageInput, to_rgb
 from cbir.images.libraries import warn_of_others
@@ -36,8 +36,6 @@ An example with a weight is a tuple; the weight of any other is 1.
 
 Texts = str | Sequence[str | tuple[str, float]]
 """One text or several; a text with a weight is a tuple."""
-
-T = TypeVar("T")
 
 _embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
@@ -103,15 +101,34 @@ def embed(
     return vector
 
 
-def weighted(examples: T | Sequence[T | tuple[T, float]]) -> list[tuple[T, float]]:
-    """Return examples with their weights; one example may be given without a list."""
+def weighted_images(examples: Examples) -> list[tuple[QueryImage, float]]:
+    """Return examples with their weights."""
+    return _weighted(examples)
+
+
+def weighted_texts(texts: Texts) -> list[tuple[str, float]]:
+    """Return texts with their weights."""
+    return _weighted(texts)
+
+
+def _weighted(examples: Any) -> list[tuple[Any, float]]:
+    """Return examples with their weights; a single one may be given without a list."""
     several = isinstance(examples, Sequence) and not isinstance(examples, str | bytes) and not _has_weight(examples)
-    listed = examples if several else [examples]
-    return [example if _has_weight(example) else (example, 1.0) for example in listed]  # type: ignore[union-attr]
+    return [example if _has_weight(example) else (example, 1.0) for example in (examples if several else [examples])]
 
 
 def _has_weight(example: object) -> bool:
     return isinstance(example, tuple) and len(example) == 2 and type(example[1]) in (int, float)
+
+
+def embed_text(texts: Sequence[str], embedder: Embedder, clock: Clock) -> Vector:
+    """Return the vectors (n, D) of texts."""
+    tower = embedder.text_tower  # loaded at the first use
+    with clock.stage("text model"):
+        vectors = tower.embed(texts)
+    if not np.isfinite(vectors).all():
+        raise CbirError("the text tower returned a vector that is not finite")
+    return vectors
 
 
 @dataclass(frozen=True)
@@ -128,11 +145,7 @@ class ExampleMaker:
         """Return the vectors of texts with their weights."""
         if not texts:
             return []
-        embedder = self.load()
-        with self.clock.stage("text model"):
-            vectors = embedder.embed_text([text for text, _ in texts])
-        if not np.isfinite(vectors).all():
-            raise UsageError("the model returned a vector that is not finite for the text")
+        vectors = embed_text([text for text, _ in texts], self.load(), self.clock)
         return [(vector, weight) for vector, (_, weight) in zip(vectors, texts, strict=True)]
 
     def images(self, images: Sequence[tuple[QueryImage, float]]) -> list[Weighted]:

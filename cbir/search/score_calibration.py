@@ -1,19 +1,34 @@
 """What a score means in one collection, from how similar its images are to each other.
 
 A cosine of 0.8 is a near-duplicate for one model and nothing special for another. The percentile of a score among all
-pairs of the collection, or the share of such pairs with one label, can be compared between models.
+pairs of the collection, or the share of such pairs with one label, can be compared between models. Scores of texts are
+much lower than those of images, so they have a calibration of their own.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cbir.records import Vector
 from cbir.stores.base import Store
 
 SAMPLE = 1000
 """Points to sample: half a million pairs, which give percentiles to 2e-6."""
 
+COMMON_WORDS = (
+    "apple baby bag beach bed bicycle bird boat book bottle bridge building bus cake camera car cat chair child "
+    "church city clock cloud computer cup desk dog door dress face field fire fish flag flower food garden glass "
+    "guitar hand hat horse house insect jacket key kitchen lamp letter man map mirror moon mountain night number "
+    "painting park pen person phone plate river road room sea shirt shoe sign sky snow sport star street sun table "
+    "tower toy train tree umbrella wall watch water wheel window woman"
+)
+"""Texts besides a collection's labels: about what people ask for, whether the collection has it or not."""
+
+_MOST_LABELS = 200
+_LONGEST_LABEL = 200
 _PAIRS_PER_BIN = 100
 _STEPS = 100_000
 
@@ -23,6 +38,8 @@ Floats = npt.NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class ScoreCalibration:
     """The distribution of the scores of a collection's pairs. Safe to share between threads.
+
+    `of_texts` is True for pairs of a text and an image. Such a pair has "one label" if the text is the image's label.
 
     Attributes:
         scores: Scores (n,), rising from -1 to 1.
@@ -35,6 +52,7 @@ class ScoreCalibration:
     shares: Floats
     class_scores: Floats
     class_shares: Floats
+    of_texts: bool = False
 
     def percentile(self, score: float) -> float:
         """Return the share of pairs with a lower score, from 0 to 1.
@@ -75,7 +93,32 @@ def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibra
     return of_pairs((vectors @ vectors.T)[pairs], same)
 
 
-def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> ScoreCalibration:
+def calibrate_texts(
+    store: Store, embed: Callable[[list[str]], Vector], seed: int = 0, sample: int = SAMPLE
+) -> ScoreCalibration:
+    """Return the calibration of texts, from all pairs of a text and a point of a random sample.
+
+    The texts are the labels of the sample and some common words; `embed` returns their unit vectors.
+    """
+    ids = store.sample(sample, seed)
+    found = [
+        (vector, payload.get("label"))
+        for vector, payload in zip(store.vectors(ids), store.payloads(ids), strict=True)
+        if vector is not None and payload is not None
+    ]
+    counts = Counter(label for _, label in found if isinstance(label, str) and label.strip())
+    labels = [label for label, _ in counts.most_common(_MOST_LABELS) if len(label) <= _LONGEST_LABEL]
+    texts = list(dict.fromkeys([*labels, *COMMON_WORDS.split()]))
+    if not found:
+        return of_pairs(np.empty(0, np.float32), np.empty(0, np.int8), of_texts=True)
+    scores = embed(texts) @ np.stack([vector for vector, _ in found]).T
+    same = np.full(scores.shape, -1, np.int8)
+    for row, label in enumerate(labels):
+        same[row] = [label == other for _, other in found]
+    return of_pairs(scores.ravel(), same.ravel(), of_texts=True)
+
+
+def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8], of_texts: bool = False) -> ScoreCalibration:
     """Return the calibration of pairs from their cosines (n,), rounded to 1e-5, and labels (n,).
 
     `same` is 1 for a pair with one label, 0 with two, and -1 if a label is missing.
@@ -88,6 +131,7 @@ def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8]) -> Sco
         np.concatenate([[-1.0], inner / _STEPS - 1, [1.0]]),
         np.concatenate([[0.0], middles[inner], [1.0]]),
         *_class_shares(steps[same >= 0], same[same >= 0]),
+        of_texts,
     )
 
 

@@ -66,7 +66,7 @@ def variations(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
     """
     made = []
     for number in range(_VARIATIONS):
-        words = captions[rng.integers(len(captions))].split()
+        words = captions[int(rng.integers(len(captions)))].split()
         count = 1 + number // 2 if number < 4 else int(rng.integers(1, max(2, len(words))))
         count = min(count, len(words))
         if rng.random() < 0.5:

@@ -64,9 +64,7 @@ def classify(
         typer.Option(help="What a label is put into, such as 'a photo of a {}'.", show_default="that of the model"),
     ] = None,
     filter: Filter = "",
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Store no label whose score is lower.")
-    ] = 0.0,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Store no label whose score is lower.")] = 0.0,
     store: Stores = None,
     collection: Collection = None,
 ) -> None:

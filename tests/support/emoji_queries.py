@@ -1,13 +1,14 @@
-"""A hundred queries in words for the sample, with the emoji that answer each. Written before any text tower was trained.
+"""A hundred queries in words for the sample, with the emoji that answer each.
 
-The first four are from the issue that asked for text search. An answer is a name in the sample, or the start of names.
+They were written before any text tower was trained. The first four are from the issue that asked for text search. An
+answer is a name in the sample, or with a star the start or the end of names.
 """
 
 QUERIES = {
     "red heart": "Heavy black heart|Black heart suit|Sparkling heart|Beating heart|Growing heart",
     "train": "Train|Steam locomotive|Railway car|High-speed train*|Metro|Light rail|Mountain railway|Tram*",
     "cat face": "Cat face*|Smiling cat face*|Grinning cat face*|Kissing cat face*|Weary cat face|Pouting cat face",
-    "flag with stars": "United states flag|European union flag|China flag|Australia flag|New zealand flag|*islands flag",
+    "flag with stars": "United states flag|European union flag|China flag|Australia flag|New zealand flag",
     "dog": "Dog*|Guide dog|Service dog|Poodle",
     "a red apple": "Red apple",
     "banana": "Banana",
@@ -24,7 +25,7 @@ QUERIES = {
     "grapes": "Grapes",
     "strawberry": "Strawberry",
     "lemon": "Lemon",
-    "car": "Automobile|Oncoming automobile|Racing car|Taxi|Oncoming taxi|Police car|Oncoming police car|Recreational vehicle",
+    "car": "Automobile|Oncoming automobile|Racing car|Taxi|Oncoming taxi|Police car|Oncoming police car",
     "airplane": "Airplane*|Small airplane",
     "bicycle": "Bicycle|Bicyclist|Man biking|Woman biking|*ountain bicyclist",
     "sailing boat": "Sailboat",

@@ -116,8 +116,10 @@ def share(percentile: float) -> str:
 def meaning(calibration: ScoreCalibration, score: float) -> str:
     """Return the meaning of a score in the collection, in a sentence."""
     same = calibration.same_class(score)
-    labels = f" Of the pairs with such a score, {100 * same:.0f} % have the same label." if same is not None else ""
-    return f"Cosine {score:.4f}: among the {share(calibration.percentile(score))} of this collection's pairs.{labels}"
+    whose = "are an image and its own label" if calibration.of_texts else "have the same label"
+    labels = f" Of the pairs with such a score, {100 * same:.0f} % {whose}." if same is not None else ""
+    pairs = "pairs of a word and an image of this collection" if calibration.of_texts else "this collection's pairs"
+    return f"Cosine {score:.4f}: among the {share(calibration.percentile(score))} of {pairs}.{labels}"
 
 
 def gallery(key: str, shown: Sequence[Section], on_action: Callable[[str, str], None]) -> None:

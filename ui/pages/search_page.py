@@ -1,4 +1,4 @@
-"""The search page: search by images, look at similar ones, and continue from there."""
+"""The search page: search by text and images, look at the hits, and continue from there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,9 +52,9 @@ def draw(settings: Settings) -> None:
     chosen = choice.in_sidebar(settings)
     if chosen is None:
         return
-    with st.sidebar:
-        options = _options(chosen)
     examples, unusable = images.make_ready(state.current(), chosen)
+    with st.sidebar:
+        options = _options(chosen, examples)
     if unusable:
         st.session_state["query"] = tuple(ready.example for ready in examples)
         state.problems().extend(unusable)
@@ -67,10 +67,10 @@ def draw(settings: Settings) -> None:
         _result(card, chosen, examples, options)
     else:
         with card:
-            hint = "Upload images, or choose one of those below."
+            hint = "Enter a text, upload images, or choose one of those below."
             if examples:
-                hint = "Add at least one image that hits should be like."
-            query_card.draw(examples, "Search by image", hint)
+                hint = "Add at least one image or text that hits should be like."
+            query_card.draw(examples, "Search by text or image", hint)
         image_input.samples(chosen)
     shown = st.session_state.get("shown")
     address.write(
@@ -88,7 +88,13 @@ def _adopt(parameters: address.Parameters) -> None:
             st.session_state["shown"] = min(MAX_SHOWN, max(PAGE, int(text)))
 
 
-def _options(chosen: Chosen) -> SearchOptions:
+def _calibration(chosen: Chosen, examples: Sequence[ReadyExample]) -> ScoreCalibration:
+    """Return the meaning of the scores of a query: that of texts if hits should be like texts only."""
+    only_texts = all(ready.example.words for ready in examples if ready.example.sign == "like")
+    return choice.text_calibration(chosen) if examples and only_texts else choice.score_calibration(chosen)
+
+
+def _options(chosen: Chosen, examples: Sequence[ReadyExample]) -> SearchOptions:
     bound = address.BOUND
     text_fields = [field for field, kind in choice.fields(chosen).items() if kind == "text"]
     with st.expander("Options", icon=":material/tune:", expanded=True):
@@ -111,13 +117,13 @@ def _options(chosen: Chosen) -> SearchOptions:
         filter = filter_panel.draw(chosen)
     diversity = 0.0 if group_by else diversity
     if SIMILARITIES[similarity]:
-        required = choice.score_calibration(chosen).score_at(SIMILARITIES[similarity])
+        required = _calibration(chosen, examples).score_at(SIMILARITIES[similarity])
         min_score = required if min_score is None else max(required, min_score)
     return SearchOptions(filter, min_score, diversity, group_by, fold, exact)
 
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
-    calibration = choice.score_calibration(chosen)
+    calibration = _calibration(chosen, examples)
     limit = st.session_state.get("shown") or PAGE
     hits = _search(chosen, examples, options, limit)
     copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]

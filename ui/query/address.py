@@ -14,7 +14,7 @@ OLD_NAMES = {"least": "min_score", "group": "group_by", "compared": "limit"}
 """Names of parameters in addresses of earlier versions, and what they are called now."""
 
 _PREFIXES = ("is.", "from.", "to.")
-_NAMES = ("like", "unlike", "shown")
+_NAMES = ("like", "unlike", "text", "unlike_text", "shown")
 _LAST = "address"
 _TOUCHED = "touched"
 _BARE = "bare"

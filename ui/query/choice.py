@@ -9,7 +9,7 @@ import streamlit as st
 from cbir.collection import Collection
 from cbir.errors import CbirError, DamageError
 from cbir.filters.conditions import Filter, Value
-from cbir.search.score_calibration import ScoreCalibration, calibrate
+from cbir.search.score_calibration import ScoreCalibration, calibrate, calibrate_texts
 from cbir.settings import Settings
 from cbir.stores.base import Store, StoreInfo
 from cbir.stores.display import display_names
@@ -129,3 +129,9 @@ def sample(chosen: Chosen, count: int, seed: int) -> list[str]:
 def score_calibration(chosen: Chosen) -> ScoreCalibration:
     """Return the meaning of a score in the collection."""
     return calibrate(chosen.store)
+
+
+@st.cache_resource(max_entries=64, ttl=60 * _SECONDS, show_spinner=False, hash_funcs=BY_GENERATION)
+def text_calibration(chosen: Chosen) -> ScoreCalibration:
+    """Return the meaning of a text's score in the collection."""
+    return calibrate_texts(chosen.store, chosen.collection.embedder.embed_text)

@@ -1,10 +1,11 @@
-"""The ways to search by image: upload, drop, paste, camera, a URL, or an image of the collection."""
+"""The ways to search: by text, or by image: upload, drop, paste, camera, a URL, or an image of the collection."""
 
 from typing import Any
 
 import streamlit as st
 
 from cbir.images.decode import FORMATS
+from cbir.models.text_tower import MAX_CHARACTERS
 
 from ..components import gallery, web
 from . import choice, images, state
@@ -16,7 +17,7 @@ _TYPES = [*(name.lower() for name in FORMATS), "jpg", "tif"]
 
 
 def draw(chosen: Chosen, has_query: bool) -> None:
-    """Draw all ways to upload an image."""
+    """Draw the field for a text, and all ways to upload an image."""
     collection = chosen.collection
 
     def uploaded() -> None:
@@ -38,8 +39,22 @@ def draw(chosen: Chosen, has_query: bool) -> None:
         images.upload_url(st.session_state["url"])
         st.session_state["url"] = ""
 
+    def text_entered() -> None:
+        state.search_text(st.session_state["text_field"])
+        st.session_state["text_field"] = ""
+
     uploader = f"upload {st.session_state.setdefault('uploads', 0)}"
     hidden: Any = {"label_visibility": "collapsed"}
+    asked = "Search by text: red heart, a train…"
+    st.text_input(
+        "Search by text",
+        key="text_field",
+        placeholder=asked,
+        on_change=text_entered,
+        max_chars=MAX_CHARACTERS,
+        icon=":material/search:",
+        **hidden,
+    )
     st.file_uploader("Search by image", _TYPES, accept_multiple_files=True, key=uploader, on_change=uploaded, **hidden)
     web.paste_box(images.MAX_BYTES, lambda data: images.upload([("Pasted image", data)], collection), not_pasted)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -49,7 +64,7 @@ def draw(chosen: Chosen, has_query: bool) -> None:
     if st.session_state.get("camera"):
         st.camera_input("Take a photo", key="photo", on_change=photographed, **hidden)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        note = "Add the next image to the query instead of replacing it."
+        note = "Add the next image or text to the query instead of replacing it."
         st.checkbox("Add to query", key="adding", help=note, disabled=not has_query, on_change=touched)
         clear_button(disabled=not has_query)
 

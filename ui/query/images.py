@@ -1,4 +1,4 @@
-"""The images of a query: uploaded, fetched or stored, and embedded for the search in one collection.
+"""The examples of a query: images uploaded, fetched or stored, and texts, embedded for the search in one collection.
 
 An address cannot hold an image. It holds the name of an uploaded image in the upload cache, which nobody can guess.
 The cache is in memory; no image is ever written to a disk.
@@ -16,12 +16,12 @@ from functools import cached_property
 import streamlit as st
 
 from cbir.collection import Collection
-from cbir.errors import CbirError, ImageError
+from cbir.errors import CbirError, ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.decode import decode, thumbnail
 from cbir.records import Payload, Vector
 from cbir.results import Hits
-from cbir.search.examples import Clock
+from cbir.search.examples import Clock, embed_text
 from cbir.sources.remote import Limits, fetch
 
 from ..components.gallery import heading, subheading
@@ -83,7 +83,7 @@ upload_cache = UploadCache()
 
 @dataclass(frozen=True)
 class ReadyExample:
-    """An example of the query, ready to be shown and searched with in one collection.
+    """An example of the query, ready to be shown and searched with in one collection. A text has no image.
 
     `image` is a thumbnail and `preview` a larger one to crop. `vector` is the id of an uncropped stored image. `sha256`
     is that of the file, "" for a part of an image. `milliseconds` are those of each stage of embedding.
@@ -169,6 +169,13 @@ def embedded(sha256: str, _data: bytes, collection: Collection, crop: Crop | Non
     return vector, thumbnail(image), thumbnail(image, side=PREVIEW_SIDE), clock.milliseconds
 
 
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs={Collection: lambda opened: opened.embedder.sha256})
+def embedded_text(text: str, collection: Collection) -> tuple[Vector, dict[str, float]]:
+    """Return the vector of a text, and the milliseconds of each stage."""
+    embedder, clock = collection.embedder, Clock()
+    return embed_text([text], embedder, clock)[0], clock.milliseconds
+
+
 def make_ready(query: state.Query, chosen: Chosen) -> tuple[list[ReadyExample], list[str]]:
     """Return the examples of a query, and why some of them cannot be used in this collection."""
     store = chosen.store
@@ -178,12 +185,16 @@ def make_ready(query: state.Query, chosen: Chosen) -> tuple[list[ReadyExample], 
     problems: list[str] = []
     for example in query:
         try:
-            if example.stored:
+            if example.words:
+                ready.append(_text(example, chosen.collection))
+            elif example.stored:
                 ready.append(_stored(example, *stored[example.ref], chosen.collection))
             else:
                 ready.append(_uploaded(example, chosen.collection))
         except ImageError as error:
             problems.append(str(error))
+        except UsageError as error:
+            problems.append(sentence(error))
     return ready, list(dict.fromkeys(problems))
 
 
@@ -197,6 +208,11 @@ def with_times(hits: Hits, examples: Sequence[ReadyExample]) -> Hits:
     stages = dict.fromkeys(stage for example in examples for stage in example.milliseconds)
     spent = {stage: sum(example.milliseconds.get(stage, 0.0) for example in examples) for stage in stages}
     return Hits(hits, hits.groups, spent | hits.milliseconds)
+
+
+def _text(example: state.Example, collection: Collection) -> ReadyExample:
+    vector, spent = embedded_text(example.ref, collection)
+    return ReadyExample(example, example.ref, "Text", None, None, vector, milliseconds=spent)
 
 
 def _stored(

@@ -1,4 +1,4 @@
-"""The query's card: its images with buttons to change each, a title, and the time of its search."""
+"""The query's card: its images and texts with buttons to change each, a title, and the time of its search."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ def draw(
 ) -> None:
     """Draw the query, and the milliseconds of each stage of its search."""
     cards = [
-        {"sign": ready.example.sign, "title": ready.title, "src": data_url(ready.image)}
+        {"sign": ready.example.sign, "title": ready.title, "src": data_url(ready.image), "words": ready.example.words}
         | {"preview": data_url(ready.preview)}
         | {"crop": [crop.left, crop.top, crop.right, crop.bottom] if (crop := ready.example.crop) else None}
         for ready in examples
@@ -42,4 +42,5 @@ def heading(examples: Sequence[ReadyExample]) -> tuple[str, str]:
         return examples[0].title, examples[0].line
     like = sum(ready.example.sign == "like" for ready in examples)
     unlike = f", not like {len(examples) - like}" if like < len(examples) else ""
-    return f"{len(examples)} images", f"Like {like} of them{unlike}"
+    what = "examples" if any(ready.example.words for ready in examples) else "images"
+    return f"{len(examples)} {what}", f"Like {like} of them{unlike}"

@@ -1,4 +1,4 @@
-"""The visitor's query: images that hits should resemble or not resemble, in the session and in the page's address."""
+"""The visitor's query: images and texts that hits should or should not be like, in the session and the address."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,9 @@ from . import address
 MAX_EXAMPLES = 10
 Sign = Literal["like", "unlike"]
 SIGNS: tuple[Sign, Sign] = ("like", "unlike")
+TEXT_NAMES: dict[Sign, str] = {"like": "text", "unlike": "unlike_text"}
+"""The address's parameters for texts."""
+
 OPPOSITE: dict[Sign, Sign] = {"like": "unlike", "unlike": "like"}
 
 _CROPPED = re.compile(r"(.+)@(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})", re.DOTALL)
@@ -23,19 +26,21 @@ _CROPPED = re.compile(r"(.+)@(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})", re.DOTALL
 
 @dataclass(frozen=True)
 class Example:
-    """An image of a query, or the part of it in `crop`.
+    """An image of a query, or the part of it in `crop`, or a text.
 
-    `ref` is the id of a stored point, an image's URL, or the name of an uploaded image in the upload cache.
+    `ref` is the id of a stored point, an image's URL, or the name of an uploaded image in the upload cache. If the
+    example is in `words`, it is the text.
     """
 
     ref: str
     crop: Crop | None = None
     sign: Sign = "like"
+    words: bool = False
 
     @property
     def stored(self) -> bool:
         """True for an image of the collection."""
-        return is_id(self.ref)
+        return not self.words and is_id(self.ref)
 
     @property
     def text(self) -> str:
@@ -56,13 +61,21 @@ def to_query(examples: Iterable[Example]) -> Query:
 
 def to_address(query: Query) -> address.Parameters:
     """Return the address's parameters for a query."""
-    return {sign: [example.text for example in query if example.sign == sign] for sign in SIGNS}
+    parameters: address.Parameters = {}
+    for sign in SIGNS:
+        of_sign = [example for example in query if example.sign == sign]
+        parameters[sign] = [example.text for example in of_sign if not example.words]
+        parameters[TEXT_NAMES[sign]] = [example.ref for example in of_sign if example.words]
+    return parameters
 
 
 def from_address(parameters: Mapping[str, Sequence[str]]) -> Query:
     """Return the query in an address's parameters; malformed values are left out."""
-    examples = (_example(text, sign) for sign in SIGNS for text in parameters.get(sign, ()))
-    return to_query(example for example in examples if example is not None)
+    images = (_example(text, sign) for sign in SIGNS for text in parameters.get(sign, ()))
+    words = (
+        Example(text, sign=sign, words=True) for sign in SIGNS for text in parameters.get(TEXT_NAMES[sign], ()) if text
+    )
+    return to_query([*(example for example in images if example is not None), *words])
 
 
 def _example(text: str, sign: Sign) -> Example | None:
@@ -92,6 +105,14 @@ def search(query: Query) -> None:
 def adopt(parameters: Mapping[str, Sequence[str]]) -> None:
     """Replace the session's query with the one in an address's parameters."""
     search(from_address(parameters))
+
+
+def search_text(text: str) -> None:
+    """Replace the session's query with a text, or add it where the visitor chose so; nothing for an empty one."""
+    text = text.strip()
+    if text:
+        before = current() if st.session_state.get("adding") else ()
+        search(to_query([*before, Example(text, words=True)]))
 
 
 def search_for(point_id: str) -> None:
@@ -127,6 +148,8 @@ def change(action: str, index: int, box: object) -> None:
         case "turn", _:
             del examples[index]
             examples.append(replace(example, sign=OPPOSITE[example.sign]))
+        case "crop", _ if example.words:
+            return
         case "crop", None:
             examples[index] = replace(example, crop=None)
         case "crop", [int(left), int(top), int(right), int(bottom)]:

@@ -1,7 +1,7 @@
-// The query's card: its images with buttons to change each, a line about it, and the time of its search.
+// The query's card: its images and texts with buttons to change each, a line about it, and the time of its search.
 function exampleNode(example, index, alone, root, act) {
   const node = make("figure", `example ${example.sign}`);
-  node.append(imageNode(example.src, example.title));
+  node.append(example.words ? make("div", "text", example.title) : imageNode(example.src, example.title));
   const like = example.sign === "like";
   if (!alone) node.append(make("span", "badge", like ? "like" : "not like"));
   const actions = make("div", "actions");
@@ -9,7 +9,7 @@ function exampleNode(example, index, alone, root, act) {
     cropWindow(root, example, (box) => act("crop", index, box)),
   );
   crop.append(icon(CROP_ICON));
-  actions.append(crop);
+  if (!example.words) actions.append(crop);
   if (!alone) {
     const label = `${like ? "Not like" : "Like"} ${example.title}`;
     actions.append(button("sign", like ? "−" : "+", label, () => act("turn", index)));
