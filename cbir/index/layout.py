@@ -4,6 +4,7 @@ ROOT/cbir.json                           marks an index folder
 ROOT/COLLECTION/current                  the pointer: the served generation, its manifest's SHA-256, and the tail
 ROOT/COLLECTION/000001/manifest.json     the generation's counts, model, engines, and the hashes of all files
 ROOT/COLLECTION/000001/model.onnx        the model that made the vectors
+ROOT/COLLECTION/000001/text.onnx         its text tower, if it has one that is not packaged
 ROOT/COLLECTION/000001/log/              the vector log, from which every engine is built
 ROOT/COLLECTION/000001/edge/, faiss/     the engines, by name
 ROOT/COLLECTION/tail/000002.log          the log's segments since then: what was added, replaced and deleted

@@ -31,6 +31,7 @@ from cbir.index.names import MARKER
 from cbir.index.publishing import locked, publish, remove_leftovers, set_aside
 from cbir.index.vector_log import VectorLog
 from cbir.models.sealed import find_unchanged
+from cbir.models.text_tower import keep_text_tower
 from cbir.records import id_text
 
 _REPAIRING = "repairing"
@@ -115,6 +116,8 @@ def _plan(folder: Path, parts: Sequence[Path]) -> Plan:
 
 def _rebuild_model(plan: Plan, places: Sequence[Path], target: Path, report: Repair) -> None:
     model = find_unchanged(plan.model, *(place / layout.MODEL if place.is_dir() else place for place in places))
+    if model is not None:
+        keep_text_tower(model, target)
     if model is None:
         wanted = f"{plan.model.name} ({plan.model.sha256[:12]})"
         report.lost.append(f"no unchanged file of the model {wanted} was found. Give it with --model FILE")

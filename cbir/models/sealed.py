@@ -26,6 +26,9 @@ DEFAULT_MODEL = "efficientnet_lite0"
 TEXT_SUFFIX = "-text"
 """What the name of a text tower's file adds to that of the image model."""
 
+TEXT_MODEL = "text.onnx"
+"""The name of the text tower's file in a collection."""
+
 _INT8 = "-int8"
 _METADATA = 14  # the field in onnx.proto
 

@@ -5,17 +5,28 @@ Its graph takes token ids, int64 (N, L), and returns unit vectors, float32 (N, D
 covers both, so neither can be exchanged.
 """
 
+import shutil
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cbir.errors import UsageError
-from cbir.models.card import TEXT_CARD, TextCard
+from cbir.errors import CbirError, UsageError
+from cbir.models.card import CARD, TEXT_CARD, TextCard
 from cbir.models.runtime import cores, open_session
-from cbir.models.sealed import PACKAGED, TEXT_CARD_FIELD, TEXT_SUFFIX, checksum_of, metadata, read_sealed
+from cbir.models.sealed import (
+    CARD_FIELD,
+    PACKAGED,
+    TEXT_CARD_FIELD,
+    TEXT_MODEL,
+    TEXT_SUFFIX,
+    checksum_of,
+    metadata,
+    read_sealed,
+)
 from cbir.models.trial import require_safe
 from cbir.records import Vector
 from cbir.settings import default_cache
@@ -102,6 +113,24 @@ def find_text_tower(model: Path, checksums: Collection[str], chosen: Path | None
     return found
 
 
+def keep_text_tower(model: Path, folder: Path) -> None:
+    """Copy the text tower beside a model file into a folder, as `text.onnx`. Packaged ones need no copy."""
+    if model.parent == PACKAGED:
+        return
+    known = known_checksums(read_sealed(model))
+    for path in _beside(model):
+        with suppress(CbirError):  # a file of that name may be anything
+            if belongs_to(path, known):
+                shutil.copyfile(path, folder / TEXT_MODEL)
+                return
+
+
+def known_checksums(data: bytes) -> set[str]:
+    """Return the SHA-256 that a model file is known by: its own, and that of the file it was quantized from."""
+    card = CARD.validate_json(metadata(data)[CARD_FIELD])
+    return {checksum_of(data), card.made_from} - {""}
+
+
 def belongs_to(path: Path, checksums: Collection[str]) -> bool:
     """Return True if a text tower's vectors can be compared with those of a model that is known by these SHA-256."""
     return not set(checksums).isdisjoint(_card(path, read_sealed(path)).images)
@@ -109,8 +138,12 @@ def belongs_to(path: Path, checksums: Collection[str]) -> bool:
 
 def _nearby(model: Path) -> list[Path]:
     """Return the text towers beside a model file, and the packaged ones."""
-    beside = [model.with_name(f"{model.stem}{TEXT_SUFFIX}.onnx"), model.with_name("text.onnx")]
-    return [path for path in (*beside, *sorted(PACKAGED.glob(f"*{TEXT_SUFFIX}.onnx"))) if path.is_file()]
+    return [*_beside(model), *sorted(PACKAGED.glob(f"*{TEXT_SUFFIX}.onnx"))]
+
+
+def _beside(model: Path) -> list[Path]:
+    beside = (model.with_name(f"{model.stem}{TEXT_SUFFIX}.onnx"), model.with_name(TEXT_MODEL))
+    return [path for path in beside if path.is_file()]
 
 
 def _card(path: Path, data: bytes) -> TextCard:

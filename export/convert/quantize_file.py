@@ -30,7 +30,9 @@ def quantize_file(source: Path, target: Path, calibrate: str, force: bool) -> Re
     calibration = sample_images(CALIBRATION_IMAGES, 0.25, calibrate)
     model = quantize(onnx.load(source), [embedder.pixels(decode(data)) for data in calibration.files])
     versions = {name: version(name) for name in _MADE_WITH}
-    card = replace(embedder.card, precision="int8", exporter=embedder.card.exporter | versions)
+    card = replace(
+        embedder.card, precision="int8", exporter=embedder.card.exporter | versions, made_from=embedder.sha256
+    )
     vectors = graph_vectors(model, card, images.files)
     agreement = compare_vectors(embedder.embed(images.files), vectors, images.labels)
     forced = force and shortfall(agreement, "int8") is not None

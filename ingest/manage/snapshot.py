@@ -22,14 +22,16 @@ from cbir.index.log_writer import LogWriter
 from cbir.index.names import check_collection
 from cbir.index.publishing import manifest_of
 from cbir.index.vector_log import VectorLog
-from cbir.models.sealed import checksum_of, read_sealed
+from cbir.models.sealed import TEXT_MODEL, checksum_of, read_sealed
+from cbir.models.text_tower import keep_text_tower
 from cbir.settings import Settings
 from cbir.stores.base import Store
 from cbir.stores.registry import connect_all
 
 from .transfer import BATCH, fill, model_file
 
-_INSIDE = (layout.MANIFEST, layout.MODEL, layout.LOG)
+_FILES = (layout.MANIFEST, layout.MODEL, TEXT_MODEL)
+_INSIDE = (*_FILES, layout.LOG)
 
 
 def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
@@ -45,7 +47,9 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
     info = store.info
     with report_full_disk(), _work_folder(target.resolve().parent) as work:
         folder = Path(work)
-        shutil.copyfile(model_file(info.model, store.model(), model), folder / layout.MODEL)
+        own_model = model_file(info.model, store.model(), model)
+        shutil.copyfile(own_model, folder / layout.MODEL)
+        keep_text_tower(own_model, folder)
         writer = LogWriter(segment_path(folder / layout.LOG, 1), info.model.dimension)
         with terminal.progress("writing", info.count, "points") as advance:
             stream = store.points()
@@ -60,7 +64,8 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
         unfinished = folder / "snapshot.tar"
         with tarfile.open(unfinished, "x") as tar:
             for name in _INSIDE:
-                tar.add(folder / name, name)
+                if (folder / name).exists():
+                    tar.add(folder / name, name)
         unfinished.rename(target)
         return len(log)
 
@@ -108,7 +113,7 @@ def _extract(file: Path, folder: Path) -> None:
             for member in tar:
                 path = PurePosixPath(member.name)
                 in_log = len(path.parts) == 2 and path.parts[0] == layout.LOG and path.suffix == ".log"
-                if in_log or member.name in _INSIDE[:2]:
+                if in_log or member.name in _FILES:
                     tar.extract(member, folder, filter="data")
     except (OSError, tarfile.TarError) as error:
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:

@@ -20,6 +20,7 @@ from cbir.index.publishing import locked, pointer_lock, publish, remove_leftover
 from cbir.index.vector_log import VectorLog
 from cbir.models.card import ModelRef
 from cbir.models.sealed import find_unchanged
+from cbir.models.text_tower import keep_text_tower
 from cbir.progress import Progress
 from cbir.stores.embedded.build import build_engine
 from cbir.stores.embedded.growing import GrowingBuild
@@ -131,7 +132,7 @@ def _points(folder: Path, dimension: int) -> VectorLog:
 
 
 def keep_model(model: ModelRef, target: Path, *places: Path | None) -> None:
-    """Link or copy an undamaged file of the model from the first of the places that has one.
+    """Link or copy an undamaged file of the model, and its text tower, from the first of the places that has one.
 
     Raises:
         DamageError: There is none. If the last place is None, as in a repair, the model stays missing instead.
@@ -144,3 +145,4 @@ def keep_model(model: ModelRef, target: Path, *places: Path | None) -> None:
         raise damage_error(what, target.parent.parent)
     own = target.parent.parent in unchanged.parents  # others may write to a file elsewhere
     link(unchanged, target) if own else shutil.copyfile(unchanged, target)
+    keep_text_tower(unchanged, target.parent)
