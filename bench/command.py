@@ -17,6 +17,7 @@ from .latency.command import latency
 from .models.command import models
 from .parity.command import parity
 from .report.report_command import compare, report
+from .text.command import text
 
 RENAMED = {
     "peers": "baselines",
@@ -31,7 +32,7 @@ RENAMED = {
 
 app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")
 
-for command in (accuracy, parity, latency, models, ingest, growth, baselines, plan, exchange, report, compare):
+for command in (accuracy, text, parity, latency, models, ingest, growth, baselines, plan, exchange, report, compare):
     app.command()(command)
 
 

@@ -13,6 +13,7 @@ from .ingest.result import SUBJECT as INGEST
 from .latency.result import SUBJECT as LATENCY
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
+from .text.result import SUBJECT as TEXT
 
-_ALL = (ACCURACY, PARITY, LATENCY, MODELS, BASELINES, INGEST, GROWTH, PLAN, EXCHANGE)
+_ALL = (ACCURACY, TEXT, PARITY, LATENCY, MODELS, BASELINES, INGEST, GROWTH, PLAN, EXCHANGE)
 SUBJECTS: Mapping[str, Subject[Any]] = {subject.name: subject for subject in _ALL}

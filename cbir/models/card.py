@@ -112,14 +112,16 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class CaptionTraining:
-    """How a text tower learned an image model from captions, those of the column `caption` ("" for words of the keys).
+    """How a text tower learned an image model from captions.
 
-    `metrics` are of images that were used neither for training nor for the choice of the epoch.
+    `seed` is that of the split (see `cbir.evaluation.captions.is_held_out`), None if it learned from all images.
+    `metrics` are of the images that it did not learn from.
     """
 
     data: str
     caption: str
     images: int
+    seed: int | None
     metrics: dict[str, float]
 
 

@@ -1,32 +1,14 @@
-"""Captions: those of a source, and shorter ones made of their words, so that a tower also learns single words."""
+"""Captions as numbers of texts, and shorter ones made of their words, so that a tower also learns single words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from cbir import terminal
-from cbir.errors import UsageError
-from cbir.evaluation.embeddings import embed_labelled
-from cbir.models.embedder import Embedder
-from cbir.records import Vector
-from cbir.settings import Settings
-from cbir.sources.base import SourceOptions
-from cbir.sources.registry import open_source
+import numpy.typing as npt
 
 _VARIATIONS = 6
 
-
-@dataclass(frozen=True)
-class Captioned:
-    """Unit vectors (n, D) of images, each with one or more captions."""
-
-    vectors: Vector
-    captions: Sequence[Sequence[str]]
-
-    def at(self, rows: Sequence[int]) -> "Captioned":
-        """Return some of the images."""
-        return Captioned(self.vectors[rows], [self.captions[row] for row in rows])
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -40,23 +22,21 @@ class TextTable:
         return self.numbers.setdefault(text, len(self.numbers))
 
 
-def read_captioned(
-    text: str, columns: Sequence[str], options: SourceOptions, embedder: Embedder, settings: Settings
-) -> tuple[str, Captioned]:
-    """Return a source's name, and its images that have a caption in one of the columns.
+@dataclass(frozen=True)
+class CaptionTexts:
+    """The captions of images as numbers of texts: of each image all of its own, and as many shorter ones."""
 
-    Raises:
-        UsageError: No image has a caption, or none can be used.
-    """
-    source = open_source(text, options)
-    captions = {item.key: _captions(item.payload, columns) for item in source.items}
-    items = [item for item in source.items if captions[item.key]]
-    if not items:
-        raise UsageError(
-            f"{text} has no captions in {', '.join(columns)}. Name the column of the captions with --caption"
-        )
-    found = embed_labelled(source.name, items, embedder, settings, progress=terminal.progress)
-    return source.name, Captioned(found.vectors, [captions[key] for key in found.keys])
+    table: TextTable
+    own: list[list[int]]
+    shorter: Numbers
+
+
+def number_texts(captions: Sequence[Sequence[str]], seed: int) -> CaptionTexts:
+    """Return the texts that a training on these captions needs."""
+    table, rng = TextTable(), np.random.default_rng(seed)
+    own = [[table.number(caption) for caption in of_image] for of_image in captions]
+    shorter = [[table.number(text) for text in variations(of_image, rng)] for of_image in captions]
+    return CaptionTexts(table, own, np.array(shorter))
 
 
 def variations(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
@@ -77,8 +57,3 @@ def variations(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
             chosen = [words[i] for i in np.sort(rng.choice(len(words), count, replace=False))]
         made.append(" ".join(chosen))
     return made
-
-
-def _captions(payload: object, columns: Sequence[str]) -> list[str]:
-    values = [payload.get(column) for column in columns] if isinstance(payload, dict) else []
-    return [value.strip() for value in values if isinstance(value, str) and value.strip()]

@@ -7,11 +7,11 @@ import numpy as np
 from timm.data import ImageNetInfo
 
 from cbir.errors import CbirError
+from cbir.evaluation.captions import Captioned
 from cbir.models.card import ModelCard
 
 from ..weights import find_pypi_weights, read_state
 from ..zoo import BACKBONES
-from .captions import Captioned
 
 _CLASSES = 1000
 
@@ -36,4 +36,5 @@ def imagenet_classes(card: ModelCard) -> Captioned | None:
     directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     info = ImageNetInfo("imagenet-1k")
     names = [str(info.index_to_description(number)).split(", ") for number in range(_CLASSES)]
-    return Captioned(directions.astype(np.float32), names)
+    keys = [of_class[0] for of_class in names]
+    return Captioned("imagenet-1k", directions.astype(np.float32), keys, names, keys)

@@ -16,9 +16,15 @@ def text_head(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Packaged model, or model file made by cbir-export.")],
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Images with captions: any source of `cbir-ingest`.")],
     caption: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="Column with a caption; may be given several times.", rich_help_panel=_INPUT),
-    ],
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File of captions: COCO's JSON, or those of Flickr30k.", rich_help_panel=_INPUT
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write.", show_default="MODEL-text.onnx"),
@@ -45,7 +51,7 @@ def text_head(
     ] = "int8",
     test: Annotated[
         bool,
-        options.training_option("--test/--no-test", help="Keep a fifth of the images, at most 3,000, for a test."),
+        options.training_option("--test/--no-test", help="Do not learn from 3/16 of the images, but test with them."),
     ] = True,
     hidden: Annotated[int, options.training_option(min=1, max=8192, help="Width of the hidden layer.")] = 1024,
     epochs: Annotated[int, options.training_option(min=1, help="Maximum number of epochs.")] = 20,
@@ -56,16 +62,19 @@ def text_head(
     A frozen sentence encoder (all-MiniLM-L6-v2) reads the captions. What is trained maps its vectors to those of the
     images, in minutes on a processor. Keep the file beside MODEL, or name it with CBIR_TEXT_MODEL.
     """
+    from cbir import terminal
+    from cbir.evaluation.captions import read_captioned
     from cbir.models.embedder import load_embedder
     from cbir.models.sealed import TEXT_SUFFIX, find_model, packaged_files
     from cbir.settings import Settings
     from cbir.sources.base import SourceOptions
 
-    from .captions import read_captioned
     from .classifier import imagenet_classes
     from .encoder import load_encoder
     from .learn import LearnOptions, learn_tower
 
+    if not caption and captions is None:
+        raise UsageError("Name the column of the captions with --caption, or a file of captions with --captions")
     files = list(packaged_files(model).values()) or [find_model(model)]
     path = output or Path(model).with_name(f"{Path(model).stem}{TEXT_SUFFIX}.onnx")
     options.check_output(path)
@@ -74,10 +83,13 @@ def text_head(
     settings = Settings()
     embedders = [load_embedder(file, settings, threads=1) for file in files]
     loaded = load_encoder(encoder)
-    name, captioned = read_captioned(source, caption, SourceOptions(limit=limit), embedders[0], settings)
+    captioned = read_captioned(
+        source, caption or [], captions, SourceOptions(limit=limit), embedders[0], settings, terminal.progress
+    )
     learn_options = LearnOptions(hidden, epochs, seed, test)
     found = imagenet_classes(embedders[0].card) if classes else None
-    learned = learn_tower(embedders, loaded, name, " ".join(caption), captioned, path, precision, learn_options, found)
+    origin = " ".join([*(caption or []), *([captions.name] if captions else [])])
+    learned = learn_tower(embedders, loaded, origin, captioned, path, precision, learn_options, found)
     typer.echo(
         f"{path}: learned from {learned.images:,} images, best after epoch {learned.epoch},"
         f" {path.stat().st_size / 1e6:.1f} MB, cosine to torch: lowest {learned.record.cosine_min:.6f}"

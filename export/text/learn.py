@@ -10,19 +10,19 @@ import transformers
 
 import cbir
 from cbir.errors import UsageError
+from cbir.evaluation.captions import Captioned, is_held_out, ranks
 from cbir.models.card import CaptionTraining, Precision, TextCard
 from cbir.models.embedder import Embedder
 from cbir.records import Vector
 
-from .captions import Captioned
+from .captions import number_texts
 from .encoder import LENGTH, LICENSE, PADDING, Encoder, encode
-from .projection import Projection, number_texts, project, recall, train_projection
+from .projection import Projection, project, train_projection
 from .tower_file import TextRecord, without_padding, write_tower
 
 FEWEST = 50
 """The fewest images with captions that a tower is learned from."""
 
-_MOST_TEST, _TEST_SHARE = 3000, 0.2
 _MOST_VALIDATION, _VALIDATION_SHARE = 1000, 0.05
 _RANKS = (1, 5, 10)
 
@@ -62,7 +62,6 @@ class _Tower(torch.nn.Module):  # type: ignore[misc]
 def learn_tower(
     embedders: Sequence[Embedder],
     encoder: Encoder,
-    data: str,
     caption: str,
     captioned: Captioned,
     path: Path,
@@ -72,7 +71,7 @@ def learn_tower(
 ) -> LearnedTower:
     """Write a text tower that belongs to all embedders, whose vectors must be about the same; those are the first's.
 
-    A fifth of the images, at most 3,000, is kept for the test. The names of `classes` are learned as well (see
+    For a test, 3/16 of the images are left out (see `is_held_out`). The names of `classes` are learned as well (see
     `cbir.export.text.classifier`).
 
     Raises:
@@ -81,20 +80,19 @@ def learn_tower(
     """
     count = len(captioned.vectors)
     if count < FEWEST:
-        raise UsageError(f"{data} has {count} images with captions. A text tower needs at least {FEWEST}")
+        raise UsageError(f"{captioned.name} has {count} images with captions. A text tower needs at least {FEWEST}")
+    held_out = np.array([options.test and is_held_out(key, options.seed) for key in captioned.keys])
     order = np.random.default_rng(options.seed).permutation(count)
-    tested = min(_MOST_TEST, int(_TEST_SHARE * count)) if options.test else 0
-    validation = min(_MOST_VALIDATION, int(_VALIDATION_SHARE * (count - tested))) if options.test else 0
-    test = captioned.at(order[:tested].tolist())
-    learned = captioned.at(order[tested:].tolist())
+    test, learned = (captioned.at(order[held_out[order] == part].tolist()) for part in (True, False))
+    tested = len(test.vectors)
+    validation = min(_MOST_VALIDATION, int(_VALIDATION_SHARE * len(learned.vectors))) if options.test else 0
+    vectors, captions = learned.vectors, learned.captions
     if classes is not None:  # before the images, the last of which are for validation
-        directions = learned.vectors.mean(axis=0) + classes.vectors
-        learned = Captioned(np.concatenate([directions, learned.vectors]), [*classes.captions, *learned.captions])
-    texts = number_texts(learned.captions, options.seed)
+        vectors = np.concatenate([vectors.mean(axis=0) + classes.vectors, vectors])
+        captions = [*classes.captions, *captions]
+    texts = number_texts(captions, options.seed)
     embedded = encode(encoder, list(texts.table.numbers))
-    trained = train_projection(
-        learned.vectors, texts, embedded, validation, options.hidden, options.epochs, options.seed
-    )
+    trained = train_projection(vectors, texts, embedded, validation, options.hidden, options.epochs, options.seed)
     metrics = _metrics(trained.module, encoder, test) if tested else {}
     card = TextCard(
         name=path.stem,
@@ -110,7 +108,9 @@ def learn_tower(
         precision=precision,
         exporter={"cbir": cbir.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
         scale=round(trained.scale, 3),
-        training=CaptionTraining(data, caption, count - tested, metrics),
+        training=CaptionTraining(
+            captioned.name, caption, count - tested, options.seed if options.test else None, metrics
+        ),
     )
     module = _Tower(encoder.module, trained.module).eval()
     record = write_tower(module, without_padding(encoder.tokenizer), card, path)
@@ -120,7 +120,9 @@ def learn_tower(
 def _metrics(module: Projection, encoder: Encoder, test: Captioned) -> dict[str, float]:
     """Return recall@1, 5 and 10 of the test images: by the first caption, and of captions by the image."""
     texts: Vector = project(module, encode(encoder, [captions[0] for captions in test.captions]))
-    pairs = (("text_to_image", texts, test.vectors), ("image_to_text", test.vectors, texts))
-    return {
-        f"{name}_recall_at_{k}": round(recall(queries, found, k), 4) for name, queries, found in pairs for k in _RANKS
-    }
+    own = np.arange(len(texts))
+    pairs = (
+        ("text_to_image", ranks(texts, test.vectors, own)),
+        ("image_to_text", ranks(test.vectors, texts, own)),
+    )
+    return {f"{name}_recall_at_{k}": round(float((better < k).mean()), 4) for name, better in pairs for k in _RANKS}

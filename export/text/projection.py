@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy, gelu, normalize
 
 from cbir import terminal
+from cbir.evaluation.captions import ranks
 from cbir.records import Vector
 
-from .captions import TextTable, variations
+from .captions import CaptionTexts, Numbers
 
 _RIDGE = 1.0
 _DROPOUT = 0.2
@@ -30,7 +30,7 @@ _SHORTER = 0.5
 
 _BATCH = 1024
 _EPOCHS_PER_CHECK = 2
-Numbers = npt.NDArray[np.int64]
+_CHECKED_RANK = 10
 
 
 class Projection(torch.nn.Module):  # type: ignore[misc]
@@ -54,29 +54,12 @@ class Projection(torch.nn.Module):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class CaptionTexts:
-    """The captions of images as numbers of texts: of each image all of its own, and as many shorter ones."""
-
-    table: TextTable
-    own: list[list[int]]
-    shorter: Numbers
-
-
-@dataclass(frozen=True)
 class Trained:
     """A trained projection, the factor of cosines in its loss, and the epoch that was best on the validation part."""
 
     module: Projection
     scale: float
     epoch: int
-
-
-def number_texts(captions: Sequence[Sequence[str]], seed: int) -> CaptionTexts:
-    """Return the texts that a training on these captions needs."""
-    table, rng = TextTable(), np.random.default_rng(seed)
-    own = [[table.number(caption) for caption in of_image] for of_image in captions]
-    shorter = [[table.number(text) for text in variations(of_image, rng)] for of_image in captions]
-    return CaptionTexts(table, own, np.array(shorter))
 
 
 def train_projection(
@@ -117,7 +100,8 @@ def train_projection(
                 schedule.step()
             advance(1)
             if validation and (epoch % _EPOCHS_PER_CHECK == 0 or epoch == epochs):
-                share = recall(project(module, embedded[[own[0] for own in texts.own[count:]]]), images[count:], 10)
+                found_texts = project(module, embedded[[own[0] for own in texts.own[count:]]])
+                share = float((ranks(found_texts, images[count:], np.arange(validation)) < _CHECKED_RANK).mean())
                 if share >= best_score:
                     best, best_score, best_epoch = copy.deepcopy(module.state_dict()), share, epoch
     if validation:
@@ -132,13 +116,6 @@ def project(module: Projection, texts: Vector) -> Vector:
     with torch.inference_mode():
         vectors: Vector = module(torch.from_numpy(texts)).numpy()
     return vectors
-
-
-def recall(texts: Vector, images: Vector, k: int) -> float:
-    """Return the share of texts (n, D) whose own image, of the same row, is among the k best of all images (n, D)."""
-    scores = texts @ images.T
-    better = (scores > np.diag(scores)[:, None]).sum(axis=1)
-    return float((better < k).mean())
 
 
 def _linear(targets: torch.Tensor, own: Sequence[Sequence[int]], sentences: torch.Tensor) -> torch.Tensor:

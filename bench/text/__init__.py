@@ -1,0 +1,1 @@
+"""How well words find images, and name them."""
