@@ -133,4 +133,7 @@ def _of_lines(lines: Sequence[str]) -> list[tuple[str, str]]:
     if lines and "\t" in lines[0]:
         pairs = (line.split("\t", 1) for line in lines if line.strip())
         return [(name.rpartition("#")[0] or name, caption) for name, caption in pairs]
-    return [(row["image"], row["caption"]) for row in csv.DictReader(lines)]
+    table = csv.DictReader(lines)
+    if not {"image", "caption"} <= set(table.fieldnames or ()):
+        raise KeyError("image, caption")
+    return [(row["image"], row["caption"]) for row in table]

@@ -171,7 +171,8 @@ class Embedder:
         """
         with self._loading:
             if self._text_tower is None:
-                path = find_text_tower(self.path, {self.sha256, self.card.made_from} - {""}, self._text_model)
+                checksums = {self.sha256, self.card.made_from} - {""}
+                path = find_text_tower(self.path, self.card.name, checksums, self._text_model)
                 self._text_tower = TextTower(path, self._threads, self._cache)
             return self._text_tower
 

@@ -63,6 +63,9 @@ class TextTower:
             self._session = open_session(data, "cpu", threads or cores())
         except Exception as error:  # onnxruntime's errors share no base class
             raise UsageError(f"{path} is not a model that onnxruntime can load: {one_line(error)[:300]}") from None
+        inputs = [(given.name, given.type) for given in self._session.get_inputs()]
+        if inputs != [("tokens", "tensor(int64)")]:
+            raise UsageError(f"{path} takes {inputs}; a text tower takes only tokens of int64")
         outputs = [output.shape[1:] for output in self._session.get_outputs()]
         if outputs != [[self.card.dimension]]:
             raise UsageError(f"{path} returns {outputs}; its card says one vector of {self.card.dimension} dimensions")
@@ -95,8 +98,8 @@ class TextTower:
         return padded
 
 
-def find_text_tower(model: Path, checksums: Collection[str], chosen: Path | None = None) -> Path:
-    """Return the text tower of an image model that is known by these SHA-256.
+def find_text_tower(model: Path, name: str, checksums: Collection[str], chosen: Path | None = None) -> Path:
+    """Return the text tower of an image model of this name and file that is known by these SHA-256.
 
     It is the `chosen` file, or one beside the model's file, or a packaged one.
 
@@ -106,10 +109,10 @@ def find_text_tower(model: Path, checksums: Collection[str], chosen: Path | None
     if chosen is not None:
         if belongs_to(chosen, checksums):
             return chosen
-        raise UsageError(f"the text tower {chosen} does not belong to the model {model}, but to another one")
+        raise UsageError(f"the text tower {chosen} does not belong to the model {name}, but to another one")
     found = next((path for path in _nearby(model) if belongs_to(path, checksums)), None)
     if found is None:
-        raise UsageError(_NO_TOWER.format(model=model.stem))
+        raise UsageError(_NO_TOWER.format(model=name))
     return found
 
 
@@ -117,10 +120,10 @@ def keep_text_tower(model: Path, folder: Path) -> None:
     """Copy the text tower beside a model file into a folder, as `text.onnx`. Packaged ones need no copy."""
     if model.parent == PACKAGED:
         return
-    known = known_checksums(read_sealed(model))
+    checksums = known_checksums(read_sealed(model))
     for path in _beside(model):
         with suppress(CbirError):  # a file of that name may be anything
-            if belongs_to(path, known):
+            if belongs_to(path, checksums):
                 shutil.copyfile(path, folder / TEXT_MODEL)
                 return
 
