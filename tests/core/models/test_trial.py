@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,11 @@ import pytest
 from cbir.errors import UsageError
 from cbir.models import trial
 from cbir.models.embedder import Embedder
+from cbir.models.sealed import find_model
+from cbir.models.text_tower import TextTower
+from tests.support.exporting import reseal
 from tests.support.onnx_file import DIMENSION, SIDE, cast, node, tensor, write_model
+from tests.support.text_file import LENGTH, text_card, write_tower
 
 START, FINISH = cast("images", "floats"), node("Flatten", "floats", "embeddings")
 
@@ -32,10 +38,52 @@ def test_a_model_that_passes_is_tried_once(tmp_path: Path, monkeypatch: pytest.M
     assert "took more than 0 s" in refused(path, tmp_path / "another")
 
 
-def test_the_packaged_model_needs_no_trial(model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_models_need_no_trial(model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "MAX_SECONDS", 0)
-    Embedder(model_file, cache=tmp_path)
+    Embedder(model_file, cache=tmp_path).embed_text(["red heart"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_text_tower_is_tried_once_with_texts_of_the_most_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph adds vectors for the places of as many tokens as its card names, so more of them cannot be run."""
+    card, places = text_card(()), tensor("places", np.zeros((LENGTH, DIMENSION), np.float32))
+    nodes = (node("Add", "words places", "sums"),)
+    with pytest.raises(UsageError, match="not a model that cbir can run: .*Add"):
+        TextTower(
+            write_tower(
+                tmp_path / "bad.onnx", replace(card, length=LENGTH + 2), more_nodes=nodes, more_tensors=(places,)
+            ),
+            cache=tmp_path / "cache",
+        )
+    good = write_tower(tmp_path / "good.onnx", card, more_nodes=nodes, more_tensors=(places,))
+    TextTower(good, cache=tmp_path / "cache")
+    monkeypatch.setattr(trial, "MAX_SECONDS", 0)
+    TextTower(good, cache=tmp_path / "cache")
+    with pytest.raises(UsageError, match="a batch of 8 took more than 0 s"):
+        TextTower(good, cache=tmp_path / "another")
+
+
+def test_a_changed_text_tower_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packaged one needs no trial, which holds for its very bytes."""
+
+    def change(model: Any) -> None:
+        model.producer_version = "changed"
+
+    path = reseal(find_model("efficientnet_lite0-text"), tmp_path / "text.onnx", change)
+    with monkeypatch.context() as hurry:
+        hurry.setattr(trial, "MAX_SECONDS", 0)
+        with pytest.raises(UsageError, match="took more than 0 s"):
+            TextTower(path, cache=tmp_path / "cache")
+    tower = TextTower(path, cache=tmp_path / "cache")
+    assert [record.name for record in (tmp_path / "cache" / "models").iterdir()] == [tower.sha256]
+
+
+def test_a_text_tower_with_an_operator_that_loops_is_refused(tmp_path: Path) -> None:
+    path = write_tower(tmp_path / "text.onnx", text_card(()), more_nodes=(node("Loop", "words", "more"),))
+    with pytest.raises(UsageError, match="its graph has operators that are not allowed: Loop"):
+        TextTower(path, cache=tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
