@@ -19,7 +19,7 @@ from cbir.images.decode import decode
 from cbir.images.preprocessing import CropMode, InputRule
 from cbir.records import Vector
 
-from .weights import RANDOM_SEED, State, Weights, explain_mismatch, find_weights, load_in_order
+from .weights import RANDOM_SEED, State, Weights, explain_mismatch, find_weights, image_side, load_in_order
 from .zoo import Backbone, InputChoice, Specs
 
 MAX_SIZE = 1024
@@ -108,8 +108,9 @@ def _timm_module(backbone: Backbone, weights: Weights, size: int | None) -> torc
         if weights.in_order:
             load_in_order(module, weights)
     else:
-        overlay: dict[str, Any] = {"state_dict": weights.state}
-        classes = _count_classes(weights.state, published)
+        state = image_side(weights.state) if backbone.text is not None else weights.state
+        overlay: dict[str, Any] = {"state_dict": state}
+        classes = _count_classes(state, published)
         if classes != published.num_classes:  # the user's own classes; without the overlay timm would load leniently
             options["num_classes"] = overlay["num_classes"] = classes
         with explain_mismatch(weights, backbone.name):
@@ -128,6 +129,9 @@ def _count_classes(state: State, published: Any) -> int:
     final = state.get(f"{name}.weight")
     if final is not None:
         return int(final.shape[0])
+    projection = state.get("visual.proj")  # of open_clip's ViT, which timm converts
+    if projection is not None:
+        return int(projection.shape[1])
     renamed = any(key.startswith(_CLASSIFIERS) for key in state)  # another library's name, which timm converts
     return int(published.num_classes) if renamed else 0
 

@@ -81,6 +81,5 @@ def _weights_location(backbone: Backbone) -> str:
     else:
         from huggingface_hub import try_to_load_from_cache
 
-        repository = backbone.published or f"timm/{backbone.architecture}"
-        cached = isinstance(try_to_load_from_cache(repository, "model.safetensors"), str)
+        cached = isinstance(try_to_load_from_cache(*backbone.hub_file), str)
     return "here (cache)" if cached else "on the hub"

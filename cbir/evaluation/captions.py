@@ -36,7 +36,7 @@ class Captioned:
     captions: Sequence[Sequence[str]]
     labels: Sequence[str | None]
 
-    def at(self, rows: Sequence[int]) -> "Captioned":
+    def of_rows(self, rows: Sequence[int]) -> "Captioned":
         """Return some of the images."""
         captions, labels = [self.captions[row] for row in rows], [self.labels[row] for row in rows]
         return Captioned(self.name, self.vectors[list(rows)], [self.keys[row] for row in rows], captions, labels)

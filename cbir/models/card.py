@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, TypeAdapter
 
 from cbir.devices import Arithmetic
 from cbir.images.preprocessing import InputRule
+from cbir.models.cleaning import Cleaning
 
 Precision = Literal["fp32", "fp16", "int8"]
 ImageCount = Annotated[int, Field(validation_alias=AliasChoices("images", "pictures"), serialization_alias="pictures")]
@@ -138,6 +139,7 @@ class TextCard:
         precision: How the weights are stored. The arithmetic is always that of fp32.
         template: What a label is put into for zero-shot labels, such as `a photo of a {}`.
         scale: The factor of cosines before the softmax over labels.
+        cleaning: What happens to a text before its tokenizer (see `clean`).
     """
 
     name: str
@@ -155,6 +157,7 @@ class TextCard:
     template: str = "{}"
     scale: float = 100.0
     training: CaptionTraining | None = None
+    cleaning: Cleaning = "none"
 
 
 TEXT_CARD = TypeAdapter(TextCard)

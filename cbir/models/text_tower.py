@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cbir.errors import CbirError, UsageError
 from cbir.models.card import CARD, TEXT_CARD, TextCard
+from cbir.models.cleaning import clean
 from cbir.models.runtime import cores, open_session
 from cbir.models.sealed import (
     CARD_FIELD,
@@ -84,7 +85,7 @@ class TextTower:
 
     def tokens(self, text: str) -> list[int]:
         """Return the tokens of a text, cut to the length of the card. Raise what `embed` raises."""
-        ids: list[int] = self._tokenizer.encode(_checked(text)).ids
+        ids: list[int] = self._tokenizer.encode(clean(_checked(text), self.card.cleaning)).ids
         return ids
 
     def run(self, tokens: npt.NDArray[np.int64]) -> Vector:
@@ -121,7 +122,7 @@ def keep_text_tower(model: Path, folder: Path) -> None:
     if model.parent == PACKAGED:
         return
     checksums = known_checksums(read_sealed(model))
-    for path in _beside(model):
+    for path in _next_to(model):
         with suppress(CbirError):  # a file of that name may be anything
             if belongs_to(path, checksums):
                 shutil.copyfile(path, folder / TEXT_MODEL)
@@ -141,12 +142,12 @@ def belongs_to(path: Path, checksums: Collection[str]) -> bool:
 
 def _nearby(model: Path) -> list[Path]:
     """Return the text towers beside a model file, and the packaged ones."""
-    return [*_beside(model), *sorted(PACKAGED.glob(f"*{TEXT_SUFFIX}.onnx"))]
+    return [*_next_to(model), *sorted(PACKAGED.glob(f"*{TEXT_SUFFIX}.onnx"))]
 
 
-def _beside(model: Path) -> list[Path]:
-    beside = (model.with_name(f"{model.stem}{TEXT_SUFFIX}.onnx"), model.with_name(TEXT_MODEL))
-    return [path for path in beside if path.is_file()]
+def _next_to(model: Path) -> list[Path]:
+    candidates = (model.with_name(f"{model.stem}{TEXT_SUFFIX}.onnx"), model.with_name(TEXT_MODEL))
+    return [path for path in candidates if path.is_file()]
 
 
 def _card(path: Path, data: bytes) -> TextCard:

@@ -118,7 +118,9 @@ def _weighted(examples: Any) -> list[tuple[Any, float]]:
 
 
 def _has_weight(example: object) -> bool:
-    return isinstance(example, tuple) and len(example) == 2 and type(example[1]) in (int, float)
+    if not isinstance(example, tuple) or len(example) != 2:
+        return False
+    return isinstance(example[1], int | float | np.floating | np.integer) and not isinstance(example[1], bool)
 
 
 def embed_text(texts: Sequence[str], embedder: Embedder, clock: Clock) -> Vector:

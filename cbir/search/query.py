@@ -99,19 +99,25 @@ def example_query(
     if not positives:
         raise UsageError("give at least one example of what the hits should be like")
     weighted = [example if isinstance(example, tuple) else (example, 1.0) for example in (*positives, *negatives)]
-    weights = np.array([weight for _, weight in weighted], np.float32)
+    weights = np.array([weight for _, weight in weighted], np.float64)
     if not (np.isfinite(weights) & (weights > 0)).all():
         raise UsageError(
             "the weight of an example must be above 0. Examples that hits should not resemble are `unlike`"
         )
     vectors = _vectors(store, [example for example, _ in weighted])
     last = len(positives)
-    wanted = np.average(vectors[:last], axis=0, weights=weights[:last])
-    query = 2 * wanted - np.average(vectors[last:], axis=0, weights=weights[last:]) if negatives else wanted
+    wanted = _mean(vectors[:last], weights[:last])
+    query = 2 * wanted - _mean(vectors[last:], weights[last:]) if negatives else wanted
     length = float(np.linalg.norm(query))
     if length < 1e-6:
         raise UsageError("the examples cancel each other out: nothing is similar to all of them")
     return np.asarray(query / length, np.float32)
+
+
+def _mean(vectors: Vector, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the weighted mean (D,) of vectors (n, D). No sum of weights is too large or too small."""
+    mean: npt.NDArray[np.float64] = np.average(vectors, axis=0, weights=weights / weights.max())
+    return mean
 
 
 def folded(store: Store, hits: Sequence[AnyHit], min_cosine: float = NEAR) -> list[tuple[AnyHit, list[AnyHit]]]:

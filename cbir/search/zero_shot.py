@@ -54,7 +54,12 @@ def label_vectors(labels: Sequence[str], template: str | None, embedder: Embedde
     template = embedder.text_tower.card.template if template is None else template
     if PLACE not in template:
         raise UsageError(f"the template {template!r} has no {PLACE} where a label goes, as in 'a photo of a {PLACE}'")
-    return embedder.embed_text([template.replace(PLACE, label) if label.strip() else label for label in labels])
+    return embedder.embed_text([_filled(template, label) for label in labels])
+
+
+def _filled(template: str, label: str) -> str:
+    """Return a template with a label in it. What is no label stays as it is: the text tower refuses it."""
+    return template.replace(PLACE, label) if isinstance(label, str) and label.strip() else label
 
 
 def classified(

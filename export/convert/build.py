@@ -8,12 +8,13 @@ from cbir.images.decode import decode
 from cbir.models.card import Precision, Training
 
 from ..backbone import Loaded, torch_vectors
+from ..graph import with_fp16_weights
 from ..zoo import TIMM_PREFIX, Backbone, InputChoice
 from .head_graph import Head, add_head, apply_head
 from .model_file import graph_vectors, write_with_record
 from .parity import SAMPLE, Link, Record, compare_vectors, require, sample_images, shortfall
 from .quantize import CALIBRATION_IMAGES, quantize
-from .to_onnx import card_for, export, with_fp16_weights
+from .to_onnx import card_for, export
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cbir.errors import UsageError
 
 from .. import options
+
+if TYPE_CHECKING:
+    from ..backbone import Loaded
+    from ..text.pair import PairText
 
 _int8 = partial(typer.Option, rich_help_panel="Precision int8")
 
@@ -28,8 +32,14 @@ def build(
     size: options.Size = None,
     calibrate: Calibrate = None,
     force: Annotated[bool, _int8(help="Write an int8 file that differs too much from torch.")] = False,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A tokenizer.json for the text tower of SigLIP.", show_default="the hub's"),
+    ] = None,
 ) -> None:
     """Build model files, and compare each with torch on images of the sample.
+
+    Of CLIP, SigLIP and MobileCLIP, the text tower is built as well, as NAME-text.onnx, and compared on sample texts.
 
     The comparison is written next to the file, as NAME.parity.json. Exit code 1: a file differs too much from torch and
     was not written.
@@ -53,16 +63,49 @@ def build(
         raise UsageError("Two backbones would be written to the same file. Build them separately, with -o")
     for backbone, path in zip(backbones, paths, strict=True):
         loaded = load_backbone(backbone, weights, build_options.choice)
+        text = _load_text(loaded, tokenizer)
         record = build_model(loaded, path, default_name(backbone, build_options), build_options)
         final = record.links[-1].agreement
         typer.echo(
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, cosine to torch: lowest {final.cosine_min:.6f},"
             f" median {final.cosine_p50:.6f}; {10 * final.neighbour_overlap:.2f} of ten neighbours are the same"
         )
+        if text is not None:
+            _write_text(text, record.sha256, path, precision)
         if weights == "random":
             typer.echo(f"warning: {path} has random weights. Use it to measure speed only", err=True)
         if record.forced:
             typer.echo(f"warning: {path} was written with --force. It differs too much from torch", err=True)
+
+
+def _load_text(loaded: "Loaded", tokenizer: Path | None) -> "PairText | None":
+    """Return the text tower of a backbone, None without one. Warn if its weights are missing."""
+    if loaded.backbone.text is None and tokenizer is None:
+        return None
+    from ..text.pair import load_text
+
+    text = load_text(loaded.backbone, loaded.weights, tokenizer)
+    if text is None:
+        typer.echo(
+            f"warning: {loaded.weights.origin} has no weights of a text tower, so only the image model is built. Use the"
+            " weights of both towers in the format of open_clip to search by text",
+            err=True,
+        )
+    return text
+
+
+def _write_text(text: "PairText", images: str, model: Path, precision: options.Precision) -> None:
+    """Write the text tower of the image model in the file `model`, whose checksum is `images`."""
+    from cbir.models.sealed import TEXT_SUFFIX
+
+    from ..text.pair import write_text
+
+    path = model.with_name(f"{model.stem}{TEXT_SUFFIX}.onnx")
+    record = write_text(text, images, path, precision)
+    typer.echo(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB, cosine to torch of {record.texts} texts: lowest"
+        f" {record.cosine_min:.6f}, median {record.cosine_p50:.6f}"
+    )
 
 
 def quantize(

@@ -83,7 +83,7 @@ def learn_tower(
         raise UsageError(f"{captioned.name} has {count} images with captions. A text tower needs at least {FEWEST}")
     held_out = np.array([options.test and is_held_out(key, options.seed) for key in captioned.keys])
     order = np.random.default_rng(options.seed).permutation(count)
-    test, learned = (captioned.at(order[held_out[order] == part].tolist()) for part in (True, False))
+    test, learned = (captioned.of_rows(order[held_out[order] == part].tolist()) for part in (True, False))
     tested = len(test.vectors)
     validation = min(_MOST_VALIDATION, int(_VALIDATION_SHARE * len(learned.vectors))) if options.test else 0
     vectors, captions = learned.vectors, learned.captions

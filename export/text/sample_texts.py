@@ -3,7 +3,7 @@
 from itertools import islice, product
 
 _COLOURS = ("red", "blue", "dark green", "black and white", "golden", "striped", "old", "tiny", "broken", "wooden")
-_THINGS = (
+_NOUNS = (
     "shoe", "train", "cat", "flag with stars", "cup of coffee", "mountain", "bicycle", "birthday cake", "violin",
     "lighthouse", "pair of glasses", "T-shirt", "wrist watch", "house", "dog on a beach", "tree", "map", "key",
     "smiling face", "chess piece",
@@ -24,9 +24,9 @@ _LONG = 300  # words, more than any tower reads
 
 def sample_texts(count: int = 500) -> list[str]:
     """Return `count` texts: sentences in many scripts, very long ones, then made-up English captions."""
-    words = " ".join(_COLOURS + _THINGS).split()
+    words = " ".join(_COLOURS + _NOUNS).split()
     long = [" ".join(words[(start + i) % len(words)] for i in range(_LONG)) for start in range(12)]
     captions = (
-        template.format(f"{colour} {thing}") for template, colour, thing in product(_TEMPLATES, _COLOURS, _THINGS)
+        template.format(f"{colour} {noun}") for template, colour, noun in product(_TEMPLATES, _COLOURS, _NOUNS)
     )
     return list(islice((*_SENTENCES, *long, *captions), count))

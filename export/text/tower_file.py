@@ -1,7 +1,5 @@
 """Write a text tower in torch as a sealed file: its graph, its card and its tokenizer."""
 
-import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +14,12 @@ import cbir
 from cbir.errors import CbirError
 from cbir.index.files import write_atomically
 from cbir.models.card import TEXT_CARD, Precision, TextCard
+from cbir.models.cleaning import clean
 from cbir.models.sealed import BLANK_CHECKSUM, CHECKSUM_FIELD, TEXT_CARD_FIELD, checksum_of, seal
 from cbir.models.text_tower import TOKENIZER_FIELD, TextTower
 from cbir.records import Vector
-from cbir.text import one_line
 
-from ..convert.to_onnx import IR_VERSION, OPSET, remove_source_info, with_fp16_weights
+from ..graph import export_graph, with_fp16_weights
 from .sample_texts import sample_texts
 
 LIMITS: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.9999, "int8": 0.995}
@@ -52,7 +50,10 @@ def write_tower(module: torch.nn.Module, tokenizer: str, card: TextCard, path: P
     Raises:
         CbirError: torch cannot export it, or the file differs too much from torch.
     """
-    model = _export(module, card)
+    tokens = torch.ones((2, min(7, card.length)), dtype=torch.int64)
+    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=1, max=card.length)}
+    model = export_graph(module, tokens, dynamic, "tokens", card.name)
+    model.producer_name, model.producer_version = "cbir", cbir.__version__
     if card.precision != "fp32":
         model = with_fp16_weights(model) if card.precision == "fp16" else with_int8_weights(model)
     metadata = {
@@ -89,7 +90,7 @@ def torch_vectors(module: torch.nn.Module, tokenizer: str, card: TextCard, texts
     loaded = Tokenizer.from_str(tokenizer)
     loaded.enable_truncation(card.length)
     with torch.inference_mode():
-        rows = [module(torch.tensor([loaded.encode(text).ids])) for text in texts]
+        rows = [module(torch.tensor([loaded.encode(clean(text, card.cleaning)).ids])) for text in texts]
     vectors: Vector = torch.cat(rows).numpy()
     return vectors
 
@@ -125,33 +126,6 @@ def with_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     del small.graph.node[:]
     small.graph.node.extend(nodes)
     return small
-
-
-def _export(module: torch.nn.Module, card: TextCard) -> onnx.ModelProto:
-    tokens = torch.full((2, min(7, card.length)), 1)
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=1, max=card.length)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns about its own deprecated calls
-            program = torch.onnx.export(
-                module.eval(),
-                (tokens,),
-                input_names=["tokens"],
-                output_names=["embeddings"],
-                dynamic_shapes=({0: batch, 1: length},),
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=True,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter's errors share no base class
-        raise CbirError(f"torch cannot export {card.name} to ONNX: {one_line(error)[:200]}") from None
-    model: onnx.ModelProto = program.model_proto
-    model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = "cbir", cbir.__version__
-    remove_source_info(model)
-    return model
 
 
 def without_padding(tokenizer: str) -> str:

@@ -45,11 +45,11 @@ def draw(chosen: Chosen, has_query: bool) -> None:
 
     uploader = f"upload {st.session_state.setdefault('uploads', 0)}"
     hidden: Any = {"label_visibility": "collapsed"}
-    asked = "Search by text: red heart, a train…"
+    placeholder = "Search by text: red heart, a train…"
     st.text_input(
         "Search by text",
         key="text_field",
-        placeholder=asked,
+        placeholder=placeholder,
         on_change=text_entered,
         max_chars=MAX_CHARACTERS,
         icon=":material/search:",

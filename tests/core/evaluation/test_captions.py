@@ -66,7 +66,7 @@ def test_images_are_joined_with_the_captions_of_columns_and_file(
     assert [list(texts) for texts in found.captions] == [["a thing", "another"], ["the third"]]
     assert list(found.labels) == ["x", "x"]
     assert found.vectors.shape == (2, 1280)
-    (only,) = found.at([1]).captions
+    (only,) = found.of_rows([1]).captions
     assert list(only) == ["the third"]
     with pytest.raises(UsageError, match=r"has no captions in the column nothing\. Name their column with --caption"):
         read_captioned(str(tmp_path / "list.csv"), ["nothing"], None, *arguments[2:])

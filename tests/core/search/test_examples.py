@@ -1,8 +1,10 @@
-"""What a query's examples are made of: an id, a key, a file, a URL, an image or a vector."""
+"""What a query's examples are made of: an id, a key, a file, a URL, an image, a vector or a text."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ import cbir
 from cbir.errors import ImageError, UsageError
 from cbir.images.crop import Crop
 from cbir.images.decode import decode
+from cbir.models.embedder import Embedder
 from cbir.search import examples
-from cbir.search.examples import Clock, ExampleMaker, is_id
+from cbir.search.examples import Clock, ExampleMaker, embed_text, is_id, weighted_images, weighted_texts
 from cbir.settings import Settings
 from tests.support.api import claim_another_model
 from tests.support.examples import SampleImages
@@ -114,6 +117,71 @@ def test_a_vector_of_any_length_is_an_example(example_photos: cbir.Collection) -
     assert isinstance(found, np.ndarray)
     assert found.dtype == np.float32
     assert np.array_equal(found, vector / 5)
+
+
+FORMS: dict[str, tuple[Any, list[tuple[Any, float]]]] = {
+    "one": ("a", [("a", 1.0)]),
+    "a list": (["a", "b"], [("a", 1.0), ("b", 1.0)]),
+    "a tuple": (("a", "b"), [("a", 1.0), ("b", 1.0)]),
+    "a tuple of three": (("a", "b", "c"), [("a", 1.0), ("b", 1.0), ("c", 1.0)]),
+    "one with a weight": (("a", 0.5), [("a", 0.5)]),
+    "one with a whole weight": (("a", 2), [("a", 2)]),
+    "a weight of NumPy": (("a", np.float32(0.5)), [("a", np.float32(0.5))]),
+    "another weight of NumPy": ([("a", np.float64(0.5)), ("b", np.int64(3))], [("a", 0.5), ("b", 3)]),
+    "a list of one with a weight": ([("a", 0.5)], [("a", 0.5)]),
+    "mixed": (["a", ("b", 3), "c", ("d", 0.25)], [("a", 1.0), ("b", 3), ("c", 1.0), ("d", 0.25)]),
+    "a weight that is refused later": (("a", -1.0), [("a", -1.0)]),
+    "a truth": (("a", True), [("a", 1.0), (True, 1.0)]),  # no weight, and so no example either
+    "none": ([], []),
+    "no tuple": ((), []),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("weighted", [weighted_images, weighted_texts])
+def test_examples_come_alone_in_a_list_and_with_weights(weighted: Callable[[Any], list[Any]], form: str) -> None:
+    given, expected = FORMS[form]
+    assert weighted(given) == expected
+
+
+def test_an_image_in_any_form_is_a_single_example_or_has_a_weight(sample_images: SampleImages) -> None:
+    data = sample_images[0][2]
+    hits = cbir.Hits([cbir.Hit(str(number), {"key": "a"}, 0.5) for number in range(2)])
+    for image in (data, decode(data), np.zeros((4, 4, 3), np.uint8), np.ones(1280), Path("a.png"), hits[0], 7):
+        for given, weight in ((image, 1.0), ([image], 1.0), ((image, 0.5), 0.5), ([(image, 0.5)], 0.5)):
+            ((found, its_weight),) = weighted_images(given)  # type: ignore[arg-type]
+            assert found is image and its_weight == weight
+    assert weighted_images(hits) == [(hits[0], 1.0), (hits[1], 1.0)]  # type: ignore[arg-type]
+
+
+def test_texts_are_examples_with_a_stage_of_their_own(example_photos: cbir.Collection) -> None:
+    store, clock = example_photos.store, Clock()
+    maker = ExampleMaker(store, store.info, lambda: example_photos.embedder, Settings(), clock)
+    found = maker.texts([("red heart", 1.0), ("a train", 0.5)])
+    expected = example_photos.embedder.embed_text(["red heart", "a train"])
+    assert [weight for _, weight in found] == [1.0, 0.5]
+    assert np.allclose(np.stack([vector for vector, _ in found]), expected, atol=1e-6)  # type: ignore[misc]
+    assert list(clock.milliseconds) == ["text model"] and clock.milliseconds["text model"] > 0
+    assert [image for image, _ in maker.images([("1F600", 0.5)])] == [maker.image("1F600")]
+
+
+def test_a_query_without_texts_loads_no_text_tower(example_photos: cbir.Collection) -> None:
+    def load() -> Embedder:
+        raise AssertionError("the embedder is loaded")
+
+    store, clock = example_photos.store, Clock()
+    maker = ExampleMaker(store, store.info, load, Settings(), clock)
+    assert maker.texts([]) == []
+    assert maker.images([("1F600", 2.0)]) == [(maker.image("1F600"), 2.0)]
+    assert clock.milliseconds == {}
+
+
+def test_a_vector_of_a_text_that_is_not_finite_is_an_error() -> None:
+    class Broken:
+        text_tower = SimpleNamespace(embed=lambda texts: np.full((len(texts), 4), np.nan, np.float32))
+
+    with pytest.raises(cbir.CbirError, match="^the text tower returned a vector that is not finite$"):
+        embed_text(["red"], Broken(), Clock())  # type: ignore[arg-type]
 
 
 def test_a_stage_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:

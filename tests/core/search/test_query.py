@@ -56,6 +56,55 @@ def test_examples_may_be_vectors_and_must_exist(store: Store) -> None:
         example_query(store, [VECTORS[0], -VECTORS[0]], [])
 
 
+weights = st.floats(0.01, 100)
+weighted = st.lists(st.tuples(st.integers(0, COUNT - 1), weights), min_size=1, max_size=4)
+
+
+@fast
+@given(weighted, st.lists(st.tuples(st.integers(0, COUNT - 1), weights), max_size=3), st.integers(-300, 300))
+def test_the_mean_of_examples_is_weighted_and_only_the_ratios_of_weights_count(
+    contract_stores: dict[str, Store], good: list[tuple[int, float]], bad: list[tuple[int, float]], exponent: int
+) -> None:
+    store = contract_stores["edge"]
+
+    def mean(examples: list[tuple[int, float]]) -> Any:
+        total = sum(weight * VECTORS[number].astype(float) for number, weight in examples)
+        return total / sum(weight for _, weight in examples)
+
+    def examples_of(examples: list[tuple[int, float]], factor: float = 1) -> list[tuple[str, float]]:
+        return [(POINTS[number].id, weight * factor) for number, weight in examples]
+
+    expected = 2 * mean(good) - mean(bad) if bad else mean(good)
+    if np.linalg.norm(expected) < 1e-3:
+        return
+    query = example_query(store, examples_of(good), examples_of(bad))
+    assert np.allclose(query, expected / np.linalg.norm(expected), atol=1e-5)
+    scaled = example_query(store, examples_of(good, 10.0**exponent), examples_of(bad, 3.0))
+    assert np.allclose(scaled, query, atol=1e-5), "a factor of all positives, or of all negatives, changes nothing"
+
+
+def test_a_weight_of_two_is_an_example_given_twice(store: Store) -> None:
+    first, second, third = POINTS[0].id, VECTORS[1], POINTS[2].id
+    twice = Query([first, second, second], [third, third, POINTS[3].id], 12, params=EXACT)
+    once = Query([first, (second, 2.0)], [(third, 2), POINTS[3].id], 12, params=EXACT)
+    found, expected = search(store, once), search(store, twice)
+    assert [hit.id for hit in found] == [hit.id for hit in expected]
+    assert np.allclose([hit.score for hit in found], [hit.score for hit in expected], atol=1e-6)
+    assert not {hit.id for hit in found} & {first, third}, "a stored example with a weight is no hit either"
+    assert [hit.id for hit in search(store, replace(once, positives=[(first, 5.0), second]))] != [
+        hit.id for hit in found
+    ]
+
+
+@pytest.mark.parametrize("weight", [0, 0.0, -1, -1e-9, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("sign", ["positives", "negatives"])
+def test_a_weight_that_is_not_above_zero_is_refused(weight: float, sign: str, store: Store) -> None:
+    query = replace(Query([POINTS[0].id], [POINTS[1].id], 5), **{sign: [POINTS[2].id, (POINTS[3].id, weight)]})
+    for run in (search, search_groups):
+        with pytest.raises(UsageError, match="^the weight of an example must be above 0. Examples .* are `unlike`$"):
+            run(store, query if run is search else replace(query, group_by="label"))
+
+
 def pages(store: Store, query: Query, depth: int) -> list[list[Hit]]:
     """Return the hits of a query, page by page."""
     return [search(store, replace(query, offset=offset)) for offset in range(0, depth, query.limit)]

@@ -1,6 +1,6 @@
 """What a score means in a collection: percentiles and the share of one class, for any pairs and any store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cbir
 from cbir.progress import silent
 from cbir.records import Vector, digest
-from cbir.search.score_calibration import ScoreCalibration, calibrate, of_pairs
+from cbir.search.score_calibration import COMMON_WORDS, ScoreCalibration, calibrate, calibrate_texts, of_pairs
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.building import builder_for, points_of, unit_vectors
@@ -130,6 +131,103 @@ def test_pairs_of_a_whole_collection(tmp_path: Path) -> None:
     for score in (-0.5, 0.0, 0.3, 0.6):
         assert found.percentile(score) == pytest.approx((pairs < score).mean(), abs=1e-3)
     assert found.same_class(pairs.mean()) == pytest.approx(702 / 1431, abs=0.05)  # of 27 points with each label
+
+
+def words_of(found: list[list[str]]) -> Callable[[list[str]], Vector]:
+    """Return what embeds texts as random vectors, and adds the texts to a list."""
+
+    def embed(texts: list[str]) -> Vector:
+        found.append(texts)
+        return np.stack([unit_vectors(1, seed=int(digest({"text": text})[:8], 16))[0] for text in texts])
+
+    return embed
+
+
+def test_texts_are_calibrated_by_their_pairs_with_images(tmp_path: Path) -> None:
+    vectors = unit_vectors(80)
+    labels = [("first", "second", None)[number % 3] for number in range(80)]
+    stored(tmp_path, vectors, labels)
+    asked: list[list[str]] = []
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
+    (texts,) = asked
+    assert sorted(texts[:2]) == ["first", "second"], "labels come first"
+    assert texts[2:] == COMMON_WORDS.split()
+    assert found.of_texts
+    pairs = words_of([])(texts) @ vectors.T
+    for score in (-0.5, 0.0, 0.3, 0.6):
+        assert found.percentile(score) == pytest.approx((pairs < score).mean(), abs=1e-3)
+    own = [[label == text for label in labels] for text in texts[:2]]
+    assert found.class_shares.min() >= 0
+    assert found.same_class(1.0) is not None
+    assert found.same_class(float(np.mean(pairs[:2]))) == pytest.approx(np.mean(own), abs=0.1)
+
+
+def test_a_text_and_the_images_with_it_as_label_are_one_class(tmp_path: Path) -> None:
+    """The texts are where their images are: then a high score says that the label is the image's own."""
+    vectors = np.repeat(unit_vectors(2, 3), 60, axis=0)
+    stored(tmp_path, vectors, ["first"] * 60 + ["second"] * 60)
+    places = {"first": vectors[0], "second": vectors[-1]}
+
+    def embed(texts: list[str]) -> Vector:
+        return np.stack([places.get(text, -vectors[0]) for text in texts])
+
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), embed)
+    assert found.same_class(1.0) == 1
+    assert found.same_class(float(vectors[0] @ vectors[-1])) == 0
+
+
+def test_a_label_that_is_a_common_word_is_a_text_once(tmp_path: Path) -> None:
+    stored(tmp_path, unit_vectors(30), ["shoe", "shoe", "  "] * 10)
+    asked: list[list[str]] = []
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
+    assert asked[0][0] == "shoe" and asked[0].count("shoe") == 1
+    assert "  " not in asked[0], "an empty text could not be embedded"
+    assert len(asked[0]) == len(COMMON_WORDS.split())
+    assert found.same_class(0.0) is None, "30 pairs of a label and an image are too few"
+
+
+def test_only_frequent_and_short_labels_are_texts(tmp_path: Path) -> None:
+    """A collection may have a label for each image, and a label of any length."""
+    labels = ["often"] * 3 + [f"label {number}" for number in range(250)] + ["x" * 201] * 3 + ["y" * 200] * 3
+    stored(tmp_path, unit_vectors(len(labels)), labels)
+    asked: list[list[str]] = []
+    calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
+    assert "often" in asked[0] and "y" * 200 in asked[0] and "x" * 201 not in asked[0]
+    assert len(asked[0]) == 199 + len(COMMON_WORDS.split())  # of the 200 most frequent labels one is too long
+
+
+def test_texts_of_a_collection_without_labels_have_only_percentiles(tmp_path: Path) -> None:
+    stored(tmp_path, unit_vectors(30), [None] * 30)
+    asked: list[list[str]] = []
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
+    assert asked == [COMMON_WORDS.split()]
+    assert found.same_class(0.5) is None and 0.8 < found.percentile(0.8) < 1
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_texts_have_an_answer_when_points_are_deleted_meanwhile(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(tmp_path, unit_vectors(3), ["first"] * 3)
+    store = open_store(f"faiss:{tmp_path}", "made", Settings())
+    read = store.vectors
+    monkeypatch.setattr(store, "vectors", lambda ids: [*read(ids)[:count], *[None] * (3 - count)])
+    asked: list[list[str]] = []
+    found = calibrate_texts(store, words_of(asked))
+    assert len(asked) == count
+    assert found.of_texts and (found.percentile(-1), found.percentile(1)) == (0, 1)
+
+
+def test_the_calibration_of_texts_is_that_of_the_real_tower(example_photos: cbir.Collection) -> None:
+    """Scores of texts are lower than those of images, which is why they have a calibration of their own."""
+    store, embed = example_photos.store, example_photos.embedder.embed_text
+    words, images = calibrate_texts(store, embed), calibrate(store)
+    assert np.array_equal(words.scores, calibrate_texts(store, embed).scores), "it is the same each time"
+    best = example_photos.search(text="red heart", limit=1)[0].score
+    assert words.percentile(best) > 0.99
+    assert words.percentile(best) > images.percentile(best) + 0.05
+    own, other = words.same_class(words.score_at(0.999)), words.same_class(words.score_at(0.5))
+    assert own is not None and other is not None and own > other
 
 
 def stored(root: Path, vectors: Vector, labels: Sequence[str | None]) -> ScoreCalibration:
