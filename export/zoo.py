@@ -117,10 +117,10 @@ def _openai(size: str, architecture: str, model: str, specs: Specs) -> Backbone:
     return Backbone(f"clip_vit_{size}", architecture, "MIT", specs, keep_head=True, text=text)
 
 
-def _laion(size: str, architecture: str, model: str, samples: str, specs: Specs) -> Backbone:
-    """Return a CLIP that LAION trained on its data set of two billion pairs."""
-    tag = f"laion2b_{samples}"
-    text = TextSide(model, tag, f"laion/CLIP-{model}-laion2B-{samples.replace('b', 'B')}")
+def _laion(size: str, architecture: str, model: str, run: tuple[int, int], specs: Specs) -> Backbone:
+    """Return a CLIP that LAION trained on two billion pairs. `run`: billions of samples seen, thousands in a batch."""
+    seen, batch = run
+    text = TextSide(model, f"laion2b_s{seen}b_b{batch}k", f"laion/CLIP-{model}-laion2B-s{seen}B-b{batch}K")
     return Backbone(
         f"clip_vit_{size}_laion2b", f"{architecture}_clip_224.laion2b", "MIT", specs, keep_head=True, text=text
     )
@@ -169,9 +169,9 @@ _ROWS = (
     _openai("b32", "vit_base_patch32", "ViT-B-32", Specs(512, 224, 87.85, 4.409)),
     _openai("b16", "vit_base_patch16", "ViT-B-16", Specs(512, 224, 86.19, 17.563)),
     _openai("l14", "vit_large_patch14", "ViT-L-14", Specs(768, 224, 303.97, 81.013)),
-    _laion("b32", "vit_base_patch32", "ViT-B-32", "s34b_b79k", Specs(512, 224, 87.85, 4.409)),
-    _laion("b16", "vit_base_patch16", "ViT-B-16", "s34b_b88k", Specs(512, 224, 86.19, 17.563)),
-    _laion("l14", "vit_large_patch14", "ViT-L-14", "s32b_b82k", Specs(768, 224, 303.97, 81.013)),
+    _laion("b32", "vit_base_patch32", "ViT-B-32", (34, 79), Specs(512, 224, 87.85, 4.409)),
+    _laion("b16", "vit_base_patch16", "ViT-B-16", (34, 88), Specs(512, 224, 86.19, 17.563)),
+    _laion("l14", "vit_large_patch14", "ViT-L-14", (32, 82), Specs(768, 224, 303.97, 81.013)),
     _siglip("siglip_base", "webli", "ViT-B-16-SigLIP", padding=1),
     _siglip("siglip2_base", "v2_webli", "ViT-B-16-SigLIP2", padding=0),
     _mobileclip("_s1", "fastvit_mci1.apple_mclip", "apple/MobileCLIP-S1", "datacompdr", Specs(512, 256, 21.54, 4.668)),

@@ -37,7 +37,8 @@ An example with a weight is a tuple; the weight of any other is 1.
 Texts = str | Sequence[str | tuple[str, float]]
 """One text or several; a text with a weight is a tuple."""
 
-_embedders: weakref.WeakValueDictionary[str, Embedder] = weakref.WeakValueDictionary()
+_embedders: weakref.WeakValueDictionary[tuple[str, Path | None], Embedder] = weakref.WeakValueDictionary()
+"""Those in use, by the SHA-256 of the model and the file of the text tower in the settings."""
 _loading = threading.Lock()
 
 
@@ -63,7 +64,8 @@ def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedd
     wanted = info.model
     warn_of_others(info.collection, wanted.libraries)
     with _loading:
-        embedder = _embedders.get(wanted.sha256)
+        key = (wanted.sha256, settings.text_model)
+        embedder = _embedders.get(key)
         if embedder is None:
             embedder = load_embedder(store.model() or find_unchanged(wanted) or find_model(wanted.name), settings)
             if embedder.sha256 != wanted.sha256:
@@ -71,7 +73,7 @@ def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedd
                     f"collection {info.collection} was made by another {wanted.name} (SHA-256"
                     f" {wanted.sha256[:12]}) than {embedder.path} ({embedder.sha256[:12]}): ingest it again"
                 )
-            _embedders[wanted.sha256] = embedder
+            _embedders[key] = embedder
         return embedder
 
 

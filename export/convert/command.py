@@ -87,8 +87,8 @@ def _load_text(loaded: "Loaded", tokenizer: Path | None) -> "PairText | None":
     text = load_text(loaded.backbone, loaded.weights, tokenizer)
     if text is None:
         typer.echo(
-            f"warning: {loaded.weights.origin} has no weights of a text tower, so only the image model is built. Use the"
-            " weights of both towers in the format of open_clip to search by text",
+            f"warning: {loaded.weights.origin} has no weights of a text tower, so only the image model is built. Search"
+            " by text needs weights of both towers in the format of open_clip",
             err=True,
         )
     return text

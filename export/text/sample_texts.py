@@ -26,7 +26,5 @@ def sample_texts(count: int = 500) -> list[str]:
     """Return `count` texts: sentences in many scripts, very long ones, then made-up English captions."""
     words = " ".join(_COLOURS + _NOUNS).split()
     long = [" ".join(words[(start + i) % len(words)] for i in range(_LONG)) for start in range(12)]
-    captions = (
-        template.format(f"{colour} {noun}") for template, colour, noun in product(_TEMPLATES, _COLOURS, _NOUNS)
-    )
+    captions = (template.format(f"{colour} {noun}") for template, colour, noun in product(_TEMPLATES, _COLOURS, _NOUNS))
     return list(islice((*_SENTENCES, *long, *captions), count))

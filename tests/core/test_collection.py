@@ -11,10 +11,14 @@ from PIL import Image
 
 import cbir
 from cbir.collection import Collection
+from cbir.models.sealed import checksum_of
+from cbir.models.text_tower import TextTower
 from cbir.pipeline.run import Interrupted
 from tests.support.api import CATEGORIES, FLAT, PER_CATEGORY, Call, Filled, assert_refused, opened, write_images
 from tests.support.examples import copy_folder
+from tests.support.onnx_file import cast, node, write_model
 from tests.support.qdrant_server import qdrant_server
+from tests.support.text_file import text_card, write_tower
 
 IMAGE = Image.new("RGB", (4, 4))
 
@@ -282,3 +286,52 @@ def test_threads_that_change_a_collection_wait_for_each_other(tmp_path: Path) ->
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(add, range(8))) == 8
         assert photos.count() == 9
+
+
+@pytest.fixture
+def made_model(tmp_path: Path) -> Path:
+    """A small image model."""
+    (tmp_path / "model").mkdir()
+    nodes = [cast("images", "floats"), node("Flatten", "floats", "flat"), node("LpNormalization", "flat", "embeddings")]
+    return write_model(tmp_path / "model" / "made.onnx", nodes)
+
+
+def test_a_collection_keeps_the_text_tower_of_its_model(made_model: Path, tmp_path: Path) -> None:
+    """The files from which it was made may be moved."""
+    tower = write_tower(made_model.with_name("made-text.onnx"), text_card((checksum_of(made_model.read_bytes()),)))
+    folder = write_images("photos", 5, 3)
+    with cbir.open(tmp_path / "index", create=True, model=made_model) as photos:
+        assert photos.add(folder).stored == 5
+    expected = TextTower(tower).embed(["a red", "a blue"])
+    tower.unlink()
+    made_model.unlink()
+    with cbir.open(tmp_path / "index") as photos:
+        assert len(photos.search(text="red heart", limit=3)) == 3
+        assert photos.verify() == []
+        found = photos.classify(["red", "blue"])
+        for image, vector in zip(found, photos.vectors(), strict=True):
+            best = int((expected @ vector).argmax())
+            assert image.label == ("red", "blue")[best]
+            share = np.exp(10 * expected @ vector)  # the scale in the card
+            assert image.score == pytest.approx(float(share[best] / share.sum()), abs=1e-4)
+
+
+def test_a_collection_without_a_text_tower_takes_that_of_the_settings(made_model: Path, tmp_path: Path) -> None:
+    folder = write_images("photos", 5, 3)
+    with cbir.open(tmp_path / "index", create=True, model=made_model) as photos:
+        assert photos.add(folder).stored == 5
+    tower = write_tower(tmp_path / "tower.onnx", text_card((checksum_of(made_model.read_bytes()),)))
+    foreign = write_tower(tmp_path / "foreign.onnx", text_card(("0" * 64,)))
+    with cbir.open(tmp_path / "index") as photos:
+        for call in (lambda: photos.search(text="red"), lambda: photos.classify(["red", "blue"])):
+            assert_refused(call, cbir.UsageError, "^made has no text tower.* such as efficientnet_lite0")
+        assert len(photos.search(folder / "c" / "0.png", limit=2)) == 2
+        with cbir.open(tmp_path / "index", settings=cbir.Settings(text_model=tower)) as with_tower:
+            assert len(with_tower.search(text="red heart", limit=2)) == 2
+            assert with_tower.embedder is not photos.embedder
+        with cbir.open(tmp_path / "index", settings=cbir.Settings(text_model=foreign)) as with_foreign:
+            assert_refused(
+                lambda: with_foreign.search(text="red"),
+                cbir.UsageError,
+                "foreign.onnx does not belong to the model made, but to another one",
+            )

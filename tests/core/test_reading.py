@@ -89,6 +89,12 @@ QUERIES: dict[str, dict[str, Any]] = {
     "second page": {"like": "new/path", "limit": 7, "offset": 7},
     "exact": {"like": "new/path", "exact": True, "limit": 28},
     "thorough": {"like": "new/path", "ef": 100, "nprobe": 10, "limit": 28},
+    "text": {"text": "a flag", "limit": 28, "exact": True},
+    "texts": {"text": ["a flag", ("a dog", 0.5)], "limit": 10},
+    "not a text": {"text": "food", "unlike_text": ["a red apple"], "limit": 10},
+    "image and text": {"image": "new/path", "text": [("a flag", 3)], "unlike_text": ("food", 0.2), "limit": 10},
+    "weights": {"like": [("new/path", 2), "new/pil"], "unlike": [("new/array", 0.5)], "limit": 10},
+    "text in groups": {"text": "a flag", "group_by": "label", "group_size": 2, "limit": 3},
 }
 
 
@@ -118,6 +124,61 @@ def assert_alike(found: Sequence[Hit], expected: Sequence[Hit]) -> None:
     """The hits are the same. Scores that were added up in another way may differ in their last bits."""
     assert [(hit.id, hit.payload) for hit in found] == [(hit.id, hit.payload) for hit in expected]
     assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+
+
+def test_a_text_is_searched_for_by_its_vector(photos: cbir.Collection) -> None:
+    vector = photos.embedder.embed_text(["a flag"])[0]
+    hits = photos.search(text="a flag", limit=8)
+    assert_alike(hits, photos.search(vector, limit=8))
+    assert_alike(hits, photos.search(text=["a flag"], limit=8))
+    assert {hit.label for hit in hits[:5]} == {"Flags"}
+    assert -1 <= hits[-1].score <= hits[0].score <= 1
+    assert list(hits.milliseconds) == ["text model", "store"]
+    filtered = photos.search(text="a flag", filter="label=New", min_score=-1, limit=8)
+    assert {hit.key for hit in filtered} == set(NEW)
+
+
+def test_texts_are_wanted_or_not_wanted_beside_images(photos: cbir.Collection, query_file: Path) -> None:
+    flag, food = photos.embedder.embed_text(["a flag", "food"])
+    image = photos.embed(query_file)
+    count = photos.count()
+    for found, expected in (
+        (photos.search(text="a flag", unlike_text="food", limit=count), photos.search(flag, unlike=food, limit=count)),
+        (photos.search(query_file, text="food", limit=count), photos.search(like=[image, food], limit=count)),
+        (
+            photos.search(query_file, text=[("food", 2), "a flag"], limit=count),
+            photos.search(like=[image, food, food, flag], limit=count),
+        ),
+        (
+            photos.search("new/path", text="food", unlike_text=[("a flag", 0.5)], unlike=["new/pil"], limit=count),
+            photos.search("new/path", like=[food], unlike=[(flag, 0.5), "new/pil"], limit=count),
+        ),
+    ):
+        assert_alike(found, expected)
+    mixed = photos.search(query_file, text="food", limit=count)
+    assert set(mixed.milliseconds) == {"text model", "decode", "preprocess", "model", "store"}
+    assert {hit.key for hit in mixed} == {hit.key for hit in photos.scroll()}
+    assert [hit.key for hit in mixed] != [hit.key for hit in photos.search(query_file, limit=count)]
+
+
+def test_images_get_the_label_that_fits_best(photos: cbir.Collection, filled_stores: dict[str, Filled]) -> None:
+    labels = ["an animal", "a flag", "food"]
+    found = photos.classify(labels)
+    assert [image.id for image in found] == [image.id for image in photos.scroll()]
+    keys = {image.id: image.key for image in photos.scroll()}
+    assert [image.key for image in found] == [keys[image.id] for image in found]
+    expected = filled_stores["edge"].photos.classify(labels)
+    assert [(image.id, image.label) for image in found] == [(image.id, image.label) for image in expected]
+    assert [image.score for image in found] == pytest.approx([image.score for image in expected], abs=0.01)
+    flags = photos.classify(labels, filter="label=Flags")
+    assert flags == [image for image in found if image.key.startswith("Flags/")]
+    assert sum(image.label == "a flag" for image in flags) >= 6 and len(flags) == PER_CATEGORY
+    scale = photos.embedder.text_tower.card.scale
+    cosines = photos.embedder.embed_text(labels) @ photos.vectors()[0]
+    shares = np.exp(scale * cosines) / np.exp(scale * cosines).sum()
+    assert found[0].label == labels[int(shares.argmax())]
+    assert found[0].score == pytest.approx(float(shares.max()), abs=1e-4)
+    assert photos.classify(labels, template="{} in black and white") != found
 
 
 def test_filters_scores_groups_and_pages(photos: cbir.Collection, query_file: Path) -> None:
@@ -227,6 +288,37 @@ USAGE: dict[str, tuple[Call, str]] = {
     ),
     "offset -1": (lambda photos: photos.search("1F600", offset=-1), "the offset must not be negative, as -1 is"),
     "diversity 2": (lambda photos: photos.search("1F600", diversity=2), "the diversity must be from 0 to 1, not 2"),
+    "an empty text": (lambda photos: photos.search(text=""), "^the text is empty. Enter a word or a sentence.$"),
+    "a blank text": (lambda photos: photos.search("1F600", text=["red", "  "]), "^the text is empty"),
+    "a long text": (
+        lambda photos: photos.search("1F600", unlike_text="x" * 2001),
+        "the text has 2,001 characters; the limit is 2,000",
+    ),
+    "a text that is a number": (lambda photos: photos.search(text=5), "^int is not a text$"),
+    "a text that is an image": (lambda photos: photos.search(text=b"red"), "^bytes is not a text$"),
+    "only an unlike text": (lambda photos: photos.search(unlike_text="red"), "give at least one example"),
+    "a text of no weight": (lambda photos: photos.search(text=("red", 0)), "the weight of an example must be above 0"),
+    "an image of no weight": (
+        lambda photos: photos.search(like=[("1F600", -0.5)]),
+        "the weight of an example must be above 0",
+    ),
+    "a text of infinite weight": (
+        lambda photos: photos.search("1F600", unlike_text=[("red", float("inf"))]),
+        "the weight of an example must be above 0",
+    ),
+    "classify by a single label": (lambda photos: photos.classify(["cat"]), "at least two different labels"),
+    "classify by a text": (lambda photos: photos.classify("cat"), "at least two different labels"),
+    "classify by an empty label": (lambda photos: photos.classify(["cat", ""]), "the text is empty"),
+    "classify by a number": (lambda photos: photos.classify(["cat", 5]), "int is not a text"),
+    "classify with a template without a place": (
+        lambda photos: photos.classify(["cat", "dog"], template="a photo"),
+        "the template 'a photo' has no {} where a label goes",
+    ),
+    "classify by an unknown field": (
+        lambda photos: photos.classify(["cat", "dog"], filter="labl=x"),
+        "field 'labl'. Nearest: label",
+    ),
+    "embed a single text": (lambda photos: photos.embedder.embed_text("red"), "a list of texts is needed"),
     "a score that is no number": (
         lambda photos: photos.search("1F600", min_score=float("nan")),
         "minimum score must be",
@@ -276,6 +368,8 @@ IMAGES: dict[str, tuple[Call, str]] = {
 
 CLOSED: dict[str, Call] = {
     "search": lambda photos: photos.search("1F600"),
+    "search by text": lambda photos: photos.search(text="red heart"),
+    "classify": lambda photos: photos.classify(["cat", "dog"]),
     "embed": lambda photos: photos.embed("query.png"),
     "get": lambda photos: photos.get("1F600"),
     "count": lambda photos: photos.count(),
@@ -323,7 +417,12 @@ def test_an_empty_collection_counts_nothing_and_has_nothing_to_search(example_ph
     with cbir.open("./none", create=True) as empty:
         assert (empty.count(), empty.fields()) == (0, {})
         assert (empty.get("1F600"), list(empty.scroll()), empty.duplicates(), empty.verify()) == (None, [], [], [])
-        for call in (lambda: empty.search("query.png"), empty.vectors):
+        for call in (
+            lambda: empty.search("query.png"),
+            lambda: empty.search(text="red heart"),
+            lambda: empty.classify(["cat", "dog"]),
+            empty.vectors,
+        ):
             with pytest.raises(cbir.UsageError, match="is empty; add images first"):
                 call()
     assert not Path("none").exists()

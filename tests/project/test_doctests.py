@@ -30,6 +30,7 @@ PUBLIC = (
     "SourceOptions",
     "StoredImage",
     "UsageError",
+    "ZeroShotLabel",
     "collections",
     "drop",
     "open",

@@ -13,8 +13,9 @@ import pytest
 from cbir.ui import search_command
 
 import cbir
-from tests.support.api import FLAT, claim_another_model
+from tests.support.api import FLAT, claim_another_model, write_images
 from tests.support.examples import SampleImages
+from tests.support.onnx_file import cast, node, write_model
 from tests.support.running import Program, runner
 from tests.support.web_server import answer, serve
 
@@ -87,7 +88,15 @@ def test_the_first_store_of_the_settings_is_the_default(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "No query given. Name an image file or URL, or a stored image with --like KEY"),
+        (
+            [],
+            2,
+            "No query given. Name an image file or URL, a stored image with --like KEY, or words with --text.",
+        ),
+        (["--unlike-text", "red"], 2, "No query given. Name an image file or URL, a stored image with --like KEY, or"),
+        (["--text", ""], 2, "the text is empty. Enter a word or a sentence."),
+        (["query.png", "--unlike-text", "  "], 2, "the text is empty. Enter a word or a sentence."),
+        (["--text", "x" * 2001], 2, "the text has 2,001 characters; the limit is 2,000"),
         (["missing.jpg"], 2, "'missing.jpg' is not a file, and collection photos-efficientnet_lite0 has no image"),
         (["--like", "missing"], 2, "'missing' is not a file, and collection photos-efficientnet_lite0 has no image"),
         (["."], 2, ".: Is a directory"),
@@ -211,6 +220,61 @@ def test_several_images_are_one_query(found: Found, image_file: Path, sample_ima
     assert ids(found(image_file, second)) == [hit.id for hit in expected]
 
 
+def test_a_text_is_searched_for(found: Found, run: Program, index: Path) -> None:
+    with cbir.open(f"edge:{index}") as photos:
+        expected = photos.search(text="a flag", limit=8)
+    hits = found("--text", "a flag")
+    assert ids(hits) == [hit.id for hit in expected]
+    assert [hit["score"] for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-4)
+    assert {hit["label"] for hit in hits} == {"Flags"}
+    code, out, err = run("--text", "a flag", "--store", f"edge:{index}", "-k", 2)
+    assert (code, err) == (0, "")
+    assert re.search(r"; ms: text model [\d.]+, store [\d.]+$", out.splitlines()[-1])
+    _, out, _ = run("--text", "a flag", "--store", f"edge:{index}", "--json")
+    assert set(json.loads(out)["milliseconds"]) == {"text model", "store"}
+
+
+def test_texts_are_wanted_or_not_wanted_and_have_a_weight(found: Found, image_file: Path, index: Path) -> None:
+    with cbir.open(f"edge:{index}") as photos:
+        for words, query in (
+            (["--text", "a flag", "--text", "food"], {"text": ["a flag", "food"]}),
+            (["--text", "a flag", "--unlike-text", "red"], {"text": "a flag", "unlike_text": "red"}),
+            ([image_file, "--text", "food"], {"image": image_file, "text": "food"}),
+            ([image_file, "--text", "food", "--text-weight", "3"], {"image": image_file, "text": [("food", 3)]}),
+            (
+                [image_file, "--unlike-text", "food", "--text-weight", "0.5", "--unlike", key_of_first(photos)],
+                {"image": image_file, "unlike_text": [("food", 0.5)], "unlike": key_of_first(photos)},
+            ),
+        ):
+            expected = photos.search(**query, limit=8)
+            assert ids(found(*words)) == [hit.id for hit in expected]
+    plain, heavy = found(image_file, "--text", "food"), found(image_file, "--text", "food", "--text-weight", "3")
+    assert ids(plain) != ids(heavy)
+
+
+def key_of_first(photos: cbir.Collection) -> str:
+    """Return the key of any stored image."""
+    return next(photos.scroll()).key
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "101", "nan", "much"])
+def test_a_weight_that_is_out_of_range_is_refused(weight: str, run: Program, index: Path) -> None:
+    code, out, err = run("--text", "red", "--text-weight", weight, "--store", f"edge:{index}")
+    assert (code, out) == (2, "")
+    assert "--text-weight" in err or "the weight of an example must be above 0" in err
+
+
+def test_the_error_of_a_model_without_text_tower_is_one_line(run: Program, tmp_path: Path) -> None:
+    nodes = [cast("images", "floats"), node("Flatten", "floats", "flat"), node("LpNormalization", "flat", "embeddings")]
+    model = write_model(tmp_path / "made.onnx", nodes)
+    with cbir.open(FLAT, create=True, model=model) as photos:
+        photos.add(write_images("photos", 3, 1))
+    code, out, err = run("--text", "red", "--store", FLAT)
+    warning, error = err.splitlines()
+    assert (code, out, warning.partition(":")[0]) == (2, "", "warning")  # of its random weights
+    assert error.startswith("error: made has no text tower, so it cannot be asked in words. Use a model that has one")
+
+
 def test_an_image_is_read_from_standard_input(
     found: Found, run: Program, image_file: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,5 +301,6 @@ def test_the_help_has_examples_and_panels(run: Program) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert "Example: cbir-search ./query.jpg" in out
+    assert 'Example: cbir-search --text "red shoe"' in out
     assert [word for word in ("Query", "Collection", "Hits", "Search") if f"─ {word} ─" not in out] == []
     assert "--threshold" not in out

@@ -41,7 +41,7 @@ def draw(settings: Settings) -> None:
         hits = [_search(side, examples, limit, exact) for side, (examples, _) in zip(both, ready, strict=True)]
         _show(both, ready[0][0], hits, exact)
     else:
-        st.markdown("Choose an image, here or on the search page, to compare the hits of both.")
+        st.markdown("Enter a text or choose an image, here or on the search page, to compare the hits of both.")
         image_input.draw(both[0], has_query=False)
         image_input.samples(both[0])
     address.write(state.to_address(state.current()))
@@ -64,7 +64,7 @@ def _show(both: Sequence[Chosen], examples: Sequence[ReadyExample], found: Seque
             st.markdown(f"**{problems.literal(name)}**")
             spent = ", ".join(f"{stage} {milliseconds:.1f} ms" for stage, milliseconds in hits.milliseconds.items())
             st.caption(f"{store_facts.how_searched(info, exact)} Time: {spent}.")
-            gallery.gallery(f"gallery {i}", [("", _cards(side, hits, found[1 - i]))], state.act)
+            gallery.gallery(f"gallery {i}", [("", _cards(side, examples, hits, found[1 - i]))], state.act)
 
 
 def _agreement(first: Hits, second: Hits) -> str:
@@ -82,10 +82,12 @@ def _difference(first: StoreInfo, second: StoreInfo) -> str:
     return ""
 
 
-def _cards(side: Chosen, hits: Sequence[Hit], others: Sequence[Hit]) -> list[gallery.Card]:
+def _cards(
+    side: Chosen, examples: Sequence[ReadyExample], hits: Sequence[Hit], others: Sequence[Hit]
+) -> list[gallery.Card]:
     """Return the cards of one side, marked with the rank of each hit on the other side."""
     ranks = {hit.id: rank for rank, hit in enumerate(others, 1)}
-    cards = gallery.hit_cards(side.store, hits, choice.score_calibration(side))
+    cards = gallery.hit_cards(side.store, hits, images.calibration(side, examples))
     marks = [_mark(card.rank, ranks.get(card.id)) for card in cards]
     return [replace(card, mark=mark, badges=(badge,)) for card, (mark, badge) in zip(cards, marks, strict=True)]
 

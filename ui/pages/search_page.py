@@ -88,12 +88,6 @@ def _adopt(parameters: address.Parameters) -> None:
             st.session_state["shown"] = min(MAX_SHOWN, max(PAGE, int(text)))
 
 
-def _calibration(chosen: Chosen, examples: Sequence[ReadyExample]) -> ScoreCalibration:
-    """Return the meaning of the scores of a query: that of texts if hits should be like texts only."""
-    only_texts = all(ready.example.words for ready in examples if ready.example.sign == "like")
-    return choice.text_calibration(chosen) if examples and only_texts else choice.score_calibration(chosen)
-
-
 def _options(chosen: Chosen, examples: Sequence[ReadyExample]) -> SearchOptions:
     bound = address.BOUND
     text_fields = [field for field, kind in choice.fields(chosen).items() if kind == "text"]
@@ -117,13 +111,13 @@ def _options(chosen: Chosen, examples: Sequence[ReadyExample]) -> SearchOptions:
         filter = filter_panel.draw(chosen)
     diversity = 0.0 if group_by else diversity
     if SIMILARITIES[similarity]:
-        required = _calibration(chosen, examples).score_at(SIMILARITIES[similarity])
+        required = images.calibration(chosen, examples).score_at(SIMILARITIES[similarity])
         min_score = required if min_score is None else max(required, min_score)
     return SearchOptions(filter, min_score, diversity, group_by, fold, exact)
 
 
 def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions) -> None:
-    calibration = _calibration(chosen, examples)
+    calibration = images.calibration(chosen, examples)
     limit = st.session_state.get("shown") or PAGE
     hits = _search(chosen, examples, options, limit)
     copies = [copy for example in examples for copy in exact_copies(chosen.collection, example, hits)]

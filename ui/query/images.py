@@ -22,11 +22,12 @@ from cbir.images.decode import decode, thumbnail
 from cbir.records import Payload, Vector
 from cbir.results import Hits
 from cbir.search.examples import Clock, embed_text
+from cbir.search.score_calibration import ScoreCalibration
 from cbir.sources.remote import Limits, fetch
 
 from ..components.gallery import heading, subheading
 from ..components.problems import sentence
-from . import state
+from . import choice, state
 from .choice import Chosen
 
 MAX_BYTES = 10 * 2**20
@@ -201,6 +202,13 @@ def make_ready(query: state.Query, chosen: Chosen) -> tuple[list[ReadyExample], 
 def vectors(examples: Sequence[ReadyExample], sign: state.Sign) -> list[str | Vector]:
     """Return the vectors of the examples of one sign, and ids of stored images."""
     return [ready.vector for ready in examples if ready.example.sign == sign]
+
+
+def calibration(chosen: Chosen, examples: Sequence[ReadyExample]) -> ScoreCalibration:
+    """Return the meaning of the scores of a query: that of texts if hits should be like texts only."""
+    positives = [ready.example for ready in examples if ready.example.sign == "like"]
+    only_texts = bool(positives) and all(example.words for example in positives)
+    return choice.text_calibration(chosen) if only_texts else choice.score_calibration(chosen)
 
 
 def with_times(hits: Hits, examples: Sequence[ReadyExample]) -> Hits:

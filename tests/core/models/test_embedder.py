@@ -68,9 +68,10 @@ def test_a_text_is_nearer_to_its_image_than_to_others(embedder: Embedder, sample
     from cbir.images.decode import decode
 
     images = {key: data for key, _, data in sample_images}
-    vectors = embedder.embed([decode(images[key]) for key in ("1F600", "1F349", "1F4FA")])
-    words = embedder.embed_text(text for text in ("a grinning face", "a slice of watermelon", "a television"))
-    assert (words.shape, words.dtype) == ((3, 1280), np.float32)
+    vectors = embedder.embed([decode(images[key]) for key in ("1F600", "1F349", "1F681")])
+    words = embedder.embed_text(text for text in ("a grinning face", "a slice of watermelon", "a helicopter"))
+    assert words.shape == (3, 1280)
+    assert words.dtype == np.float32
     assert np.allclose(np.linalg.norm(words, axis=1), 1, atol=1e-5)
     assert (vectors @ words.T).argmax(axis=0).tolist() == [0, 1, 2]
     assert embedder.embed_text([]).shape == (0, 1280)

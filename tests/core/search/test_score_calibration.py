@@ -147,9 +147,9 @@ def test_texts_are_calibrated_by_their_pairs_with_images(tmp_path: Path) -> None
     vectors = unit_vectors(80)
     labels = [("first", "second", None)[number % 3] for number in range(80)]
     stored(tmp_path, vectors, labels)
-    asked: list[list[str]] = []
-    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
-    (texts,) = asked
+    embedded: list[list[str]] = []
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(embedded))
+    (texts,) = embedded
     assert sorted(texts[:2]) == ["first", "second"], "labels come first"
     assert texts[2:] == COMMON_WORDS.split()
     assert found.of_texts
@@ -173,16 +173,16 @@ def test_a_text_and_the_images_with_it_as_label_are_one_class(tmp_path: Path) ->
 
     found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), embed)
     assert found.same_class(1.0) == 1
-    assert found.same_class(float(vectors[0] @ vectors[-1])) == 0
+    assert found.same_class(float(vectors[0] @ vectors[-1])) == pytest.approx(0, abs=1e-4)
 
 
 def test_a_label_that_is_a_common_word_is_a_text_once(tmp_path: Path) -> None:
     stored(tmp_path, unit_vectors(30), ["shoe", "shoe", "  "] * 10)
-    asked: list[list[str]] = []
-    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
-    assert asked[0][0] == "shoe" and asked[0].count("shoe") == 1
-    assert "  " not in asked[0], "an empty text could not be embedded"
-    assert len(asked[0]) == len(COMMON_WORDS.split())
+    embedded: list[list[str]] = []
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(embedded))
+    assert embedded[0][0] == "shoe" and embedded[0].count("shoe") == 1
+    assert "  " not in embedded[0], "an empty text could not be embedded"
+    assert len(embedded[0]) == len(COMMON_WORDS.split())
     assert found.same_class(0.0) is None, "30 pairs of a label and an image are too few"
 
 
@@ -190,17 +190,17 @@ def test_only_frequent_and_short_labels_are_texts(tmp_path: Path) -> None:
     """A collection may have a label for each image, and a label of any length."""
     labels = ["often"] * 3 + [f"label {number}" for number in range(250)] + ["x" * 201] * 3 + ["y" * 200] * 3
     stored(tmp_path, unit_vectors(len(labels)), labels)
-    asked: list[list[str]] = []
-    calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
-    assert "often" in asked[0] and "y" * 200 in asked[0] and "x" * 201 not in asked[0]
-    assert len(asked[0]) == 199 + len(COMMON_WORDS.split())  # of the 200 most frequent labels one is too long
+    embedded: list[list[str]] = []
+    calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(embedded))
+    assert "often" in embedded[0] and "y" * 200 in embedded[0] and "x" * 201 not in embedded[0]
+    assert len(embedded[0]) == 199 + len(COMMON_WORDS.split())  # of the 200 most frequent labels one is too long
 
 
 def test_texts_of_a_collection_without_labels_have_only_percentiles(tmp_path: Path) -> None:
     stored(tmp_path, unit_vectors(30), [None] * 30)
-    asked: list[list[str]] = []
-    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(asked))
-    assert asked == [COMMON_WORDS.split()]
+    embedded: list[list[str]] = []
+    found = calibrate_texts(open_store(f"faiss:{tmp_path}", "made", Settings()), words_of(embedded))
+    assert embedded == [COMMON_WORDS.split()]
     assert found.same_class(0.5) is None and 0.8 < found.percentile(0.8) < 1
 
 
@@ -212,9 +212,9 @@ def test_texts_have_an_answer_when_points_are_deleted_meanwhile(
     store = open_store(f"faiss:{tmp_path}", "made", Settings())
     read = store.vectors
     monkeypatch.setattr(store, "vectors", lambda ids: [*read(ids)[:count], *[None] * (3 - count)])
-    asked: list[list[str]] = []
-    found = calibrate_texts(store, words_of(asked))
-    assert len(asked) == count
+    embedded: list[list[str]] = []
+    found = calibrate_texts(store, words_of(embedded))
+    assert len(embedded) == count
     assert found.of_texts and (found.percentile(-1), found.percentile(1)) == (0, 1)
 
 

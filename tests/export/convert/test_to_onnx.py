@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="the extra `export` is not installed
 import onnxruntime
 from cbir.export.backbone import load_backbone
 from cbir.export.convert import model_file, to_onnx
+from cbir.export.graph import with_fp16_weights
 from cbir.export.zoo import find_backbone
 from onnx import TensorProto
 
@@ -53,7 +54,7 @@ def test_the_graph_does_not_name_files_of_this_machine(graph: Any) -> None:
 
 
 def test_fp16_weights_are_half_as_large_and_give_the_same_vectors(loaded: Any, graph: Any) -> None:
-    small = to_onnx.with_fp16_weights(graph)
+    small = with_fp16_weights(graph)
     assert small.ByteSize() < 0.6 * graph.ByteSize()
     kinds = {tensor.data_type for tensor in small.graph.initializer if len(tensor.dims) > 1}
     assert kinds == {TensorProto.FLOAT16}

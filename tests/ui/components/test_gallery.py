@@ -25,6 +25,15 @@ def test_a_score_is_shown_as_a_share_of_all_pairs() -> None:
     assert "label" not in gallery.meaning(unlabelled, 0.9)
 
 
+def test_a_score_of_a_text_is_one_of_a_word_and_an_image() -> None:
+    scores = np.linspace(-0.5, 0.95, 10_000).astype(np.float32)
+    calibration = of_pairs(scores, (scores > 0.5).astype(np.int8), of_texts=True)
+    meaning = gallery.meaning(calibration, 0.9)
+    assert "of pairs of a word and an image of this collection. Of the pairs with such a score, 100 % are" in meaning
+    assert meaning.endswith("100 % are an image and its own label.")
+    assert "of this collection's pairs." in gallery.meaning(of_pairs(scores, np.zeros(len(scores), np.int8)), 0.9)
+
+
 def test_a_name_in_the_payload_is_the_heading() -> None:
     named = {"key": "k.png", "label": "cats", "name": "Tom"}
     assert (gallery.heading(named), gallery.subheading(named)) == ("Tom", "k.png · cats")

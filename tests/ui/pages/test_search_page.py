@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from cbir.ui.launch import PAGE as APP
 from cbir.ui.pages.search_page import exact_copies
 from cbir.ui.query.images import ReadyExample
 from cbir.ui.query.state import Example
@@ -16,8 +18,10 @@ from streamlit.testing.v1 import AppTest
 import cbir
 from cbir.collection import Collection
 from cbir.results import Hits
-from cbir.search.score_calibration import calibrate
+from cbir.search.score_calibration import calibrate, calibrate_texts
+from tests.support.api import write_images
 from tests.support.examples import SampleImages
+from tests.support.onnx_file import cast, node, write_model
 from tests.support.visitor import (
     K,
     becomes,
@@ -61,12 +65,13 @@ def draw_options() -> None:
     from cbir.ui.query.choice import Chosen
 
     collection = st.session_state["collection"]
-    st.session_state["options"] = search_page._options(Chosen(collection, collection.info))
+    examples = st.session_state["examples"]
+    st.session_state["options"] = search_page._options(Chosen(collection, collection.info), examples)
 
 
 def test_the_stricter_of_similarity_and_minimum_score_counts(photos: Collection) -> None:
     page = AppTest.from_function(draw_options, default_timeout=60)
-    page.session_state["collection"] = photos
+    page.session_state["collection"], page.session_state["examples"] = photos, []
     required = calibrate(photos.store).score_at(0.9)
     for similarity, given, expected in (
         ("any", None, None),
@@ -79,6 +84,76 @@ def test_the_stricter_of_similarity_and_minimum_score_counts(photos: Collection)
         page.run()
         assert not page.exception
         assert page.session_state["options"].min_score == expected
+
+
+def test_similarity_has_a_meaning_of_its_own_for_texts(photos: Collection) -> None:
+    page = AppTest.from_function(draw_options, default_timeout=60)
+    page.session_state["collection"], page.session_state["similarity"] = photos, "top 10 %"
+    required = calibrate_texts(photos.store, photos.embedder.embed_text).score_at(0.9)
+    assert required < calibrate(photos.store).score_at(0.9) - 0.05
+    text = ReadyExample(Example("red", words=True), "red", "Text", None, None, photos.embedder.embed_text(["red"])[0])
+    page.session_state["examples"] = [text]
+    page.run()
+    assert not page.exception
+    assert page.session_state["options"].min_score == required
+
+
+@pytest.fixture
+def without_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The whole page, with a collection of a model without a text tower."""
+    nodes = [cast("images", "floats"), node("Flatten", "floats", "flat"), node("LpNormalization", "flat", "embeddings")]
+    url = f"edge:{tmp_path / 'index'}"
+    with cbir.open(url, create=True, model=write_model(tmp_path / "made.onnx", nodes)) as photos:
+        photos.add(write_images("photos", 12, 1))
+        (point_id,) = photos.store.sample(1, 1)
+    monkeypatch.setenv("CBIR_STORES", url)
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.session_state["point_id"] = point_id
+    return page
+
+
+def test_a_text_for_a_model_without_text_tower_is_an_error_on_the_page(without_tower: AppTest) -> None:
+    page = without_tower
+    page.query_params["text"] = "red heart"
+    page.run()
+    assert not page.exception
+    (error,) = page.error
+    assert "has no text tower" in error.value and "efficientnet" in error.value
+    assert "/" not in error.value
+    assert page.session_state["query"] == ()
+    page.text_input(key="text_field").set_value("blue").run()
+    assert not page.exception and len(page.error) == 1
+
+
+def test_an_image_that_hits_should_not_be_like_needs_no_text_tower(without_tower: AppTest) -> None:
+    page = without_tower
+    page.query_params["unlike"] = page.session_state["point_id"]
+    page.session_state["similarity"] = "top 10 %"
+    page.run()
+    assert not page.exception and not page.error
+    assert page.session_state["query"] == (Example(page.session_state["point_id"], sign="unlike"),)
+
+
+@pytest.mark.pages
+def test_a_text_over_the_limit_in_a_link_is_an_error_on_the_page(desktop: Page, site: SimpleNamespace) -> None:
+    desktop.goto(f"{site.address}/?text={'x' * 2001}&text=a+flag")
+    expect(desktop.get_by_role("alert")).to_contain_text("The text has 2,001 characters; the limit is 2,000.")
+    expect(desktop.locator(".query h2")).to_have_text("a flag")
+    settled(desktop)
+
+
+@pytest.mark.pages
+def test_the_scores_of_a_text_are_explained_as_those_of_texts(desktop: Page, site: SimpleNamespace) -> None:
+    desktop.goto(f"{site.address}/?text=a+flag")
+    settled(desktop)
+    best = desktop.locator(".card .score").first
+    expect(best).to_have_attribute("title", re.compile("of pairs of a word and an image of this collection"))
+    assert all(float(re.findall(r"[\d.]+", share)[0]) <= 10 for share in shares(desktop)[:5])
+    desktop.goto(f"{site.address}/compare?text=a+flag")
+    expect(desktop.locator(".card")).to_have_count(24)
+    expect(desktop.locator(".card .score").first).to_have_attribute(
+        "title", re.compile("of pairs of a word and an image of this collection")
+    )
 
 
 def test_the_page_is_empty_at_first(page: Page) -> None:

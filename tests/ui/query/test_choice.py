@@ -192,3 +192,7 @@ def test_the_calibration_is_computed_once_for_each_generation(chosen: Chosen) ->
     assert choice.score_calibration(Chosen(chosen.collection, replace(chosen.info, count=1))) is calibration
     newer = Chosen(chosen.collection, replace(chosen.info, generation="000002"))
     assert choice.score_calibration(newer) is not calibration
+    of_texts = choice.text_calibration(chosen)
+    assert of_texts.of_texts and not calibration.of_texts
+    assert choice.text_calibration(Chosen(chosen.collection, replace(chosen.info, count=1))) is of_texts
+    assert choice.text_calibration(newer) is not of_texts

@@ -1,4 +1,4 @@
-"""The ways to search by image, in a real browser."""
+"""The ways to search by text and by image, in a real browser."""
 
 import base64
 import io
@@ -34,6 +34,73 @@ def test_an_uploaded_image_finds_itself_and_similar_ones(page: Page, sample_imag
     expect(page.locator(".query h2")).to_have_text(second)
     settled(page)
     assert second not in headings(page)
+
+
+def enter_text(page: Page, text: str) -> None:
+    field = page.get_by_role("textbox", name="Search by text")
+    field.fill(text)
+    field.press("Enter")
+
+
+def test_a_text_is_searched_for_from_the_field(page: Page) -> None:
+    enter_text(page, "  a flag ")
+    expect(page.locator(".query h2")).to_have_text("a flag")
+    expect(page.locator(".query p").first).to_have_text("Text")
+    expect(page.locator(".example .text")).to_have_text("a flag")
+    settled(page)
+    expect(page.locator(".card .subheading").first).to_contain_text("Flags")
+    for stage in ("text model", "store"):
+        expect(page.locator(".times")).to_contain_text(re.compile(rf"{stage} [\d.]+ ms"))
+    expect(page.get_by_role("textbox", name="Search by text")).to_have_value("")
+    expect(page).to_have_url(re.compile(r"[?&]text=a\+flag"))
+    found = headings(page)
+    page.reload()
+    settled(page)
+    assert headings(page) == found
+    expect(page.locator(".query h2")).to_have_text("a flag")
+    enter_text(page, "a red apple")
+    expect(page.locator(".query h2")).to_have_text("a red apple")
+    expect(page).to_have_url(re.compile(r"[?&]text=a\+red\+apple"))
+    settled(page)
+    page.go_back()
+    expect(page.locator(".query h2")).to_have_text("a flag")
+    settled(page)
+    assert headings(page) == found
+
+
+@pytest.mark.pages
+def test_an_empty_text_does_nothing(desktop: Page) -> None:
+    enter_text(desktop, "   ")
+    expect(desktop.get_by_role("textbox", name="Search by text")).to_have_value("")
+    expect(desktop.locator(".tile")).to_have_count(10)
+    expect(desktop.get_by_role("alert")).to_have_count(0)
+    enter_text(desktop, "a flag")
+    settled(desktop)
+    enter_text(desktop, "  ")
+    expect(desktop.get_by_role("textbox", name="Search by text")).to_have_value("")
+    expect(desktop.locator(".query h2")).to_have_text("a flag")
+    settled(desktop)
+
+
+@pytest.mark.pages
+def test_a_text_is_added_to_an_image(desktop: Page, sample_images: SampleImages) -> None:
+    upload(desktop, ("mine.png", sample_images[9][2]))
+    settled(desktop)
+    by_image = headings(desktop)
+    desktop.get_by_text("Add to query").click()
+    expect(desktop.get_by_role("checkbox", name="Add to query")).to_be_checked()
+    enter_text(desktop, "a flag")
+    expect(desktop.locator(".example")).to_have_count(2)
+    expect(desktop.locator(".query h2")).to_have_text("2 examples")
+    expect(desktop.locator(".query")).to_contain_text("Like 2 of them")
+    expect(desktop).to_have_url(re.compile(r"text=a\+flag"))
+    settled(desktop)
+    assert headings(desktop) != by_image
+    for stage in ("text model", "decode", "store"):
+        expect(desktop.locator(".times")).to_contain_text(stage)
+    desktop.get_by_role("button", name="Clear", exact=True).click()
+    expect(desktop.locator(".tile")).to_have_count(10)
+    expect(desktop).not_to_have_url(re.compile("text="))
 
 
 def test_several_images_are_dropped_and_searched_for_at_once(page: Page, sample_images: SampleImages) -> None:

@@ -7,16 +7,22 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from cbir.ui.query import images, state
+from cbir.ui.query import choice, images, state
 from cbir.ui.query.choice import Chosen
-from cbir.ui.query.images import UploadCache, UploadedImage
+from cbir.ui.query.images import ReadyExample, UploadCache, UploadedImage
+from cbir.ui.query.state import Example
 
+import cbir
 from cbir.collection import Collection
 from cbir.errors import ImageError
 from cbir.images.crop import Crop
+from cbir.models.text_tower import TextTower
+from cbir.results import Hits
 from cbir.settings import Settings
 from cbir.stores.registry import connect
+from tests.support.api import FLAT, write_images
 from tests.support.examples import SampleImages
+from tests.support.onnx_file import cast, node, write_model
 from tests.support.web_server import answer, serve
 
 
@@ -144,3 +150,86 @@ def test_an_upload_is_decoded_once_for_its_vector_thumbnail_and_preview(
     assert decoded == [data, data], "a part is cut from the whole at full size"
     assert np.allclose(part.vector, collection.embed(data, Crop(10, 10, 60, 60)), atol=1e-6)
     assert (part.preview, part.image != example.image) == (example.preview, True)
+
+
+def test_a_text_is_embedded_once_and_has_no_image(
+    session: dict[str, object], collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[list[str]] = []
+    embed = TextTower.embed
+
+    def noted(self: TextTower, texts: list[str]) -> object:
+        embedded.append(texts)
+        return embed(self, texts)
+
+    monkeypatch.setattr(TextTower, "embed", noted)
+    chosen = Chosen(collection, collection.info)
+    query = (Example("a purple heart", words=True), Example("a flag", sign="unlike", words=True))
+    for _ in range(2):
+        ready, problems = images.make_ready(query, chosen)
+    assert problems == [] and embedded == [["a purple heart"], ["a flag"]]
+    first, second = ready
+    assert (first.title, first.line, first.image, first.preview, first.sha256) == (
+        "a purple heart",
+        "Text",
+        None,
+        None,
+        "",
+    )
+    assert np.allclose(first.vector, collection.embedder.embed_text(["a purple heart"])[0], atol=1e-6)
+    assert images.vectors(ready, "like") == [first.vector] and images.vectors(ready, "unlike") == [second.vector]
+    assert list(first.milliseconds) == ["text model"]
+    spent = images.with_times(Hits(milliseconds={"store": 1.0}), ready).milliseconds
+    assert spent == {
+        "text model": first.milliseconds["text model"] + second.milliseconds["text model"],
+        "store": 1.0,
+    }
+
+
+def test_a_text_that_cannot_be_used_is_a_sentence_and_the_others_are_kept(
+    session: dict[str, object], collection: Collection
+) -> None:
+    (stored,) = collection.store.sample(1, 1)
+    query = (Example("x" * 2001, words=True), Example(stored), Example("red", words=True), Example(" ", words=True))
+    ready, problems = images.make_ready(query, Chosen(collection, collection.info))
+    assert [example.example for example in ready] == [Example(stored), Example("red", words=True)]
+    assert problems == [
+        "The text has 2,001 characters; the limit is 2,000.",
+        "The text is empty. Enter a word or a sentence.",
+    ]
+
+
+@pytest.fixture
+def without_tower(tmp_path: Path) -> Iterator[Chosen]:
+    """A collection of a model without a text tower."""
+    nodes = [cast("images", "floats"), node("Flatten", "floats", "flat"), node("LpNormalization", "flat", "embeddings")]
+    model = write_model(tmp_path / "made.onnx", nodes)
+    with cbir.open(FLAT, create=True, model=model) as photos:
+        photos.add(write_images("photos", 3, 1))
+        yield Chosen(photos, photos.info)
+
+
+def test_a_model_without_text_tower_is_a_sentence(session: dict[str, object], without_tower: Chosen) -> None:
+    (stored,) = without_tower.store.sample(1, 1)
+    query = (Example(stored), Example("red", words=True), Example("blue", sign="unlike", words=True))
+    ready, (problem,) = images.make_ready(query, without_tower)
+    assert [example.example for example in ready] == [Example(stored)]
+    assert problem.startswith("Made has no text tower, so it cannot be asked in words. Use a model that has one")
+
+
+def test_only_a_query_of_texts_has_the_calibration_of_texts(
+    session: dict[str, object], collection: Collection, without_tower: Chosen
+) -> None:
+    def ready(sign: state.Sign, words: bool) -> ReadyExample:
+        return ReadyExample(Example("a", sign=sign, words=words), "a", "", None, None, "")
+
+    text, image = ready("like", True), ready("like", False)
+    no_text, no_image = ready("unlike", True), ready("unlike", False)
+    chosen = Chosen(collection, collection.info)
+    for examples in ([text], [text, text], [text, no_text], [text, no_image]):
+        found = images.calibration(chosen, examples)
+        assert found.of_texts and found is choice.text_calibration(chosen)
+    for examples in ([], [image], [image, text], [text, image, no_text], [no_text], [no_image]):
+        found = images.calibration(chosen, examples)
+        assert not found.of_texts and found is choice.score_calibration(chosen)
+    assert not images.calibration(without_tower, [no_image]).of_texts, "it needs no text tower"

@@ -21,6 +21,10 @@ def test_a_query_is_titled_by_its_image_or_by_their_number() -> None:
     several = [ready("like", "fox.png"), ready("like", "cat.png"), ready("unlike", "dog.png")]
     assert query_card.heading(several) == ("3 images", "Like 2 of them, not like 1")
     assert query_card.heading(several[:2]) == ("2 images", "Like 2 of them")
+    text = ReadyExample(Example("red heart", words=True), "red heart", "Text", None, None, "")
+    assert query_card.heading([text]) == ("red heart", "Text")
+    assert query_card.heading([*several, text]) == ("4 examples", "Like 3 of them, not like 1")
+    assert query_card.heading([text, text]) == ("2 examples", "Like 2 of them")
 
 
 @pytest.mark.parametrize(
@@ -84,3 +88,30 @@ def test_hits_become_positives_and_negatives(page: Page) -> None:
         page.locator(".example").last.get_by_role("button", name=re.compile("from the query$")).click()
         expect(page.locator(".example")).to_have_count(left)
     becomes(page, plain.__eq__)
+
+
+@pytest.mark.pages
+def test_a_text_is_turned_and_removed_but_not_cropped(desktop: Page, sample_images: SampleImages) -> None:
+    field = desktop.get_by_role("textbox", name="Search by text")
+    field.fill("a flag")
+    field.press("Enter")
+    expect(desktop.locator(".example .text")).to_have_text("a flag")
+    settled(desktop)
+    flags = headings(desktop)
+    expect(desktop.locator(".example").get_by_role("button")).to_have_count(1)  # it can only be removed
+    desktop.locator(".card").first.get_by_role("button", name=re.compile("^Like ")).click()
+    expect(desktop.locator(".example")).to_have_count(2)
+    expect(desktop.locator(".query h2")).to_have_text("2 examples")
+    expect(desktop.locator(".example").get_by_role("button", name=re.compile("^Search by a part of"))).to_have_count(1)
+    desktop.get_by_role("button", name="Not like a flag").click()
+    expect(desktop.locator(".example.unlike .text")).to_have_text("a flag")
+    expect(desktop.locator(".query")).to_contain_text("Like 1 of them, not like 1")
+    expect(desktop).to_have_url(re.compile(r"unlike_text=a\+flag"))
+    expect(desktop).not_to_have_url(re.compile(r"[?&]text="))
+    becomes(desktop, lambda found: len(found) == K and set(found[:12]) != set(flags[:12]))
+    desktop.get_by_role("button", name="Like a flag", exact=True).click()
+    expect(desktop.locator(".example.like .text")).to_have_text("a flag")
+    desktop.get_by_role("button", name="Remove a flag from the query").click()
+    expect(desktop.locator(".example .text")).to_have_count(0)
+    expect(desktop.locator(".example img")).to_have_count(1)
+    expect(desktop).not_to_have_url(re.compile("text="))
