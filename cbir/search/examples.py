@@ -28,13 +28,13 @@ from cbir.text import redacted
 QueryImage = ImageInput | npt.NDArray[np.floating] | Entry
 """An id, a key, a path, an http(s) URL, bytes, a PIL image, uint8 pixels, a vector (D,), a stored image or a hit."""
 
-Examples = QueryImage | Sequence[QueryImage | tuple[QueryImage, float]]
+Examples = QueryImage | tuple[QueryImage, float] | Sequence[QueryImage | tuple[QueryImage, float]]
 """One example or several: ids, keys, paths, URLs, bytes, PIL images, arrays, vectors, or hits.
 
 An example with a weight is a tuple; the weight of any other is 1.
 """
 
-Texts = str | Sequence[str | tuple[str, float]]
+Texts = str | tuple[str, float] | Sequence[str | tuple[str, float]]
 """One text or several; a text with a weight is a tuple."""
 
 _embedders: weakref.WeakValueDictionary[tuple[str, Path | None], Embedder] = weakref.WeakValueDictionary()

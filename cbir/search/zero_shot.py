@@ -47,10 +47,10 @@ def label_vectors(labels: Sequence[str], template: str | None, embedder: Embedde
     """Return the unit vectors (n, D) of labels put into a template, None for that of the text tower.
 
     Raises:
-        UsageError: There are fewer than two different labels, the template has no place for one, or a text is unusable.
+        UsageError: There are fewer than two labels or one twice, the template has no place for one, or a text is unusable.
     """
-    if isinstance(labels, str) or len(set(labels)) < 2:
-        raise UsageError("give at least two different labels, such as ['cat', 'dog']")
+    if isinstance(labels, str) or len(labels) < 2 or len(set(labels)) < len(labels):
+        raise UsageError("give at least two labels, each of them once, such as ['cat', 'dog']")
     template = embedder.text_tower.card.template if template is None else template
     if PLACE not in template:
         raise UsageError(f"the template {template!r} has no {PLACE} where a label goes, as in 'a photo of a {PLACE}'")

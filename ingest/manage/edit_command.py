@@ -74,15 +74,16 @@ def classify(
     """
     with named_collection(store, collection) as opened:
         found = opened.classify(labels, template=template, filter=filter)
-        by_change: dict[tuple[str, float], list[str]] = {}
+        by_change: dict[tuple[str | None, float | None], list[str]] = {}
         for image in found:
-            if image.score >= min_score:
-                by_change.setdefault((image.label, round(image.score, 2)), []).append(image.id)
+            is_clear = image.score >= min_score
+            change = (image.label, round(image.score, 2)) if is_clear else (None, None)  # removes an earlier label
+            by_change.setdefault(change, []).append(image.id)
         with opened.batch(), terminal.progress("storing labels", len(by_change), "changes") as advance:
             for (label, score), ids in by_change.items():
                 opened.update({field: label, f"{field}_score": score}, ids=ids)
                 advance(1)
-    counts = Counter(label for (label, _), ids in by_change.items() for _ in ids)
+    counts = Counter(label for (label, _), ids in by_change.items() if label is not None for _ in ids)
     for label, count in counts.most_common():
         typer.echo(f"{count:>9,}  {label}")
     stored = sum(counts.values())

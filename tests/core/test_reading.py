@@ -306,8 +306,8 @@ USAGE: dict[str, tuple[Call, str]] = {
         lambda photos: photos.search("1F600", unlike_text=[("red", float("inf"))]),
         "the weight of an example must be above 0",
     ),
-    "classify by a single label": (lambda photos: photos.classify(["cat"]), "at least two different labels"),
-    "classify by a text": (lambda photos: photos.classify("cat"), "at least two different labels"),
+    "classify by a single label": (lambda photos: photos.classify(["cat"]), "at least two labels"),
+    "classify by a text": (lambda photos: photos.classify("cat"), "at least two labels"),
     "classify by an empty label": (lambda photos: photos.classify(["cat", ""]), "the text is empty"),
     "classify by a number": (lambda photos: photos.classify(["cat", 5]), "int is not a text"),
     "classify with a template without a place": (

@@ -94,4 +94,5 @@ def write_tower(
 
 def _value(name: str, kind: int, shape: list[int | str]) -> bytes:
     dims = b"".join(field(1, field(1 if isinstance(size, int) else 2, size)) for size in shape)
-    return field(1, name) + field(2, field(1, field(1, kind) + field(2, dims)))
+    found: bytes = field(1, name) + field(2, field(1, field(1, kind) + field(2, dims)))
+    return found

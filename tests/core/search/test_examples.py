@@ -126,7 +126,7 @@ FORMS: dict[str, tuple[Any, list[tuple[Any, float]]]] = {
     "a tuple of three": (("a", "b", "c"), [("a", 1.0), ("b", 1.0), ("c", 1.0)]),
     "one with a weight": (("a", 0.5), [("a", 0.5)]),
     "one with a whole weight": (("a", 2), [("a", 2)]),
-    "a weight of NumPy": (("a", np.float32(0.5)), [("a", np.float32(0.5))]),
+    "a weight of NumPy": (("a", np.float32(0.5)), [("a", 0.5)]),
     "another weight of NumPy": ([("a", np.float64(0.5)), ("b", np.int64(3))], [("a", 0.5), ("b", 3)]),
     "a list of one with a weight": ([("a", 0.5)], [("a", 0.5)]),
     "mixed": (["a", ("b", 3), "c", ("d", 0.25)], [("a", 1.0), ("b", 3), ("c", 1.0), ("d", 0.25)]),
@@ -151,7 +151,7 @@ def test_an_image_in_any_form_is_a_single_example_or_has_a_weight(sample_images:
         for given, weight in ((image, 1.0), ([image], 1.0), ((image, 0.5), 0.5), ([(image, 0.5)], 0.5)):
             ((found, its_weight),) = weighted_images(given)  # type: ignore[arg-type]
             assert found is image and its_weight == weight
-    assert weighted_images(hits) == [(hits[0], 1.0), (hits[1], 1.0)]  # type: ignore[arg-type]
+    assert weighted_images(hits) == [(hits[0], 1.0), (hits[1], 1.0)]
 
 
 def test_texts_are_examples_with_a_stage_of_their_own(example_photos: cbir.Collection) -> None:
@@ -160,7 +160,7 @@ def test_texts_are_examples_with_a_stage_of_their_own(example_photos: cbir.Colle
     found = maker.texts([("red heart", 1.0), ("a train", 0.5)])
     expected = example_photos.embedder.embed_text(["red heart", "a train"])
     assert [weight for _, weight in found] == [1.0, 0.5]
-    assert np.allclose(np.stack([vector for vector, _ in found]), expected, atol=1e-6)  # type: ignore[misc]
+    assert np.allclose(np.stack([vector for vector, _ in found]), expected, atol=1e-6)
     assert list(clock.milliseconds) == ["text model"] and clock.milliseconds["text model"] > 0
     assert [image for image, _ in maker.images([("1F600", 0.5)])] == [maker.image("1F600")]
 

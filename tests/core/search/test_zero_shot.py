@@ -117,10 +117,10 @@ def test_the_template_of_the_packaged_tower_is_the_label_alone(embedder: Embedde
 @pytest.mark.parametrize(
     ("labels", "template", "message"),
     [
-        ([], None, "give at least two different labels, such as ['cat', 'dog']"),
-        (["red"], None, "give at least two different labels, such as ['cat', 'dog']"),
-        (["red", "red"], None, "give at least two different labels, such as ['cat', 'dog']"),
-        ("red", None, "give at least two different labels, such as ['cat', 'dog']"),
+        ([], None, "give at least two labels, each of them once, such as ['cat', 'dog']"),
+        (["red"], None, "give at least two labels, each of them once, such as ['cat', 'dog']"),
+        (["red", "red"], None, "give at least two labels, each of them once, such as ['cat', 'dog']"),
+        ("red", None, "give at least two labels, each of them once, such as ['cat', 'dog']"),
         (["red", "blue"], "a photo", "the template 'a photo' has no {} where a label goes, as in 'a photo of a {}'"),
         (["red", "blue"], "", "the template '' has no {} where a label goes, as in 'a photo of a {}'"),
         (["red", " "], None, "the text is empty. Enter a word or a sentence."),
