@@ -47,7 +47,7 @@ def label_vectors(labels: Sequence[str], template: str | None, embedder: Embedde
     """Return the unit vectors (n, D) of labels put into a template, None for that of the text tower.
 
     Raises:
-        UsageError: There are fewer than two labels or one twice, the template has no place for one, or a text is unusable.
+        UsageError: There are fewer than two labels or one twice, the template has no place for one, or a text is bad.
     """
     if isinstance(labels, str) or len(labels) < 2 or len(set(labels)) < len(labels):
         raise UsageError("give at least two labels, each of them once, such as ['cat', 'dog']")
