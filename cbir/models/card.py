@@ -63,7 +63,6 @@ class ModelCard:
         precision: fp32, fp16 (stored in fp16, computed in fp32) or int8 (stored and computed in int8).
         preprocessing: The `PREPROCESSING_VERSION` that the file was verified with.
         backbone: The backbone's name in `cbir-export list`, or timm: and a name.
-        made_from: SHA-256 of the model file that was quantized, "" for any other file.
     """
 
     name: str
@@ -81,7 +80,6 @@ class ModelCard:
     backbone: str = ""
     to_torch: Agreement | None = None
     training: Training | None = None
-    made_from: str = ""
 
     @property
     def arithmetic(self) -> Arithmetic:

@@ -171,8 +171,7 @@ class Embedder:
         """
         with self._loading:
             if self._text_tower is None:
-                checksums = {self.sha256, self.card.made_from} - {""}
-                path = find_text_tower(self.path, self.card.name, checksums, self._text_model)
+                path = find_text_tower(self.path, self.card.name, self.sha256, self._text_model)
                 self._text_tower = TextTower(path, self._threads, self._cache)
             return self._text_tower
 

@@ -6,7 +6,7 @@ covers both, so neither can be exchanged.
 """
 
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cbir.errors import CbirError, UsageError
-from cbir.models.card import CARD, TEXT_CARD, TextCard
+from cbir.models.card import TEXT_CARD, TextCard
 from cbir.models.cleaning import clean
 from cbir.models.runtime import cores, open_session
 from cbir.models.sealed import (
-    CARD_FIELD,
     PACKAGED,
     TEXT_CARD_FIELD,
     TEXT_MODEL,
@@ -99,8 +98,8 @@ class TextTower:
         return padded
 
 
-def find_text_tower(model: Path, name: str, checksums: Collection[str], chosen: Path | None = None) -> Path:
-    """Return the text tower of an image model of this name and file that is known by these SHA-256.
+def find_text_tower(model: Path, name: str, sha256: str, chosen: Path | None = None) -> Path:
+    """Return the text tower of the image model in a file with this name and checksum.
 
     It is the `chosen` file, or one beside the model's file, or a packaged one.
 
@@ -108,10 +107,10 @@ def find_text_tower(model: Path, name: str, checksums: Collection[str], chosen: 
         UsageError: There is none, or the chosen one belongs to another model.
     """
     if chosen is not None:
-        if belongs_to(chosen, checksums):
+        if belongs_to(chosen, sha256):
             return chosen
         raise UsageError(f"the text tower {chosen} does not belong to the model {name}, but to another one")
-    found = next((path for path in _nearby(model) if belongs_to(path, checksums)), None)
+    found = next((path for path in _nearby(model) if belongs_to(path, sha256)), None)
     if found is None:
         raise UsageError(_NO_TOWER.format(model=name))
     return found
@@ -119,25 +118,24 @@ def find_text_tower(model: Path, name: str, checksums: Collection[str], chosen: 
 
 def keep_text_tower(model: Path, folder: Path) -> None:
     """Copy the text tower beside a model file into a folder, as `text.onnx`. Packaged ones need no copy."""
-    if model.parent == PACKAGED:
-        return
-    checksums = known_checksums(read_sealed(model))
+    tower = text_tower_beside(model) if model.parent != PACKAGED else None
+    if tower is not None:
+        shutil.copyfile(tower, folder / TEXT_MODEL)
+
+
+def text_tower_beside(model: Path) -> Path | None:
+    """Return the text tower beside a model file that belongs to it, or None."""
+    sha256 = checksum_of(read_sealed(model))
     for path in _next_to(model):
         with suppress(CbirError):  # a file of that name may be anything
-            if belongs_to(path, checksums):
-                shutil.copyfile(path, folder / TEXT_MODEL)
-                return
+            if belongs_to(path, sha256):
+                return path
+    return None
 
 
-def known_checksums(data: bytes) -> set[str]:
-    """Return the SHA-256 that a model file is known by: its own, and that of the file it was quantized from."""
-    card = CARD.validate_json(metadata(data)[CARD_FIELD])
-    return {checksum_of(data), card.made_from} - {""}
-
-
-def belongs_to(path: Path, checksums: Collection[str]) -> bool:
-    """Return True if a text tower's vectors can be compared with those of a model that is known by these SHA-256."""
-    return not set(checksums).isdisjoint(_card(path, read_sealed(path)).images)
+def belongs_to(path: Path, sha256: str) -> bool:
+    """Return True if a text tower's vectors can be compared with those of the image model with this checksum."""
+    return sha256 in _card(path, read_sealed(path)).images
 
 
 def _nearby(model: Path) -> list[Path]:

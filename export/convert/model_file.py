@@ -10,9 +10,9 @@ from onnx import helper
 import cbir
 from cbir.errors import CbirError
 from cbir.index.files import write_atomically
-from cbir.models.card import CARD, ModelCard
+from cbir.models.card import CARD, TEXT_CARD, ModelCard
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, checksum_of, seal
+from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, TEXT_CARD_FIELD, checksum_of, seal
 from cbir.records import Vector
 
 from .parity import LIMITS, RECORD, Link, Record, SampleImages
@@ -50,6 +50,17 @@ def write_with_record(
     record = Record(card.name, checksum, images.source, source, LIMITS[card.precision], forced, links)
     path.with_suffix(".parity.json").write_bytes(RECORD.dump_json(record, indent=1) + b"\n")
     return record
+
+
+def write_for_another(tower: Path, sha256: str, path: Path) -> None:
+    """Write a text tower again that also belongs to the image model with this checksum."""
+    model = onnx.load(tower)
+    fields = {field.key: field for field in model.metadata_props}
+    card = TEXT_CARD.validate_json(fields[TEXT_CARD_FIELD].value)
+    card = replace(card, name=path.stem, images=(*card.images, sha256))
+    fields[TEXT_CARD_FIELD].value = TEXT_CARD.dump_json(card).decode()
+    fields[CHECKSUM_FIELD].value = BLANK_CHECKSUM
+    write_atomically(path, seal(model.SerializeToString(deterministic=True)))
 
 
 def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -> Vector:

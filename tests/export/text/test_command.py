@@ -44,7 +44,7 @@ def test_a_tower_is_learned_for_all_files_of_a_packaged_model(
     assert "mine-text.onnx: learned from " in printed
     assert " images that it did not learn from: text to image recall at 1 " in printed
     for model in packaged_files(MODEL).values():
-        assert belongs_to(path, {Embedder(model).sha256})
+        assert belongs_to(path, Embedder(model).sha256)
     training = TextTower(path).card.training
     assert training is not None
     assert (training.caption, training.seed) == ("captions.csv", 42)
