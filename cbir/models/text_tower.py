@@ -125,10 +125,9 @@ def keep_text_tower(model: Path, folder: Path) -> None:
 
 def text_tower_beside(model: Path) -> Path | None:
     """Return the text tower beside a model file that belongs to it, or None."""
-    sha256 = checksum_of(read_sealed(model))
     for path in _next_to(model):
         with suppress(CbirError):  # a file of that name may be anything
-            if belongs_to(path, sha256):
+            if belongs_to(path, checksum_of(read_sealed(model))):
                 return path
     return None
 
