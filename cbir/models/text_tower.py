@@ -118,12 +118,12 @@ def find_text_tower(model: Path, name: str, sha256: str, chosen: Path | None = N
 
 def keep_text_tower(model: Path, folder: Path) -> None:
     """Copy the text tower beside a model file into a folder, as `text.onnx`. Packaged ones need no copy."""
-    tower = text_tower_beside(model) if model.parent != PACKAGED else None
+    tower = own_text_tower(model) if model.parent != PACKAGED else None
     if tower is not None:
         shutil.copyfile(tower, folder / TEXT_MODEL)
 
 
-def text_tower_beside(model: Path) -> Path | None:
+def own_text_tower(model: Path) -> Path | None:
     """Return the text tower beside a model file that belongs to it, or None."""
     for path in _next_to(model):
         with suppress(CbirError):  # a file of that name may be anything

@@ -10,7 +10,7 @@ from cbir.errors import UsageError
 from cbir.images.decode import decode
 from cbir.models.embedder import Embedder
 from cbir.models.sealed import TEXT_SUFFIX
-from cbir.models.text_tower import belongs_to, text_tower_beside
+from cbir.models.text_tower import belongs_to, own_text_tower
 
 from .model_file import graph_vectors, write_for_another, write_with_record
 from .parity import Link, Record, compare_vectors, require, sample_images, shortfall
@@ -42,7 +42,7 @@ def quantize_file(source: Path, target: Path, calibrate: str, force: bool) -> Re
         require(agreement, "int8", "Use --force to write it anyway", str(source))
     link = Link(f"onnx {embedder.card.precision}", "onnx int8", agreement)
     record = write_with_record(model, card, target, [link], images, calibration, forced)
-    tower = text_tower_beside(source)
+    tower = own_text_tower(source)
     if tower is not None and not belongs_to(tower, record.sha256):
         write_for_another(tower, record.sha256, target.with_name(f"{target.stem}{TEXT_SUFFIX}.onnx"))
     return record

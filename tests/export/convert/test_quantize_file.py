@@ -16,7 +16,6 @@ from cbir.models.embedder import Embedder
 from cbir.models.graph import refusal
 from cbir.models.runtime import open_session
 from cbir.models.sealed import PACKAGED, find_model, read_sealed
-from cbir.models.text_tower import TextTower, belongs_to
 from tests.export.convert.test_rounding import RNG, model
 from tests.support.exporting import export, read_record
 from tests.support.text_file import text_card, write_tower
@@ -25,7 +24,6 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from cbir.export.convert.model_file import write_model
 from cbir.export.convert.parity import compare_vectors, sample_images
-from cbir.export.convert.quantize_file import quantize_file
 from onnx import helper, numpy_helper
 
 INT8 = PACKAGED / "efficientnet_lite0-int8.onnx"
@@ -146,14 +144,10 @@ def test_it_needs_no_torch_and_says_that_it_needs_onnx(small: Path, tmp_path: Pa
     assert json.loads((tmp_path / "a.parity.json").read_text())["model"] == "small"
 
 
-def test_the_text_tower_beside_a_model_belongs_to_the_int8_file_too(small: Path, tmp_path: Path) -> None:
+def test_the_text_tower_of_a_model_belongs_to_its_int8_file_too(small: Path, tmp_path: Path) -> None:
     source = tmp_path / "small.onnx"
     source.write_bytes(small.read_bytes())
-    sha256 = Embedder(source, device="cpu").sha256
-    tower = write_tower(tmp_path / "small-text.onnx", text_card((sha256,), dimension=24))
-    record = quantize_file(source, tmp_path / "fast.onnx", "sample://openmoji", force=True)
-    both = tmp_path / "fast-text.onnx"
-    assert belongs_to(both, sha256) and belongs_to(both, record.sha256)
-    assert not belongs_to(tower, record.sha256)
+    write_tower(tmp_path / "small-text.onnx", text_card((Embedder(source, device="cpu").sha256,), dimension=24))
+    export("quantize", source, "-o", tmp_path / "fast.onnx", "--force")
     embedder = Embedder(tmp_path / "fast.onnx", device="cpu", cache=tmp_path / "cache")
-    assert np.array_equal(embedder.embed_text(["red"]), TextTower(tower, cache=tmp_path / "cache").embed(["red"]))
+    assert embedder.text_tower.path == tmp_path / "fast-text.onnx"
