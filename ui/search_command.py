@@ -108,7 +108,7 @@ def search(
             return [photos.get(name) or name for name in names or ()]
 
         hits = photos.search(
-            like=[*(_image(text, photos) for text in images or ()), *stored(like)],
+            like=[*(_image(image, photos) for image in images or ()), *stored(like)],
             unlike=stored(unlike),
             text=[(words, text_weight) for words in text or ()],
             unlike_text=[(words, text_weight) for words in unlike_text or ()],

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cbir.errors import UsageError
-
 from ..core.options import Json, Label, Limit, Models, TopClasses
 
 
@@ -29,6 +27,7 @@ def text(
     as_json: Json = None,
 ) -> None:
     """Measure how well texts find their images, images their texts, and names of classes their images."""
+    from cbir.evaluation.captions import require_captions
     from cbir.models.sealed import DEFAULT_MODEL, find_model
     from cbir.settings import Settings
 
@@ -36,8 +35,7 @@ def text(
     from .measure import Options, measure
     from .result import SUBJECT, TextResult, notes
 
-    if not caption and captions is None:
-        raise UsageError("Name the column of the captions with --caption, or a file of captions with --captions.")
+    require_captions(caption or [], captions)
     files = [find_model(name) for name in dict.fromkeys(model or [DEFAULT_MODEL])]
     options = Options(source, caption or [], captions, label, top_classes, limit, template)
     found = measure(files, options, Settings())

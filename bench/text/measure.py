@@ -85,9 +85,9 @@ def _measure(embedder: Embedder, options: Options, settings: Settings) -> TextAc
     )
     tower = embedder.text_tower.card
     learned = tower.training
-    unseen = learned is not None and learned.data == found.name and learned.seed is not None
-    if learned is not None and learned.seed is not None and unseen:
-        found = found.of_rows([row for row, key in enumerate(found.keys) if is_held_out(key, learned.seed)])
+    seed = learned.seed if learned is not None and learned.data == found.name else None
+    if seed is not None:
+        found = found.of_rows([row for row, key in enumerate(found.keys) if is_held_out(key, seed)])
         if not len(found.vectors):
             raise UsageError(
                 f"the text tower learned from all of these images of {found.name}. Measure it with others."
@@ -102,7 +102,7 @@ def _measure(embedder: Embedder, options: Options, settings: Settings) -> TextAc
         tower=tower.name,
         tower_sha256=embedder.text_tower.sha256,
         random_weights=embedder.card.random_weights or tower.random_weights,
-        unseen=unseen,
+        unseen=seed is not None,
         images=len(found.vectors),
         captions=len(texts),
         text_to_image={k: _share(forward < k) for k in RANKS},

@@ -22,9 +22,6 @@ from cbir.sources.registry import open_source
 HELD_OUT = 3 / 16
 """The share of images that a text tower does not learn from."""
 
-Captions = Mapping[str, Sequence[str]]
-"""The captions of each image, by its key or the name of its file."""
-
 
 @dataclass(frozen=True)
 class Captioned:
@@ -40,6 +37,12 @@ class Captioned:
         """Return some of the images."""
         captions, labels = [self.captions[row] for row in rows], [self.labels[row] for row in rows]
         return Captioned(self.name, self.vectors[list(rows)], [self.keys[row] for row in rows], captions, labels)
+
+
+def require_captions(columns: Sequence[str], file: Path | None) -> None:
+    """Raise `UsageError` if neither a column nor a file of captions is named."""
+    if not columns and file is None:
+        raise UsageError("Name the column of the captions with --caption, or a file of captions with --captions.")
 
 
 def read_captioned(
@@ -117,7 +120,7 @@ def ranks(queries: Vector, found: Vector, own: Rows) -> Rows:
     return np.asarray((scores > scores[np.arange(len(own)), own][:, None]).sum(axis=1))
 
 
-def _captions(item: Item, columns: Sequence[str], named: Captions) -> list[str]:
+def _captions(item: Item, columns: Sequence[str], named: Mapping[str, Sequence[str]]) -> list[str]:
     payload = item.payload or {}
     values = [payload.get(column) for column in columns]
     own = [value.strip() for value in values if isinstance(value, str) and value.strip()]

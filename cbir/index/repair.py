@@ -116,12 +116,12 @@ def _plan(folder: Path, parts: Sequence[Path]) -> Plan:
 
 def _rebuild_model(plan: Plan, places: Sequence[Path], target: Path, report: Repair) -> None:
     model = find_unchanged(plan.model, *(place / layout.MODEL if place.is_dir() else place for place in places))
-    if model is not None:
-        keep_text_tower(model, target)
     if model is None:
         wanted = f"{plan.model.name} ({plan.model.sha256[:12]})"
         report.lost.append(f"no unchanged file of the model {wanted} was found. Give it with --model FILE")
-    elif model.parent in places:
+        return
+    keep_text_tower(model, target)
+    if model.parent in places:
         link(model, target / layout.MODEL)
     else:
         shutil.copyfile(model, target / layout.MODEL)

@@ -38,8 +38,8 @@ MAX_CHARACTERS = 2000
 
 _BATCH = 16
 _NO_TOWER = (
-    "{model} has no text tower, so it cannot be asked in words. Use a model that has one, such as efficientnet_lite0 or"
-    " what `cbir-export build clip_vit_b32` writes, or let `cbir-export text-head` learn one from captions."
+    "{model} has no text tower, so it cannot be searched by text. Use a model that has one, such as efficientnet_lite0"
+    " or what `cbir-export build clip_vit_b32` writes, or let `cbir-export text-head` learn one from captions."
 )
 
 
@@ -101,7 +101,7 @@ class TextTower:
 def find_text_tower(model: Path, name: str, sha256: str, chosen: Path | None = None) -> Path:
     """Return the text tower of the image model in a file with this name and checksum.
 
-    It is the `chosen` file, or one beside the model's file, or a packaged one.
+    It is the `chosen` file, or one next to the model's file, or a packaged one.
 
     Raises:
         UsageError: There is none, or the chosen one belongs to another model.
@@ -117,14 +117,14 @@ def find_text_tower(model: Path, name: str, sha256: str, chosen: Path | None = N
 
 
 def keep_text_tower(model: Path, folder: Path) -> None:
-    """Copy the text tower beside a model file into a folder, as `text.onnx`. Packaged ones need no copy."""
+    """Copy the text tower next to a model file into a folder, as `text.onnx`. Packaged ones need no copy."""
     tower = own_text_tower(model) if model.parent != PACKAGED else None
     if tower is not None:
         shutil.copyfile(tower, folder / TEXT_MODEL)
 
 
 def own_text_tower(model: Path) -> Path | None:
-    """Return the text tower beside a model file that belongs to it, or None."""
+    """Return the text tower next to a model file that belongs to it, or None."""
     for path in _next_to(model):
         with suppress(CbirError):  # a file of that name may be anything
             if belongs_to(path, checksum_of(read_sealed(model))):
@@ -138,7 +138,7 @@ def belongs_to(path: Path, sha256: str) -> bool:
 
 
 def _nearby(model: Path) -> list[Path]:
-    """Return the text towers beside a model file, and the packaged ones."""
+    """Return the text towers next to a model file, and the packaged ones."""
     return [*_next_to(model), *sorted(PACKAGED.glob(f"*{TEXT_SUFFIX}.onnx"))]
 
 

@@ -98,7 +98,7 @@ def example_query(
     """
     if not positives:
         raise UsageError("give at least one example of what the hits should be like")
-    weighted = [example if isinstance(example, tuple) else (example, 1.0) for example in (*positives, *negatives)]
+    weighted = _weighted([*positives, *negatives])
     weights = np.array([weight for _, weight in weighted], np.float64)
     if not (np.isfinite(weights) & (weights > 0)).all():
         raise UsageError(
@@ -112,6 +112,11 @@ def example_query(
     if length < 1e-6:
         raise UsageError("the examples cancel each other out: nothing is similar to all of them")
     return np.asarray(query / length, np.float32)
+
+
+def _weighted(examples: Sequence[Example | Weighted]) -> list[Weighted]:
+    """Return examples with their weights."""
+    return [example if isinstance(example, tuple) else (example, 1.0) for example in examples]
 
 
 def _mean(vectors: Vector, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -189,10 +194,8 @@ def _check(query: Query) -> None:
 def _prepared(store: Store, query: Query) -> tuple[Vector, set[str], int]:
     """Return the vector of a checked query, the ids of its stored examples, and the rank of its last hit."""
     _check(query)
-    examples = (
-        example[0] if isinstance(example, tuple) else example for example in (*query.positives, *query.negatives)
-    )
-    stored = {example for example in examples if isinstance(example, str)}
+    examples = _weighted([*query.positives, *query.negatives])
+    stored = {example for example, _ in examples if isinstance(example, str)}
     return example_query(store, query.positives, query.negatives), stored, query.offset + query.limit
 
 

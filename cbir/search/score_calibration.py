@@ -25,7 +25,7 @@ COMMON_WORDS = (
     "painting park pen person phone plate river road room sea shirt shoe sign sky snow sport star street sun table "
     "tower toy train tree umbrella wall watch water wheel window woman"
 )
-"""Texts besides a collection's labels: about what people ask for, whether the collection has it or not."""
+"""Texts in addition to a collection's labels: what people may search for, whether the collection has it or not."""
 
 _MOST_LABELS = 200
 _LONGEST_LABEL = 200
@@ -76,12 +76,7 @@ class ScoreCalibration:
 
 def calibrate(store: Store, seed: int = 0, sample: int = SAMPLE) -> ScoreCalibration:
     """Return the calibration of a collection, from all pairs of a random sample of its points."""
-    ids = store.sample(sample, seed)
-    found = [
-        (vector, payload.get("label"))
-        for vector, payload in zip(store.vectors(ids), store.payloads(ids), strict=True)
-        if vector is not None and payload is not None  # None if just deleted
-    ]
+    found = _sampled(store, seed, sample)
     if len(found) < 2:
         return of_pairs(np.empty(0, np.float32), np.empty(0, np.int8))
     vectors = np.stack([vector for vector, _ in found])
@@ -100,17 +95,12 @@ def calibrate_texts(
 
     The texts are the labels of the sample and some common words; `embed` returns their unit vectors.
     """
-    ids = store.sample(sample, seed)
-    found = [
-        (vector, payload.get("label"))
-        for vector, payload in zip(store.vectors(ids), store.payloads(ids), strict=True)
-        if vector is not None and payload is not None
-    ]
+    found = _sampled(store, seed, sample)
+    if not found:
+        return of_pairs(np.empty(0, np.float32), np.empty(0, np.int8), of_texts=True)
     counts = Counter(label for _, label in found if isinstance(label, str) and label.strip())
     labels = [label for label, _ in counts.most_common(_MOST_LABELS) if len(label) <= _LONGEST_LABEL]
     texts = list(dict.fromkeys([*labels, *COMMON_WORDS.split()]))
-    if not found:
-        return of_pairs(np.empty(0, np.float32), np.empty(0, np.int8), of_texts=True)
     scores = embed(texts) @ np.stack([vector for vector, _ in found]).T
     same = np.full(scores.shape, -1, np.int8)
     for row, label in enumerate(labels):
@@ -133,6 +123,16 @@ def of_pairs(scores: npt.NDArray[np.float32], same: npt.NDArray[np.int8], of_tex
         *_class_shares(steps[same >= 0], same[same >= 0]),
         of_texts,
     )
+
+
+def _sampled(store: Store, seed: int, sample: int) -> list[tuple[Vector, object]]:
+    """Return the vectors and labels of a random sample of points. A point without a label has None."""
+    ids = store.sample(sample, seed)
+    return [
+        (vector, payload.get("label"))
+        for vector, payload in zip(store.vectors(ids), store.payloads(ids), strict=True)
+        if vector is not None and payload is not None  # None if just deleted
+    ]
 
 
 def _class_shares(steps: npt.NDArray[np.int32], same: npt.NDArray[np.int8]) -> tuple[Floats, Floats]:

@@ -5,16 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from onnx import helper
 
-import cbir
 from cbir.errors import CbirError
 from cbir.index.files import write_atomically
 from cbir.models.card import CARD, TEXT_CARD, ModelCard
 from cbir.models.embedder import Embedder
-from cbir.models.sealed import BLANK_CHECKSUM, CARD_FIELD, CHECKSUM_FIELD, TEXT_CARD_FIELD, checksum_of, seal
+from cbir.models.sealed import CARD_FIELD, TEXT_CARD_FIELD, checksum_of
 from cbir.records import Vector
 
+from ..graph import sealed_file
 from .parity import LIMITS, RECORD, Link, Record, SampleImages
 
 MAX_BYTES = 2**31 - 1  # of one ONNX file
@@ -22,15 +21,10 @@ MAX_BYTES = 2**31 - 1  # of one ONNX file
 
 def write_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> str:
     """Write the model with its card and checksum atomically, and return the checksum."""
-    model.producer_name, model.producer_version = "cbir", cbir.__version__
-    helper.set_model_props(
-        model, {CARD_FIELD: CARD.dump_json(card, by_alias=True).decode(), CHECKSUM_FIELD: BLANK_CHECKSUM}
-    )
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # ByteSize() fails above the limit
     if size > MAX_BYTES - 2**24:
         raise CbirError(f"{card.name} has {size / 1e9:.1f} GB in {card.precision}. An ONNX file holds up to 2 GB")
-    onnx.checker.check_model(model, full_check=True)
-    data = seal(model.SerializeToString(deterministic=True))
+    data = sealed_file(model, {CARD_FIELD: CARD.dump_json(card, by_alias=True).decode()})
     write_atomically(path, data)
     return checksum_of(data)
 
@@ -55,12 +49,10 @@ def write_with_record(
 def write_for_another(tower: Path, sha256: str, path: Path) -> None:
     """Write a text tower again that also belongs to the image model with this checksum."""
     model = onnx.load(tower)
-    fields = {field.key: field for field in model.metadata_props}
-    card = TEXT_CARD.validate_json(fields[TEXT_CARD_FIELD].value)
+    metadata = {field.key: field.value for field in model.metadata_props}
+    card = TEXT_CARD.validate_json(metadata[TEXT_CARD_FIELD])
     card = replace(card, name=path.stem, images=(*card.images, sha256))
-    fields[TEXT_CARD_FIELD].value = TEXT_CARD.dump_json(card).decode()
-    fields[CHECKSUM_FIELD].value = BLANK_CHECKSUM
-    write_atomically(path, seal(model.SerializeToString(deterministic=True)))
+    write_atomically(path, sealed_file(model, metadata | {TEXT_CARD_FIELD: TEXT_CARD.dump_json(card).decode()}))
 
 
 def graph_vectors(model: onnx.ModelProto, card: ModelCard, files: list[bytes]) -> Vector:

@@ -22,7 +22,7 @@ _MADE_WITH = ("cbir", "numpy", "onnx", "onnxruntime")
 def quantize_file(source: Path, target: Path, calibrate: str, force: bool) -> Record:
     """Write the int8 file of a model file, and return the parity record written next to it.
 
-    The text tower beside the model file is written again beside the int8 file, and belongs to both.
+    The text tower next to the model file is written again next to the int8 file, and belongs to both.
 
     Its agreement is with `source`, whose vectors are torch's up to the precision of fp16. Raise `CbirError`, and write
     nothing, if the vectors differ too much from that and `force` is not set.

@@ -1,7 +1,7 @@
 """Captions as numbers of texts, and shorter ones made of their words, so that a tower also learns single words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,32 +11,26 @@ _VARIATIONS = 6
 Numbers = npt.NDArray[np.int64]
 
 
-@dataclass
-class TextTable:
-    """Different texts, each with a number."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def number(self, text: str) -> int:
-        """Return the number of a text, a new one for a new text."""
-        return self.numbers.setdefault(text, len(self.numbers))
-
-
 @dataclass(frozen=True)
 class CaptionTexts:
-    """The captions of images as numbers of texts: of each image all of its own, and as many shorter ones."""
+    """Different texts, and the captions of images as their numbers: of each image its own, and shorter ones."""
 
-    table: TextTable
+    texts: list[str]
     own: list[list[int]]
     shorter: Numbers
 
 
 def number_texts(captions: Sequence[Sequence[str]], seed: int) -> CaptionTexts:
     """Return the texts that a training on these captions needs."""
-    table, rng = TextTable(), np.random.default_rng(seed)
-    own = [[table.number(caption) for caption in of_image] for of_image in captions]
-    shorter = [[table.number(text) for text in variations(of_image, rng)] for of_image in captions]
-    return CaptionTexts(table, own, np.array(shorter))
+    numbers: dict[str, int] = {}
+    rng = np.random.default_rng(seed)
+
+    def number(text: str) -> int:
+        return numbers.setdefault(text, len(numbers))
+
+    own = [[number(caption) for caption in of_image] for of_image in captions]
+    shorter = [[number(text) for text in variations(of_image, rng)] for of_image in captions]
+    return CaptionTexts(list(numbers), own, np.array(shorter))
 
 
 def variations(captions: Sequence[str], rng: np.random.Generator) -> list[str]:

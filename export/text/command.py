@@ -60,10 +60,10 @@ def text_head(
     """Learn a text tower for an image model from captions, so that its collections can be searched by text.
 
     A frozen sentence encoder (all-MiniLM-L6-v2) reads the captions. What is trained maps its vectors to those of the
-    images, in minutes on a processor. Keep the file beside MODEL, or name it with CBIR_TEXT_MODEL.
+    images, in minutes on a processor. Keep the file next to MODEL, or name it with CBIR_TEXT_MODEL.
     """
     from cbir import terminal
-    from cbir.evaluation.captions import read_captioned
+    from cbir.evaluation.captions import read_captioned, require_captions
     from cbir.models.embedder import load_embedder
     from cbir.models.sealed import TEXT_SUFFIX, find_model, packaged_files
     from cbir.settings import Settings
@@ -73,8 +73,7 @@ def text_head(
     from .encoder import load_encoder
     from .learn import LearnOptions, learn_tower
 
-    if not caption and captions is None:
-        raise UsageError("Name the column of the captions with --caption, or a file of captions with --captions")
+    require_captions(caption or [], captions)
     files = list(packaged_files(model).values()) or [find_model(model)]
     path = output or Path(model).with_name(f"{Path(model).stem}{TEXT_SUFFIX}.onnx")
     options.check_output(path)

@@ -91,7 +91,7 @@ def learn_tower(
         vectors = np.concatenate([vectors.mean(axis=0) + classes.vectors, vectors])
         captions = [*classes.captions, *captions]
     texts = number_texts(captions, options.seed)
-    embedded = encode(encoder, list(texts.table.numbers))
+    embedded = encode(encoder, texts.texts)
     trained = train_projection(vectors, texts, embedded, validation, options.hidden, options.epochs, options.seed)
     metrics = _metrics(trained.module, encoder, test) if tested else {}
     card = TextCard(

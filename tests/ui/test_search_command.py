@@ -272,7 +272,7 @@ def test_the_error_of_a_model_without_text_tower_is_one_line(run: Program, tmp_p
     code, out, err = run("--text", "red", "--store", FLAT)
     warning, error = err.splitlines()
     assert (code, out, warning.partition(":")[0]) == (2, "", "warning")  # of its random weights
-    assert error.startswith("error: made has no text tower, so it cannot be asked in words. Use a model that has one")
+    assert error.startswith("error: made has no text tower, so it cannot be searched by text. Use a model that has one")
 
 
 def test_an_image_is_read_from_standard_input(

@@ -1,13 +1,13 @@
 """Captions as numbers, and shorter ones made of their words."""
 
 import numpy as np
-from cbir.export.text.captions import TextTable, number_texts, variations
+from cbir.export.text.captions import number_texts, variations
 
 
 def test_each_text_has_one_number() -> None:
-    table = TextTable()
-    assert [table.number(text) for text in ("red", "blue", "red", "")] == [0, 1, 0, 2]
-    assert list(table.numbers) == ["red", "blue", ""]
+    texts = number_texts([["red"], ["blue", "red"], ["red", "dark"]], seed=1)
+    assert texts.own == [[0], [1, 0], [0, 2]]
+    assert texts.texts == ["red", "blue", "dark"]
 
 
 def test_variations_are_words_of_a_caption_in_their_order() -> None:
@@ -30,7 +30,7 @@ def test_variations_are_words_of_a_caption_in_their_order() -> None:
 def test_captions_become_numbers_of_texts() -> None:
     captions = [["a red cat", "cat"], ["a red cat"]]
     texts = number_texts(captions, seed=1)
-    names = list(texts.table.numbers)
+    names = texts.texts
     assert [[names[number] for number in own] for own in texts.own] == captions
     assert texts.shorter.shape == (2, 6)
     words = {"a", "red", "cat"}

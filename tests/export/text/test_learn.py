@@ -87,7 +87,7 @@ def test_without_a_test_all_images_are_learned_from_and_classes_come_first(
     assert (learned.images, learned.tested, learned.metrics, validation) == (60, 0, {}, 0)
     assert len(images) == len(texts.own) == 63
     assert [len(own) for own in texts.own[:4]] == [2, 1, 1, 1]
-    assert list(texts.table.numbers)[:4] == ["tench", "Tinca tinca", "goldfish", "shark"]
+    assert texts.texts[:4] == ["tench", "Tinca tinca", "goldfish", "shark"]
     assert np.allclose(images[:3], captioned.vectors.mean(axis=0) + classes.vectors, atol=1e-6)
     training = TextTower(tmp_path / "all-text.onnx").card.training
     assert training is not None and training.seed is None

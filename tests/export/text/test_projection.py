@@ -12,7 +12,7 @@ from tests.support.building import unit_vectors
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 
 from cbir.export.text import projection
-from cbir.export.text.captions import CaptionTexts, TextTable
+from cbir.export.text.captions import CaptionTexts
 from cbir.export.text.projection import Projection, project, train_projection
 
 pytestmark = [pytest.mark.export, pytest.mark.filterwarnings("ignore")]
@@ -28,10 +28,11 @@ def made() -> tuple[Vector, CaptionTexts, Vector]:
     images = np.tanh(3 * embedded @ rng.normal(size=(TEXTS, IMAGES))) + 2
     images = (images / np.linalg.norm(images, axis=1, keepdims=True)).astype(np.float32)
     numbers = np.arange(COUNT)
-    table = TextTable({str(number): number for number in numbers})
     return (
         images,
-        CaptionTexts(table, [[number] for number in numbers.tolist()], np.repeat(numbers[:, None], 6, 1)),
+        CaptionTexts(
+            [*map(str, numbers)], [[number] for number in numbers.tolist()], np.repeat(numbers[:, None], 6, 1)
+        ),
         embedded,
     )
 

@@ -214,7 +214,7 @@ def test_a_model_without_text_tower_is_a_sentence(session: dict[str, object], wi
     query = (Example(stored), Example("red", words=True), Example("blue", sign="unlike", words=True))
     ready, (problem,) = images.make_ready(query, without_tower)
     assert [example.example for example in ready] == [Example(stored)]
-    assert problem.startswith("Made has no text tower, so it cannot be asked in words. Use a model that has one")
+    assert problem.startswith("Made has no text tower, so it cannot be searched by text. Use a model that has one")
 
 
 def test_only_a_query_of_texts_has_the_calibration_of_texts(
