@@ -31,7 +31,7 @@ class Settings(BaseSettings):
 
     Values that are not given come from the environment (`CBIR_WORKERS` and so on), then from `.env`, then from the
     defaults. `CBIR_STORES` is a comma-separated list; its default is `QDRANT_URL` if that is set, else both embedded
-    stores in `./index`. `CBIR_TEXT_MODEL` is the file of a text tower that is not beside its model. `CBIR_REPORTS` is
+    stores in `./index`. `CBIR_TEXT_MODEL` is the file of a text tower that is not next to its model. `CBIR_REPORTS` is
     the folder of `cbir-bench`'s latest reports. `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log
     in to a page with a login.
     """

@@ -70,7 +70,7 @@ class Embedder:
                 that gives the same vectors.
             cache: The folder that records which files passed the trial run and which device is the fastest; None for
                 the user's cache folder.
-            text_model: The file of its text tower; None for the one beside the model file, or a packaged one. It is
+            text_model: The file of its text tower; None for the one next to the model file, or a packaged one. It is
                 loaded when a text is embedded.
 
         Raises:

@@ -1,6 +1,6 @@
 """A hundred queries in words for the sample, with the emoji that answer each.
 
-They were written before any text tower was trained. The first four are from the issue that asked for text search. An
+They were written before any text tower was trained. The first four are from the issue about text search. An
 answer is a name in the sample, or with a star the start or the end of names.
 """
 
