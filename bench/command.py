@@ -12,6 +12,7 @@ from .baselines.command import baselines
 from .capacity.command import plan
 from .exchange.command import exchange
 from .growth.command import growth
+from .http_api.command import http
 from .ingest.command import ingest
 from .latency.command import latency
 from .models.command import models
@@ -32,7 +33,21 @@ RENAMED = {
 
 app = terminal.new_app("Measure which model finds best, whether the stores agree, and how fast everything is.")
 
-for command in (accuracy, text, parity, latency, models, ingest, growth, baselines, plan, exchange, report, compare):
+for command in (
+    accuracy,
+    text,
+    parity,
+    latency,
+    http,
+    models,
+    ingest,
+    growth,
+    baselines,
+    plan,
+    exchange,
+    report,
+    compare,
+):
     app.command()(command)
 
 

@@ -9,11 +9,13 @@ from .capacity.result import SUBJECT as PLAN
 from .core.subject import Subject
 from .exchange.result import SUBJECT as EXCHANGE
 from .growth.result import SUBJECT as GROWTH
+from .http_api.result import SUBJECT as HTTP
 from .ingest.result import SUBJECT as INGEST
 from .latency.result import SUBJECT as LATENCY
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 from .text.result import SUBJECT as TEXT
+from .training.result import SUBJECT as TRAINING
 
-_ALL = (ACCURACY, TEXT, PARITY, LATENCY, MODELS, BASELINES, INGEST, GROWTH, PLAN, EXCHANGE)
+_ALL = (ACCURACY, TRAINING, TEXT, PARITY, LATENCY, HTTP, MODELS, BASELINES, INGEST, GROWTH, PLAN, EXCHANGE)
 SUBJECTS: Mapping[str, Subject[Any]] = {subject.name: subject for subject in _ALL}

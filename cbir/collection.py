@@ -19,9 +19,10 @@ from cbir.pipeline.report import IngestReport
 from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
 from cbir.pipeline.writers import Batch, Target, open_targets
 from cbir.progress import Progress, silent
-from cbir.reading import CollectionReader, FilterInput
+from cbir.reading import CollectionReader
 from cbir.records import IDENTITY, Payload, to_plain
 from cbir.search.fields import checked_filter
+from cbir.searching import FilterInput
 from cbir.settings import Settings
 from cbir.sources.base import ALL_IMAGES, Source, SourceOptions
 from cbir.sources.memory import open_images
@@ -297,13 +298,14 @@ class Collection(CollectionReader):
         name, running = str(self._handle.name), self._optimizing
         due = [catalog for catalog in self._open_catalogs() if catalog.is_due(name)]
         if not self.optimizes_aside:
-            _optimize(due, name, progress)
+            optimize_all(due, name, progress)
         elif due and not (running and running.is_alive()):
-            self._optimizing = threading.Thread(target=_optimize, args=(due, name, silent), daemon=True)
+            self._optimizing = threading.Thread(target=optimize_all, args=(due, name), daemon=True)
             self._optimizing.start()
 
 
-def _optimize(catalogs: Sequence[Catalog], name: str, progress: Progress) -> None:
+def optimize_all(catalogs: Sequence[Catalog], name: str, progress: Progress = silent) -> None:
+    """Build the indexes of a collection again in some stores. One that fails is served as it was, with a warning."""
     for catalog in catalogs:
         try:
             catalog.optimize(name, progress)

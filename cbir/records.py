@@ -1,5 +1,6 @@
 """Plain data: an item of a source, a point for a store, a hit of a search."""
 
+import base64
 import hashlib
 import json
 import math
@@ -153,6 +154,27 @@ def stored_hits(readable: Readable, scores: Sequence[float], positions: Sequence
         _set_score(hit, score)
         hits.append(hit)
     return hits
+
+
+def vector_text(vector: Vector) -> str:
+    """Return a vector as little-endian float32 in Base64, as it travels in JSON."""
+    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
+
+
+def vector_of(text: str) -> Vector:
+    """Return the vector (D,), read-only, that `vector_text` made a text of."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def plain_point(point: Point) -> dict[str, Any]:
+    """Return a point as it travels in JSON, without its digest, which follows from the payload."""
+    return {
+        "id": point.id,
+        "vector": vector_text(point.vector),
+        "payload": point.payload,
+        "version": point.version,
+        "thumbnail": base64.b64encode(point.thumbnail).decode(),
+    }
 
 
 def point_id(dataset: str, key: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cbir.devices import DeviceChoice, PrecisionChoice
 from cbir.errors import UsageError
+from cbir.text import redacted
 
 DEFAULT_STORES = ("edge:./index", "faiss:./index/faiss")
 MAX_MEGAPIXELS = 40.0
@@ -32,8 +34,8 @@ class Settings(BaseSettings):
     Values that are not given come from the environment (`CBIR_WORKERS` and so on), then from `.env`, then from the
     defaults. `CBIR_STORES` is a comma-separated list; its default is `QDRANT_URL` if that is set, else both embedded
     stores in `./index`. `CBIR_TEXT_MODEL` is the file of a text tower that is not next to its model. `CBIR_REPORTS` is
-    the folder of `cbir-bench`'s latest reports. `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log
-    in to a page with a login.
+    the folder of `cbir-bench`'s latest reports. `CBIR_API_KEY` is the key for stores such as `cbir+https://...`.
+    `CBIR_LOGIN_ALLOW` lists the e-mail addresses and domains that may log in to a page with a login.
     """
 
     model_config = SettingsConfigDict(
@@ -56,6 +58,7 @@ class Settings(BaseSettings):
     cache: Path = Field(default_factory=default_cache)
     reports: Path = Field(default_factory=lambda data: data["cache"] / "reports")
     login_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    api_key: SecretStr | None = None
     qdrant_url: str | None = Field(default=None, validation_alias="QDRANT_URL")
     qdrant_api_key: SecretStr | None = Field(default=None, validation_alias="QDRANT_API_KEY")
 
@@ -67,7 +70,7 @@ class Settings(BaseSettings):
     @field_validator("login_allow", mode="before")
     @classmethod
     def _split_login(cls, value: object) -> object:
-        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+        return split_list(value)
 
     @field_validator("login_allow")
     @classmethod
@@ -106,9 +109,21 @@ class Settings(BaseSettings):
         return self.stores or ((self.qdrant_url,) if self.qdrant_url else DEFAULT_STORES)
 
 
+def split_list(value: object) -> object:
+    """Return the parts of a comma-separated list; a value that is no text is returned as it is."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
 def split_stores(text: str) -> tuple[str, ...]:
     """Return the store URLs of a comma-separated list. A comma without a scheme after it is part of a URL."""
     return tuple(part.strip() for part in re.split(r",(?=\s*[a-z]{2,}:)", text) if part.strip())
+
+
+def require_single_stores(urls: Sequence[str]) -> None:
+    """Raise `UsageError` if a `--store` names several stores."""
+    for url in urls:
+        if split_stores(url) != (url,):
+            raise UsageError(f"--store {redacted(url)}: only one store is allowed. Repeat --store for each store")
 
 
 def _named(field: str) -> str:

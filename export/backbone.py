@@ -20,13 +20,15 @@ from cbir.images.preprocessing import CropMode, InputRule
 from cbir.records import Vector
 
 from .weights import RANDOM_SEED, State, Weights, explain_mismatch, find_weights, image_side, load_in_order
-from .zoo import Backbone, InputChoice, Specs
+from .zoo import Backbone, InputChoice, Specs, TextSide
 
 MAX_SIZE = 1024
 _BATCH = 16
 
 _CROPS: dict[str, CropMode] = {"center": "center", "border": "pad", "squash": "squash"}
 _TIMM_CROPS = {ours: theirs for theirs, ours in _CROPS.items()}
+
+_OPEN_CLIP_CROPS = {"shortest": "center", "longest": "border", "squash": "squash"}
 
 _CLASSIFIERS = ("head.weight", "head.fc.weight", "fc.weight", "classifier.weight")
 
@@ -60,10 +62,12 @@ class Loaded:
         )
 
 
-def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputChoice | None = None) -> Loaded:
-    """Return a backbone with its weights (see `find_weights`), without its classifier."""
+def load_backbone(
+    backbone: Backbone, weights: str | None = None, choice: InputChoice | None = None, seed: int = RANDOM_SEED
+) -> Loaded:
+    """Return a backbone with its weights (see `find_weights`), without its classifier. `seed` is of random weights."""
     found = find_weights(backbone, weights)
-    torch.manual_seed(RANDOM_SEED)
+    torch.manual_seed(seed)
     choice = choice or InputChoice()
     choice = replace(choice, size=choice.size or backbone.size)
     if backbone.library == "torchvision":
@@ -71,6 +75,10 @@ def load_backbone(backbone: Backbone, weights: str | None = None, choice: InputC
     else:
         module = _timm_module(backbone, found, choice.size)
         config = resolve_model_data_config(module)
+        if backbone.text is not None:
+            config = _pair_config(backbone.text, config)
+    if choice.size:
+        _check_patches(module, backbone.name, choice.size)
     _use_mean_pooling(module)
     module.eval().requires_grad_(False)
     config = apply_choice(config, choice)
@@ -159,6 +167,29 @@ def _torchvision_config(backbone: Backbone) -> dict[str, Any]:
         "crop_pct": size / published.resize_size[0],
         "crop_mode": "center",
     }
+
+
+def _pair_config(side: TextSide, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the data configuration of open_clip's evaluation transform: a pair of towers was trained with that one."""
+    from open_clip import get_pretrained_cfg  # slow to import, and few backbones need it
+
+    published = get_pretrained_cfg(side.model, side.tag)
+    if not published:  # nobody has published weights for it
+        return config
+    changed = {name: published[name] for name in ("mean", "std", "interpolation")}
+    return {**config, **changed, "crop_mode": _OPEN_CLIP_CROPS[published["resize_mode"]], "crop_pct": 1.0}
+
+
+def _check_patches(module: torch.nn.Module, name: str, size: int) -> None:
+    """Raise `UsageError` if an input is not made of whole patches: timm would cut off or pad its edges silently."""
+    patch = getattr(getattr(module, "patch_embed", None), "patch_size", None)
+    side = int(patch[0] if isinstance(patch, Sequence) else patch or 1)
+    if size % side:
+        lower, upper = size // side * side, -(-size // side) * side
+        raise UsageError(
+            f"{name} does not accept an input of {size} pixels: it takes whole patches of {side}. Use {lower or upper}"
+            f" or {upper if lower else 2 * upper}"
+        )
 
 
 def _use_mean_pooling(module: torch.nn.Module) -> None:

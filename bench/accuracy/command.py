@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cbir import terminal
 from cbir.errors import UsageError
 
 from ..core.options import Json, Label, Limit, Models, Seed, TopClasses
@@ -23,6 +24,9 @@ def accuracy(
     limit: Limit = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Hits per query.")] = 5,
     seed: Seed = 42,
+    expand: Annotated[
+        int, typer.Option(min=0, max=100, help="Expand each query by so many hits, as the option of a search does.")
+    ] = 0,
     protocol: Annotated[
         Literal["split", "leave-one-out"] | None,
         typer.Option(
@@ -34,11 +38,13 @@ def accuracy(
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 2000,
     as_json: Json = None,
 ) -> None:
-    """Measure how well models find images of the query's class: metrics, intervals, paired tests, classes."""
+    """Measure how well models find images of the query's class: metrics, intervals, paired tests, classes, and cost."""
     from cbir.models.sealed import DEFAULT_MODEL, find_model
     from cbir.settings import Settings
 
     from ..core.subject import deliver, envelope
+    from ..embedding.model_speed import measure as measure_speeds
+    from .cost import BATCH, ROUNDS
     from .measure import Options, measure
     from .result import SUBJECT, AccuracyResult, notes
 
@@ -54,10 +60,14 @@ def accuracy(
         seed=seed,
         protocol="two-sources" if query_source else protocol or "split",
         resamples=resamples,
+        expand=expand,
     )
     images, models, pairs, warnings = measure(files, options, Settings())
-    header = envelope(SUBJECT.name, notes(options, images, warnings))
-    deliver(SUBJECT, AccuracyResult(**header, settings=options, images=images, models=models, pairs=pairs), as_json)
+    with terminal.progress("timing", (ROUNDS + 1) * len(files), "turns") as advance:
+        speeds, noise = measure_speeds(files, ["cpu"], [BATCH], ROUNDS, advance)
+    header = envelope(SUBJECT.name, [*notes(options, images, warnings), *noise.notes()])
+    result = AccuracyResult(**header, settings=options, images=images, models=models, pairs=pairs, speeds=speeds)
+    deliver(SUBJECT, result, as_json)
 
 
 def _check_sources(source: str | None, index: str | None, query: str | None, protocol: str | None) -> None:

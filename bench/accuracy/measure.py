@@ -37,6 +37,7 @@ class Options:
     seed: int
     protocol: Protocol
     resamples: int
+    expand: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Task:
     indexed: Rows
     queries: Rows
     k: int
+    expand: int = 0
 
     @property
     def query_classes(self) -> npt.NDArray[np.int64]:
@@ -146,17 +148,23 @@ def make_task(parts: Sequence[Labelled], usable: set[bytes], options: Options) -
     if len(queries) < 2:
         raise UsageError("A measurement needs at least two queries. Add images to search with.")
     vectors = np.concatenate([part.vectors for part in parts])[kept]
-    return Task(names.tolist(), classes.astype(np.int64), files, indexed, queries, options.k), vectors
+    return Task(names.tolist(), classes.astype(np.int64), files, indexed, queries, options.k, options.expand), vectors
 
 
 def search(vectors: Vector, task: Task) -> tuple[Rows, Rows]:
     """Return the rows of each query's hits, (Q, k), -1 for none: without exact copies of the query, and with them.
 
-    The query itself is never a hit.
+    The query itself is never a hit. With `task.expand`, the query is its mean with so many hits (see `cbir.search`).
     """
+    queries, indexed = vectors[task.queries], vectors[task.indexed]
+    if task.expand:
+        found = task.indexed[neighbours(queries, indexed, min(len(indexed), task.expand + 1))]
+        hits = _first(found, found != task.queries[:, None], task.expand)
+        mean = queries + np.where((hits >= 0)[:, :, None], vectors[hits], 0).sum(axis=1)
+        queries = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
     copies = np.bincount(task.files[task.indexed], minlength=int(task.files.max()) + 1)
-    depth = min(len(task.indexed), task.k + int(copies[task.files[task.queries]].max()) + 1)
-    found = task.indexed[neighbours(vectors[task.queries], vectors[task.indexed], depth)]
+    depth = min(len(indexed), task.k + int(copies[task.files[task.queries]].max()) + 1)
+    found = task.indexed[neighbours(queries, indexed, depth)]
     itself = found == task.queries[:, None]
     copy = task.files[found] == task.files[task.queries][:, None]
     return _first(found, ~copy, task.k), _first(found, ~itself, task.k)

@@ -1,7 +1,7 @@
 """The result of `cbir-bench accuracy`, and how it is shown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cbir.evaluation.result_files import model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
@@ -9,6 +9,8 @@ from cbir.tables import Cell, Column, Range, Table
 
 from ..core.metrics import METRICS, definitions
 from ..core.subject import Result, Subject
+from ..embedding.model_speed import ModelSpeed
+from .cost import cost_parts
 from .measure import ImageSet, ModelAccuracy, Options
 from .significance import FLIPS, LEVEL, Pair
 
@@ -44,12 +46,13 @@ _PUBLISHED_METRICS = {
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyResult(Result):
-    """How well each model finds images of the query's class."""
+    """How well each model finds images of the query's class, and how fast each is; older results have no speeds."""
 
     settings: Options
     images: ImageSet
     models: list[ModelAccuracy]
     pairs: list[Pair]
+    speeds: list[ModelSpeed] = field(default_factory=list)
 
 
 def notes(options: Options, images: ImageSet, warnings: Sequence[str]) -> list[str]:
@@ -69,6 +72,8 @@ def notes(options: Options, images: ImageSet, warnings: Sequence[str]) -> list[s
         " A model has a better rank than another only if the paired interval excludes 0 and the corrected p is below"
         " 0.05. Equal ranks do not prove equal models.",
     ]
+    if options.expand:
+        found.append(f"Each query is the mean of its image and the {options.expand} most similar indexed ones.")
     if images.left_out:
         found.append(f"{images.left_out:,} images with a label could not be embedded and are left out.")
     if images.without_class:
@@ -88,13 +93,18 @@ def present(result: AccuracyResult) -> Section:
         parts.append(_published(ranked))
     caption = f"Precision@{k} by model with its 95 % interval"
     bars = [Bar(name, model.metrics[main], *model.intervals[main]) for name, model in ranked]
-    parts += [Bars("accuracy", caption, f"Precision@{k}", bars), _all_metrics(ranked, k)]
+    parts.append(Bars("accuracy", caption, f"Precision@{k}", bars))
+    accuracies = {name: model.metrics[main] for name, model in ranked}
+    choice, cost = cost_parts(accuracies, dict(zip(names, result.speeds, strict=False)), f"P@{k}")
+    parts += [*cost, _all_metrics(ranked, k)]
     if result.pairs:
         parts.append(_pairs(result.pairs, names, k))
     parts += _classes(*ranked[0], k)
     subject = f"{result.images.name}: {result.images.images:,} images, {result.images.queries:,} of them queries."
     meanings = [f"{name}: {meaning}." for name, meaning in definitions(k).items()]
-    return Section("Which model finds best?", subject, _verdicts(result, ranked), parts, [*result.notes, *meanings])
+    return Section(
+        "Which model finds best?", subject, [*_verdicts(result, ranked), *choice], parts, [*result.notes, *meanings]
+    )
 
 
 def _verdicts(result: AccuracyResult, ranked: Sequence[tuple[str, ModelAccuracy]]) -> list[str]:

@@ -25,7 +25,7 @@ def models(
     from cbir.models.sealed import DEFAULT_MODEL, find_model
 
     from ..core.subject import deliver, envelope
-    from .measure import DEVICES, measure, notes
+    from ..embedding.model_speed import DEVICES, measure, notes
     from .result import SUBJECT, ModelsResult
 
     batches = numbers("--batch", batch, 1024)

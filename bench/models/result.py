@@ -12,7 +12,7 @@ from ..core.rows import typed_table
 from ..core.subject import Result, Subject
 from ..core.timing import Noise
 from ..core.verdicts import compared, on_processor
-from .measure import ModelSpeed
+from ..embedding.model_speed import ModelSpeed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,12 +25,16 @@ def draw(plot: Curves | Bars) -> str:
             axes.plot(*zip(*rest, strict=True), mark, color=colour, alpha=0.25, markersize=5)
         if front:
             axes.plot(*zip(*front, strict=True), f"{mark}-", color=colour, label=name, markersize=5, linewidth=1.4)
+        for point in points:
+            if point.name:
+                axes.annotate(point.name, (point.x, point.y), (5, 4), textcoords="offset points", fontsize=7)
     if plot.target is not None:
         axes.axvline(plot.target, color="#94a3b8", linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.set_xlabel(plot.x)
     axes.set_ylabel(plot.y)
-    axes.legend(frameon=False, fontsize=8)
+    if len(plot.series) > 1:
+        axes.legend(frameon=False, fontsize=8)
     return _svg(figure)
 
 

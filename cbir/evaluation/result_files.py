@@ -59,17 +59,21 @@ def machine() -> dict[str, Any]:
 
 
 def keep(
-    result: dict[str, Any], folder: Path, arguments: Sequence[str] | None = None, section: Section | None = None
+    result: dict[str, Any],
+    folder: Path,
+    arguments: Sequence[str] | None = None,
+    section: Section | None = None,
+    program: str = "cbir-bench",
 ) -> Path:
     """Write a result as the latest of its kind, which is its `benchmark`, whole or not at all, and return the file.
 
-    `arguments` are those of the command; None means those of this process.
+    `arguments` are those of the program; None means those of this process.
 
     Raises:
         CbirError: The file cannot be written, or is larger than `MAX_BYTES`.
     """
     kind = str(result["benchmark"])
-    words = ["cbir-bench", *(sys.argv[1:] if arguments is None else arguments)]
+    words = [program, *(sys.argv[1:] if arguments is None else arguments)]
     now = datetime.now(UTC).replace(microsecond=0)
     report = Report(kind, now, version("cbir"), redacted(shlex.join(words)), machine() | _processor(), result, section)
     content = {**asdict(report), "created": now.isoformat()}

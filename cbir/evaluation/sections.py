@@ -9,11 +9,12 @@ from cbir.tables import Table
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A point of a curve; those on the Pareto front are joined and dark, the others faded."""
+    """A point of a curve, with its name if it has one. Those on the Pareto front are joined and dark, others faded."""
 
     x: float
     y: float
     on_front: bool
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import numpy as np
 from cbir.index.live_log import LiveLog
 from cbir.records import id_bytes, id_text
 
-_ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
+ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
+"""A point as `KnownIds` needs it: the id's 16 bytes, and the fingerprints of version and payload digest."""
+
 _CHUNK = 100_000
 _LATEST = 1024
 
@@ -22,6 +24,9 @@ class KnownIds(Protocol):
     @property
     def ids(self) -> np.ndarray:
         """The sorted ids, of 16 bytes each."""
+
+    def rows(self) -> np.ndarray:
+        """Return a `ROW` of each point, in the order of ids."""
 
     def __len__(self) -> int: ...
 
@@ -57,6 +62,13 @@ class LogIds:
     @property
     def ids(self) -> np.ndarray:
         return self._log.sorted_ids.view("S16")
+
+    def rows(self) -> np.ndarray:
+        rows = np.empty(len(self), ROW)
+        stamps = [tuple(map(fingerprint, self._log.stamp(position))) for position in self._log.order.tolist()]
+        rows["id"] = self.ids
+        rows["version"], rows["digest"] = np.array(stamps, np.uint64).reshape(-1, 2).T
+        return rows
 
     def __len__(self) -> int:
         return len(self._log)
@@ -98,11 +110,17 @@ class StoredIds:
     @classmethod
     def of(cls, rows: Iterable[tuple[bytes, str, str]]) -> "StoredIds":
         """Return the stored ids of (the id's 16 bytes, version or "", payload digest) of each point."""
-        parts = [np.empty(0, _ROW)]
+        parts = [np.empty(0, ROW)]
         stream = ((point_id, fingerprint(version), fingerprint(digest)) for point_id, version, digest in rows)
         while part := list(islice(stream, _CHUNK)):
-            parts.append(np.array(part, _ROW))
+            parts.append(np.array(part, ROW))
         return cls(np.concatenate(parts))
+
+    def rows(self) -> np.ndarray:
+        rows = np.empty(len(self), ROW)
+        for name, column in (("id", self.ids), ("version", self._versions), ("digest", self._digests)):
+            rows[name] = column
+        return rows
 
     def __len__(self) -> int:
         return len(self.ids)

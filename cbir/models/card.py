@@ -35,20 +35,41 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Training:
-    """How a model was trained further on a data set, with `label` as the column of its classes ("" for folders).
+class TrainingRun:
+    """How `cbir-export train` trained a whole network.
 
-    `split` says how the data set was split, so that the training images can be kept out of a test. `metrics` are of the
-    test part, which was used neither for training nor for early stopping.
+    Attributes:
+        recipe: Everything that decides the result besides the images, by name.
+        data_sha256: SHA-256 over the key, label and file hash of every image, see `export/train/images.py`.
+        epoch: The epoch of the model, that with the best Precision@5 on the validation part.
+        validation: Metrics of the validation part in that epoch.
+        curves: A value for each epoch by name: `loss`, `learning_rate` and `validation_precision_at_5`.
     """
 
-    kind: Literal["head", "finetune"]
+    recipe: dict[str, str | int | float | bool | None]
+    data_sha256: str
+    epoch: int
+    validation: dict[str, float]
+    curves: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model was trained on a data set, with `label` as the column of its classes ("" for folders).
+
+    `split` says how the data set was split, so that the training images can be kept out of a test. `metrics` are of the
+    test part, which was used neither for training nor for early stopping. `run` is None for a head alone. The kind
+    `finetune` is in files of earlier releases.
+    """
+
+    kind: Literal["head", "finetune", "train"]
     data: str
     label: str
     classes: list[str]
     images: ImageCount
     split: str
     metrics: dict[str, float]
+    run: TrainingRun | None = None
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,13 @@ class Target:
     def write(self, points: Sequence[Point], failures: Sequence[Failure]) -> list[Failure]:
         """Store the points that the collection does not have with the same digest; return those that it refused."""
         stored = self.writer.stored_ids
-        fresh = [point for point in points if not stored.has(point.id, "", point.digest)]
-        refused = self.writer.write(fresh)
+        return self.store([point for point in points if not stored.has(point.id, "", point.digest)], failures)
+
+    def store(self, points: Sequence[Point], failures: Sequence[Failure]) -> list[Failure]:
+        """Store points, and return those that the collection refused."""
+        refused = self.writer.write(points)
         refused_ids = {failure.id for failure in refused}
-        self.journal.record([point for point in fresh if point.id not in refused_ids], [*failures, *refused])
+        self.journal.record([point for point in points if point.id not in refused_ids], [*failures, *refused])
         return refused
 
     def delete(self, ids: Sequence[str]) -> None:

@@ -32,6 +32,9 @@ TIE = 1e-6
 NEAR = 0.97
 """Cosine from which two images count as near-duplicates (see `folded`)."""
 
+MOST_EXPANDING = 100
+"""A query is expanded by at most so many of its nearest images."""
+
 _BATCH = 1000
 
 Example = str | Vector
@@ -54,6 +57,7 @@ class Query:
     offset: int = 0
     filter: Filter = ()
     min_score: float | None = None
+    expand: int = 0
     diversity: float = 0.0
     group_by: str = ""
     group_size: int = 1
@@ -77,6 +81,24 @@ def search(store: Store, query: Query) -> list[Hit]:
         windows = (_diverse(store, vector, hits, query.diversity, end) for hits in windows)
     hits = list(islice(chain.from_iterable(windows), query.offset, end))
     return hits if query.diversity else ranked(hits)
+
+
+def search_each(store: Store, examples: Sequence[Example], query: Query) -> list[list[Hit]]:
+    """Return for each example what `search` returns for it alone, in one call of the store.
+
+    Of the query, the limit, the filter, the minimum score and the parameters count.
+    """
+    _check(query)
+    if not examples:
+        return []
+    stored = [example if isinstance(example, str) else None for example in examples]
+    wanted = query.limit + any(stored)
+    vectors = _vectors(store, examples)
+    rows = store.search(vectors, wanted, params=query.params, filter=query.filter, min_score=query.min_score)
+    return [
+        [hit for hit in hits if own is None or hit.id != own][: query.limit]
+        for hits, own in zip(rows, stored, strict=True)
+    ]
 
 
 def search_groups(store: Store, query: Query) -> list[Group]:
@@ -106,6 +128,8 @@ def example_query(
         )
     vectors = _vectors(store, [example for example, _ in weighted])
     last = len(positives)
+    if len(weighted) == 1:  # most queries: its mean is itself
+        return np.asarray(vectors[0])
     wanted = _mean(vectors[:last], weights[:last])
     query = 2 * wanted - _mean(vectors[last:], weights[last:]) if negatives else wanted
     length = float(np.linalg.norm(query))
@@ -181,6 +205,8 @@ def _check(query: Query) -> None:
     for what, value in (("limit", query.limit), ("group size", query.group_size)):
         if value < 1:
             raise UsageError(f"the {what} must be at least 1, not {value}")
+    if not 0 <= query.expand <= MOST_EXPANDING:
+        raise UsageError(f"a query is expanded by 0 to {MOST_EXPANDING} images, not {query.expand}")
     if query.offset < 0:
         raise UsageError(f"the offset must not be negative, as {query.offset} is")
     if query.min_score is not None and math.isnan(query.min_score):
@@ -192,11 +218,25 @@ def _check(query: Query) -> None:
 
 
 def _prepared(store: Store, query: Query) -> tuple[Vector, set[str], int]:
-    """Return the vector of a checked query, the ids of its stored examples, and the rank of its last hit."""
+    """Return the vector of a checked query, expanded, the ids of its stored examples, and the rank of its last hit."""
     _check(query)
     examples = _weighted([*query.positives, *query.negatives])
     stored = {example for example, _ in examples if isinstance(example, str)}
-    return example_query(store, query.positives, query.negatives), stored, query.offset + query.limit
+    vector = example_query(store, query.positives, query.negatives)
+    return _expanded(store, vector, query, stored), stored, query.offset + query.limit
+
+
+def _expanded(store: Store, vector: Vector, query: Query, examples: set[str]) -> Vector:
+    """Return the mean of a query vector and of the images that it finds first, of length 1.
+
+    This is the average query expansion of Chum et al., "Total Recall", 2007, without the check of the geometry.
+    """
+    if not query.expand:
+        return vector
+    hits = _nearest(store, vector, query, query.expand, examples)
+    mean = np.mean([vector, *_vectors(store, [hit.id for hit in hits])], axis=0) if hits else vector
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length, np.float32) if length > 1e-6 else vector
 
 
 def _nearest(store: Store, vector: Vector, query: Query, k: int, examples: set[str]) -> list[Hit]:

@@ -166,16 +166,18 @@ class CollectionWriter(Protocol):
 
     Attributes:
         name: Where the collection is and what it is called, for messages.
-        stored_ids: The points that the collection had when the writer was opened.
-        resumed: How many of these an unfinished run stored.
+        resumed: How many of its points an unfinished run stored, when the writer was opened.
         shared: True if other processes may fill the collection at the same time.
     """
 
     name: str
-    stored_ids: KnownIds
     resumed: int
     journal_path: Path
     shared: bool
+
+    @property
+    def stored_ids(self) -> KnownIds:
+        """The points that the collection had when the writer was opened."""
 
     @property
     def state(self) -> str | None:

@@ -1,5 +1,6 @@
 """What all stores share: the check of a query, the order of hits, the choice of the collection to open."""
 
+import hashlib
 import math
 import uuid
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from cbir.errors import UsageError
+from cbir.index import layout
 from cbir.index.names import check_collection
 from cbir.records import Hit, Vector
 from cbir.stores.base import Catalog
@@ -40,6 +42,12 @@ def check_id(point_id: str | None) -> None:
         uuid.UUID(point_id or "0" * 32)
     except ValueError:
         raise UsageError(f"{point_id!r} is not an id: ids are UUIDs") from None
+
+
+def server_journal(cache: Path, address: str, collection: str) -> Path:
+    """Return the path of the journal of a collection on a server, which takes no files."""
+    digest = hashlib.sha256(f"{address}\n{collection}".encode()).hexdigest()[:32]
+    return cache / "journals" / f"{digest}-{layout.JOURNAL}"
 
 
 def best_hits(

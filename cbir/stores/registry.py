@@ -9,12 +9,17 @@ from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.stores.base import Catalog, Store
 from cbir.stores.engines import ENGINES
-from cbir.stores.url import SERVER_SCHEMES, StoreURL, as_url, parse, with_index_fields
+from cbir.stores.url import API_SCHEMES, SERVER_SCHEMES, StoreURL, as_url, parse, with_index_fields
 from cbir.text import redacted
 
 _EMBEDDED = "cbir.stores.embedded.catalog"
 _QDRANT = "cbir.stores.qdrant.catalog"
-BACKENDS: Mapping[str, str] = {**dict.fromkeys(ENGINES, _EMBEDDED), **dict.fromkeys(SERVER_SCHEMES, _QDRANT)}
+_API = "cbir.stores.api.catalog"
+BACKENDS: Mapping[str, str] = {
+    **dict.fromkeys(ENGINES, _EMBEDDED),
+    **dict.fromkeys(SERVER_SCHEMES, _QDRANT),
+    **dict.fromkeys(API_SCHEMES, _API),
+}
 """The backend of each scheme: a module whose `connect` takes parsed URLs and returns a catalog for each address."""
 
 StoreInput = str | os.PathLike[str]

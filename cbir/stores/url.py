@@ -5,6 +5,7 @@
          index_field=year,price
     faiss:PATH?index=HNSW16_SQfp16&ef=128&nprobe=16     a FAISS index (any factory string); oversampling=4 with RFlat
     http://HOST:6333?grpc=6334, https://HOST:6333    a Qdrant server or cluster
+    cbir+http://HOST:8000/COLLECTION, cbir+https://...    a cbir-serve
 
 A PATH is an index folder. A path directly inside an index folder names one of its indexes: `edge:./index` and
 `faiss:./index/faiss` are in one folder, are built from one vector log and are published together.
@@ -25,6 +26,7 @@ from cbir.text import redacted
 
 DEFAULT_ENGINE = "edge"
 SERVER_SCHEMES = ("http", "https")
+API_SCHEMES = ("cbir+http", "cbir+https")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _INDEX_FIELD = "index_field"
 _CHOICES = {
@@ -91,10 +93,15 @@ def parse(text: str) -> StoreURL:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if scheme in SERVER_SCHEMES:
         return StoreURL(text, scheme, f"{scheme}:{path}", options)
+    if scheme in API_SCHEMES:
+        if options:
+            raise UsageError(f"store {redacted(text)!r}: {scheme} has no options")
+        return StoreURL(text, scheme, f"{scheme.removeprefix('cbir+')}:{path}", options)
     if scheme not in ENGINES or not path:
         embedded = ", ".join(f"{engine}:PATH" for engine in ENGINES)
         raise UsageError(
-            f"unknown store {redacted(text)!r}; a store is {embedded}, http://HOST:PORT or https://HOST:PORT"
+            f"unknown store {redacted(text)!r}; a store is {embedded}, http://HOST:PORT, https://HOST:PORT or"
+            " cbir+https://HOST:PORT/COLLECTION"
         )
     supported = ENGINES[scheme].options
     for name, value in options.items():

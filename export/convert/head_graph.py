@@ -14,18 +14,24 @@ Matrix = npt.NDArray[np.float32]
 
 _FEATURES = "features"
 _PREFIX = "cbir_head"
+_KEEP = f"{_PREFIX}.keep"
+_ROOT_HALF = np.float32(0.5**0.5)
 
 
 @dataclass(frozen=True)
 class Head:
-    """Linear layers of (weight (in, out), bias (out,)) with ReLU between them. The result is scaled to unit length."""
+    """Linear layers of (weight (in, out), bias (out,)) with ReLU between them. The result is scaled to unit length.
+
+    With `keep`, the vectors that it takes follow, and a score is the mean of the head's and of theirs.
+    """
 
     layers: list[tuple[Matrix, Matrix]]
+    keep: bool = False
 
     @property
     def dimension(self) -> int:
         """Length of the vectors."""
-        return int(self.layers[-1][0].shape[1])
+        return int(self.layers[-1][0].shape[1]) + self.keep * int(self.layers[0][0].shape[0])
 
 
 def add_head(model: onnx.ModelProto, head: Head) -> None:
@@ -51,7 +57,12 @@ def add_head(model: onnx.ModelProto, head: Head) -> None:
         if number < len(head.layers) - 1:
             current = f"{after}.relu"
             graph.node.append(helper.make_node("Relu", [after], [current], name=current))
-    graph.node.append(helper.make_node("LpNormalization", [current], ["embeddings"], axis=1, p=2))
+    unit = f"{_PREFIX}.unit" if head.keep else "embeddings"
+    graph.node.append(helper.make_node("LpNormalization", [current], [unit], axis=1, p=2))
+    if head.keep:
+        graph.initializer.append(numpy_helper.from_array(_ROOT_HALF, _KEEP))
+        graph.node.append(helper.make_node("Concat", [unit, _FEATURES], [f"{_PREFIX}.both"], axis=1))
+        graph.node.append(helper.make_node("Mul", [f"{_PREFIX}.both", _KEEP], ["embeddings"]))
     graph.output[0].type.tensor_type.shape.dim[1].dim_value = head.dimension
 
 
@@ -61,14 +72,15 @@ def read_head(model: onnx.ModelProto) -> Head | None:
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
     numbers = sorted(int(name.split(".")[1]) for name in tensors if name.endswith(".weight"))
     layers = [(tensors[f"{_PREFIX}.{n}.weight"], tensors[f"{_PREFIX}.{n}.bias"]) for n in numbers]
-    return Head(layers) if layers else None
+    return Head(layers, _KEEP in tensors) if layers else None
 
 
 def apply_head(head: Head, vectors: Vector) -> Vector:
     """Return the head's unit vectors (N, D') for unit vectors (N, D)."""
+    given = vectors
     for number, (weight, bias) in enumerate(head.layers):
         vectors = vectors @ weight + bias
         if number < len(head.layers) - 1:
             vectors = np.maximum(vectors, 0)
     unit: Vector = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
+    return np.concatenate([unit, given], axis=1) * _ROOT_HALF if head.keep else unit

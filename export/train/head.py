@@ -41,18 +41,21 @@ _PATIENCE = 15
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A head, its split and epoch, the accuracy on the test part before and after, and mean losses if recorded."""
+    """A head, its split and epoch, and the accuracy on the test part before and after."""
 
     head: Head
     parts: Split
     epoch: int
     before: Accuracy
     after: Accuracy
-    losses: Sequence[float] = ()
 
 
-def train_head(labelled: Labelled, dimension: int, hidden: int, epochs: int, seed: int) -> TrainedHead:
+def train_head(
+    labelled: Labelled, dimension: int, hidden: int, epochs: int, seed: int, keep: bool = False
+) -> TrainedHead:
     """Return a head trained on the training part, with a hidden layer of this width, without one for 0.
+
+    With `keep`, the vectors that it was trained on follow its own.
 
     The test part is used only once, at the end.
     """
@@ -64,7 +67,7 @@ def train_head(labelled: Labelled, dimension: int, hidden: int, epochs: int, see
     torch.manual_seed(seed)
     layers = [torch.nn.Linear(a, b) for a, b in pairwise(widths)]
     layers, epoch = _train(layers, features, labelled.labels, parts, epochs, seed)
-    head = _with_input_scale(layers, mean, spread)
+    head = replace(_with_input_scale(layers, mean, spread), keep=keep)
     before, after = (
         score(vectors, labelled.labels, parts.train, parts.test)
         for vectors in (labelled.vectors, apply_head(head, labelled.vectors))
@@ -85,29 +88,34 @@ def write_with_head(embedder: Embedder, head: Head, training: Training, path: Pa
 
 
 def describe_training(
-    kind: Literal["head", "finetune"],
+    kind: Literal["head", "train"],
     data: str,
     label: str | None,
     labels: Sequence[str],
-    trained: TrainedHead,
+    parts: Split,
+    after: Accuracy,
     seed: int,
 ) -> Training:
     """Return the record of a training for the model's card."""
-    after = trained.after
     return Training(
         kind=kind,
         data=data,
         label=label or "",
         classes=sorted(set(labels)),
-        images=len(trained.parts.train),
+        images=len(parts.train),
         split=split_name(seed),
-        metrics={
-            "precision_at_5": round(after.precision_at_k, 4),
-            "hit_rate_at_1": round(after.hit_rate_at_1, 4),
-            "hit_rate_at_5": round(after.hit_rate_at_k, 4),
-            "mrr_at_5": round(after.mrr_at_k, 4),
-        },
+        metrics=metrics_of(after),
     )
+
+
+def metrics_of(accuracy: Accuracy) -> dict[str, float]:
+    """Return the metrics that a model's card has."""
+    return {
+        "precision_at_5": round(accuracy.precision_at_k, 4),
+        "hit_rate_at_1": round(accuracy.hit_rate_at_1, 4),
+        "hit_rate_at_5": round(accuracy.hit_rate_at_k, 4),
+        "mrr_at_5": round(accuracy.mrr_at_k, 4),
+    }
 
 
 def _train(

@@ -11,10 +11,11 @@ from cbir.settings import Settings
 from cbir.stores.base import Store
 from cbir.stores.registry import open_store
 from tests.support import clusters
-from tests.support.api import CATEGORIES, KINDS, PER_CATEGORY, Filled, opened
+from tests.support.api import API_KEY, CATEGORIES, KINDS, PER_CATEGORY, Filled, opened
 from tests.support.building import plan_for, qdrant_writer
 from tests.support.contract import INDEXES, fill_folder, servers
 from tests.support.examples import SampleImages, copy_folder
+from tests.support.http_api import serving
 from tests.support.qdrant_server import qdrant_server
 
 
@@ -44,8 +45,9 @@ def filled_stores(
     path, data, pil, array = [data for _, label, data in sample_images if label == "Symbols"][:4]
     (root / "path.png").write_bytes(path)
     images = [root / "path.png", data, opened(pil), np.asarray(opened(array))]
-    with qdrant_server() as server:
+    with qdrant_server() as server, serving(f"faiss:{root / 'served'}", write_keys=(API_KEY,)) as address:
         urls = {"edge": f"{root / 'edge'}", "faiss": f"faiss:{root / 'faiss'}", "server": server.url}
+        urls["api"] = f"cbir+{address}"
         yield {kind: Filled(url, emoji_folder, images) for kind, url in urls.items()}
 
 

@@ -6,7 +6,7 @@ import pytest
 from cbir.export.command import app
 
 
-@pytest.mark.parametrize("command", ["list", "build", "verify", "compare", "table", "head", "finetune"])
+@pytest.mark.parametrize("command", ["list", "build", "verify", "compare", "table", "head", "train"])
 def test_the_help_of_a_command_has_an_example(command: str, capsys: Any) -> None:
     app([command, "--help"], standalone_mode=False)
     assert f"Example: cbir-export {command}" in capsys.readouterr().out

@@ -19,12 +19,14 @@ from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.stores.qdrant.server import Server, server_options
 from cbir.stores.url import parse
+from tests.support.running import PROGRAMS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 TEXT = FILE.read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = ("page", "api", "ingest")
 NODES = ("qdrant", "qdrant-2", "qdrant-3")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::?([-?])([^}]*))?\})")
@@ -60,6 +62,7 @@ def test_the_profiles() -> None:
         "qdrant-2": ["cluster"],
         "qdrant-3": ["cluster"],
         "page": None,
+        "api": None,
         "ingest": ["ingest"],
     }
     for name, service in SERVICES.items():
@@ -83,7 +86,7 @@ def test_the_nodes_form_one_cluster() -> None:
             assert words[words.index("--bootstrap") + 1] == "http://qdrant:6335"
     all_volumes = [SERVICES[name]["volumes"] for name in NODES]
     assert len({json.dumps(volumes) for volumes in all_volumes}) == 3, "two nodes write into one volume"
-    for name in ("page", "ingest"):  # a collection created before a node joins has no copy on it
+    for name in OURS:  # a collection created before a node joins has no copy on it
         assert set(SERVICES[name]["depends_on"]) == set(NODES)
 
 
@@ -96,7 +99,7 @@ def test_the_example_settings_of_a_cluster_replicate() -> None:
     assert lines["COMPOSE_PROFILES"] == "cluster"
     url = environment_of("ingest", QDRANT_API_KEY="k", QDRANT_OPTIONS=lines["QDRANT_OPTIONS"])["QDRANT_URL"]
     assert server_options(parse(url)).replicas == 2
-    assert set(_variables()) - {"QDRANT_PORT", "QDRANT_GRPC_PORT", "PAGE_PORT"} <= set(lines)
+    assert set(_variables()) - {"QDRANT_PORT", "QDRANT_GRPC_PORT", "PAGE_PORT", "API_PORT"} <= set(lines)
 
 
 def _variables() -> list[str]:
@@ -116,7 +119,7 @@ def test_ports_are_open_only_on_this_machine(name: str) -> None:
 
 def test_the_port_between_the_nodes_is_not_published() -> None:
     published = [filled_in(port).split(":")[-1] for service in SERVICES.values() for port in service.get("ports", [])]
-    assert sorted(published) == ["6333", "6334", "8501"]
+    assert sorted(published) == ["6333", "6334", "8000", "8501"]
 
 
 @every_service
@@ -172,11 +175,11 @@ def test_container_images_are_pinned() -> None:
 def test_the_container_image_has_the_version_of_the_project() -> None:
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
-    assert {SERVICES[name]["image"] for name in ("page", "ingest")} == {f"cbir:{version[1]}"}
+    assert {SERVICES[name]["image"] for name in OURS} == {f"cbir:{version[1]}"}
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
-@pytest.mark.parametrize("name", ["page", "ingest"])
+@pytest.mark.parametrize("name", OURS)
 def test_cbir_reads_the_environment_of_a_service(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in environment_of(name, QDRANT_API_KEY="the-key").items():
         monkeypatch.setenv(key, value)
@@ -187,11 +190,9 @@ def test_cbir_reads_the_environment_of_a_service(name: str, monkeypatch: pytest.
         Server(parse(url), settings.model_copy(update={"insecure": False}))
 
 
-@pytest.mark.parametrize(
-    "words", [filled_in(SERVICES[name]["command"]).split() for name in ("page", "ingest")], ids=["page", "ingest"]
-)
+@pytest.mark.parametrize("words", [filled_in(SERVICES[name]["command"]).split() for name in OURS], ids=OURS)
 def test_a_command_and_its_options_exist(words: list[str]) -> None:
-    module = {"cbir-ui": "cbir.ui.launch", "cbir-ingest": "cbir.ingest.command"}[words[0]]
+    module = {program: target.partition(":")[0] for program, target in PROGRAMS.items()}[words[0]]
     done = subprocess.run([sys.executable, "-m", module, *words[1:], "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     options = [word for word in words if word.startswith("--")]
@@ -246,6 +247,26 @@ def test_the_page_is_healthy_when_streamlit_is(status: int, expected: bool) -> N
     with answering("/_stcore/health", status) as port:
         assert healthy([sys.executable, *rest], 8501, port) is expected
     assert not healthy([sys.executable, *rest], 8501, port), "no server is running"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
+def test_the_api_is_healthy_when_it_is_ready(status: int, expected: bool) -> None:
+    kind, python, *rest = SERVICES["api"]["healthcheck"]["test"]
+    assert (kind, python) == ("CMD", "python")
+    with answering("/readyz", status) as port:
+        assert healthy([sys.executable, *rest], 8000, port) is expected
+    assert not healthy([sys.executable, *rest], 8000, port), "no server is running"
+
+
+def test_the_api_has_the_key_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cbir.serve.keys import is_one_of
+    from cbir.serve.settings import ServeSettings
+
+    for key, value in environment_of("api", QDRANT_API_KEY="k" * 32).items():
+        monkeypatch.setenv(key, value)
+    settings = ServeSettings(_env_file=None)  # type: ignore[call-arg]
+    assert is_one_of("k" * 32, settings.read_keys) and is_one_of("k" * 32, settings.write_keys)
+    assert "k" * 32 not in settings.read_keys
 
 
 def test_only_the_needed_files_are_copied_into_the_container_image() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("export", "ingest", "ui", "bench")
-COMMANDS = ("cbir-export", "cbir-ingest", "cbir-search", "cbir-ui", "cbir-bench")
+PROGRAMS = ("export", "ingest", "ui", "serve", "bench")
+COMMANDS = ("cbir-export", "cbir-ingest", "cbir-search", "cbir-ui", "cbir-serve", "cbir-bench")
 HEAVY = (
     "torch",
     "numpy",
@@ -61,6 +61,7 @@ def test_programs_do_not_import_each_other(program: str) -> None:
         "cbir.ingest.command",
         "cbir.ui.search_command",
         "cbir.ui.launch",
+        "cbir.serve.command",
         "cbir.bench.command",
     ],
 )

@@ -22,7 +22,7 @@ import cbir
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-it-is-built.md").read_text(encoding="utf-8")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-PROGRAMS = ("export", "ingest", "ui", "bench")
+PROGRAMS = ("export", "ingest", "ui", "serve", "bench")
 MOST_FILES = 14
 LABELS = ("Boots", "Boots", "Shoes")
 

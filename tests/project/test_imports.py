@@ -12,7 +12,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cbir", "export", "ingest", "ui", "bench")
+PACKAGES = ("cbir", "export", "ingest", "ui", "serve", "bench")
 LONGEST_FILE = 350
 
 

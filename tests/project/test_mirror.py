@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cbir", "ingest", "export", "ui", "bench")
+PACKAGES = ("cbir", "ingest", "export", "ui", "serve", "bench")
 MOST_WITHOUT = 20
 MOST_LINES = 60
 """Of a module that needs no test file: it is a table or a few lines that the tests of its users run."""

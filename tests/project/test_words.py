@@ -57,7 +57,7 @@ def _files(*patterns: str) -> list[Path]:
     return [path for path in found if path.exists() and ROOT / "tests" not in path.parents]
 
 
-AREAS = ("cbir", "ingest", "export", "ui", "bench", "docs", "")
+AREAS = ("cbir", "ingest", "export", "ui", "serve", "bench", "docs", "")
 """The folders of the project; "" are the files at its root."""
 
 
@@ -117,7 +117,12 @@ def test_no_private_word_is_left(area: str) -> None:
 
 def test_a_line_of_prose_fits_a_screen() -> None:
     lines = [(path, i, line) for path in _files("*.md") for i, line in enumerate(path.read_text().splitlines(), 1)]
-    assert not [f"{path}:{i}: {len(line)} characters" for path, i, line in lines if len(line) > LONGEST_LINE]
+    long = [(path, i, line) for path, i, line in lines if len(line) > LONGEST_LINE]
+    assert not [
+        f"{path}:{i}: {len(line)} characters"
+        for path, i, line in long
+        if not (path.parent.name == "report" and line.startswith("| "))  # a row of a table that was measured
+    ]
 
 
 @pytest.mark.parametrize(

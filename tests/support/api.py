@@ -16,12 +16,13 @@ import cbir
 from cbir.stores.embedded import catalog
 from cbir.stores.embedded.reader import EmbeddedStore
 
-KINDS = ("edge", "faiss", "server")
+KINDS = ("edge", "faiss", "server", "api")
 CATEGORIES = ("Animals & Nature", "Flags", "Food & Drink")
 PER_CATEGORY = 8
 NEW = ("new/path", "new/bytes", "new/pil", "new/array")
 FLAT = "faiss:./index?index=Flat"
-PRIVATE = cbir.Settings(allow_private_addresses=True)
+API_KEY = "a key for the tests of a server"
+PRIVATE = cbir.Settings(allow_private_addresses=True, api_key=API_KEY)
 
 Call = Callable[[cbir.Collection], object]
 

@@ -21,7 +21,8 @@ from urllib.request import urlopen
 
 from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageOps
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocket, expect, sync_playwright
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from cbir.images.decode import decode
 from cbir.sources.base import SourceOptions
@@ -149,16 +150,19 @@ def idle(page: Page) -> None:
 
 
 @contextmanager
-def run_again(page: Page) -> Iterator[None]:
-    """Wait, after the block, until the script of the page has run once more."""
-    page.evaluate(
-        "() => { window.started = false;"
-        " new MutationObserver((_, observer) => { window.started = true; observer.disconnect(); })"
-        ".observe(document.querySelector('[data-testid=stApp]'), { attributeFilter: ['data-test-script-state'] }); }"
-    )
-    yield
-    page.wait_for_function("window.started")
+def run_again(page: Page, connection: WebSocket) -> Iterator[None]:
+    """Wait, after the block, until the server has run the script of the page once more.
+
+    What the page looks like does not tell: if a run is short, the browser need not paint that it is running.
+    """
     idle(page)
+    with connection.expect_event("framereceived", _ends_a_run, timeout=WAIT_SECONDS * 1000):
+        yield
+    idle(page)
+
+
+def _ends_a_run(frame: bytes | str) -> bool:
+    return isinstance(frame, bytes) and ForwardMsg.FromString(frame).WhichOneof("type") == "script_finished"
 
 
 def still(page: Page) -> None:

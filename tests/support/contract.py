@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from cbir.records import Point, Vector, digest
 from cbir.settings import Settings
 from cbir.stores.base import SearchParams, Store
 from cbir.stores.registry import connect, open_store
-from tests.support.building import builder_for, plan_for, points_of, qdrant_writer, unit_vectors
+from tests.support.building import MODEL_FILE, builder_for, plan_for, points_of, unit_vectors
 from tests.support.grpc_server import grpc_port
+from tests.support.http_api import serving
 from tests.support.qdrant_points import NOWHERE
 from tests.support.qdrant_server import qdrant_server
 
@@ -40,8 +42,9 @@ INDEXES = {
 """With such oversampling all of them find the best hits; `test_reader` has some that do not rescore."""
 REAL, API_KEY = os.environ.get("QDRANT_URL", "").partition("?")[0], os.environ.get("QDRANT_API_KEY")
 """A real server is tested too, over REST and over gRPC, wherever one answers."""
-SERVERS = ("server", "grpc", *(("real-rest", "real-grpc") if REAL else ()))
-SETTINGS = Settings(QDRANT_API_KEY=API_KEY)
+SERVERS = ("server", "grpc", "api", *(("real-rest", "real-grpc") if REAL else ()))
+WRITE_KEY = "a key for the tests of a server"
+SETTINGS = Settings(QDRANT_API_KEY=API_KEY, api_key=WRITE_KEY)
 KINDS = (*INDEXES, *SERVERS)
 EXACT = SearchParams(exact=True)
 WIDE = SearchParams(ef=COUNT)
@@ -80,9 +83,10 @@ class ServerPlace:
 
     def fill(self) -> None:
         """Store the points, and publish the collection."""
-        writer = qdrant_writer(self.url, self.plan, SETTINGS)
+        writer = connect(self.url, SETTINGS).writer(self.plan, MODEL_FILE)
         assert writer.write(POINTS) == []
         writer.publish(silent)
+        writer.close()
 
     def open(self) -> Store:
         """Open the collection."""
@@ -93,8 +97,13 @@ class ServerPlace:
 def servers() -> Iterator[dict[str, ServerPlace]]:
     """Yield a place on a server of each kind. On a real one, it has a name that nobody else has, and is removed."""
     plan, own = plan_for(VECTORS), f"cbir-test-{uuid.uuid4().hex}"
-    with qdrant_server() as server, grpc_port() as port:
-        urls = {"server": server.url, "grpc": f"{NOWHERE}?grpc={port.number}"}
+    with (
+        qdrant_server() as server,
+        grpc_port() as port,
+        TemporaryDirectory() as folder,
+        serving(f"edge:{folder}", write_keys=(WRITE_KEY,), cache=f"{folder}/cache") as address,
+    ):
+        urls = {"server": server.url, "grpc": f"{NOWHERE}?grpc={port.number}", "api": f"cbir+{address}"}
         places = {kind: ServerPlace(url, plan) for kind, url in urls.items()}
         for kind, url in {"real-rest": f"{REAL}?grpc=0", "real-grpc": REAL}.items() if REAL else ():
             places[kind] = ServerPlace(url, replace(plan, collection=f"{own}-{kind}", dataset=f"{own}-{kind}-set"))

@@ -35,7 +35,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutants"
 TREE = BUILD / "tree"
-PROGRAMS = ("bench", "export", "ingest", "ui")
+PROGRAMS = ("bench", "export", "ingest", "serve", "ui")
 PARTS = (
     "cbir/filters",
     "cbir/index",

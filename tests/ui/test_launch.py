@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from cbir.ui.launch import EVERYWHERE, PAGE, is_loopback
+from cbir.ui.launch import PAGE
 from cbir.ui.launch import main as launch
 from cbir.ui.query.images import MAX_BYTES
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -20,6 +20,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import Config
 from websockets.sync.client import connect
 
+from cbir.listening import EVERYWHERE
 from cbir.settings import Settings
 from cbir.stores.registry import open_store
 from tests.support.browser import free_port, served
@@ -48,19 +49,12 @@ def test_invalid_options_are_refused_in_one_line(
     assert message in err
 
 
-def test_loopback_addresses_are_recognised() -> None:
-    assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1"]))
-    assert not any(
-        map(is_loopback, [EVERYWHERE[0], "::", "192.168.1.5", "localhost.example.org", "127.example.org", ""])
-    )
-
-
 def test_allowed_hosts_are_passed_to_streamlit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: Path
 ) -> None:
     command: list[str] = []
     monkeypatch.setattr("os.execve", lambda path, arguments, environment: command.extend(arguments))
-    monkeypatch.setattr("cbir.ui.launch._require_free", lambda host, port: None)  # not every machine has IPv6
+    monkeypatch.setattr("cbir.listening.require_free", lambda host, port: None)  # not every machine has IPv6
 
     def launched(*arguments: str) -> tuple[list[str], str, str]:
         command.clear()

@@ -181,6 +181,7 @@ def test_the_options_are_those_of_the_library(found: Found, image_file: Path) ->
     for option in ("--min-score", "--threshold"):  # its name and its old one
         assert found(image_file, option, fifth) == plain[:5]
     assert ids(found(image_file, "--diversity", "0.9")) != ids(plain)
+    assert ids(found(image_file, "--expand", 5)) != ids(plain)
     assert ids(found(image_file, "--unlike", plain[1]["key"])) != ids(plain)
     later = found(image_file, "--offset", 3)
     assert (ids(later)[:5], [hit["rank"] for hit in later][:5]) == (ids(plain)[3:], [4, 5, 6, 7, 8])

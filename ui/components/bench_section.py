@@ -92,21 +92,33 @@ def _strip(strip: Strip) -> None:
 
 def _curves(plot: Curves) -> Any:
     rows = [
-        {"series": shortened(name), "x": point.x, "y": point.y, "front": point.on_front}
+        {
+            "series": shortened(name),
+            "name": shortened(point.name),
+            "x": point.x,
+            "y": point.y,
+            "front": point.on_front,
+        }
         for name, points in plot.series.items()
         for point in points
     ]
+    named = any(row["name"] for row in rows)
     base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call]
         alt.X("x:Q", scale=alt.Scale(zero=False, nice=True), title=plot.x),
         alt.Y("y:Q", scale=alt.Scale(type="log"), title=plot.y, axis=alt.Axis(format="~s", tickCount=5)),
         alt.Color("series:N", legend=alt.Legend(orient="bottom", columns=1, labelLimit=300), title=None),
-        tooltip=[alt.Tooltip("series:N"), alt.Tooltip("x:Q", title=plot.x), alt.Tooltip("y:Q", title=plot.y)],
+        tooltip=[
+            alt.Tooltip("name:N" if named else "series:N"),
+            alt.Tooltip("x:Q", title=plot.x),
+            alt.Tooltip("y:Q", title=plot.y),
+        ],
     )
     line = base.transform_filter("datum.front").mark_line()
     faded = alt.condition("datum.front", alt.value(1), alt.value(0.3))
     points = base.mark_point(filled=True, size=70).encode(opacity=faded)
+    names = base.mark_text(align="left", dx=7, dy=-5).encode(text="name:N")
     height = 300 + 24 * len(plot.series)
-    return (line + points).properties(height=height, description=plot.caption)
+    return (line + points + names).properties(height=height, description=plot.caption)
 
 
 def _bars(plot: Bars) -> Any:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from cbir.evaluation.result_files import shortened
 from cbir.images.decode import PREPROCESSING_VERSION
-from cbir.models.card import ModelCard
+from cbir.models.card import ModelCard, Training
 from cbir.settings import DEFAULT_STORES
 from cbir.stores.base import StoreInfo
 from cbir.stores.listing import CollectionInfo
@@ -94,9 +94,20 @@ def model(listed: CollectionInfo, card: ModelCard | None) -> Rows:
         ("Licence", card.license),
         ("Precision", card.arithmetic),
         *([("Images read with", made_by.libraries)] if made_by.libraries else []),
-        *([("Trained", f"{trained.kind} on {trained.images:,} images of {trained.data}")] if trained else []),
+        *([("Trained", _trained(trained))] if trained else []),
         ("Made by", ", ".join(f"{name} {version}" for name, version in card.exporter.items())),
     ]
+
+
+def _trained(training: Training) -> str:
+    """Return what was trained, on what, and how well it then found."""
+    what = f"{training.kind} on {training.images:,} images of {training.data}"
+    precision = training.metrics.get("precision_at_5")
+    if precision is not None:
+        what += f", test P@5 {precision:.4f}"
+    if training.run is not None:
+        what += f", loss {training.run.recipe.get('loss')}, best of {len(training.run.curves['loss'])} epochs"
+    return what
 
 
 def warnings(listed: CollectionInfo, url: str, verifies: bool) -> list[str]:

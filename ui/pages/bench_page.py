@@ -12,6 +12,7 @@ COMMANDS = {
     "accuracy": "cbir-bench accuracy ./photos --model A.onnx --model B.onnx",
     "parity": "cbir-bench parity",
     "latency": "cbir-bench latency",
+    "http": "cbir-bench http",
     "models": "cbir-bench models",
     "baselines": "cbir-bench baselines ./photos",
     "ingest": "cbir-bench ingest ./photos",

@@ -1,6 +1,5 @@
 """The collections of a Qdrant server or cluster: listed, opened, filled, chosen and dropped."""
 
-import hashlib
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property, partial
 from operator import methodcaller
@@ -9,14 +8,13 @@ from pathlib import Path
 from qdrant_client import models
 
 from cbir.errors import UsageError
-from cbir.index import layout
 from cbir.index.generation import Damage, Plan
 from cbir.index.names import alias_of
 from cbir.index.repair import Repair
 from cbir.progress import Advance, Progress, silent
 from cbir.settings import Settings
 from cbir.stores.base import Contents, ReadBack, Store
-from cbir.stores.checks import open_name
+from cbir.stores.checks import open_name, server_journal
 from cbir.stores.listing import CollectionInfo, Condition, Run
 from cbir.stores.qdrant.kinds import check
 from cbir.stores.qdrant.records import (
@@ -108,9 +106,7 @@ class QdrantCatalog:
 
     def journal(self, name: str | None) -> Path:
         """The journal is on this machine, since a server takes no files."""
-        collection = name or open_name(self, None)
-        digest = hashlib.sha256(f"{self.address}\n{collection}".encode()).hexdigest()[:32]
-        return self._settings.cache / "journals" / f"{digest}-{layout.JOURNAL}"
+        return server_journal(self._settings.cache, self.address, name or open_name(self, None))
 
     def drop(self, name: str) -> None:
         server = self._server

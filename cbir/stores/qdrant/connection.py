@@ -1,7 +1,6 @@
 """The connection to a Qdrant server: one client of gRPC for the whole process, or else one of REST for each call."""
 
 import atexit
-import ipaddress
 import logging
 import re
 import ssl
@@ -21,6 +20,7 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 
 from cbir.errors import UsageError
+from cbir.listening import is_loopback
 from cbir.settings import Settings
 from cbir.text import one_line, redacted
 
@@ -181,16 +181,9 @@ def _require_safe(address: str, key: str | None) -> None:
     parts = urlsplit(address)
     protection = {"TLS (https)": parts.scheme == "https", "an API key": bool(key)}
     missing = [name for name, exists in protection.items() if not exists]
-    if missing and not _is_here(parts.hostname or ""):
+    if missing and not is_loopback(parts.hostname or ""):
         risk = "others can read the key and all data" if key else "anyone who reaches it can read and delete"
         raise UsageError(
             f"{redacted(address)} would be used without {' and without '.join(missing)}, so that {risk}:"
             " use https:// and QDRANT_API_KEY, or --insecure (CBIR_INSECURE=1) in a private network"
         )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -26,6 +26,9 @@ def test_a_source_is_split_and_measured(run: Program, photo_folder: Path, model_
     )
     assert model["metrics"]["hit_rate_at_5"] > 0.5, "the packaged model finds something"
     assert result["settings"]["protocol"] == "split"
+    (speed,) = result["speeds"]
+    assert speed["batch"] == 8 and speed["ms_an_image"]["value"] > 0 and speed["gigamacs"] > 0
+    assert "What accuracy costs" in out
     lines = out.splitlines()
     assert lines[0].startswith(f"{model['name']} ({model['precision']}) finds images of the query's class: P@5 0.")
     assert "most often taken for" in " ".join(out.split()) and "small by design" in " ".join(out.split())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cbir.bench.core.subject import deliver, envelope, write_json
 from cbir.bench.core.timing import Noise
-from cbir.bench.models.measure import ModelSpeed
+from cbir.bench.embedding.model_speed import ModelSpeed
 from cbir.bench.models.result import SUBJECT, ModelsResult
 
 from cbir.errors import CbirError
@@ -17,7 +17,7 @@ from cbir.settings import Settings
 from cbir.tables import Column, Range, Table
 
 TIMES = Range(9.0, 8.0, 12.0), Range(111.0, 83.0, 125.0)
-SPEED = ModelSpeed("lite0", "fp32", "cpu", 1, 1280, 224, 13.4, False, "", *TIMES)
+SPEED = ModelSpeed("lite0", "fp32", "cpu", 1, 1280, 224, 13.4, False, "", 3.3, 0.38, *TIMES)
 HEADER = envelope("models", ["Read this."])
 RESULT = ModelsResult(**HEADER, rounds=3, threads=2, speeds=[SPEED], noise=Noise(Range(1.0, 1.0, 1.0), 0.0))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from cbir.bench.core.subject import envelope
 from cbir.bench.core.timing import Noise, spread
-from cbir.bench.models.measure import ModelSpeed
+from cbir.bench.embedding.model_speed import ModelSpeed
 from cbir.bench.models.result import SUBJECT, ModelsResult, present
 
 from cbir.tables import Range
@@ -13,7 +13,8 @@ from cbir.tables import Range
 
 def speed(model: str, precision: str, batch: int, milliseconds: list[float]) -> ModelSpeed:
     spent, rate = spread(milliseconds), spread([1000 / value for value in milliseconds])
-    return ModelSpeed(model, precision, "cpu", batch, 8, 224, 1.5, False, "", spent, rate, milliseconds)
+    case = ModelSpeed(model, precision, "cpu", batch, 8, 224, 1.5, False)
+    return replace(case, ms_an_image=spent, images_per_second=rate, rounds_ms=milliseconds)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_the_section_compares_the_fastest_with_the_slowest(result: ModelsResult)
     ]
     (table,) = section.tables
     assert [row[0] for row in table.rows] == ["fast (int8), cpu, batch 1", "slow (fp32), cpu, batch 1"]
-    assert table.rows[0][4] == Range(4.0, 2.0, 5.0)
+    assert table.rows[0][6] == Range(4.0, 2.0, 5.0)
     assert section.notes == ["a note", "slow (fp32), openvino, batch 1: failed: no such device"]
 
 

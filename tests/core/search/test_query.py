@@ -152,6 +152,26 @@ def test_deep_pages_repeat_no_hit(graph_stores: dict[str, Store], kind: str, lim
         assert len(set(ids)) == len(ids) == 300
 
 
+def test_an_expanded_query_is_its_mean_with_its_first_hits(store: Store) -> None:
+    query = VECTORS[0]
+    for filter in ((), parse_filter("label=Bags")):
+        plain = Query([query], filter=filter, params=EXACT)
+        first = [BY_ID[hit.id].vector for hit in search(store, replace(plain, limit=4))]
+        mean = np.mean([query, *first], axis=0)
+        expected = search(store, replace(plain, positives=[mean / np.linalg.norm(mean)], limit=20))
+        found = search(store, replace(plain, expand=4, limit=20))
+        assert [hit.id for hit in found] == [hit.id for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+        pages = [search(store, replace(plain, expand=4, limit=5, offset=offset)) for offset in range(0, 20, 5)]
+        assert [hit.id for page in pages for hit in page] == [hit.id for hit in found]
+    nothing = Query([query], expand=4, min_score=1.1, params=EXACT)
+    assert search(store, nothing) == []
+    example = POINTS[3].id
+    assert example not in [hit.id for hit in search(store, Query([example], expand=2, params=EXACT))]
+    with pytest.raises(UsageError, match="expanded by 0 to 100 images, not 101"):
+        search(store, Query([query], expand=101))
+
+
 def test_diversity_spreads_the_hits(store: Store) -> None:
     query = VECTORS[0]
     plain = [hit.id for hit in store.search(query[None], 10, params=EXACT)[0]]

@@ -15,7 +15,7 @@ def test_an_unreachable_server_is_one_line() -> None:
 
 
 def test_every_scheme_has_a_backend() -> None:
-    assert set(BACKENDS) == {"edge", "faiss", "http", "https"}
+    assert set(BACKENDS) == {"edge", "faiss", "http", "https", "cbir+http", "cbir+https"}
 
 
 def test_urls_in_one_folder_share_a_catalog_and_the_order_is_kept(tmp_path: Path) -> None:

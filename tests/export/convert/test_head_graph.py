@@ -1,5 +1,6 @@
 """A head in a graph computes the same as in NumPy, and can be read back."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -30,20 +31,24 @@ def _head(*widths: int) -> Head:
     return Head([(rng.normal(size=(a, b)).astype("f4"), rng.normal(size=b).astype("f4")) for a, b in sizes])
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("widths", [(4, 3), (4, 8, 2)])
-def test_the_graph_and_numpy_agree(widths: tuple[int, ...]) -> None:
-    model, head = _model(), _head(*widths)
+def test_the_graph_and_numpy_agree(widths: tuple[int, ...], keep: bool) -> None:
+    model, head = _model(), replace(_head(*widths), keep=keep)
     assert read_head(model) is None
     add_head(model, head)
     onnx.checker.check_model(model, full_check=True)
     vectors = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (result,) = session.run(None, {"images": vectors})
-    assert result.shape == (5, head.dimension)
+    assert result.shape == (5, head.dimension) == (5, widths[-1] + keep * 4)
     np.testing.assert_allclose(result, apply_head(head, vectors), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(result, axis=1), 1, atol=1e-6)
     stored = read_head(model)
-    assert stored is not None
+    assert stored is not None and stored.keep == keep
+    if keep:
+        np.testing.assert_allclose(result[:, -4:], vectors * 0.5**0.5, atol=1e-6)
     for layer, expected in zip(stored.layers, head.layers, strict=True):
         assert all((a == b).all() for a, b in zip(layer, expected, strict=True))
 

@@ -11,6 +11,7 @@ from cbir.models.card import ModelRef
 from cbir.models.embedder import Embedder
 from cbir.stores.base import StoreInfo
 from cbir.stores.listing import CollectionInfo
+from tests.support.trainings import trained_card
 
 
 def info(**changes: object) -> StoreInfo:
@@ -83,3 +84,8 @@ def test_the_card_of_a_model_is_listed_where_its_file_is_known(model_file: Path)
     rows = dict(store_facts.model(listed, Embedder(model_file).card))
     assert rows["Model"] == "lite0, 8 dimensions"
     assert rows["Licence"] == "Apache-2.0"
+
+
+def test_a_trained_model_says_how_well_it_found() -> None:
+    rows = dict(store_facts.model(replace(LISTED, made_by=MODEL), trained_card()))
+    assert rows["Trained"] == "train on 700 images of photos, test P@5 0.9000, loss softmax, best of 3 epochs"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from cbir.ui.query import choice
 from cbir.ui.query.choice import Chosen
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocket, expect
 from streamlit.testing.v1 import AppTest
 
 import cbir
@@ -106,17 +106,21 @@ def test_a_new_generation_is_served_without_a_restart_and_names_are_shown_litera
     assert len(list(views.glob("*.lock"))) == 1, "the old generation is still open"
 
 
-def searching(page: Page, fragile_site: SimpleNamespace, name: str) -> None:
-    """Choose a store on the search page."""
-    go(page, fragile_site.address, "", "Find similar images")
+def searching(page: Page, fragile_site: SimpleNamespace, name: str) -> WebSocket:
+    """Choose a store on the search page, and return the page's connection to the server."""
+    with page.expect_websocket() as opened:
+        go(page, fragile_site.address, "", "Find similar images")
     page.get_by_role("combobox", name="Store").click()
     page.get_by_role("option", name=name, exact=True).click()
     expect(page.get_by_role("combobox", name="Store")).to_have_value(name)
     idle(page)
     expect(page.locator(".tile")).to_have_count(10)
+    return opened.value
 
 
-def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, sentence: str, back: Callable[[], object]) -> None:
+def fails_and_comes_back(
+    page: Page, connection: WebSocket, fragile_site: SimpleNamespace, sentence: str, back: Callable[[], object]
+) -> None:
     """Check that a search fails with a sentence, and that the same page continues after `back`."""
     page.evaluate("window.here = true")
     page.get_by_role("button", name="Shuffle").click()
@@ -126,7 +130,7 @@ def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, sentence: st
         assert secret not in page.content()
     # A browser may still have the address of an earlier query when a page fails; it must not bring that query back.
     page.evaluate("history.replaceState(null, '', '?like=00000000-0000-4000-8000-000000000000')")
-    with run_again(page):
+    with run_again(page, connection):
         page.get_by_role("button", name="Try again").click()
     expect(alert).to_contain_text(sentence)
     back()
@@ -142,10 +146,11 @@ def fails_and_comes_back(page: Page, fragile_site: SimpleNamespace, sentence: st
 
 def test_the_page_survives_a_missing_folder(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
     folder, away = fragile_site.folder / "moving", fragile_site.folder / "away"
-    searching(desktop_tab, fragile_site, "Qdrant Edge · moving")
+    connection = searching(desktop_tab, fragile_site, "Qdrant Edge · moving")
     folder.rename(away)
     fails_and_comes_back(
         desktop_tab,
+        connection,
         fragile_site,
         "Qdrant Edge · moving has no collections any more",
         partial(away.rename, folder),
@@ -154,16 +159,18 @@ def test_the_page_survives_a_missing_folder(desktop_tab: Page, fragile_site: Sim
     copied = fragile_site.folder / "another"
     shutil.copytree(away, copied, ignore=shutil.ignore_patterns("views"))
     shutil.rmtree(away)
-    fails_and_comes_back(desktop_tab, fragile_site, "has no collections any more", partial(copied.rename, folder))
+    fails_and_comes_back(
+        desktop_tab, connection, fragile_site, "has no collections any more", partial(copied.rename, folder)
+    )
     assert len(list(folder.glob("*/views/*.lock"))) <= 1, "the missing one is still open"
 
 
 def test_the_page_survives_a_server_outage(desktop_tab: Page, fragile_site: SimpleNamespace) -> None:
-    searching(desktop_tab, fragile_site, fragile_site.server.url)
+    connection = searching(desktop_tab, fragile_site, fragile_site.server.url)
     fragile_site.server.stop_listening()
-    fails_and_comes_back(desktop_tab, fragile_site, "cannot be reached", fragile_site.server.listen)
+    fails_and_comes_back(desktop_tab, connection, fragile_site, "cannot be reached", fragile_site.server.listen)
     fragile_site.server.inject(status=503, times=-1)
-    fails_and_comes_back(desktop_tab, fragile_site, "answered 503", lambda: fragile_site.server.configure())
+    fails_and_comes_back(desktop_tab, connection, fragile_site, "answered 503", lambda: fragile_site.server.configure())
 
 
 @pytest.fixture

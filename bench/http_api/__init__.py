@@ -1,0 +1,1 @@
+"""How fast `cbir-serve` answers, next to the same search without HTTP."""

@@ -1,0 +1,1 @@
+"""Trainings of whole networks, which `cbir-export train` keeps."""

@@ -1,0 +1,111 @@
+"""The trainings of whole networks on this machine, as one result: a table of the models, and their curves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cbir.evaluation.result_files import latest, machine
+from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
+from cbir.models.card import ModelCard
+from cbir.tables import Cell, Column, Table
+
+KIND = "train"
+NOTES = (
+    "70 % of the images are for training, 15 % choose the epoch (validation), and 15 % are the queries of the test,"
+    " which are searched in the training images. The test images are used once, when the training has ended.",
+    "The loss is the mean of an epoch's steps, on augmented images. Losses of different names, and of different numbers"
+    " of classes, cannot be compared.",
+)
+_COLUMNS = (
+    Column("model"),
+    Column("backbone"),
+    Column("weights"),
+    Column("input", "pixels", "d"),
+    Column("loss"),
+    Column("images", format=",d"),
+    Column("epochs", format="d"),
+    Column("best", format="d"),
+    Column("validation P@5", format=".4f", better="higher"),
+    Column("test P@5", format=".4f", better="higher"),
+    Column("top-1", format=".4f", better="higher"),
+    Column("MRR@5", format=".4f", better="higher"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """The cards of the trained models, the latest last; the other fields are those of every result of the bench."""
+
+    models: list[ModelCard]
+    created: str
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    benchmark: str = KIND
+    notes: list[str] = field(default_factory=lambda: list(NOTES))
+
+
+RESULT = TypeAdapter(TrainingResult)
+
+
+def add_training(card: ModelCard, reports: Path) -> TrainingResult:
+    """Return the kept trainings with that of a new model, which replaces one of the same name."""
+    models = [model for model in kept_trainings(reports) if model.name != card.name]
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return TrainingResult(models=[*models, card], created=now, versions=card.exporter, machine=machine())
+
+
+def kept_trainings(reports: Path) -> list[ModelCard]:
+    """Return the cards of the trainings that a folder of results has; none if it has no readable ones."""
+    for report in latest(reports)[0]:
+        if report.kind == KIND:
+            try:
+                return RESULT.validate_python(report.result).models
+            except ValidationError:
+                return []
+    return []
+
+
+def as_section(models: Sequence[ModelCard], notes: Sequence[str] = NOTES) -> Section:
+    """Return the section that shows trained models: the most accurate, a table, and the curves."""
+    trained = [(card, card.training, card.training.run) for card in models if card.training and card.training.run]
+    trained.sort(key=lambda found: -found[1].metrics["precision_at_5"])
+    rows: list[list[Cell]] = [
+        [
+            card.name,
+            card.backbone,
+            "from scratch" if run.recipe.get("weights") == "random" else "given",
+            card.input.size,
+            str(run.recipe.get("loss")),
+            training.images,
+            len(run.curves["loss"]),
+            run.epoch,
+            run.validation["precision_at_5"],
+            *(training.metrics[name] for name in ("precision_at_5", "hit_rate_at_1", "mrr_at_5")),
+        ]
+        for card, training, run in trained
+    ]
+    losses = {card.name: _points(run.curves["loss"]) for card, _, run in trained}
+    errors = {
+        card.name: _points([1 - value for value in run.curves["validation_precision_at_5"]]) for card, _, run in trained
+    }
+    data = sorted({training.data for _, training, _ in trained})
+    verdicts = [
+        f"{card.name} finds best of the models trained here: test P@5 {training.metrics['precision_at_5']:.4f}."
+        for card, training, _ in trained[:1]
+    ]
+    parts: list[Part] = [
+        Table("", _COLUMNS, rows),
+        Curves("train-loss", "Mean loss of each epoch", "epoch", "loss", losses),
+        Curves("train-error", "1 - P@5 of the validation after each epoch", "epoch", "1 - P@5", errors),
+    ]
+    subject = f"Models trained with cbir-export train on {' and '.join(data)}."
+    return Section("How well do trained backbones find?", subject, verdicts, parts, list(notes))
+
+
+def _points(values: Sequence[float]) -> list[CurvePoint]:
+    """Return the points of a curve by epoch. The axis is logarithmic, so 0 becomes a very small number."""
+    return [CurvePoint(float(epoch), max(value, 1e-4), True) for epoch, value in enumerate(values, 1)]

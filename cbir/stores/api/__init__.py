@@ -1,0 +1,1 @@
+"""Collections that a `cbir-serve` on this or another machine serves."""

@@ -1,0 +1,1 @@
+"""`cbir-serve`: searches and changes over HTTP."""

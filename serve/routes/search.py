@@ -1,0 +1,39 @@
+"""Searches, one or several."""
+
+from asyncio import gather
+
+from fastapi import APIRouter, Request, Response
+
+from .. import searching
+from ..answering import encoded
+from ..answers import BatchAnswer, SearchAnswer
+from ..bodies import BatchBody, SearchBody
+from ..requests import ReadRoute, as_response, body_of, check_batch, parsed, service_of
+
+router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=ReadRoute)
+
+
+@router.post("", response_model=SearchAnswer, openapi_extra=body_of(SearchBody, SearchBody))
+async def search(name: str, request: Request) -> Response:
+    """Return the stored images most similar to an image, a text, a vector or examples."""
+    service = service_of(request)
+    body = await parsed(request, SearchBody)
+    collection = await service.collection(name)
+    ready = await searching.ready(service, collection, body)
+    if ready.is_plain and not body.exact:
+        return as_response(await service.searches((collection, ready)))
+    (answer,) = await service.call(encoded, service.metrics, [(collection, ready)])  # may take long: others go on
+    return as_response(answer)
+
+
+@router.post("/batch", response_model=BatchAnswer, openapi_extra=body_of(BatchBody))
+async def search_batch(name: str, request: Request) -> Response:
+    """Answer several searches. Those that differ only in their vectors are one call of the engine."""
+    service = service_of(request)
+    body = await parsed(request, BatchBody)
+    check_batch(service, len(body.queries))
+    collection = await service.collection(name)
+    ready = await gather(*(searching.ready(service, collection, query) for query in body.queries))
+    searches = [(collection, search) for search in ready]
+    answers = await service.call(encoded, service.metrics, searches)
+    return as_response(b'{"results":[' + b",".join(answers) + b"]}")

@@ -1,0 +1,28 @@
+"""What `cbir-export train` kept is a subject of the report."""
+
+from pathlib import Path
+
+from cbir.bench.report.report_writer import collect, write
+from cbir.bench.training.result import SUBJECT
+
+from cbir.evaluation.result_files import keep
+from cbir.evaluation.trainings import RESULT, add_training, as_section
+from cbir.tables import to_markdown
+from tests.support.trainings import trained_card
+
+
+def test_the_report_shows_the_curves_of_a_training(tmp_path: Path) -> None:
+    result = add_training(trained_card(), tmp_path)
+    content = RESULT.dump_python(result, mode="json")
+    keep(content, tmp_path, ["train", "resnet18", "/home/me/photos"], as_section(result.models), "cbir-export")
+    assert SUBJECT.dump(SUBJECT.load(content)) == content
+    write(tmp_path / "report", "title", collect([tmp_path]))
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "cbir-export train resnet18 …/photos" in text
+    assert "resnet18-trained finds best of the models trained here: test P@5 0.9000." in text
+    assert sorted(path.name for path in (tmp_path / "report" / "plots").iterdir()) == [
+        "train-error.svg",
+        "train-loss.svg",
+    ]
+    for table in SUBJECT.present(SUBJECT.load(content)).tables:
+        assert all(len(line) < 160 for line in to_markdown(table).splitlines())

@@ -1,0 +1,42 @@
+"""Connections whose client is too slow with the head of a request."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from cbir.serve import connection
+
+from tests.support.http_api import serving
+
+REQUEST = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", REQUEST[:-2]])
+def test_a_head_that_does_not_end_is_408(sent: bytes, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+    with serving(f"faiss:{index}/faiss") as address:
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(sent)
+            answer = b""
+            while part := client.recv(4096):
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout")
+
+
+def test_a_connection_is_kept_between_requests(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only uvicorn's own limit counts there."""
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.5)
+    with serving(f"faiss:{index}/faiss") as address:
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+            for _ in range(2):
+                client.sendall(REQUEST)
+                answer = client.recv(4096)
+                while not answer.endswith(b"}"):
+                    answer += client.recv(4096)
+                assert answer.startswith(b"HTTP/1.1 200 OK")
+                with pytest.raises(TimeoutError):
+                    client.recv(4096)
+            client.sendall(REQUEST[:10])
+            assert client.recv(4096).startswith(b"HTTP/1.1 408 Request Timeout")
