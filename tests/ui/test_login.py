@@ -69,6 +69,12 @@ def log_in(page: Page, site: SimpleNamespace, **account: object) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
+def log_out(page: Page) -> None:
+    """Log out, and wait until the browser has come back: the page shows "Log in" even before it leaves."""
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log out").click()
+
+
 def closed(page: Page) -> None:
     """Check that nothing of the collections is shown."""
     assert COLLECTION not in page.content()
@@ -99,7 +105,7 @@ def test_a_visitor_logs_in_and_out(page: Page, site: SimpleNamespace) -> None:
     other.goto(f"{site.address}/collections")
     expect(other.get_by_text(COLLECTION).first).to_be_visible()
     other.close()
-    page.get_by_role("button", name="Log out").click()
+    log_out(page)
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     closed(page)
     assert "/logout" in site.provider.asked
@@ -124,7 +130,7 @@ def test_an_account_that_is_not_allowed_may_log_in_with_another(
     expect(page.get_by_role("alert")).to_contain_text(f"{account['email']} may not see these pages.")
     closed(page)
     site.provider.account = {**ANN, "email": "BOB@example.com"}
-    page.get_by_role("button", name="Log out").click()
+    log_out(page)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_text("BOB@example.com")).to_be_visible()
 
