@@ -73,9 +73,10 @@ def measured(reports: Path) -> dict[str, str]:
     for report in latest(reports)[0]:
         if report.kind == "accuracy":
             for model in report.result.get("models", []):
-                value, name = model.get("metrics", {}).get(f"precision_at_{K}"), str(model.get("name"))
-                backbones = [other for other in BACKBONES if name == other or name.startswith(f"{other}-")]
-                scores += [(value, backbone, "accuracy") for backbone in backbones if isinstance(value, float)]
+                value = model.get("metrics", {}).get(f"precision_at_{K}")
+                backbone = model.get("backbone") or model.get("name")  # older results have only the model's name
+                if backbone in BACKBONES and isinstance(value, float):
+                    scores.append((value, backbone, "accuracy"))
     return {backbone: f"{value:.4f} ({command})" for value, backbone, command in sorted(scores)}
 
 

@@ -1,4 +1,4 @@
-"""What accuracy costs: the speed and the size of each model next to how well it finds, and the choice that is left."""
+"""What accuracy costs: the speed and the size of each model next to how well it finds, and the Pareto front."""
 
 from collections.abc import Mapping
 

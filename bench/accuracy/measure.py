@@ -56,7 +56,8 @@ class ModelAccuracy:
     """One model.
 
     `metrics` are means over the queries, without the query and its exact copies among the hits; `with_copies` are the
-    same means with the copies. `rank` is 1 plus the number of models that are better beyond chance.
+    same means with the copies. `rank` is 1 plus the number of models that are better beyond chance. `backbone` is its
+    name in `cbir-export list`, "" in older results.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelAccuracy:
     with_copies: dict[str, float]
     rank: int
     classes: list[ClassAccuracy]
+    backbone: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ def search(vectors: Vector, task: Task) -> tuple[Rows, Rows]:
     if task.expand:
         found = task.indexed[neighbours(queries, indexed, min(len(indexed), task.expand + 1))]
         hits = _first(found, found != task.queries[:, None], task.expand)
-        mean = queries + np.where((hits >= 0)[:, :, None], vectors[hits], 0).sum(axis=1)
+        mean = queries.copy()
+        for rows in hits.T:  # one rank at a time: all at once could be many gigabytes
+            mean += np.where((rows >= 0)[:, None], vectors[rows], 0)
         queries = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
     copies = np.bincount(task.files[task.indexed], minlength=int(task.files.max()) + 1)
     depth = min(len(indexed), task.k + int(copies[task.files[task.queries]].max()) + 1)
@@ -243,6 +247,7 @@ def judge_model(embedder: Embedder, vectors: Vector, task: Task) -> tuple[ModelA
     with_copies = per_query(judge(hits_with_copies, task, with_copies=True))
     model = ModelAccuracy(
         name=card.name,
+        backbone=card.backbone,
         precision=card.arithmetic,
         sha256=embedder.sha256,
         metrics=means(values),

@@ -1,6 +1,7 @@
 """The trainings of whole networks on this machine, as one result: a table of the models, and their curves."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,8 @@ from cbir.tables import Cell, Column, Table
 KIND = "train"
 NOTES = (
     "70 % of the images are for training, 15 % choose the epoch (validation), and 15 % are the queries of the test,"
-    " which are searched in the training images. The test images are used once, when the training has ended.",
+    " which are searched in the training images. The test images are used once, when the training has ended. Validation"
+    " searches only 4,096 of the training images, so it cannot be compared with the test.",
     "The loss is the mean of an epoch's steps, on augmented images. Losses of different names, and of different numbers"
     " of classes, cannot be compared.",
 )
@@ -49,33 +51,40 @@ class TrainingResult:
 
 
 RESULT = TypeAdapter(TrainingResult)
+_CARD = TypeAdapter(ModelCard)
 
 
 def add_training(card: ModelCard, reports: Path) -> TrainingResult:
-    """Return the kept trainings with that of a new model, which replaces one of the same name."""
-    models = [model for model in kept_trainings(reports) if model.name != card.name]
+    """Return the kept trainings with a new one, which replaces that of the same name, recipe and images."""
+    models = [model for model in kept_trainings(reports) if _identity(model) != _identity(card)]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return TrainingResult(models=[*models, card], created=now, versions=card.exporter, machine=machine())
 
 
 def kept_trainings(reports: Path) -> list[ModelCard]:
-    """Return the cards of the trainings that a folder of results has; none if it has no readable ones."""
+    """Return the cards of the trainings that a folder of results has, without those that cannot be read."""
+    found = []
     for report in latest(reports)[0]:
         if report.kind == KIND:
-            try:
-                return RESULT.validate_python(report.result).models
-            except ValidationError:
-                return []
-    return []
+            for model in report.result.get("models", []):
+                with suppress(ValidationError):
+                    found.append(_CARD.validate_python(model))
+    return found
+
+
+def _identity(card: ModelCard) -> object:
+    run = card.training.run if card.training else None
+    return card.name, run and (run.recipe, run.data_sha256)
 
 
 def as_section(models: Sequence[ModelCard], notes: Sequence[str] = NOTES) -> Section:
     """Return the section that shows trained models: the most accurate, a table, and the curves."""
     trained = [(card, card.training, card.training.run) for card in models if card.training and card.training.run]
     trained.sort(key=lambda found: -found[1].metrics["precision_at_5"])
+    names = _different([card.name for card, _, _ in trained])
     rows: list[list[Cell]] = [
         [
-            card.name,
+            name,
             card.backbone,
             "from scratch" if run.recipe.get("weights") == "random" else "given",
             card.input.size,
@@ -86,11 +95,12 @@ def as_section(models: Sequence[ModelCard], notes: Sequence[str] = NOTES) -> Sec
             run.validation["precision_at_5"],
             *(training.metrics[name] for name in ("precision_at_5", "hit_rate_at_1", "mrr_at_5")),
         ]
-        for card, training, run in trained
+        for name, (card, training, run) in zip(names, trained, strict=True)
     ]
-    losses = {card.name: _points(run.curves["loss"]) for card, _, run in trained}
+    runs = dict(zip(names, (run for _, _, run in trained), strict=True))
+    losses = {name: _points(run.curves["loss"]) for name, run in runs.items()}
     errors = {
-        card.name: _points([1 - value for value in run.curves["validation_precision_at_5"]]) for card, _, run in trained
+        name: _points([1 - value for value in run.curves["validation_precision_at_5"]]) for name, run in runs.items()
     }
     data = sorted({training.data for _, training, _ in trained})
     verdicts = [
@@ -104,6 +114,12 @@ def as_section(models: Sequence[ModelCard], notes: Sequence[str] = NOTES) -> Sec
     ]
     subject = f"Models trained with cbir-export train on {' and '.join(data)}."
     return Section("How well do trained backbones find?", subject, verdicts, parts, list(notes))
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Return names that differ: the second of the same name has "(2)" behind it, and so on."""
+    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
 
 
 def _points(values: Sequence[float]) -> list[CurvePoint]:

@@ -34,12 +34,19 @@ def join_files(sources: Sequence[Path], target: Path) -> Record:
     the mean of the sources' scores. The input rule is that of the first source.
 
     Raises:
-        UsageError: There are fewer than two different sources, or their input sizes or precisions differ.
+        UsageError: There are fewer than two different sources, their input sizes or precisions differ, or one of them
+            was trained on somebody's classes: a head on the joined file could then be tested on its training images.
     """
     embedders = [Embedder(source, device="cpu") for source in sources]
     cards = [embedder.card for embedder in embedders]
     if len({embedder.sha256 for embedder in embedders}) < max(2, len(embedders)):
         raise UsageError("Name at least two model files, each only once")
+    for source, card in zip(sources, cards, strict=True):
+        if card.training is not None:
+            raise UsageError(
+                f"{source} was trained on {card.training.data}. Join models as they were published, then train a head"
+                " on the joined file"
+            )
     for what, found in (
         ("input sizes", [card.input.size for card in cards]),
         ("precisions", [card.precision for card in cards]),
@@ -59,7 +66,6 @@ def join_files(sources: Sequence[Path], target: Path) -> Record:
         random_weights=any(card.random_weights for card in cards),
         license=JOINED.join(dict.fromkeys(card.license for card in cards)),
         to_torch=None,
-        training=None,
     )
     images = sample_images()
     agreement = compare_vectors(

@@ -1,6 +1,7 @@
-"""How well a network finds images of a class: while it is trained by torch, at the start and the end by onnxruntime.
+"""How well a network finds images of a class.
 
-On a processor onnxruntime is faster than torch, and it is what will embed with the written file.
+Without a GPU, onnxruntime measures at the start and the end: there it is faster than torch, and it is what will embed
+with the written file.
 """
 
 from collections.abc import Callable
@@ -24,8 +25,8 @@ _AT_ONCE = 128
 """Images that are embedded at a time."""
 
 
-def embed_with_network(network: torch.nn.Module, device: torch.device) -> Embed:
-    """Return what embeds with a network in full precision; `network` takes float planes (N, 3, side, side)."""
+def embed_with_network(network: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> Embed:
+    """Return what embeds with a network on a device in full precision; it takes float planes (N, 3, side, side)."""
 
     def embed(pixels: Pixels) -> Vector:
         planes = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()

@@ -60,10 +60,12 @@ def working_folder(output: Path, recipe: Recipe, restart: bool) -> Iterator[Path
     """Yield the working folder, locked, with the recipe in it. It is removed if the training succeeds.
 
     Raises:
-        UsageError: An unfinished training in it has another recipe.
+        UsageError: An unfinished training in it has another recipe, or the folder is not that of a training.
         CbirError: Another process trains there.
     """
     folder = folder_for(output)
+    if folder.exists() and not (folder / _LOCK).exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UsageError(f"{folder} is not a folder of a training. Move it, or choose another --output")
     folder.mkdir(exist_ok=True)
     with (folder / _LOCK).open("wb") as lock:
         try:

@@ -86,7 +86,10 @@ def train(
     weights: options.Weights = None,
     crop: options.CropOption = None,
     size: options.Size = None,
-    precision: options.PrecisionOption = "fp32",
+    precision: Annotated[
+        Literal["fp32", "fp16"],
+        options.training_option(help="Precision of the file. `quantize` makes int8 of it."),
+    ] = "fp32",
     loss: Annotated[
         Literal["softmax", "arcface", "cosface", "proxy-anchor", "supcon", "triplet"],
         options.training_option(help="What is minimised. The page Models compares them."),
@@ -202,7 +205,7 @@ def train(
     except RuntimeError as error:  # torch's, for example out of memory
         raise CbirError(f"The training failed: {one_line(error)[:300]}") from None
     except KeyboardInterrupt:
-        log.warning("interrupted: the same command continues from the last checkpoint, at most half a minute ago")
+        log.warning("interrupted: the same command continues from the last checkpoint")
         raise
     keep_result(card, settings.reports)
     position = trained.position

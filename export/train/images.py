@@ -7,6 +7,7 @@ the data, and removed with the folder.
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from cbir.errors import DiskFullError, ImageError, UsageError
+from cbir.errors import CbirError, DiskFullError, ImageError, UsageError
 from cbir.images.decode import decode
 from cbir.images.preprocessing import InputRule
 from cbir.index.files import sync, write_atomically
@@ -80,12 +81,13 @@ def prepare_images(
 
     Raises:
         UsageError: The source has changed since the file was written, or no image can be decoded.
+        CbirError: The file, or the list of its contents, is damaged.
         DiskFullError: The pixels do not fit on the disk.
     """
     path, contents_path = folder / _PIXELS, folder / _CONTENTS
     side = rule.resize
     if contents_path.exists():
-        contents = _CONTENTS_TYPE.validate_json(contents_path.read_bytes())
+        contents = _read_contents(contents_path)
         sha256 = _hash(items, [digest for digest, _ in _read_all(items, None, max_megapixels, workers, progress)])
         if sha256 != contents.sha256:
             raise UsageError(
@@ -116,9 +118,19 @@ def prepare_images(
             log.warning("%s images cannot be used and are left out, such as %s", f"{len(reasons):,}", reasons[0])
         contents = _Contents(_hash(items, digests), side, len(items), rows)
         write_atomically(contents_path, _CONTENTS_TYPE.dump_json(contents))
-    pixels = np.memmap(path, np.uint8, "r", shape=(len(contents.rows), side, side, 3))
+    shape = (len(contents.rows), side, side, 3)
+    if not path.exists() or path.stat().st_size != math.prod(shape):
+        raise CbirError(f"{path} is damaged. Start anew with --restart")
+    pixels = np.memmap(path, np.uint8, "r", shape=shape)
     labels = [str(items[row].label) for row in contents.rows]
     return TrainingImages(pixels, labels, contents.sha256, contents.total - len(contents.rows))
+
+
+def _read_contents(path: Path) -> _Contents:
+    try:
+        return _CONTENTS_TYPE.validate_json(path.read_bytes())
+    except ValueError:
+        raise CbirError(f"{path} is damaged. Start anew with --restart") from None
 
 
 def _hash(items: Sequence[Item], digests: Sequence[str]) -> str:

@@ -88,15 +88,24 @@ def train(
     optimizer = _optimizer(network, recipe)
     best = copy.deepcopy(average.state_dict())
     state = _State(network, average, optimizer, recipe, images, torch.from_numpy(targets), device, best, Position())
+    on_processor = device.type == "cpu"
     if not _restore(state, folder) and recipe.weights != SCRATCH:
-        state.position.before = measure(images, recipe.size, embed_with_graph(plain), parts.train, parts.test)
+        features = network.eval().embedding.features
+        embed = embed_with_graph(plain) if on_processor else embed_with_network(features, device)
+        state.position.before = measure(images, recipe.size, embed, parts.train, parts.test)
+        _save(state, folder)
     _run(state, parts, folder)
     _save(state, folder)  # if the file cannot be written, another run does not train again
     network.load_state_dict(state.best)
-    network.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(False)
-    head, graph = network.folded_head(), export(loaded)
-    add_head(graph, head)
-    after = measure(images, recipe.size, embed_with_graph(graph), parts.train, parts.test)
+    network.eval().requires_grad_(False)
+    if not on_processor:
+        after = measure(images, recipe.size, embed_with_network(network, device), parts.train, parts.test)
+    network.to("cpu", memory_format=torch.contiguous_format)
+    head = network.folded_head()
+    if on_processor:
+        graph = export(loaded)
+        add_head(graph, head)
+        after = measure(images, recipe.size, embed_with_graph(graph), parts.train, parts.test)
     return Trained(head, parts, state.position, after)
 
 
@@ -123,6 +132,14 @@ def _save(state: _State, folder: Path) -> None:
         "optimizer": state.optimizer.state_dict(),
     }
     save_checkpoint(folder, tensors, state.position)
+
+
+def _save_if_due(state: _State, folder: Path, saved: float) -> float:
+    """Save a training if it was last saved long ago, and return when it was saved."""
+    if time.monotonic() - saved < SECONDS_PER_CHECKPOINT:
+        return saved
+    _save(state, folder)
+    return time.monotonic()
 
 
 def _restore(state: _State, folder: Path) -> bool:
@@ -157,9 +174,7 @@ def _run(state: _State, parts: Split, folder: Path) -> None:
                 position.batch_losses.append(_step(state, rows, per_epoch * recipe.epochs))
                 position.step += 1
                 advance(len(rows))
-                if time.monotonic() - saved >= SECONDS_PER_CHECKPOINT:
-                    _save(state, folder)
-                    saved = time.monotonic()
+                saved = _save_if_due(state, folder, saved)
         seconds = time.monotonic() - started
         found = measure(images, recipe.size, embed, parts.train[:_INDEXED], parts.validation)
         position.losses.append(float(np.mean(position.batch_losses)))
@@ -169,6 +184,7 @@ def _run(state: _State, parts: Split, folder: Path) -> None:
         if position.best is None or found.precision_at_k > position.best.precision_at_k:
             position.best, position.best_epoch = found, epoch + 1
             state.best = copy.deepcopy(state.average.state_dict())
+        saved = _save_if_due(state, folder, saved)
         log.info(
             "%s: loss %.4f, validation P@5 %.4f (best: %.4f, epoch %s), %s images/s",
             title,

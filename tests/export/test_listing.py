@@ -35,8 +35,14 @@ def test_cached_weights_are_found(capsys: Any, monkeypatch: pytest.MonkeyPatch, 
 def test_the_best_measurement_of_a_backbone_is_shown(tmp_path: Path) -> None:
     assert measured(tmp_path) == {}
     models = [
-        {"name": name, "metrics": {"precision_at_5": value}}
-        for name, value in (("resnet18", 0.7), ("resnet18-int8", 0.6), ("clip_vit_b32_laion2b", 0.5), ("mine", 1.0))
+        {"name": name, "backbone": backbone, "metrics": {"precision_at_5": value}}
+        for name, backbone, value in (
+            ("mine", "resnet18", 0.7),
+            ("resnet18", "", 0.6),
+            ("resnet18-mine", "timm:other", 0.9),
+            ("clip_vit_b32_laion2b", "", 0.5),
+            ("both", "resnet18 + swin_tiny", 1.0),
+        )
     ]
     keep({"benchmark": "accuracy", "models": [*models, {"name": "swin_tiny", "metrics": {"recall": 1.0}}]}, tmp_path)
     found = {"resnet18": "0.7000 (accuracy)", "clip_vit_b32_laion2b": "0.5000 (accuracy)"}

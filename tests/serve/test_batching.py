@@ -3,25 +3,40 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
 from cbir.serve.batching import Batcher
 
+Item = TypeVar("Item")
+
+
+async def first_alone(
+    batcher: Batcher[Item, Item], items: Sequence[Item], inside: threading.Event
+) -> "list[asyncio.Task[Item]]":
+    """Ask for all items, once the first is being worked on, and return when the others wait."""
+    tasks = [asyncio.create_task(batcher(items[0]))]
+    while not inside.is_set():
+        await asyncio.sleep(0.001)
+    tasks += [asyncio.create_task(batcher(item)) for item in items[1:]]
+    while batcher.waiting < len(items) - 1:
+        await asyncio.sleep(0.001)
+    return tasks
+
 
 def test_what_waits_is_done_together_and_everybody_gets_their_own() -> None:
     batches: list[list[int]] = []
-    free = threading.Event()
+    inside, free = threading.Event(), threading.Event()
 
     def doubled(items: Sequence[int]) -> list[int]:
+        inside.set()
         free.wait(30)
         batches.append(list(items))
         return [2 * item for item in items]
 
     async def main() -> list[int]:
         batcher = Batcher(doubled, most=4)
-        tasks = [asyncio.create_task(batcher(item)) for item in range(9)]
-        while batcher.waiting < 8:  # the first is being worked on
-            await asyncio.sleep(0.001)
+        tasks = await first_alone(batcher, list(range(9)), inside)
         free.set()
         results = await asyncio.gather(*tasks)
         batcher.close()
@@ -32,17 +47,16 @@ def test_what_waits_is_done_together_and_everybody_gets_their_own() -> None:
 
 
 def test_a_bad_item_fails_alone() -> None:
-    free = threading.Event()
+    inside, free = threading.Event(), threading.Event()
 
     def inverse(items: Sequence[float]) -> list[float]:
+        inside.set()
         free.wait(30)
         return [1 / item for item in items]
 
     async def main() -> list[float | BaseException]:
         batcher = Batcher(inverse, most=8)
-        tasks = [asyncio.create_task(batcher(item)) for item in (1.0, 2.0, 0.0, 4.0)]
-        while batcher.waiting < 3:
-            await asyncio.sleep(0.001)
+        tasks = await first_alone(batcher, [1.0, 2.0, 0.0, 4.0], inside)
         free.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -72,17 +86,16 @@ def test_several_threads_work_at_the_same_time() -> None:
 
 
 def test_a_caller_who_has_left_disturbs_nobody() -> None:
-    free = threading.Event()
+    inside, free = threading.Event(), threading.Event()
 
     def echo(items: Sequence[int]) -> list[int]:
+        inside.set()
         free.wait(30)
         return list(items)
 
     async def main() -> int:
         batcher = Batcher(echo, most=4)
-        tasks = [asyncio.create_task(batcher(item)) for item in (1, 2, 3)]
-        while batcher.waiting < 2:
-            await asyncio.sleep(0.001)
+        tasks = await first_alone(batcher, [1, 2, 3], inside)
         tasks[1].cancel()
         free.set()
         return await tasks[2]

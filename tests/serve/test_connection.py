@@ -29,14 +29,16 @@ def test_a_connection_is_kept_between_requests(index: Path, monkeypatch: pytest.
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.5)
     with serving(f"faiss:{index}/faiss") as address:
         port = int(address.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             for _ in range(2):
                 client.sendall(REQUEST)
                 answer = client.recv(4096)
                 while not answer.endswith(b"}"):
                     answer += client.recv(4096)
                 assert answer.startswith(b"HTTP/1.1 200 OK")
+                client.settimeout(1)
                 with pytest.raises(TimeoutError):
                     client.recv(4096)
+                client.settimeout(30)
             client.sendall(REQUEST[:10])
             assert client.recv(4096).startswith(b"HTTP/1.1 408 Request Timeout")

@@ -35,11 +35,11 @@ def test_the_clients_that_are_remembered_are_limited() -> None:
 
 
 def test_a_fast_client_is_told_when_to_come_back(index: Path) -> None:
-    with client_of(stores=(f"faiss:{index}/faiss",), rate_limit=0.5) as client:
+    with client_of(stores=(f"faiss:{index}/faiss",), rate_limit=0.02) as client:
         assert client.get("/v1/collections").status_code == 200
         answer = client.get("/v1/collections")
         assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) in (1, 2)
+        assert 1 <= int(answer.headers["retry-after"]) <= 50
         assert client.get("/healthz").status_code == 200, "monitoring goes on"
 
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from axe_playwright_python.sync_playwright import Axe
@@ -37,7 +36,7 @@ FLAGS = (
     "--use-fake-device-for-media-stream",  # a camera
     "--use-fake-ui-for-media-stream",
 )
-START_SECONDS = 60
+START_SECONDS = 180
 WAIT_SECONDS = 60
 """The time that an expectation of a browser test may take: much more than it needs on a busy machine."""
 NOWHERE = "http://127.0.0.1:9"
@@ -87,7 +86,11 @@ def served(
             yield address
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def free_port() -> int:
@@ -103,7 +106,7 @@ def _comes_up(process: "subprocess.Popen[bytes]", address: str) -> bool:
         try:
             with urlopen(address, timeout=5):  # noqa: S310
                 return True
-        except (URLError, ConnectionError):
+        except OSError:
             time.sleep(0.1)
     return False
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import uvicorn
@@ -82,7 +81,7 @@ def _wait(url: str, process: "subprocess.Popen[str]", log: Path) -> None:
         try:
             urlopen(url, timeout=30).close()  # noqa: S310
             return
-        except URLError:
+        except OSError:
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
     raise AssertionError(f"{url} is not ready")

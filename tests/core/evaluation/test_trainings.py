@@ -20,6 +20,10 @@ def test_a_result_is_the_same_after_saving_and_loading(tmp_path: Path) -> None:
     assert kept_trainings(tmp_path) == CARDS[:1]
     assert [card.name for card in add_training(CARDS[1], tmp_path).models] == ["a", "b"]
     assert len(add_training(CARDS[0], tmp_path).models) == 1
+    other = trained_card("a", 0.7, "swin_tiny")
+    both = add_training(other, tmp_path)
+    assert both.models == [CARDS[0], other], "another recipe with the same file name"
+    assert cells(as_section(both.models), "", "model") == ["a", "a (2)"]
 
 
 def test_a_result_of_another_version_is_no_training(tmp_path: Path) -> None:
@@ -27,6 +31,9 @@ def test_a_result_of_another_version_is_no_training(tmp_path: Path) -> None:
     keep({"benchmark": "train", "models": [{"name": "x"}]}, tmp_path)
     assert latest(tmp_path)[1] == []
     assert kept_trainings(tmp_path) == []
+    readable = RESULT.dump_python(add_training(CARDS[0], tmp_path), mode="json")
+    keep({**readable, "models": [{"name": "x"}, *readable["models"]]}, tmp_path)
+    assert kept_trainings(tmp_path) == CARDS[:1], "one that cannot be read does not hide the others"
 
 
 def test_the_section_has_the_best_first_and_a_curve_for_each_model() -> None:

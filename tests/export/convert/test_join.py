@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cbir.errors import UsageError
+from cbir.models.card import Training
 from cbir.models.embedder import Embedder
 from cbir.models.graph import refusal
 from cbir.models.sealed import PACKAGED
@@ -80,6 +81,11 @@ def test_files_that_cannot_be_joined(other: Path, tmp_path: Path) -> None:
     write_model(model, replace(card, input=replace(card.input, size=192, resize=192)), small)
     with pytest.raises(UsageError, match="The input sizes of the files differ: 224, 192"):
         export("join", LITE0, small, "-o", path)
+    trained = tmp_path / "trained.onnx"
+    training = Training("head", "photos", "", ["a", "b"], 70, "70/15/15 by class, seed 1", {})
+    write_model(onnx.load(other), replace(Embedder(other, device="cpu").card, training=training), trained)
+    with pytest.raises(UsageError, match=r"trained.onnx was trained on photos. Join models as they were published"):
+        export("join", LITE0, trained, "-o", path)
     assert not path.exists()
     with pytest.raises(UsageError, match="is an input and would be overwritten"):
         export("join", LITE0, other, "-o", other)

@@ -54,6 +54,17 @@ def test_the_folder_stays_until_the_training_succeeds(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_of_the_user_is_left_alone(tmp_path: Path) -> None:
+    mine = folder_for(tmp_path / "model.onnx") / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    for restart in (False, True):
+        expected = pytest.raises(UsageError, match=r"model.training is not a folder of a training. Move it")
+        with expected, working_folder(tmp_path / "model.onnx", RECIPE, restart):
+            pass
+    assert mine.read_text() == "mine"
+
+
 def test_another_recipe_is_refused_until_the_user_starts_anew(tmp_path: Path) -> None:
     output, other = tmp_path / "model.onnx", replace(RECIPE, epochs=99, bf16=True)
     with pytest.raises(KeyError), working_folder(output, RECIPE, restart=False) as folder:
@@ -76,6 +87,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_recipe_of_another_version_is_refused(tmp_path: Path) -> None:
     folder_for(tmp_path / "model.onnx").mkdir()
+    (tmp_path / "model.training" / "lock").touch()
     (tmp_path / "model.training" / "recipe.json").write_text('{"epochs": 3}')
     expected = pytest.raises(UsageError, match=r"no recipe of this version.*--restart")
     with expected, working_folder(tmp_path / "model.onnx", RECIPE, restart=False):

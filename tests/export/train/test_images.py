@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="the extra `export` is not installed")
 from cbir.export.train import images as training_images
 from cbir.export.train.images import TrainingImages, prepare_images
 
-from cbir.errors import DiskFullError, UsageError
+from cbir.errors import CbirError, DiskFullError, UsageError
 from cbir.evaluation.embeddings import open_labelled
 from cbir.images.preprocessing import InputRule
 from cbir.sources.base import SourceOptions
@@ -54,6 +54,15 @@ def test_a_file_that_was_not_finished_is_written_again(photos: Path, tmp_path: P
     (tmp_path / "work" / "images.json").unlink()
     (tmp_path / "work" / "pixels.u8").write_bytes(b"half")
     assert np.array_equal(prepare(photos, tmp_path / "work").pixels, expected)
+
+
+@pytest.mark.parametrize("name", ["pixels.u8", "images.json"])
+def test_damaged_files_are_one_line(name: str, photos: Path, tmp_path: Path) -> None:
+    prepare(photos, tmp_path / "work")
+    path = tmp_path / "work" / name
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CbirError, match=rf"{name} is damaged. Start anew with --restart"):
+        prepare(photos, tmp_path / "work")
 
 
 @pytest.mark.parametrize("change", ["content", "key", "label", "count"])

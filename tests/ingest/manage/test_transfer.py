@@ -266,8 +266,8 @@ def test_a_copy_into_a_server_goes_on_where_it_was_ended(how: int, server: Runni
         time.sleep(0.02)
     moment = time.monotonic()
     os.kill(process.pid, how)
-    _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - moment < 5
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - moment < 15
     assert process.returncode == (-how if how == signal.SIGKILL else 130), errors
     server.configure()
     assert server_collections(server) == []

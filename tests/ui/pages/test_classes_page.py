@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import scrolls_no_way_sideways
+from tests.support.browser import idle, scrolls_no_way_sideways, still
 from tests.support.visitor import assert_hits_are_shown, points
 
 
@@ -31,13 +31,17 @@ def test_selecting_a_row_selects_the_class_and_writes_the_address(tab: Page, sit
     expect(chosen).to_have_value("Flags")
     table = tab.get_by_test_id("stDataFrame")
     table.scroll_into_view_if_needed()
+    idle(tab)
+    still(tab)
+    tile = tab.locator(".tile").first
+    picture = tile.locator("img").get_attribute("src")
     cells = table.locator("canvas").first.bounding_box()
     assert cells
     tab.mouse.click(cells["x"] + 15, cells["y"] + 1.5 * cells["height"] / 10)  # the first of nine classes
     expect(tab).to_have_url(re.compile("class=People-Body"))
     expect(chosen).to_have_value("People-Body")
-    tile = tab.locator(".tile").first
-    expect(tile).to_be_visible()
+    expect(tile.locator("img")).not_to_have_attribute("src", picture or "")
+    idle(tab)
     tile.click()
     expect(tab.locator(".card")).to_have_count(24)
     expect(tab).to_have_url(re.compile("store=FAISS"))  # the search is in the store that was judged

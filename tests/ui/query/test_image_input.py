@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.examples import SampleImages
-from tests.support.visitor import COPY, DROP, PASTE, K, heading, headings, name_of, settled, upload
+from tests.support.visitor import COPY, DROP, PASTE, K, becomes, heading, headings, name_of, settled, upload
 from tests.support.web_server import answer, serve
 
 
@@ -38,6 +38,7 @@ def test_an_uploaded_image_finds_itself_and_similar_ones(page: Page, sample_imag
 
 def enter_text(page: Page, text: str) -> None:
     field = page.get_by_role("textbox", name="Search by text")
+    expect(field).to_have_value("")
     field.fill(text)
     field.press("Enter")
 
@@ -64,8 +65,7 @@ def test_a_text_is_searched_for_from_the_field(page: Page) -> None:
     settled(page)
     page.go_back()
     expect(page.locator(".query h2")).to_have_text("a flag")
-    settled(page)
-    assert headings(page) == found
+    becomes(page, found.__eq__)
 
 
 @pytest.mark.pages
@@ -94,8 +94,7 @@ def test_a_text_is_added_to_an_image(desktop: Page, sample_images: SampleImages)
     expect(desktop.locator(".query h2")).to_have_text("2 examples")
     expect(desktop.locator(".query")).to_contain_text("Like 2 of them")
     expect(desktop).to_have_url(re.compile(r"text=a\+flag"))
-    settled(desktop)
-    assert headings(desktop) != by_image
+    becomes(desktop, lambda found: len(found) == K and found != by_image)
     for stage in ("text model", "decode", "store"):
         expect(desktop.locator(".times")).to_contain_text(stage)
     desktop.get_by_role("button", name="Clear", exact=True).click()

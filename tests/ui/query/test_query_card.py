@@ -46,6 +46,7 @@ def test_a_part_of_an_image_is_searched_for(page: Page, sample_images: SampleIma
     whole = page.locator(".example img").get_attribute("src")
     page.get_by_role("button", name="Search by a part of mine.png").click()
     window = page.get_by_role("dialog")
+    expect(window.locator(".cropframe img")).to_have_js_property("complete", True)
     frame = window.locator(".cropframe").bounding_box()
     assert frame is not None
     x, y, width, height = frame["x"], frame["y"], frame["width"], frame["height"]

@@ -224,7 +224,7 @@ def test_a_wait_that_is_asked_for_is_kept(port: Port, writer: QdrantWriter, cloc
 
 
 def test_a_server_that_is_slow_is_given_up_in_time(port: Port) -> None:
-    server = Server(parse(f"{NOWHERE}?grpc={port.number}"), Settings(server_timeout_seconds=1), 0.0)
+    server = Server(parse(f"{NOWHERE}?grpc={port.number}"), Settings(server_timeout_seconds=5), 0.0)
     server.ask(lambda client: client.get_collections())
     with port.engine.lock, pytest.raises(ServerError, match="answered 504 DEADLINE_EXCEEDED"):
         server.ask(lambda client: client.get_collections())

@@ -219,7 +219,7 @@ class Run:
         )
 
     def wait_for(self) -> "Run":
-        self.out, self.err = self._process.communicate(timeout=60)
+        self.out, self.err = self._process.communicate(timeout=300)
         self.code = self._process.returncode
         return self
 
