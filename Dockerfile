@@ -29,5 +29,5 @@ WORKDIR /var/cache/cbir
 VOLUME /var/cache/cbir
 EXPOSE 8501 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8501/_stcore/health', timeout=3)"]
+    CMD ["python", "-c", "from urllib.request import urlopen\ntry:\n    urlopen('http://127.0.0.1:8501/_stcore/health', timeout=2)\nexcept OSError:\n    urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 CMD ["cbir-ui", "--host", "0.0.0.0", "--public-name", "localhost"]

@@ -93,8 +93,10 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
     for router in (models.reading, models.writing):
         app.include_router(router)
     problems.install(app)
+    if settings.hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(map(in_url, settings.hosts)), www_redirect=False)
     app.add_middleware(Guard, settings=settings, metrics=service.metrics)
-    if settings.cors_origins:
+    if settings.cors_origins:  # outermost, so that a page's script may read every answer
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -102,8 +104,6 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
             allow_headers=["authorization", "api-key", "content-type", "x-request-id"],
             expose_headers=["x-request-id"],
         )
-    if settings.hosts:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(map(in_url, settings.hosts)), www_redirect=False)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 

@@ -56,6 +56,11 @@ class OpenCollections:
             self._resolved[name] = found, time.monotonic() + FRESH_SECONDS
             return self._opened[found]
 
+    def forget_names(self) -> None:
+        """Look up again what each name stands for."""
+        with self._lock:
+            self._resolved.clear()
+
     def facts(self) -> Mapping[str, StoreInfo]:
         """Return the facts about each open collection that still exists."""
         with self._lock:

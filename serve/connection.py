@@ -1,4 +1,4 @@
-"""A connection whose client must send the head of each request in time: uvicorn waits for it without a limit."""
+"""A connection whose client must send the head of each request, and take the answer, in time: uvicorn just waits."""
 
 import asyncio
 
@@ -7,13 +7,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_SECONDS = 20.0
 """How long a client may take for the head of a request, from its first byte or from the start of the connection."""
 
+STALL_SECONDS = 30.0
+"""How long a client may take none of an answer that waits for it. An answer that waits holds its memory."""
+
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class TimedConnection(HttpToolsProtocol):
-    """uvicorn's connection, closed with 408 if the head of a request does not come."""
+    """uvicorn's connection, closed with 408 if the head of a request does not come, and if nobody takes an answer."""
 
     _timer: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -31,10 +35,35 @@ class TimedConnection(HttpToolsProtocol):
         self._stop()
         super().on_headers_complete()
 
+    def pause_writing(self) -> None:
+        """Watch whether the client takes what waits for it."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Stop watching."""
+        self._stop_watching()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop waiting and watching."""
         self._stop()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        self._stall = self.loop.call_later(STALL_SECONDS, self._judge, self.transport.get_write_buffer_size())
+
+    def _judge(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse)

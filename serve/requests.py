@@ -171,7 +171,7 @@ def as_json(value: dict[str, Any]) -> Response:
 
 
 def as_response(data: bytes) -> Response:
-    """Return an answer that is JSON already: large ones are encoded in a thread."""
+    """Return an answer that is JSON already."""
     return Response(data, media_type=JSON)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 from starlette.exceptions import HTTPException
 
@@ -11,7 +12,14 @@ from cbir.search.examples import Clock, QueryImage, is_id
 
 from .answering import ReadySearch, Weighted
 from .bodies import Example, SearchBody
+from .requests import check_batch
 from .service import Service
+
+
+def check_examples(service: Service, searches: Sequence[SearchBody]) -> None:
+    """Raise 413 if searches have too many images, texts and ids together: each of them costs time. Vectors do not."""
+    examples = (example for body in searches for example in chain(body.positives(), body.negatives()))
+    check_batch(service, sum(example.vector is None for example in examples))
 
 
 async def ready(service: Service, collection: Collection, body: SearchBody) -> ReadySearch:

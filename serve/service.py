@@ -61,7 +61,8 @@ class SharedModel:
 class Service:
     """Opens each collection and each model once, and runs in threads what would block the others.
 
-    `calls` are short reads and changes, `decoding` is as wide as the machine, and `fetching` waits for other servers.
+    `calls` are short reads. Changes, which wait for each other, and long searches have threads of their own, so that
+    they delay no others. `decoding` is as wide as the machine, and `fetching` waits for other servers.
     """
 
     def __init__(self, settings: ServeSettings):
@@ -79,14 +80,29 @@ class Service:
         threads = 1 if self.catalogs[0].files is not None else _CALLS
         self.searches: Batcher[Search, bytes] = Batcher(partial(encoded, self.metrics), _BATCH, threads)
         self._calls = ThreadPoolExecutor(_CALLS, "cbir-call")
+        self._changes = ThreadPoolExecutor(_CALLS, "cbir-change")
+        self._long_searches = ThreadPoolExecutor(cores, "cbir-search")
         self._decoding = ThreadPoolExecutor(cores, "cbir-decode")
         self._fetching = ThreadPoolExecutor(_FETCHES, "cbir-fetch")
 
     async def call(
         self, function: Callable[Parameters, Result], *args: Parameters.args, **options: Parameters.kwargs
     ) -> Result:
-        """Return what a function that may block returns; it runs in a thread."""
+        """Return what a function that may block for a moment returns; it runs in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._calls, partial(function, *args, **options))
+
+    async def change(
+        self, function: Callable[Parameters, Result], *args: Parameters.args, **options: Parameters.kwargs
+    ) -> Result:
+        """Return what a function that changes a collection returns; it may wait for other changes."""
+        return await asyncio.get_running_loop().run_in_executor(self._changes, partial(function, *args, **options))
+
+    async def long_search(
+        self, function: Callable[Parameters, Result], *args: Parameters.args, **options: Parameters.kwargs
+    ) -> Result:
+        """Return what a function that may search for long returns."""
+        pool = self._long_searches
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args, **options))
 
     async def collection(self, name: str) -> Collection:
         """Return the collection that a name stands for, or raise 404."""
@@ -153,7 +169,7 @@ class Service:
     def close(self) -> None:
         """Finish what runs, and close the collections."""
         self.fillings.close()
-        for pool in (self._fetching, self._decoding, self._calls):
+        for pool in (self._fetching, self._decoding, self._changes, self._long_searches, self._calls):
             pool.shutdown()
         self.searches.close()
         for model in self._models.values():

@@ -8,9 +8,14 @@ MARKER = "cbir.json"
 _LONGEST_NAME = 200
 
 
+def is_collection(name: str) -> bool:
+    """Return whether a collection may have this name; it becomes the name of a folder."""
+    return re.fullmatch(r"\w[\w.-]*", name) is not None and len(name.encode()) <= _LONGEST_NAME and name != MARKER
+
+
 def check_collection(name: str) -> None:
-    """Raise `UsageError` unless the name is allowed; it becomes the name of a folder."""
-    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > _LONGEST_NAME or name == MARKER:
+    """Raise `UsageError` unless a collection may have this name."""
+    if not is_collection(name):
         raise UsageError(
             f"invalid collection name: {name[:80]!r}. Use up to {_LONGEST_NAME} letters, digits, '_', '-' and '.'."
         )

@@ -111,7 +111,8 @@ class Fillings:
             opened.publishing[1].add_done_callback(_report)
         _, task = opened.publishing
         await asyncio.wait({task}, timeout=PUBLISH_SECONDS)
-        if task.done():
+        if task.done() and task.exception() is not None:
+            opened.publishing = None  # the next request tries again
             task.result()
         return task.done()
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from cbir.collection import Collection
+from cbir.index.names import is_collection
 from cbir.records import vector_text
 from cbir.search.examples import Clock
 
@@ -48,7 +49,7 @@ def _collection_for(service: Service, model: str | None) -> Collection | None:
     names = catalog.names()
     if model is None:
         return service.collections.open(names[0]) if names else None
-    if model in names or catalog.plan(catalog.resolve(model)) is not None:
+    if model in names or (is_collection(model) and catalog.plan(catalog.resolve(model)) is not None):
         return service.collections.open(model)
     for name in names:
         plan = catalog.plan(name)

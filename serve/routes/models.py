@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
-from cbir.models.received import Part
+from cbir.index.disk import report_full_disk
+from cbir.models.received import Part, ReceivedModels
 from cbir.models.text_tower import own_text_tower
 
 from ..answers import ModelFileAnswer
@@ -41,8 +42,12 @@ async def upload(
 ) -> Response:
     """Send a file, or a piece of it that begins at byte `start`; `last` says that it is complete then."""
     service, data = service_of(request), await request.body()
-    received = service.models.received
-    await service.call(received.append, sha256, part, start, data)
-    if last:
-        await service.call(received.finish, sha256, part)
+    await service.call(_keep, service.models.received, sha256, part, start, data, last)
     return as_json({"complete": last})
+
+
+def _keep(received: ReceivedModels, sha256: str, part: Part, start: int, data: bytes, last: bool) -> None:
+    with report_full_disk():
+        received.append(sha256, part, start, data)
+        if last:
+            received.finish(sha256, part)

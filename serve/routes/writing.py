@@ -33,7 +33,7 @@ async def add(name: str, request: Request) -> Response:
     files = await gather(
         *(service.file(image.image, image.url, Clock()) for image in body.images), return_exceptions=True
     )
-    return as_json(await service.call(_added, collection, keys, files, body.images))
+    return as_json(await service.change(_added, collection, keys, files, body.images))
 
 
 @router.patch("", response_model=ChangedAnswer, openapi_extra=body_of(UpdateBody))
@@ -43,7 +43,7 @@ async def update(name: str, request: Request) -> Response:
     body = await parsed(request, UpdateBody)
     check_batch(service, len(body.ids))
     collection = await service.collection(name)
-    return as_json({"changed": await service.call(_updated, collection, body)})
+    return as_json({"changed": await service.change(_updated, collection, body)})
 
 
 @router.delete("", response_model=ChangedAnswer, openapi_extra=body_of(ChooseBody))
@@ -53,7 +53,7 @@ async def delete(name: str, request: Request) -> Response:
     body = await parsed(request, ChooseBody)
     check_batch(service, len(body.ids))
     collection = await service.collection(name)
-    return as_json({"changed": await service.call(_deleted, collection, body)})
+    return as_json({"changed": await service.change(_deleted, collection, body)})
 
 
 def _of_form(form: AddForm) -> AddBody:

@@ -3,9 +3,9 @@
 import re
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 import httpx
 import orjson
@@ -23,6 +23,24 @@ _WRONG = frozenset({400, 401, 403, 404, 409, 413, 415, 422})
 _JSON = {"content-type": "application/json"}
 _LONGEST_WAIT = 2.0
 Method = Literal["GET", "POST", "PUT", "DELETE"]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def in_parts(items: Sequence[Item], at_once: int, ask: Callable[[Sequence[Item]], list[Answer]]) -> list[Answer]:
+    """Return what `ask` answers to all items, so many at once, or fewer if that is too much for the server."""
+    starts = range(0, len(items), at_once)
+    return [answer for start in starts for answer in _halved(items[start : start + at_once], ask)]
+
+
+def _halved(items: Sequence[Item], ask: Callable[[Sequence[Item]], list[Answer]]) -> list[Answer]:
+    try:
+        return ask(items)
+    except ApiUsageError as error:
+        if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE or len(items) == 1:
+            raise
+    half = len(items) // 2
+    return _halved(items[:half], ask) + _halved(items[half:], ask)
 
 
 class ApiConnection:

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import orjson
 
+from cbir.errors import UsageError
 from cbir.filters.conditions import FieldKind, Filter, Value
 from cbir.filters.plain import plain_filter
 from cbir.models.card import ModelRef
 from cbir.models.received import Part, ReceivedModels
 from cbir.models.sealed import find_unchanged
 from cbir.records import RESERVED, Entry, Hit, Payload, Point, Vector, digest, vector_of, vector_text
-from cbir.stores.api.connection import ApiConnection, ApiUsageError
+from cbir.stores.api.connection import ApiConnection, ApiUsageError, in_parts
 from cbir.stores.base import DEFAULT_PARAMS, SearchParams, StoreInfo
 from cbir.stores.checks import check_id, check_query
 
@@ -51,23 +53,15 @@ class ApiStore:
         min_score: float | None = None,
     ) -> list[list[Hit]]:
         check_query(vectors, k, self._dimension)
+        if params.oversampling is not None:
+            raise UsageError("oversampling is an option of the server's own store URL")
         options: dict[str, Any] = {"limit": k, "filter": plain_filter(filter), "min_score": min_score}
         options |= {"ef": params.ef, "nprobe": params.nprobe, "exact": params.exact}
-        return [
-            hits
-            for start in range(0, len(vectors), _BATCH)
-            for hits in self._searched(vectors[start : start + _BATCH], options)
-        ]
-
-    def _searched(self, vectors: Vector, options: Mapping[str, Any]) -> list[list[Hit]]:
         queries = [{"vector": vector_text(vector), **options} for vector in vectors]
-        try:
-            answer = self._connection.post(f"{self._path}/search/batch", {"queries": queries})
-        except ApiUsageError as error:
-            if error.status != 413 or len(vectors) == 1:
-                raise
-            half = len(vectors) // 2
-            return self._searched(vectors[:half], options) + self._searched(vectors[half:], options)
+        return in_parts(queries, _BATCH, self._searched)
+
+    def _searched(self, queries: Sequence[Mapping[str, Any]]) -> list[list[Hit]]:
+        answer = self._connection.post(f"{self._path}/search/batch", {"queries": queries})
         return [
             [Hit(hit["id"], hit["payload"], hit["score"]) for hit in result["hits"]] for result in answer["results"]
         ]
@@ -79,7 +73,7 @@ class ApiStore:
         if field not in RESERVED and field not in self.fields():
             return []
         parameters = {"filter": _parameter(filter), "limit": limit}
-        values = self._connection.get(f"{self._path}/facets/{field}", **parameters)["values"]
+        values = self._connection.get(f"{self._path}/facets/{quote(field, safe='')}", **parameters)["values"]
         return [(value["value"], value["count"]) for value in values]
 
     def fields(self) -> dict[str, FieldKind]:
@@ -151,11 +145,12 @@ class ApiStore:
 
     def _read(self, ids: Sequence[str], **parts: bool) -> list[dict[str, Any] | None]:
         """Return the requested parts of each point, None for an id that is not stored."""
-        path, found = f"{self._path}/points/read", []
-        for start in range(0, len(ids), _BATCH):
-            body = {"with_payload": False, **parts, "ids": list(ids[start : start + _BATCH])}
-            found += self._connection.post(path, body)["points"]
-        return found
+
+        def ask(some: Sequence[str]) -> list[dict[str, Any] | None]:
+            body = {"with_payload": False, **parts, "ids": list(some)}
+            return list(self._connection.post(f"{self._path}/points/read", body)["points"])
+
+        return in_parts(ids, _BATCH, ask)
 
 
 def info_of(answer: Mapping[str, Any], url: str) -> StoreInfo:

@@ -21,7 +21,7 @@ from cbir.models.text_tower import own_text_tower
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, plain_point, vector_of
 from cbir.settings import Settings
-from cbir.stores.api.connection import ApiConnection, ApiUsageError
+from cbir.stores.api.connection import ApiConnection, ApiUsageError, in_parts
 from cbir.stores.base import ReadBack
 
 _POINTS_AT_ONCE = 100
@@ -85,18 +85,10 @@ class ApiWriter:
         self._ask("space", {"fresh": fresh})
 
     def write(self, points: Sequence[Point]) -> list[Failure]:
-        parts = (points[start : start + _POINTS_AT_ONCE] for start in range(0, len(points), _POINTS_AT_ONCE))
-        return [failure for part in parts for failure in self._written(part)]
+        return in_parts(points, _POINTS_AT_ONCE, self._written)
 
     def _written(self, points: Sequence[Point]) -> list[Failure]:
-        """Store points. A request that is too large is halved."""
-        try:
-            answer = self._ask("points", {"points": [plain_point(point) for point in points]})
-        except ApiUsageError as error:
-            if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE or len(points) == 1:
-                raise
-            half = len(points) // 2
-            return self._written(points[:half]) + self._written(points[half:])
+        answer = self._ask("points", {"points": [plain_point(point) for point in points]})
         self._changed()
         return [Failure(**failure) for failure in answer["failures"]]
 
@@ -111,11 +103,10 @@ class ApiWriter:
             self._changed()
 
     def points(self, ids: Sequence[str]) -> dict[str, Point]:
-        found: dict[str, Point] = {}
-        for start in range(0, len(ids), _POINTS_AT_ONCE):
-            answer = self._ask("read", {"ids": list(ids[start : start + _POINTS_AT_ONCE])})
-            found |= {point["id"]: _point(point) for point in answer["points"]}
-        return found
+        return {point.id: point for point in in_parts(ids, _POINTS_AT_ONCE, self._read)}
+
+    def _read(self, ids: Sequence[str]) -> list[Point]:
+        return [_point(point) for point in self._ask("read", {"ids": list(ids)})["points"]]
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         for point_id, key, sha256 in self._connection.lines(f"{self._path}/described/all", self._filled):

@@ -1,6 +1,7 @@
 """Vectors over HTTP, in the form of OpenAI's embeddings API."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,3 +69,9 @@ def test_without_a_collection_the_packaged_model_embeds(tmp_path: Any) -> None:
             1280,
         )
         assert client.post("/v1/embed", json={"input": "a", "model": "other"}).status_code == 404
+
+
+@pytest.mark.parametrize("model", ["a" * 300, "/etc", "../index"])
+def test_a_model_is_no_path(model: str, refused: Callable[..., str]) -> None:
+    detail = refused(404, "POST", "/v1/embed", json={"input": "a", "model": model})
+    assert detail.startswith("there is no collection and no model")

@@ -1,10 +1,12 @@
 """The files of models over HTTP."""
 
+import errno
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from cbir.models.received import ReceivedModels
 from cbir.models.sealed import checksum_of, find_model
 from tests.serve.conftest import NAME
 from tests.support.building import TINY_MODEL
@@ -36,3 +38,12 @@ def test_a_model_is_sent_in_pieces(writer: TestClient) -> None:
 def test_a_damaged_one_is_refused_without_a_path_of_the_server(writer: TestClient) -> None:
     answer = writer.put(f"/v1/models/{SHA256}/model", content=TINY_MODEL[:-1])
     assert (answer.status_code, answer.json()["detail"]) == (422, "this is not a whole model file of cbir")
+
+
+def test_a_full_disk_is_507(writer: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ReceivedModels, "append", fail)
+    answer = writer.put(f"/v1/models/{SHA256}/model", content=TINY_MODEL)
+    assert answer.status_code == 507

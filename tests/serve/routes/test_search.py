@@ -202,3 +202,15 @@ def test_a_batch_has_a_limit(index: Path) -> None:
     with client_of(stores=(f"faiss:{index}/faiss",), max_batch=2) as client:
         answer = client.post(BATCH, json={"queries": [{"text": "a"}] * 3})
         assert answer.status_code == 413 and "the limit is 2" in answer.json()["detail"]
+        answer = client.post(BATCH, json={"queries": [{"text": ["a", "b"]}, {"url": "https://example.org/a.png"}]})
+        assert answer.status_code == 413 and answer.json()["detail"] == "3 in one request; the limit is 2"
+        answer = client.post(SEARCH, json={"text": "a", "unlike": ["b", "c"]})
+        assert answer.status_code == 413, "of a single search, too"
+        assert client.post(SEARCH, json={"vector": [1.0] * 1280, "ids": ["a", "b"]}).status_code != 413
+
+
+def test_a_batch_has_no_more_vectors_than_a_search(client: TestClient) -> None:
+    query = {"vector": [1.0] * 1280, "limit": 400}
+    assert client.post(BATCH, json={"queries": [query] * 3}).status_code == 200
+    answer = client.post(BATCH, json={"queries": [{**query, "with_vector": True}] * 3})
+    assert (answer.status_code, answer.json()["detail"][:38]) == (413, "1,200 hits with vectors in one request")

@@ -43,7 +43,9 @@ def test_large_requests_are_sent_in_parts(url: str, monkeypatch: pytest.MonkeyPa
         store, local = opened(address), open_store(url, "made", Settings())
         found, expected = store.search(queries, 5), local.search(queries, 5)
         assert [[hit.id for hit in hits] for hits in found] == [[hit.id for hit in hits] for hits in expected]
-    assert sent[:3] == [100, 50, 25], "a server with a lower limit gets smaller parts"
+        assert sent[:3] == [100, 50, 25], "a server with a lower limit gets smaller parts"
+        ids = [point.id for point in POINTS]
+        assert store.payloads(ids) == [point.payload for point in POINTS]
     sent.clear()
     with serving(url) as address:
         store = opened(address)
