@@ -67,7 +67,9 @@ def test_a_foreign_name_of_this_machine_is_refused(index: Path) -> None:
     with client_of(stores=(f"faiss:{index}/faiss",), hosts=("localhost", "::1", "testserver")) as client:
         assert client.get("/v1/collections").status_code == 200
         assert client.get("/v1/collections", headers={"host": "[::1]:8000"}).status_code == 200
-        assert client.get("/v1/collections", headers={"host": "evil.example"}).status_code == 400
+        refused = client.get("/v1/collections", headers={"host": "evil.example"})
+        assert refused.status_code == 400
+        assert refused.headers["x-request-id"], "it is logged and counted as every request"
 
 
 def test_wrong_settings_are_refused_before_anything_is_served(tmp_path: Path) -> None:

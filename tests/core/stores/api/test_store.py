@@ -1,16 +1,19 @@
 """What is special to a collection of a `cbir-serve`: requests of limited size. `test_base` has the rest."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cbir
 from cbir.errors import UsageError
 from cbir.settings import Settings
 from cbir.stores.api.connection import ApiConnection
 from cbir.stores.api.store import MOST_HITS, ApiStore
 from cbir.stores.registry import open_store
+from tests.support.api import write_images
 from tests.support.building import unit_vectors
 from tests.support.contract import COUNT, POINTS, fill_folder
 from tests.support.http_api import serving
@@ -53,6 +56,17 @@ def test_large_requests_are_sent_in_parts(url: str, monkeypatch: pytest.MonkeyPa
             point.payload["key"] for point in POINTS
         ]
         assert sent == [100] * (COUNT // 100)
+
+
+def test_a_field_may_have_any_name(tmp_path: Path) -> None:
+    names = ["a", "a#b", "x/../a", "price?", "50 %"]
+    url = f"faiss:{tmp_path / 'index'}?index=Flat"
+    with cbir.open(url, "made", create=True) as made:
+        made.add(write_images(str(tmp_path / "few"), 2, 1))
+        made.update({name: name for name in names}, filter="label!=nothing")
+    with serving(url) as address:
+        store = opened(address)
+        assert [store.facet(name) for name in names] == [[(name, 2)] for name in names]
 
 
 def test_a_search_for_more_hits_than_the_server_gives_is_refused(url: str) -> None:
