@@ -24,7 +24,7 @@ def test_a_training_is_kept_beside_the_others(tmp_path: Path) -> None:
     ]
     (report,), problems = latest(tmp_path)
     assert problems == []
-    assert report.command.startswith("cbir-export ")
+    assert report.command.startswith("cbir-export")
     assert report.section is not None
 
 
