@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -154,18 +155,20 @@ class SearchBody(Body):
     with_payload: bool = Field(default=True, description="False: hits have no payload.")
     with_vector: bool = Field(default=False, description="True: hits have their vectors.")
 
-    def positives(self) -> Iterator[Example]:
-        """Yield the examples that hits should resemble."""
-        for name in ("image", "url", "vector"):
-            if (value := getattr(self, name)) is not None:
-                yield Example.model_construct(**{name: value})
-        yield from (Example.model_construct(text=text) for text in _listed(self.text))
-        yield from _examples([*self.ids, *self.like])
+    @cached_property
+    def positives(self) -> list[Example]:
+        """The examples that hits should resemble."""
+        single = {name: getattr(self, name) for name in ("image", "url", "vector")}
+        return [
+            *(Example.model_construct(**{name: value}) for name, value in single.items() if value is not None),
+            *_texts(self.text),
+            *_examples([*self.ids, *self.like]),
+        ]
 
-    def negatives(self) -> Iterator[Example]:
-        """Yield the examples that hits should not resemble."""
-        yield from (Example.model_construct(text=text) for text in _listed(self.unlike_text))
-        yield from _examples(self.unlike)
+    @cached_property
+    def negatives(self) -> list[Example]:
+        """The examples that hits should not resemble."""
+        return [*_texts(self.unlike_text), *_examples(self.unlike)]
 
 
 class BatchBody(Body):
@@ -260,8 +263,9 @@ class EmbedBody(BaseModel):
                 yield Example.model_construct(text=value)
 
 
-def _listed(texts: str | list[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else texts
+def _texts(texts: str | list[str]) -> Iterator[Example]:
+    listed = [texts] if isinstance(texts, str) else texts
+    return (Example.model_construct(text=text) for text in listed)
 
 
 def _examples(values: list[str | Example]) -> Iterator[Example]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from itertools import chain
 
 from starlette.exceptions import HTTPException
 
@@ -18,7 +17,7 @@ from .service import Service
 
 def check_examples(service: Service, searches: Sequence[SearchBody]) -> None:
     """Raise 413 if searches have too many images, texts and ids together: each of them costs time. Vectors do not."""
-    examples = (example for body in searches for example in chain(body.positives(), body.negatives()))
+    examples = (example for body in searches for example in (*body.positives, *body.negatives))
     check_batch(service, sum(example.vector is None for example in examples))
 
 
@@ -31,10 +30,9 @@ async def ready(service: Service, collection: Collection, body: SearchBody) -> R
             return [await _ready(service, collection, examples[0], clock)]
         return list(await asyncio.gather(*(_ready(service, collection, example, clock) for example in examples)))
 
-    positives, negatives = list(body.positives()), list(body.negatives())
-    if not positives:
+    if not body.positives:
         raise HTTPException(422, "give an example of what the hits should be like: text, image, url, ids, vector, like")
-    return ReadySearch(body, await weighted(positives), await weighted(negatives), clock)
+    return ReadySearch(body, await weighted(body.positives), await weighted(body.negatives), clock)
 
 
 async def _ready(service: Service, collection: Collection, example: Example, clock: Clock) -> Weighted:

@@ -89,20 +89,17 @@ class Service:
         self, function: Callable[Parameters, Result], *args: Parameters.args, **options: Parameters.kwargs
     ) -> Result:
         """Return what a function that may block for a moment returns; it runs in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._calls, partial(function, *args, **options))
+        return await _in(self._calls, partial(function, *args, **options))
 
     async def change(
         self, function: Callable[Parameters, Result], *args: Parameters.args, **options: Parameters.kwargs
     ) -> Result:
         """Return what a function that changes a collection returns; it may wait for other changes."""
-        return await asyncio.get_running_loop().run_in_executor(self._changes, partial(function, *args, **options))
+        return await _in(self._changes, partial(function, *args, **options))
 
-    async def long_search(
-        self, function: Callable[Parameters, Result], *args: Parameters.args, **options: Parameters.kwargs
-    ) -> Result:
-        """Return what a function that may search for long returns."""
-        pool = self._long_searches
-        return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args, **options))
+    async def long_searches(self, searches: Sequence[Search]) -> list[bytes]:
+        """Return the answers to searches that may take long, as JSON."""
+        return await _in(self._long_searches, partial(encoded, self.metrics, searches))
 
     async def collection(self, name: str) -> Collection:
         """Return the collection that a name stands for, or raise 404."""
@@ -139,9 +136,7 @@ class Service:
 
     async def embed_image(self, data: bytes, collection: Collection | None, clock: Clock) -> Vector:
         """Return the vector (D,) of an image file, by the model of a collection, or by the packaged one."""
-        pixels, model = await asyncio.get_running_loop().run_in_executor(
-            self._decoding, self._pixels, data, collection, clock
-        )
+        pixels, model = await _in(self._decoding, partial(self._pixels, data, collection, clock))
         with clock.stage("model"):
             return await model.images(pixels)
 
@@ -158,7 +153,7 @@ class Service:
     async def fetch(self, url: str, clock: Clock) -> bytes:
         """Return the image file at a URL. Only public addresses are fetched, unless the settings allow others."""
         with clock.stage("fetch"):
-            return await asyncio.get_running_loop().run_in_executor(self._fetching, self._fetched, url)
+            return await _in(self._fetching, partial(self._fetched, url))
 
     def optimize_if_due(self, name: str) -> None:
         """Build the indexes of a collection again, in a thread, if there are many changes since they were built."""
@@ -190,3 +185,8 @@ class Service:
             return fetch(url, limits)
         except ImageError as error:
             raise ImageError(f"{redacted(url)}: {error}") from None
+
+
+async def _in(pool: ThreadPoolExecutor, function: Callable[[], Result]) -> Result:
+    """Return what a function returns in a thread of a pool."""
+    return await asyncio.get_running_loop().run_in_executor(pool, function)

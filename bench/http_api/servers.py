@@ -59,7 +59,5 @@ def _is_ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
             return True
-    except URLError:
-        return False
-    except TimeoutError:
+    except (URLError, TimeoutError):
         return False

@@ -26,7 +26,7 @@ from cbir.evaluation.retrieval import Accuracy, Rows, Split, split
 from ..backbone import Loaded
 from ..convert.head_graph import Head, add_head
 from ..convert.to_onnx import export
-from .accuracy import embed_with_graph, embed_with_network, measure
+from .accuracy import Embed, embed_with_graph, embed_with_network, measure
 from .augment import AUGMENTATIONS, augment
 from .checkpoint import Position, Tensors, load_checkpoint, save_checkpoint
 from .images import TrainingImages
@@ -92,20 +92,20 @@ def train(
     if not _restore(state, folder) and recipe.weights != SCRATCH:
         features = network.eval().embedding.features
         embed = embed_with_graph(plain) if on_processor else embed_with_network(features, device)
-        state.position.before = measure(images, recipe.size, embed, parts.train, parts.test)
+        state.position.before = _tested(state, parts, embed)
         _save(state, folder)
     _run(state, parts, folder)
     _save(state, folder)  # if the file cannot be written, another run does not train again
     network.load_state_dict(state.best)
     network.eval().requires_grad_(False)
     if not on_processor:
-        after = measure(images, recipe.size, embed_with_network(network, device), parts.train, parts.test)
+        after = _tested(state, parts, embed_with_network(network, device))
     network.to("cpu", memory_format=torch.contiguous_format)
     head = network.folded_head()
     if on_processor:
         graph = export(loaded)
         add_head(graph, head)
-        after = measure(images, recipe.size, embed_with_graph(graph), parts.train, parts.test)
+        after = _tested(state, parts, embed_with_graph(graph))
     return Trained(head, parts, state.position, after)
 
 
@@ -122,6 +122,10 @@ class _State:
     device: torch.device
     best: dict[str, torch.Tensor]
     position: Position
+
+
+def _tested(state: _State, parts: Split, embed: Embed) -> Accuracy:
+    return measure(state.images, state.recipe.size, embed, parts.train, parts.test)
 
 
 def _save(state: _State, folder: Path) -> None:

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from .. import searching
-from ..answering import encoded
 from ..answers import BatchAnswer, SearchAnswer
 from ..bodies import BatchBody, SearchBody
 from ..requests import ReadRoute, as_response, body_of, check_batch, parsed, service_of
@@ -27,7 +26,7 @@ async def search(name: str, request: Request) -> Response:
     ready = await searching.ready(service, collection, body)
     if ready.is_plain and not body.exact:
         return as_response(await service.searches((collection, ready)))
-    (answer,) = await service.long_search(encoded, service.metrics, [(collection, ready)])
+    (answer,) = await service.long_searches([(collection, ready)])
     return as_response(answer)
 
 
@@ -43,6 +42,5 @@ async def search_batch(name: str, request: Request) -> Response:
         raise HTTPException(413, f"{vectors:,} hits with vectors in one request; the limit is {MOST_VECTORS:,}")
     collection = await service.collection(name)
     ready = await gather(*(searching.ready(service, collection, query) for query in body.queries))
-    searches = [(collection, search) for search in ready]
-    answers = await service.long_search(encoded, service.metrics, searches)
+    answers = await service.long_searches([(collection, search) for search in ready])
     return as_response(b'{"results":[' + b",".join(answers) + b"]}")

@@ -136,7 +136,7 @@ def test_a_text_is_searched_for_by_its_vector(photos: cbir.Collection) -> None:
     assert {hit.key for hit in filtered} == set(NEW)
 
 
-def test_texts_are_wanted_or_not_wanted_beside_images(photos: cbir.Collection, query_file: Path) -> None:
+def test_texts_are_wanted_or_not_wanted_together_with_images(photos: cbir.Collection, query_file: Path) -> None:
     flag, food = photos.embedder.embed_text(["a flag", "food"])
     image = photos.embed(query_file)
     count = photos.count()

@@ -57,12 +57,12 @@ def test_the_examples_of_a_search_are_in_one_list() -> None:
     )
     found = [
         next((name, value) for name, value in example if value is not None and name != "vector")
-        for example in body.positives()
+        for example in body.positives
         if example.vector is None
     ]
     assert found == [("url", "http://a"), ("text", "red"), ("text", "shoe"), ("id", "x"), ("id", "y"), ("text", "blue")]
-    assert [example.weight for example in body.positives()] == [1, 1, 1, 1, 1, 1, 2]
-    assert [(example.text, example.id) for example in body.negatives()] == [("green", None), (None, "z")]
+    assert [example.weight for example in body.positives] == [1, 1, 1, 1, 1, 1, 2]
+    assert [(example.text, example.id) for example in body.negatives] == [("green", None), (None, "z")]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.support.trainings import trained_card
 pytestmark = pytest.mark.export
 
 
-def test_a_training_is_kept_beside_the_others(tmp_path: Path) -> None:
+def test_a_training_is_kept_next_to_the_others(tmp_path: Path) -> None:
     for card in (trained_card("a"), trained_card("b"), trained_card("a", precision=0.8)):
         keep_result(card, tmp_path)
     assert [(card.name, card.training.metrics["precision_at_5"]) for card in kept_trainings(tmp_path)] == [

@@ -177,7 +177,7 @@ def test_a_form_stands_for_the_same_body_as_json() -> None:
     ]
 
 
-def test_changes_of_a_folder_can_be_added_beside_it(tmp_path: Path) -> None:
+def test_changes_of_a_folder_can_be_added_next_to_it(tmp_path: Path) -> None:
     """A collection that was filled from a folder takes single images too, and keeps its source."""
     folder = write_images(str(tmp_path / "photos"), 3, 5)
     url = f"faiss:{tmp_path / 'index'}?index=Flat"
