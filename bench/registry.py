@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cbir.evaluation.trainings import KIND, TrainingResult, as_section
+
 from .accuracy.result import SUBJECT as ACCURACY
 from .baselines.result import SUBJECT as BASELINES
 from .capacity.result import SUBJECT as PLAN
@@ -15,7 +17,9 @@ from .latency.result import SUBJECT as LATENCY
 from .models.result import SUBJECT as MODELS
 from .parity.result import SUBJECT as PARITY
 from .text.result import SUBJECT as TEXT
-from .training.result import SUBJECT as TRAINING
+
+TRAINING = Subject(KIND, TrainingResult, lambda result: as_section(result.models, result.notes))
+"""What `cbir-export train` keeps. The bench itself trains nothing."""
 
 _ALL = (ACCURACY, TRAINING, TEXT, PARITY, LATENCY, HTTP, MODELS, BASELINES, INGEST, GROWTH, PLAN, EXCHANGE)
 SUBJECTS: Mapping[str, Subject[Any]] = {subject.name: subject for subject in _ALL}

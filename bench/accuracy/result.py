@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cbir.evaluation.result_files import model_name
+from cbir.evaluation.result_files import Result, model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
 from cbir.tables import Cell, Column, Range, Table
 
 from ..core.metrics import METRICS, definitions
-from ..core.subject import Result, Subject
+from ..core.subject import Subject
 from ..embedding.model_speed import ModelSpeed
 from .cost import cost_parts
 from .measure import ImageSet, ModelAccuracy, Options

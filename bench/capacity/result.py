@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from cbir.evaluation.result_files import Result
 from cbir.evaluation.sections import Section
 from cbir.models.card import ModelRef
 
 from ..core.rows import typed_table
-from ..core.subject import Result, Subject
+from ..core.subject import Subject
 from .built import BuiltIndex, BuiltLog
 from .plan import IndexPlan, Options, Plan, ServerPlan
 from .probe import ImageCosts, IndexCosts

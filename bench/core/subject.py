@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cbir import terminal
 from cbir.errors import CbirError
-from cbir.evaluation.result_files import keep, machine
+from cbir.evaluation.result_files import Result, keep, machine
 from cbir.evaluation.sections import Section
 from cbir.index.files import write_atomically
 from cbir.models.card import ModelRef
@@ -30,17 +30,6 @@ from .workload import Workload, notes
 PACKAGES = ("cbir", "qdrant-edge-py", "qdrant-client", "faiss-cpu", "onnxruntime", "numpy", "scipy", "pillow")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What every result has. `benchmark` is its subject, `created` in ISO 8601; `notes` say how it was measured."""
-
-    benchmark: str
-    created: str
-    versions: dict[str, str]
-    machine: dict[str, Any]
-    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)

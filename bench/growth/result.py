@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cbir.evaluation.result_files import Result
 from cbir.evaluation.sections import Section
 from cbir.tables import Column
 
 from ..core.rows import typed_table
-from ..core.subject import Result, Subject
+from ..core.subject import Subject
 from .changes import Change, Commits, Pause
 from .first_ingest import FirstIngest
 from .grown import Grown

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from cbir.evaluation.result_files import Result
 from cbir.evaluation.sections import Section
 from cbir.sources.base import SourceOptions
 
-from ..core.subject import Result, Subject
+from ..core.subject import Subject
 from ..embedding.measure import ModelEmbedding, embedding_tables, embedding_verdicts
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from cbir.evaluation.result_files import model_name
+from cbir.evaluation.result_files import Result, model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
 
 from ..core.rows import typed_table
-from ..core.subject import Result, Subject
+from ..core.subject import Subject
 from ..core.timing import Noise
 from ..core.verdicts import compared, on_processor
 from ..embedding.model_speed import ModelSpeed

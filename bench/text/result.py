@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cbir.evaluation.result_files import model_name
+from cbir.evaluation.result_files import Result, model_name
 from cbir.evaluation.sections import Bar, Bars, Part, Section
 from cbir.tables import Cell, Column, Table
 
-from ..core.subject import Result, Subject
+from ..core.subject import Subject
 from .measure import HITS, RANKS, Options, TextAccuracy
 
 

@@ -53,6 +53,17 @@ class Report:
 _REPORT = TypeAdapter(Report)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What every result has. `benchmark` is its subject, `created` in ISO 8601; `notes` say how it was measured."""
+
+    benchmark: str
+    created: str
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    notes: list[str]
+
+
 def machine() -> dict[str, Any]:
     """Return what a figure depends on besides the programs: Python, platform and number of processors."""
     return {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()}

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from cbir.evaluation.result_files import latest, machine
+from cbir.evaluation.result_files import Result, latest, machine
 from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
 from cbir.models.card import ModelCard
 from cbir.tables import Cell, Column, Table
@@ -39,15 +38,10 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """The cards of the trained models, the latest last; the other fields are those of every result of the bench."""
+class TrainingResult(Result):
+    """The cards of the models that were trained on this machine, the latest last."""
 
     models: list[ModelCard]
-    created: str
-    versions: dict[str, str]
-    machine: dict[str, Any]
-    benchmark: str = KIND
-    notes: list[str] = field(default_factory=lambda: list(NOTES))
 
 
 RESULT = TypeAdapter(TrainingResult)
@@ -58,7 +52,14 @@ def add_training(card: ModelCard, reports: Path) -> TrainingResult:
     """Return the kept trainings with a new one, which replaces that of the same name, recipe and images."""
     models = [model for model in kept_trainings(reports) if _identity(model) != _identity(card)]
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return TrainingResult(models=[*models, card], created=now, versions=card.exporter, machine=machine())
+    return TrainingResult(
+        benchmark=KIND,
+        created=now,
+        versions=card.exporter,
+        machine=machine(),
+        notes=list(NOTES),
+        models=[*models, card],
+    )
 
 
 def kept_trainings(reports: Path) -> list[ModelCard]:

@@ -1,1 +1,0 @@
-"""Trainings of whole networks, which `cbir-export train` keeps."""
