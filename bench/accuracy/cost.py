@@ -61,7 +61,10 @@ def cost_parts(
     table = Table(title, columns, rows)
     if len(points) == 1:
         return [], [table]
-    choice = f"The choice is between {', '.join(chosen)}: no other model here is as accurate and as fast."
+    if len(chosen) == 1:
+        choice = f"{chosen[0]} is the most accurate and the fastest model here."
+    else:
+        choice = f"The choice is between {', '.join(chosen)}: no other model here is as accurate and as fast."
     return [choice], [table, Curves("choice", caption, metric, "ms an image", {"models": marks})]
 
 

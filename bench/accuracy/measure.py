@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cbir import terminal
 from cbir.errors import UsageError
 from cbir.evaluation.embeddings import Labelled, embed_labelled, open_labelled
-from cbir.evaluation.retrieval import Rows, neighbours, split, split_name
+from cbir.evaluation.retrieval import Rows, has_split, neighbours, split
 from cbir.models.card import ModelCard
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.records import Item, Vector
@@ -235,7 +235,9 @@ def measure(
         queries=len(task.queries),
         without_class=int(np.isin(task.query_classes, task.classes[task.indexed], invert=True).sum()),
     )
-    warnings = [warning for embedder in embedders for warning in _warnings(embedder.card, sources[-1][0], options)]
+    warnings = [
+        warning for embedder in embedders for warning in warnings_about(embedder.card, sources[-1][0], options, task)
+    ]
     return images, models, pairs, warnings
 
 
@@ -279,15 +281,17 @@ def by_class(hits: Rows, values: Mapping[str, Values], task: Task) -> list[Class
     return sorted(found, key=lambda accuracy: -accuracy.queries)
 
 
-def _warnings(card: ModelCard, queries: str, options: Options) -> list[str]:
+def warnings_about(card: ModelCard, queries: str, options: Options, task: Task) -> list[str]:
     """Return what makes a model's metrics meaningless or too good; `queries` names the source of the queries."""
     if card.random_weights:
         return [f"WARNING: {card.name} has random weights. Its metrics mean nothing."]
-    if card.training is None or card.training.data != queries:
+    training = card.training
+    if training is None or training.data != queries:
         return []
-    if options.protocol == "split" and card.training.split == split_name(options.seed):
+    if options.protocol == "split" and has_split(training, options.seed, len(task.indexed), task.names):
         return [f"{card.name} was trained on the indexed images, and on none of the queries."]
     return [
         f"WARNING: {card.name} was trained on images of {queries} that may be queries here. Its metrics are too good."
-        f" Use --protocol split and the --seed of its training ({card.training.split})."
+        f" Use --protocol split, and the images and the --seed of its training: {training.images:,} images of"
+        f" {len(training.classes):,} classes ({training.split})."
     ]

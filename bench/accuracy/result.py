@@ -69,8 +69,8 @@ def notes(options: Options, images: ImageSet, warnings: Sequence[str]) -> list[s
         f" {images.images:,} images are copies. `with_copies` in the JSON has the metrics with copies among the hits.",
         f"Intervals are {LEVEL:.0%}, from {options.resamples:,} bootstrap resamples of the queries, the same for all"
         f" models. p is from {FLIPS:,} sign flips of the paired differences, corrected for the number of pairs (Holm)."
-        " A model has a better rank than another only if the paired interval excludes 0 and the corrected p is below"
-        " 0.05. Equal ranks do not prove equal models.",
+        " A model is better beyond chance if the paired interval excludes 0 and the corrected p is below 0.05. Its rank"
+        " is 1 plus the number of models that are better than it beyond chance. Equal ranks do not prove equal models.",
     ]
     if options.expand:
         found.append(f"Each query is the mean of its image and the {options.expand} most similar indexed ones.")
@@ -113,7 +113,10 @@ def _verdicts(result: AccuracyResult, ranked: Sequence[tuple[str, ModelAccuracy]
     value, (low, high) = best.metrics[main], best.intervals[main]
     verb = "finds best" if len(ranked) > 1 else "finds images of the query's class"
     found = [f"{name} {verb}: P@{result.settings.k} {value:.4f} ({low:.4f} to {high:.4f})."]
-    equal = [other for other, model in ranked[1:] if model.rank == best.rank]
+    names = _names(result.models)
+    first = names.index(name)
+    unsure = [pair for pair in result.pairs if first in pair.models and pair.better is None]
+    equal = [names[number] for pair in unsure for number in pair.models if number != first]
     if equal:
         found.append(f"The difference to {', '.join(equal)} may be chance.")
     if _is_published(result):

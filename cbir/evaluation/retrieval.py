@@ -4,13 +4,14 @@ The protocol: the images are split 70/15/15 by class with a fixed seed, the trai
 the queries, and a hit counts if it has the query's class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cbir.errors import UsageError
+from cbir.models.card import Training
 from cbir.records import Vector
 
 Rows = npt.NDArray[np.int64]
@@ -70,18 +71,32 @@ def split_name(seed: int) -> str:
     return f"70/15/15 by class, seed {seed}"
 
 
+def has_split(training: Training, seed: int, images: int, classes: Sequence[str]) -> bool:
+    """Return True if a model was trained on the training part of a split: by the same seed, with as many images in it.
+
+    `classes` are the names of all classes, sorted. Another number of images is another split, whatever its seed.
+    """
+    return (training.split, training.images, training.classes) == (split_name(seed), images, list(classes))
+
+
+def blocks(queries: int, indexed: int) -> Iterator[slice]:
+    """Yield the rows of the queries whose scores with so many indexed vectors fit into memory at a time."""
+    at_once = max(1, _CELLS // max(indexed, 1))
+    for start in range(0, queries, at_once):
+        yield slice(start, min(start + at_once, queries))
+
+
 def neighbours(queries: Vector, indexed: Vector, k: int, exclude_self: bool = False) -> Rows:
     """Return the rows of the k nearest indexed unit vectors (N, D) of each query (Q, D), as (Q, k), best first.
 
     N must be at least k. With `exclude_self` the queries are the indexed vectors, and none is its own neighbour.
     """
     found = []
-    at_once = max(1, _CELLS // len(indexed))
-    for start in range(0, len(queries), at_once):
-        scores = queries[start : start + at_once] @ indexed.T
+    for rows in blocks(len(queries), len(indexed)):
+        scores = queries[rows] @ indexed.T
         if exclude_self:
-            rows = np.arange(len(scores))
-            scores[rows, start + rows] = -np.inf
+            numbers = np.arange(len(scores))
+            scores[numbers, rows.start + numbers] = -np.inf
         best = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         found.append(np.take_along_axis(best, order, axis=1))

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from cbir.evaluation.embeddings import Labelled
-from cbir.evaluation.retrieval import Accuracy, neighbours, score, split, split_name
+from cbir.evaluation.retrieval import Accuracy, has_split, neighbours, score, split
 from cbir.images.decode import decode
 from cbir.models.card import Training
 from cbir.models.embedder import Embedder
@@ -88,9 +88,8 @@ def protocol_accuracy(labelled: Labelled, seed: int, training: Training | None) 
     Warn if the model was trained on another split of the same data, because that split contains some of the queries.
     """
     parts = split(labelled.labels, seed)
-    expected = (split_name(seed), len(parts.train), sorted(set(labelled.labels)))
-    trained = training and (training.split, training.images, training.classes)
-    if training and training.data == labelled.name and trained != expected:
+    classes = sorted(set(labelled.labels))
+    if training and training.data == labelled.name and not has_split(training, seed, len(parts.train), classes):
         log.warning(
             "The accuracy is too high: some queries are among the %s images of %s (%s) that the model was trained on",
             f"{training.images:,}",

@@ -44,6 +44,11 @@ def test_the_table_and_the_plot_have_every_model() -> None:
     ]
 
 
+def test_a_model_that_wins_in_both_is_no_choice() -> None:
+    verdicts, _ = cost_parts({"small": 0.9, "large": 0.8}, {"small": speed(1), "large": speed(9)}, "P@5")
+    assert verdicts == ["small is the most accurate and the fastest model here."]
+
+
 def test_a_single_model_is_no_choice() -> None:
     verdicts, parts = cost_parts({"slow": 0.9}, {"slow": speed(9)}, "P@5")
     assert not verdicts and [type(part) for part in parts] == [Table]

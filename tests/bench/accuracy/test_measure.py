@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbir.bench.accuracy.measure import by_class, judge, make_task, measure, open_sources, search
+from cbir.bench.accuracy.measure import by_class, judge, make_task, measure, open_sources, search, warnings_about
 from cbir.bench.core.metrics import definitions, per_query
 
 from cbir.errors import UsageError
@@ -15,6 +15,7 @@ from cbir.models.sealed import seal
 from cbir.settings import Settings
 from tests.support.accuracy import OPTIONS, labelled
 from tests.support.building import unit_vectors
+from tests.support.trainings import trained_card
 
 LEAVE_ONE_OUT = replace(OPTIONS, protocol="leave-one-out", k=2)
 TWO_SOURCES = replace(OPTIONS, protocol="two-sources", query_source="queries", k=2)
@@ -174,6 +175,40 @@ def test_a_task_that_cannot_be_measured(labels: str, options: object, message: s
     images = labelled(unit_vectors(len(labels)), labels)
     with pytest.raises(UsageError, match=message):
         make_task([images], set(images.digests), options)  # type: ignore[arg-type]
+
+
+def test_the_training_images_of_a_model_are_told_from_the_queries() -> None:
+    """The card names a training on 700 of 1,000 images of two classes, seed 42."""
+    card = trained_card()
+
+    def warning(count: int, labels: str = "ab", **options: object) -> str:
+        images = labelled(unit_vectors(count), (labels * count)[:count])
+        chosen = replace(OPTIONS, **options)  # type: ignore[arg-type]
+        (found,) = warnings_about(card, "photos", chosen, make_task([images], set(images.digests), chosen)[0])
+        return found
+
+    assert "on none of the queries" in warning(1000)
+    assert warning(2000).startswith("WARNING: resnet18-trained was trained on images of photos that may be queries")
+    assert warning(1000, "abc").startswith("WARNING")
+    assert warning(1000, seed=43).startswith("WARNING")
+    assert "700 images of 2 classes (70/15/15 by class, seed 42)" in warning(1000, protocol="leave-one-out")
+    images = labelled(unit_vectors(60), "ab" * 30)
+    assert warnings_about(card, "others", OPTIONS, make_task([images], set(images.digests), OPTIONS)[0]) == []
+
+
+def test_an_expanded_query_is_its_mean_with_the_best_hits() -> None:
+    vectors = unit_vectors(60)
+    images = labelled(vectors, "ab" * 30)
+    options = replace(LEAVE_ONE_OUT, expand=3)
+    hits, _ = search(vectors, make_task([images], set(images.digests), options)[0])
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -2)
+    best = np.argsort(-scores, axis=1)[:, :3]
+    expanded = (vectors + vectors[best].sum(axis=1)) @ vectors.T
+    np.fill_diagonal(expanded, -9)
+    assert (hits == np.argsort(-expanded, axis=1)[:, :2]).all()
+    plain, _ = search(vectors, make_task([images], set(images.digests), LEAVE_ONE_OUT)[0])
+    assert (hits != plain).any()
 
 
 def test_the_most_frequent_classes_are_those_of_the_index(tmp_path: Path, photo_folder: Path) -> None:

@@ -1,5 +1,7 @@
 """How the accuracy of models is shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cbir.bench.accuracy.measure import ClassAccuracy, ImageSet, ModelAccuracy
@@ -53,6 +55,15 @@ def test_verdicts_name_the_best_model_and_what_may_be_chance(result: AccuracyRes
     assert first.startswith(f"good (fp32) finds best: P@5 {best:.4f} (")
     assert second == "The difference to equal (fp32) may be chance."
     assert "ConvNeXt-Tiny 0.9739" in third
+
+
+def test_a_difference_may_be_chance_though_the_ranks_differ(result: AccuracyResult) -> None:
+    """The best model beats neither of the others beyond chance, but the second beats the third."""
+    pairs = [replace(pair, better=1 if pair.models == (1, 2) else None) for pair in result.pairs]
+    models = [replace(model, rank=rank) for model, rank in zip(result.models, ranks(3, pairs), strict=True)]
+    assert [model.rank for model in models] == [1, 1, 2]
+    verdicts = present(replace(result, models=models, pairs=pairs)).verdicts
+    assert "The difference to equal (fp32), poor (fp32) may be chance." in verdicts
 
 
 def test_the_tables_hold_what_was_measured(result: AccuracyResult) -> None:
