@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from cbir import terminal
 from cbir.errors import UsageError
 from cbir.evaluation.captions import Captioned, is_held_out, ranks, read_captioned
+from cbir.evaluation.retrieval import blocks
 from cbir.models.embedder import Embedder, load_embedder
 from cbir.records import Vector
 from cbir.search.zero_shot import label_vectors
@@ -126,8 +127,9 @@ def _embedded_captions(embedder: Embedder, found: Captioned) -> tuple[Vector, np
 def _best_caption(images: Vector, texts: Vector, owners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return for each image how many captions of others are more similar to it than the best of its own."""
     better = np.empty(len(images), np.int64)
-    for row, scores in enumerate(images @ texts.T):
-        better[row] = (scores > scores[owners == row].max()).sum()
+    for rows in blocks(len(images), len(texts)):
+        for row, scores in enumerate(images[rows] @ texts.T, rows.start):
+            better[row] = (scores > scores[owners == row].max()).sum()
     return better
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cbir.errors import UsageError
 from cbir.evaluation.embeddings import embed_labelled
-from cbir.evaluation.retrieval import Rows
+from cbir.evaluation.retrieval import Rows, blocks
 from cbir.models.embedder import Embedder
 from cbir.progress import Progress, silent
 from cbir.records import Item, Vector
@@ -89,11 +89,11 @@ def read_captions(file: Path) -> dict[str, list[str]]:
         UsageError: The file cannot be read, or has another form.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         found = _of_coco(json.loads(text)) if text.lstrip().startswith("{") else _of_lines(text.splitlines())
     except OSError as error:
         raise UsageError(f"cannot read the captions {file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UsageError(
             f"{file} has no captions: it is neither COCO's JSON, a CSV with the columns image and caption, nor lines"
             f" NAME#N<TAB>CAPTION ({type(error).__name__}: {error})"
@@ -116,8 +116,12 @@ def ranks(queries: Vector, found: Vector, own: Rows) -> Rows:
 
     All are unit vectors.
     """
-    scores = queries @ found.T
-    return np.asarray((scores > scores[np.arange(len(own)), own][:, None]).sum(axis=1))
+    better = [np.empty(0, np.int64)]
+    for rows in blocks(len(queries), len(found)):
+        scores = queries[rows] @ found.T
+        best = scores[np.arange(len(scores)), own[rows]]
+        better.append((scores > best[:, None]).sum(axis=1))
+    return np.concatenate(better)
 
 
 def _captions(item: Item, columns: Sequence[str], named: Mapping[str, Sequence[str]]) -> list[str]:
@@ -136,7 +140,7 @@ def _of_lines(lines: Sequence[str]) -> list[tuple[str, str]]:
     if lines and "\t" in lines[0]:
         pairs = (line.split("\t", 1) for line in lines if line.strip())
         return [(name.rpartition("#")[0] or name, caption) for name, caption in pairs]
-    table = csv.DictReader(lines)
+    table = csv.DictReader(lines, restval="")
     if not {"image", "caption"} <= set(table.fieldnames or ()):
         raise KeyError("image, caption")
     return [(row["image"], row["caption"]) for row in table]

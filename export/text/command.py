@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cbir.errors import UsageError
-
 from .. import options
 
 _INPUT = "Captions"
@@ -77,8 +75,8 @@ def text_head(
     files = list(packaged_files(model).values()) or [find_model(model)]
     path = output or Path(model).with_name(f"{Path(model).stem}{TEXT_SUFFIX}.onnx")
     options.check_output(path)
-    if any(path.exists() and path.samefile(file) for file in files):
-        raise UsageError(f"{path} is an input and would be overwritten. Choose another --output")
+    for file in files:
+        options.check_not_input(file, path)
     settings = Settings()
     embedders = [load_embedder(file, settings, threads=1) for file in files]
     loaded = load_encoder(encoder)

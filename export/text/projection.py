@@ -28,6 +28,9 @@ _FIRST_SCALE, _MOST_SCALE = 20.0, 100.0
 _SHORTER = 0.5
 """The share of captions that are replaced by shorter ones made of their words."""
 
+_WARM_UP = 0.1001
+"""The share of the steps. It is not 0.1: a warm-up of exactly one step is a division by zero in torch."""
+
 _BATCH = 1024
 _EPOCHS_PER_CHECK = 2
 _CHECKED_RANK = 10
@@ -82,7 +85,7 @@ def train_projection(
     )
     batch = min(_BATCH, count)
     steps = epochs * (count // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=_WARM_UP)
     best, best_score, best_epoch = copy.deepcopy(module.state_dict()), -1.0, epochs
     with terminal.progress("training", epochs, "epochs") as advance:
         for epoch in range(1, epochs + 1):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cbir.errors import UsageError
-from cbir.evaluation import captions
+from cbir.evaluation import captions, retrieval
 from cbir.evaluation.captions import is_held_out, ranks, read_captioned, read_captions
 from cbir.models.embedder import Embedder
 from cbir.settings import Settings
@@ -36,8 +36,22 @@ def test_a_file_of_captions_is_read_in_each_form(name: str, tmp_path: Path) -> N
     assert read_captions(tmp_path / name) == {"a.jpg": ["Two dogs"], "b.jpg": ["A red bus.", "Buses"]}
 
 
+def test_a_table_of_captions_may_have_a_mark_at_its_start_and_lack_a_caption(tmp_path: Path) -> None:
+    (tmp_path / "excel.csv").write_bytes("image,caption\na.jpg\nb.jpg,A bus\n".encode("utf-8-sig"))
+    assert read_captions(tmp_path / "excel.csv") == {"b.jpg": ["A bus"]}
+
+
 @pytest.mark.parametrize(
-    "text", ["{}", "[]", '{"images": 3}', "name,text\na,b\n", '{"images": [], "annotations": [{"caption": "x"}]}', "{"]
+    "text",
+    [
+        f"image,caption\na,{'x' * 140_000}\n",
+        "{}",
+        "[]",
+        '{"images": 3}',
+        "name,text\na,b\n",
+        '{"images": [], "annotations": [{"caption": "x"}]}',
+        "{",
+    ],
 )
 def test_a_file_of_another_form_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "captions"
@@ -81,10 +95,13 @@ def test_about_three_of_sixteen_images_are_held_out_by_their_keys_alone(monkeypa
     assert not any(is_held_out(key, 42) for key in keys)
 
 
-def test_a_rank_is_the_number_of_better_ones() -> None:
+def test_a_rank_is_the_number_of_better_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, found = unit_vectors(20, seed=1, dimension=8), unit_vectors(30, seed=2, dimension=8)
     own = np.arange(20) % 7
     expected = []
     for scores, row in zip((queries @ found.T).tolist(), own.tolist(), strict=True):
         expected.append(sum(score > scores[row] for score in scores))
-    assert ranks(queries, found, own).tolist() == expected
+    for cells in (2**25, 70, 1):
+        monkeypatch.setattr(retrieval, "_CELLS", cells)
+        assert ranks(queries, found, own).tolist() == expected
+    assert ranks(queries[:0], found, own[:0]).tolist() == []

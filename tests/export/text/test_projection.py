@@ -88,6 +88,12 @@ def test_the_best_epoch_on_the_validation_part_is_kept(
     assert not np.allclose(seen[2], seen[1], atol=1e-6)
 
 
+def test_a_training_of_ten_steps_has_a_warm_up(made: tuple[Vector, CaptionTexts, Vector]) -> None:
+    """Torch divides by zero for a warm-up of one step."""
+    trained = train_projection(*made, 0, hidden=8, epochs=10, seed=1)
+    assert np.isfinite(project(trained.module, made[2])).all()
+
+
 def test_shorter_captions_are_learned_as_well(made: tuple[Vector, CaptionTexts, Vector]) -> None:
     images, texts, embedded = made
     more = np.concatenate([embedded, unit_vectors(COUNT, seed=9, dimension=TEXTS)])
