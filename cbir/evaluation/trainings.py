@@ -10,19 +10,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from cbir.evaluation.result_files import Result, latest, machine
 from cbir.evaluation.sections import CurvePoint, Curves, Part, Section
-from cbir.models.card import ModelCard
+from cbir.models.card import ModelCard, Training
 from cbir.tables import Cell, Column, Table
 
 KIND = "train"
 NOTES = (
     "70 % of the images are for training, 15 % choose the epoch (validation), and 15 % are the queries of the test,"
-    " which are searched in the training images. The test images are used once, when the training has ended. Validation"
-    " searches only 4,096 of the training images, so it cannot be compared with the test.",
+    " which are searched in the training images. The test images choose nothing. Validation searches only 4,096 of the"
+    " training images, so it cannot be compared with the test.",
+    "Models can be compared only if they were trained on the same images, with the same seed.",
     "The loss is the mean of an epoch's steps, on augmented images. Losses of different names, and of different numbers"
     " of classes, cannot be compared.",
 )
 _COLUMNS = (
     Column("model"),
+    Column("images of"),
     Column("backbone"),
     Column("weights"),
     Column("input", "pixels", "d"),
@@ -86,6 +88,7 @@ def as_section(models: Sequence[ModelCard], notes: Sequence[str] = NOTES) -> Sec
     rows: list[list[Cell]] = [
         [
             name,
+            training.data,
             card.backbone,
             "from scratch" if run.recipe.get("weights") == "random" else "given",
             card.input.size,
@@ -104,9 +107,13 @@ def as_section(models: Sequence[ModelCard], notes: Sequence[str] = NOTES) -> Sec
         name: _points([1 - value for value in run.curves["validation_precision_at_5"]]) for name, run in runs.items()
     }
     data = sorted({training.data for _, training, _ in trained})
+    best: dict[object, tuple[ModelCard, Training]] = {}
+    for card, training, run in trained:
+        best.setdefault((run.data_sha256, training.split), (card, training))
     verdicts = [
-        f"{card.name} finds best of the models trained here: test P@5 {training.metrics['precision_at_5']:.4f}."
-        for card, training, _ in trained[:1]
+        f"{card.name} finds best of the models trained on {training.images:,} images of {training.data}:"
+        f" test P@5 {training.metrics['precision_at_5']:.4f}."
+        for card, training in best.values()
     ]
     parts: list[Part] = [
         Table("", _COLUMNS, rows),

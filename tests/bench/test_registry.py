@@ -28,7 +28,7 @@ def test_the_report_shows_the_curves_of_a_training(tmp_path: Path) -> None:
     write(tmp_path / "report", "title", collect([tmp_path]))
     text = (tmp_path / "report" / "report.md").read_text()
     assert "cbir-export train resnet18 …/photos" in text
-    assert "resnet18-trained finds best of the models trained here: test P@5 0.9000." in text
+    assert "resnet18-trained finds best of the models trained on 700 images of photos: test P@5 0.9000." in text
     assert sorted(path.name for path in (tmp_path / "report" / "plots").iterdir()) == [
         "train-error.svg",
         "train-loss.svg",

@@ -1,5 +1,6 @@
 """The trainings of this machine as one result."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_result_of_another_version_is_no_training(tmp_path: Path) -> None:
 
 def test_the_section_has_the_best_first_and_a_curve_for_each_model() -> None:
     section = as_section(CARDS)
-    assert section.verdicts == ["b finds best of the models trained here: test P@5 0.9500."]
+    assert section.verdicts == ["b finds best of the models trained on 700 images of photos: test P@5 0.9500."]
     assert cells(section, "", "test P@5") == [0.95, 0.8]
     assert cells(section, "", "best") == [2, 2]
     losses, errors = (part for part in section.parts if isinstance(part, Curves))
@@ -52,8 +53,19 @@ def test_a_model_with_a_head_alone_is_left_out(head_card: ModelCard) -> None:
 
 @pytest.fixture
 def head_card() -> ModelCard:
-    from dataclasses import replace
-
     card = trained_card("head")
     assert card.training is not None
     return replace(card, training=replace(card.training, kind="head", run=None))
+
+
+def test_models_trained_on_different_images_are_not_ranked_with_each_other() -> None:
+    easy = trained_card("cats", 0.99)
+    assert easy.training is not None and easy.training.run is not None
+    run = replace(easy.training.run, data_sha256="ef" * 32)
+    easy = replace(easy, training=replace(easy.training, data="cats", images=90, run=run))
+    section = as_section([*CARDS, easy])
+    assert section.verdicts == [
+        "cats finds best of the models trained on 90 images of cats: test P@5 0.9900.",
+        "b finds best of the models trained on 700 images of photos: test P@5 0.9500.",
+    ]
+    assert cells(section, "", "images of") == ["cats", "photos", "photos"]
