@@ -22,10 +22,15 @@ def verify_model(path: Path, weights: str | None) -> tuple[ModelCard, Agreement]
     """
     embedder = Embedder(path, device="cpu")
     card = embedder.card
+    head = read_head(onnx.load(path))
+    if card.training is not None and head is None:
+        raise UsageError(
+            f"{path}: checksum and card are right. Its head is in int8, so compare it with the file that it was made"
+            f" from: cbir-export compare FILE {path}"
+        )
     loaded = _in_torch(path, card, weights)
     images = sample_images(64)
     expected = torch_vectors(loaded, images.files)
-    head = read_head(onnx.load(path))
     if head is not None:
         expected = apply_head(head, expected)
     agreement = compare_vectors(expected, embedder.embed(images.files), images.labels)

@@ -128,7 +128,9 @@ def quantize(
 
     path = output or Path(f"{model.stem}-int8.onnx")
     options.check_output(path)
-    record = quantize_file(find_model(str(model)), path, calibrate or SAMPLE, force)
+    source = find_model(str(model))
+    options.check_not_input(source, path)
+    record = quantize_file(source, path, calibrate or SAMPLE, force)
     agreement = record.links[-1].agreement
     typer.echo(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB, cosine to {model}: lowest {agreement.cosine_min:.6f}, median"

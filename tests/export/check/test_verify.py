@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cbir.errors import CbirError
+from cbir.errors import CbirError, UsageError
 from cbir.models.card import CARD
-from cbir.models.sealed import CARD_FIELD
+from cbir.models.sealed import CARD_FIELD, PACKAGED
 from tests.support.exporting import export, reseal
+from tests.support.trainings import trained_card
 
 pytest.importorskip("torch", reason="the extra `export` is not installed")
 
@@ -46,3 +47,14 @@ def test_files_that_contradict_their_card_are_refused(fp32_file: Path, tmp_path:
         with pytest.raises(CbirError, match=message) as caught:
             export("verify", tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_head_in_int8_is_compared_with_the_file_it_was_made_from(tmp_path: Path) -> None:
+    def trained(model: Any) -> None:
+        fields = {field.key: field for field in model.metadata_props}
+        card = replace(CARD.validate_json(fields[CARD_FIELD].value), training=trained_card().training)
+        fields[CARD_FIELD].value = CARD.dump_json(card).decode()
+
+    path = reseal(PACKAGED / "efficientnet_lite0-int8.onnx", tmp_path / "fast.onnx", trained)
+    with pytest.raises(UsageError, match=r"Its head is in int8.*cbir-export compare FILE .*fast\.onnx"):
+        export("verify", path)

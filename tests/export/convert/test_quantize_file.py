@@ -114,9 +114,11 @@ def test_an_inaccurate_file_is_refused_unless_forced(
     assert "differs too much from" in capsys.readouterr().err
 
 
-def test_misuse_is_reported_in_one_line(tmp_path: Path) -> None:
+def test_misuse_is_reported_in_one_line(small: Path, tmp_path: Path) -> None:
+    before = small.read_bytes()
     for arguments, message in (
         ((INT8, "-o", tmp_path / "a.onnx"), "is an int8 file already"),
+        ((small, "-o", small), "is an input and would be overwritten"),
         (("nothing", "-o", tmp_path / "a.onnx"), "no model 'nothing'"),
         (("efficientnet_lite0", "-o", tmp_path / "a.bin"), "must end in .onnx"),
         (("efficientnet_lite0", "-o", tmp_path / "a.onnx", "--calibrate", "nowhere"), "nowhere"),
@@ -124,7 +126,7 @@ def test_misuse_is_reported_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message) as caught:
             export("quantize", *arguments)
         assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and small.read_bytes() == before
 
 
 def test_it_needs_no_torch_and_says_that_it_needs_onnx(small: Path, tmp_path: Path) -> None:
