@@ -52,14 +52,17 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
 
 
 @contextmanager
-def report_full_disk() -> Iterator[None]:
-    """Turn the errors of a full disk into `DiskFullError`, and others of the journal into `CbirError`."""
+def report_full_disk(what: str = "the index") -> Iterator[None]:
+    """Turn the errors of a full disk into `DiskFullError`, and others of the journal into `CbirError`.
+
+    `what` is written; it is named if the system does not name a file.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL_ERRNOS:
             raise
-        raise DiskFullError(f"the disk is full: {error.filename or 'the index'}; {_HINT}") from None
+        raise DiskFullError(f"the disk is full: {error.filename or what}; {_HINT}") from None
     except sqlite3.OperationalError as error:
         if "full" not in str(error):
             raise CbirError(f"the journal cannot be written: {error}; {_KEPT}") from None

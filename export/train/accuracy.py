@@ -26,7 +26,7 @@ _AT_ONCE = 128
 
 
 def embed_with_network(network: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> Embed:
-    """Return what embeds with a network on a device in full precision; it takes float planes (N, 3, side, side)."""
+    """Return what embeds with a network on a device, without bfloat16; it takes float planes (N, 3, side, side)."""
 
     def embed(pixels: Pixels) -> Vector:
         planes = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from cbir.errors import CbirError, UsageError
 from cbir.evaluation.retrieval import Accuracy
+from cbir.index.disk import report_full_disk
 from cbir.index.files import write_atomically
 from cbir.text import one_line
 
@@ -59,9 +60,12 @@ def folder_for(output: Path) -> Path:
 def working_folder(output: Path, recipe: Recipe, restart: bool) -> Iterator[Path]:
     """Yield the working folder, locked, with the recipe in it. It is removed if the training succeeds.
 
+    What an earlier run with another recipe left there is removed if it had not begun to train.
+
     Raises:
         UsageError: An unfinished training in it has another recipe, or the folder is not that of a training.
         CbirError: Another process trains there.
+        DiskFullError: The disk is full.
     """
     folder = folder_for(output)
     if folder.exists() and not (folder / _LOCK).exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -72,20 +76,21 @@ def working_folder(output: Path, recipe: Recipe, restart: bool) -> Iterator[Path
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CbirError(f"Another process trains {output}. Wait for it, or choose another --output") from None
-        if restart:
-            for path in folder.iterdir():
-                if path.name != _LOCK:
-                    path.unlink()
         path = folder / _RECIPE
-        if not path.exists():
-            write_atomically(path, RECIPE.dump_json(recipe, indent=1))
-        changed = differences(_read_recipe(path), recipe.as_dict())
-        if changed:
+        changed = path.exists() and not restart and differences(_read_recipe(path), recipe.as_dict())
+        if changed and (folder / _CHECKPOINT).exists():
             raise UsageError(
                 f"{folder} holds an unfinished training with another recipe: {changed}. Continue it with the same"
                 " options, or start anew with --restart"
             )
-        yield folder
+        if restart or changed:
+            for old in folder.iterdir():
+                if old.name != _LOCK:
+                    old.unlink()
+        if not path.exists():
+            write_atomically(path, RECIPE.dump_json(recipe, indent=1))
+        with report_full_disk(str(folder)):
+            yield folder
         shutil.rmtree(folder)
 
 

@@ -201,9 +201,11 @@ def train(
                 items, loaded.rule, folder, settings.max_image_megapixels, workers or settings.workers, progress
             )
             trained = train_network(loaded, plain, images, recipe, folder, found_device)
-            card = write_trained(loaded, trained, images, recipe, (source, label), output, precision, choice)
+            card = write_trained(loaded, trained, images, recipe, (source, label), output, precision)
     except RuntimeError as error:  # torch's, for example out of memory
-        raise CbirError(f"The training failed: {one_line(error)[:300]}") from None
+        raise CbirError(
+            f"The training failed: {one_line(error)[:300]}. If memory is short, use a smaller --batch-size or --size"
+        ) from None
     except KeyboardInterrupt:
         log.warning("interrupted: the same command continues from the last checkpoint")
         raise

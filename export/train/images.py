@@ -37,12 +37,11 @@ _PIXELS, _CONTENTS = "pixels.u8", "images.json"
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Pixels (N, side, side, 3), the class of each image, the hash of the data, and the number of unusable images."""
+    """Pixels (N, side, side, 3), the class of each image, and the hash of the data."""
 
     pixels: Pixels
     labels: list[str]
     sha256: str
-    left_out: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class _Contents:
     """What the file of pixels holds. `rows` are the numbers of the usable images among all of the source."""
 
     sha256: str
-    side: int
     total: int
     rows: list[int]
 
@@ -116,14 +114,14 @@ def prepare_images(
             raise UsageError(f"None of the {len(items):,} images can be used. The first: {reasons[0]}")
         if reasons:
             log.warning("%s images cannot be used and are left out, such as %s", f"{len(reasons):,}", reasons[0])
-        contents = _Contents(_hash(items, digests), side, len(items), rows)
+        contents = _Contents(_hash(items, digests), len(items), rows)
         write_atomically(contents_path, _CONTENTS_TYPE.dump_json(contents))
     shape = (len(contents.rows), side, side, 3)
     if not path.exists() or path.stat().st_size != math.prod(shape):
         raise CbirError(f"{path} is damaged. Start anew with --restart")
     pixels = np.memmap(path, np.uint8, "r", shape=shape)
     labels = [str(items[row].label) for row in contents.rows]
-    return TrainingImages(pixels, labels, contents.sha256, contents.total - len(contents.rows))
+    return TrainingImages(pixels, labels, contents.sha256)
 
 
 def _read_contents(path: Path) -> _Contents:

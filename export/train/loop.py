@@ -73,8 +73,8 @@ def train(
 ) -> Trained:
     """Train `loaded` in place and return the head trained with it, both of the epoch with the best validation P@5.
 
-    `plain` is the graph of `loaded` before the training. A checkpoint in `folder` is continued. The test part is used
-    only once the training has ended.
+    `plain` is the graph of `loaded` before the training. A checkpoint in `folder` is continued. The test part chooses
+    nothing: it is measured before a training of given weights, and after every training.
 
     Raises:
         CbirError: The loss is not a number.

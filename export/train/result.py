@@ -12,7 +12,6 @@ from cbir.models.embedder import Embedder
 
 from ..backbone import Loaded
 from ..convert.build import BuildOptions, build_model
-from ..zoo import InputChoice
 from .head import describe_training, metrics_of
 from .images import TrainingImages
 from .loop import Trained
@@ -33,7 +32,6 @@ def write_trained(
     source: tuple[str, str | None],
     path: Path,
     precision: Precision,
-    choice: InputChoice,
 ) -> ModelCard:
     """Write the weights and the model file of a trained backbone and its head, and return the card in it.
 
@@ -55,7 +53,7 @@ def write_trained(
     saved = save_weights(loaded, path.with_suffix(".safetensors"))
     if recipe.weights == SCRATCH:
         saved = replace(saved, backbone=replace(saved.backbone, license=_OWN_LICENSE))
-    build = BuildOptions(precision=precision, choice=choice)
+    build = BuildOptions(precision=precision)
     build_model(saved, path, path.stem, build, trained.head, replace(training, run=run))
     return Embedder(path, device="cpu").card
 

@@ -23,7 +23,7 @@ def images() -> TrainingImages:
     """Noisy images of two colours, in turns."""
     pixels = np.random.default_rng(0).integers(0, 60, (40, SIDE, SIDE, 3), np.uint8)
     pixels[::2, ..., 0] += 180
-    return TrainingImages(pixels, ["red", "black"] * 20, "", 0)
+    return TrainingImages(pixels, ["red", "black"] * 20, "")
 
 
 def test_torch_and_onnxruntime_embed_alike(images: TrainingImages) -> None:
@@ -50,5 +50,5 @@ def test_the_accuracy_is_that_of_the_centre_of_each_image(images: TrainingImages
     rows = np.random.default_rng(1).permutation(40)
     found = measure(images, 32, embed, rows[:30], rows[30:])
     assert (found.queries, found.precision_at_k) == (10, 1)
-    wrong = TrainingImages(images.pixels, [*["red", "black"] * 15, *["black", "red"] * 5], "", 0)
+    wrong = TrainingImages(images.pixels, [*["red", "black"] * 15, *["black", "red"] * 5], "")
     assert measure(wrong, 32, embed, np.arange(30), np.arange(30, 40)).hit_rate_at_k == 0

@@ -1,5 +1,6 @@
 """The working folder and what it keeps."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the extra `export` is not installed
 
 from cbir.export.train.checkpoint import Position, folder_for, load_checkpoint, save_checkpoint, working_folder
 
-from cbir.errors import CbirError, UsageError
+from cbir.errors import CbirError, DiskFullError, UsageError
 from cbir.evaluation.retrieval import Accuracy
 from tests.support.trainings import RECIPE
 
@@ -75,6 +76,24 @@ def test_another_recipe_is_refused_until_the_user_starts_anew(tmp_path: Path) ->
         pass
     with working_folder(output, other, restart=True) as folder:
         assert not (folder / "checkpoint.pt").exists()
+
+
+def test_another_recipe_is_fine_before_the_first_step(tmp_path: Path) -> None:
+    """As after a first try with too large a --size, which only decoded images."""
+    output = tmp_path / "model.onnx"
+    with pytest.raises(KeyError), working_folder(output, RECIPE, restart=False) as folder:
+        (folder / "images.json").write_bytes(b"x")
+        raise KeyError
+    with pytest.raises(KeyError), working_folder(output, replace(RECIPE, size=64), restart=False) as folder:
+        assert sorted(path.name for path in folder.iterdir()) == ["lock", "recipe.json"]
+        raise KeyError
+    assert '"size": 64' in (folder / "recipe.json").read_text()
+
+
+def test_a_full_disk_names_the_folder(tmp_path: Path) -> None:
+    expected = pytest.raises(DiskFullError, match=r"the disk is full: .*model\.training; everything stored so far")
+    with expected, working_folder(tmp_path / "model.onnx", RECIPE, restart=False):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`cbir-export head` and `train` as a user calls them: what they write, what they refuse, and how they continue."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -145,10 +146,15 @@ def test_an_interrupted_training_says_how_it_continues(
 ) -> None:
     from cbir.export.train import loop
 
+    steps = itertools.count()
+
     def interrupt(*arguments: Any) -> float:
-        raise KeyboardInterrupt
+        if next(steps) == 2:
+            raise KeyboardInterrupt
+        return step(*arguments)
 
     step = loop._step
+    monkeypatch.setattr(loop, "SECONDS_PER_CHECKPOINT", 0.0)
     monkeypatch.setattr(loop, "_step", interrupt)
     export(*words(coloured, tmp_path / "tiny.onnx"))  # Typer ends with the exit code of Ctrl-C
     assert not (tmp_path / "tiny.onnx").exists()
