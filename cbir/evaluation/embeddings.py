@@ -17,7 +17,7 @@ from cbir.index.files import write_atomically
 from cbir.models.embedder import Embedder
 from cbir.models.runtime import cores
 from cbir.progress import Progress, silent
-from cbir.records import Item, Vector
+from cbir.records import Item, Vector, to_plain
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
@@ -103,10 +103,11 @@ def embed_labelled(
             _save(cache, stored)
     finite = {digest for digest in digests if digest in stored and np.isfinite(stored[digest]).all()}
     kept = [(digest, item) for digest, item in zip(digests, items, strict=True) if digest in finite]
+    unusable = [to_plain(item.key) for digest, item in zip(digests, items, strict=True) if digest not in finite]
     if not kept:
-        raise UsageError(f"{name}: none of its {len(items)} images can be used")
-    if len(kept) < len(items):
-        log.warning("%s: %s images cannot be used and are left out", name, f"{len(items) - len(kept):,}")
+        raise UsageError(f"{name}: none of its {len(items)} images can be used, such as {unusable[0]}")
+    if unusable:
+        log.warning("%s: %s images cannot be used and are left out, such as %s", name, len(unusable), unusable[0])
     return Labelled(
         name,
         np.stack([stored[digest] for digest, _ in kept]),

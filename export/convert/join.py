@@ -25,6 +25,7 @@ JOINED = " + "
 """Between the names in the card of a joined file."""
 
 _INPUT, _OUTPUT = "images", "embeddings"
+_BATCH = 8
 
 
 def join_files(sources: Sequence[Path], target: Path) -> Record:
@@ -78,7 +79,9 @@ def join_files(sources: Sequence[Path], target: Path) -> Record:
 def _expected(embedders: Sequence[Embedder], files: Sequence[bytes]) -> Vector:
     """Return the vectors (N, D) of each model after the other, for pixels by the first one's rule."""
     pixels = np.stack([embedders[0].pixels(decode(data)) for data in files])
-    vectors: Vector = np.concatenate([embedder.run(pixels) for embedder in embedders], axis=1)
+    batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
+    each = [np.concatenate([embedder.run(batch) for batch in batches]) for embedder in embedders]
+    vectors: Vector = np.concatenate(each, axis=1)
     return vectors / np.float32(np.sqrt(len(embedders)))
 
 

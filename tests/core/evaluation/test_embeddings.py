@@ -1,5 +1,6 @@
 """The vectors of a labelled source: embedded once and kept; images that cannot be used are left out."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,23 @@ def test_vectors_are_kept_by_model_and_image(
     assert (embed_labelled(name, items, embedder, settings).vectors == first.vectors).all()
 
 
-def test_images_that_cannot_be_used_are_left_out(model_file: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "photos" / "fox"
+def test_images_that_cannot_be_used_are_left_out(
+    photo_folder: Path, model_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, embedder, settings = tmp_path / "photos" / "fox", Embedder(model_file, threads=1), Settings(cache=tmp_path)
     folder.mkdir(parents=True)
     (folder / "broken.png").write_bytes(b"no image")
     name, items = open_labelled(str(folder.parent), SourceOptions())
     with pytest.raises(UsageError, match="none of its 1 images can be used"):
-        embed_labelled(name, items, Embedder(model_file, threads=1), Settings(cache=tmp_path))
-    (folder.parent / "loose.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match="no image file|no labels"):
-        open_labelled(str(folder.parent / "fox"), SourceOptions(limit=0))
+        embed_labelled(name, items, embedder, settings)
+    shutil.copy(next(photo_folder.rglob("*.png")), folder / "good.png")
+    name, items = open_labelled(str(folder.parent), SourceOptions())
+    found = embed_labelled(name, items, embedder, settings)
+    assert (found.keys, found.labels, found.vectors.shape[0]) == (["fox/good.png"], ["fox"], 1)
+    assert "fox/broken.png" in caplog.text
+
+
+def test_images_without_labels_are_refused(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(next(photo_folder.rglob("*.png")), tmp_path / "loose.png")
+    with pytest.raises(UsageError, match="no labels"):
+        open_labelled(str(tmp_path), SourceOptions())
