@@ -245,8 +245,9 @@ class Collection(CollectionReader):
     def batch(self) -> Iterator[None]:
         """Publish the changes that the block makes together, when it ends: many small ones then cost as one.
 
-        Each is on the disk when its call returns, but no search sees it before the end. What was added in the block can
-        be updated or deleted after it. If the block raises, what it changed so far is published.
+        Each is on the disk when its call returns, but no search sees it before the end; a Qdrant server shows each at
+        once. What was added in the block can be updated or deleted after it. If the block raises, what it changed so
+        far is published.
 
         Example:
             >>> with photos.batch():

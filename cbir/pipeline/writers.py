@@ -22,10 +22,11 @@ _FLUSH_SECONDS = 2.0
 class Target:
     """The writer of a collection and its journal, which is written after the writer has made its points durable.
 
-    While it is `deferred`, nothing is published.
+    While it is `deferred`, nothing is published; `completed` tells whether a run would have published all of it.
     """
 
     deferred = False
+    completed = False
 
     def __init__(self, writer: CollectionWriter, max_megapixels: float):
         self.writer = writer
@@ -155,7 +156,8 @@ class Batch:
             for target in targets:
                 target.deferred = False
                 target.flush()
-            publish_all(targets, silent, partial=True)
+            for target in targets:
+                publish_all([target], silent, partial=not target.completed)
 
 
 def publish_all(targets: Sequence[Target], progress: Progress, partial: bool = False) -> None:
@@ -164,7 +166,9 @@ def publish_all(targets: Sequence[Target], progress: Progress, partial: bool = F
     With `partial`, a collection that other processes fill too is not declared complete.
     """
     for target in targets:
-        if target.writer.needs_publishing and not target.deferred and not (partial and target.writer.shared):
+        if target.deferred:
+            target.completed |= not partial
+        elif target.writer.needs_publishing and not (partial and target.writer.shared):
             target.writer.publish(progress)
 
 

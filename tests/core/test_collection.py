@@ -166,6 +166,31 @@ def test_an_edit_on_a_server_moves_no_alias() -> None:
         assert cbir.open(server.url, "photos").info.collection == "new"
 
 
+def test_a_batch_completes_a_collection_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [np.full((20, 20, 3), shade, np.uint8) for shade in (0, 200)]
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with qdrant_server() as server:
+        old, new = (cbir.open(server.url, name, create=True) for name in ("old", "new"))
+        with old.batch():
+            old.add(images[:1], keys=["a"], dataset="photos")
+        assert cbir.open(server.url, "photos").info.collection == "old"
+        with monkeypatch.context() as patch:
+            patch.setattr("cbir.pipeline.run.publish_all", stop)
+            with pytest.raises(Interrupted), new.batch():
+                new.add(images, keys=["a", "b"], dataset="photos")
+        assert cbir.open(server.url, "photos").info.collection == "old", "an interrupted run completes nothing"
+        with new.batch():
+            assert new.add(images, keys=["a", "b"], dataset="photos").unchanged == 2
+        assert cbir.open(server.url, "photos").info.collection == "new"
+        with old.batch():
+            assert old.update({"seen": True}, ids=["a"]) == 1
+        assert old.get("a").payload["seen"] is True
+        assert cbir.open(server.url, "photos").info.collection == "new", "an edit moves no alias"
+
+
 def test_paths_of_unknown_users_are_refused() -> None:
     for call in (lambda: cbir.open("~nobody-here/x"), lambda: cbir.open(FLAT, create=True).add("~nobody-here/x")):
         with pytest.raises(cbir.UsageError, match="nobody-here"):
@@ -250,10 +275,13 @@ def test_images_that_cannot_be_added_are_named_and_the_rest_is_stored(example_ph
 
 @pytest.fixture(params=["edge", "api"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty store on this machine, and the same on a `cbir-serve`."""
+    """An empty store on this machine, and the same on a `cbir-serve`; or on request a Qdrant server."""
     url = f"edge:{tmp_path}/index"
     if request.param == "edge":
         yield url
+    elif request.param == "server":
+        with qdrant_server() as server:
+            yield server.url
     else:
         with serving(url, write_keys=(API_KEY,), cache=tmp_path / "cache") as address:
             yield f"cbir+{address}"
@@ -286,6 +314,7 @@ def test_a_batch_is_published_as_a_whole_when_it_ends(place: str, query_file: Pa
             assert photos.verify() == []
 
 
+@pytest.mark.parametrize("place", ["edge", "api", "server"], indirect=True)
 def test_changes_in_a_batch_build_on_each_other(place: str) -> None:
     old, new = (np.full((20, 20, 3), shade, np.uint8) for shade in (0, 200))
     with cbir.open(place, create=True, settings=PRIVATE) as photos:
