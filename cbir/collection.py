@@ -20,7 +20,7 @@ from cbir.pipeline.run import DEFAULT_POLICY, Interrupted, Policy, ingest
 from cbir.pipeline.writers import Batch, Target, open_targets
 from cbir.progress import Progress, silent
 from cbir.reading import CollectionReader
-from cbir.records import IDENTITY, Payload, to_plain
+from cbir.records import IDENTITY, LABEL, Payload, to_plain
 from cbir.search.fields import checked_filter
 from cbir.searching import FilterInput
 from cbir.settings import Settings
@@ -194,7 +194,7 @@ class Collection(CollectionReader):
             1
 
         Args:
-            changes: The fields.
+            changes: The fields. A `label` is stored as text.
             ids: Ids or keys of images.
             filter: Further images: those that match it.
             progress: Shows the progress.
@@ -209,6 +209,8 @@ class Collection(CollectionReader):
         for name in IDENTITY:
             if name in values:
                 raise UsageError(f"the field {name} cannot be changed: it identifies the image")
+        if values.get(LABEL) is not None:
+            values = {**values, LABEL: str(values[LABEL])}
         return self._change(ids, filter, progress, lambda target, chosen: target.writer.update(chosen, values))
 
     def delete(self, *, ids: Sequence[str] = (), filter: FilterInput = None, progress: Progress = silent) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from cbir import terminal
 from cbir.errors import UsageError
+from cbir.records import LABEL
 
 from ..options import Collection, Stores, named_collection
 
@@ -91,7 +92,7 @@ def classify(
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the fields that texts such as `label=Boots`, `year=2016` and `season=null` set.
+    """Return the fields that texts such as `label=Boots`, `year=2016` and `season=null` set. A label stays a text.
 
     Raises:
         UsageError: One of them is not NAME=VALUE.
@@ -104,5 +105,6 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
         if not name or not sign:
             raise UsageError(f"Invalid change: {text!r}. Use NAME=VALUE, such as label=Boots.")
         number = as_number(value)
-        changes[name] = _WORDS.get(value, value if number is None else number)
+        plain = _WORDS.get(value, value if number is None else number)
+        changes[name] = value if name == LABEL and plain is not None else plain
     return changes

@@ -72,6 +72,11 @@ def test_images_are_changed_removed_and_dropped(filled: Filled, query_file: Path
         assert photos.update({"seen": True}, ids=[str(query_file), "nothing"]) == 1
         assert follower.get(str(query_file)).payload["seen"] is True  # type: ignore[union-attr]
 
+        assert photos.update({"label": 7, "n": 7}, filter="label=Flag") == 1
+        assert [(image.label, image.payload["n"]) for image in follower.scroll("n=7")] == [("7", 7)]
+        assert "<br>" in follower.search(query_file)._repr_html_()
+        assert photos.update({"label": "Flag", "n": 2}, filter="label=7") == 1
+
         assert photos.delete(ids=["nothing"]) == 0
         assert photos.delete(ids=[str(query_file)], filter="label=Flag") == 2
         assert [image.label for image in follower.scroll()] == ["Banner"]

@@ -30,6 +30,17 @@ def test_points_are_changed_and_deleted_by_key_and_filter(photos: Path, model_fi
     assert stored_keys(photos) == file_keys(photos) - {first, second}
 
 
+def test_a_label_is_text_and_other_fields_are_what_they_look_like(photos: Path, model_file: Path) -> None:
+    sync(photos, model_file)
+    url = f"faiss:{photos.parent}/index"
+    key = min(file_keys(photos))
+    for text, label in (("007", "007"), ("true", "true"), ("null", None)):
+        run("update", f"label={text}", "year=007", "seen=true", "--id", key, "--store", url)
+        with cbir.open(url) as collection:
+            (image,) = collection.scroll("year=7 and seen=true")
+            assert (image.key, image.label) == (key, label)
+
+
 def test_a_filter_deletes_only_what_was_confirmed(
     photos: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
