@@ -1,13 +1,17 @@
-"""Renamed images: a new key of the source has the bytes of a stored image whose key the source no longer has."""
+"""Renamed images: a new key of the source has the bytes of a stored image whose key the source no longer has.
+
+What was edited stays with a renamed image, and with one whose file has another date and the same bytes.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from cbir.pipeline.writers import Target
-from cbir.records import LABEL, Point, point_id, with_changes
+from cbir.records import LABEL, Point, digest, point_id, with_changes
+from cbir.sources.base import is_same_row
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,16 @@ class Renames:
     def apply(self, points: Sequence[Point], reused: Container[str]) -> tuple[list[Point], list[Rename]]:
         """Return the points, and which of them replace stored ones, whose edits they get.
 
-        Each stored point is replaced once, by a point whose id is in `reused`: it got the vector of a stored one.
+        Each stored point is replaced once, by a point whose id is in `reused`: it got the vector of a stored one. A
+        point that is stored itself keeps its edits, too, unless its image or its row in the source has changed.
         """
         old_ids: dict[str, str] = {}
         for point in points:
-            if point.id in reused and (old_key := self._old_key(point)):
+            if point.id not in reused:
+                continue
+            if any(point.id in target.writer.stored_ids for target in self._targets):
+                old_ids[point.id] = point.id
+            elif old_key := self._old_key(point):
                 old_ids[point.id] = point_id(self._dataset, old_key)
         stored: dict[str, Point] = {}
         for target in reversed(self._targets) if old_ids else ():
@@ -67,7 +76,7 @@ class Renames:
         renames = [
             Rename(point.id, str(point.payload["key"]), before.id, str(before.payload["key"]))
             for point in points
-            if (before := replaced.get(point.id))
+            if (before := replaced.get(point.id)) and before.id != point.id
         ]
         return [self._edited(point, replaced.get(point.id)) for point in points], renames
 
@@ -75,16 +84,24 @@ class Renames:
         """Return the point with what was edited in `before`: fields that the source does not have, and the label."""
         if before is None:
             return point
+        if before.id == point.id:
+            return self._unchanged(point, before)
         edits = {name: value for name, value in before.payload.items() if name not in point.payload}
         label = before.payload.get(LABEL)
         if self._label_of is not None and label != self._label_of(str(before.payload["key"])):
             edits[LABEL] = label
         return with_changes(point, edits) if edits else point
 
+    def _unchanged(self, point: Point, before: Point) -> Point:
+        """Return the point with the whole payload of `before` if the source still has the same image and row."""
+        if point.payload["sha256"] != before.payload.get("sha256"):
+            return point
+        if self._label_of is None and not is_same_row(point.version, before.version):
+            return point
+        return replace(point, payload=before.payload, digest=digest(before.payload))
+
     def _old_key(self, point: Point) -> str | None:
         """Return the key of the point that a new one replaces: if possible, one with the same file name."""
-        if any(point.id in target.writer.stored_ids for target in self._targets):
-            return None
         for name in (_name(str(point.payload["key"])), ""):
             keys = self._keys.get((str(point.payload["sha256"]), name), [])
             while keys:

@@ -257,6 +257,9 @@ def _fill(
             points, renames = renaming.apply(
                 [point for point in result.points if point.id not in copies], set(result.reused)
             )
+            unchanged = {point.id for point in points if embedding.is_stored(point.id, "", point.digest)}
+            points = [point for point in points if point.id not in unchanged]  # was edited, and its file got a new date
+            result.unchanged += len(unchanged)
             failures = [failure for failure in result.failures if not failure.failed_at]
             refused = {failure.id: failure for target in written for failure in target.write(points, failures)}
             renames = [rename for rename in renames if syncing and rename.id not in refused]

@@ -226,6 +226,11 @@ def with_version(item: Item, token: str | None = None) -> Item:
     return replace(item, version=token) if token else item
 
 
+def is_same_row(version: str, other: str) -> bool:
+    """Return True if two versions of items that have a payload say that label and payload are the same."""
+    return ":" in version and version.rpartition(":")[2] == other.rpartition(":")[2]
+
+
 def unusable(reason: str) -> bytes:
     """Raise `ImageError` with the reason. With a bound reason, it is the `read` of an item that cannot be read."""
     raise ImageError(reason)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -128,6 +129,51 @@ def test_a_row_with_a_new_key_keeps_what_its_columns_do_not_say(photos: Path, mo
     del found["b3"]["sha256"]
     assert found["b3"] == {"key": "b3", "key_": "b3", "label": "Shoes", "year": "2025", "seen": True}
     assert "seen" not in found["b4"]
+
+
+def test_what_was_edited_stays_until_the_bytes_change(
+    photos: Path, model_file: Path, urls: list[str], name: str, tmp_path: Path
+) -> None:
+    fill(photos, model_file, urls, name)
+    edited, unlabelled, changed, *_ = (path.relative_to(photos).as_posix() for path in files(photos))
+    with cbir.open(urls, name) as opened:
+        opened.update({"label": "Mine", "season": "Winter"}, ids=[edited, changed])
+        opened.update({"label": None}, ids=[unlabelled])
+    Image.new("RGB", (30, 30), "red").save(photos / changed)
+    for path in files(photos):
+        os.utime(path, (1, 1))
+    for policy, fresh in ((replace(SYNC, dry_run=True), 1), (SYNC, 1), (SYNC, 0)):
+        report = fill(photos, model_file, urls, name, policy)
+        assert (report.unchanged, report.stored, report.changed, report.reused) == (12 - fresh, fresh, fresh, 0)
+    another = f"faiss:{tmp_path}/another"
+    assert fill(photos, model_file, [*urls, another], name).stored == 12
+    for url in (*urls, another):
+        found = {key: dict(point.payload) for key, point in points_by_key(url, name).items()}
+        assert (found[edited]["label"], found[edited]["season"]) == ("Mine", "Winter")
+        assert "label" not in found[unlabelled]
+        assert (found[changed]["label"], "season" in found[changed]) == (changed.partition("/")[0], False)
+
+
+def test_what_was_edited_stays_until_the_row_changes(photos: Path, model_file: Path) -> None:
+    table, url = photos / "list.csv", f"faiss:{photos.parent}/index?index=Flat"
+    paths = files(photos)
+
+    def sync_rows(year: int, date: int) -> IngestReport:
+        rows = [f"{path.relative_to(photos)},{year},Shoes" for path in paths]
+        table.write_text("\n".join(["path,year,label", *rows]) + "\n")
+        for path in paths:
+            os.utime(path, (date, date))
+        source = open_source(str(table), SourceOptions())
+        return ingest(source, catalogs(url), model_file, Settings(), "rows", policy=SYNC)
+
+    sync_rows(2024, date=1)
+    with cbir.open(url) as opened:
+        assert opened.update({"seen": True, "year": 1999, "label": "Mine"}, filter="year=2024") == 12
+        assert sync_rows(2024, date=2).unchanged == 12
+        assert opened.count("seen=true and year=1999 and label=Mine") == 12
+        assert sync_rows(2025, date=2).stored == 12
+        assert opened.count("year=2025 and label=Shoes") == 12
+        assert "seen" not in opened.fields()
 
 
 def test_copies_that_are_moved_keep_their_names(photos: Path, model_file: Path) -> None:

@@ -1,11 +1,14 @@
-"""Shards: the same share of the keys on every machine."""
+"""Shards: the same share of the keys on every machine. Versions: what of an item has changed."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir.errors import UsageError
-from cbir.sources.base import in_shard, parse_shard
+from cbir.records import Item
+from cbir.sources.base import in_shard, is_same_row, parse_shard, with_version
 
 
 @given(key=st.text(), count=st.integers(1, 100))
@@ -30,3 +33,12 @@ def test_what_is_no_shard(text: str) -> None:
     assert parse_shard("3/16") == (3, 16)
     with pytest.raises(UsageError, match=r"Use I/N with 1 <= I <= N, such as 3/16"):
         parse_shard(text)
+
+
+def test_a_version_tells_a_new_date_from_another_row() -> None:
+    item = Item("a", bytes, "Shoes", {"year": 2024})
+    stored = with_version(item, "10:1").version
+    assert is_same_row(with_version(item, "10:2").version, stored)
+    assert not is_same_row(with_version(replace(item, label="Boots"), "10:1").version, stored)
+    assert not is_same_row(with_version(replace(item, payload={"year": 2025}), "10:1").version, stored)
+    assert not is_same_row("", ""), "an image without a file has no version"
