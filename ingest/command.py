@@ -21,6 +21,7 @@ from .options import (
     StoresToRead,
     named_catalogs,
     named_collection,
+    named_journals,
     named_stores,
     percentage,
     seconds,
@@ -298,7 +299,7 @@ def failures(store: StoresToRead = None, collection: Collection = None, as_json:
 
     from cbir.pipeline.journal import read_failures
 
-    journals = [catalog.journal(collection) for catalog in named_catalogs(store)]
+    journals = named_journals(store, collection)
     found = {failure.key: failure for journal in journals for failure in read_failures(journal)}
     if as_json:
         terminal.print_json([asdict(failure) for failure in found.values()])

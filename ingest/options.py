@@ -93,6 +93,25 @@ def named_catalogs(store: Sequence[str] | str | None) -> "list[Catalog]":
     return connect_all(*named_stores(store))
 
 
+def named_journals(store: Sequence[str] | None, collection: str | None) -> list[Path]:
+    """Return the path of the collection's journal for each store that `--store` names.
+
+    Raises:
+        UsageError: A store has neither the collection nor a journal of it.
+    """
+    from cbir.stores.checks import open_name
+
+    journals = []
+    for catalog in named_catalogs(store):
+        name = open_name(catalog, collection)
+        journal = catalog.journal(name)
+        if not journal.is_file() and catalog.plan(name) is None:
+            names = ", ".join(catalog.names()) or "none"
+            raise UsageError(f"{catalog.address} has no collection {name!r}; it has: {names}")
+        journals.append(journal)
+    return journals
+
+
 def named_collection(store: Sequence[str] | None, collection: str | None) -> "OpenCollection":
     """Return the collection that `--store` and `--collection` name; its index is not opened before a search."""
     from cbir.opening import open_to_change

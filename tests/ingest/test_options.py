@@ -7,7 +7,8 @@ from cbir.ingest.options import local_path, named_catalogs, named_collection, na
 
 from cbir.errors import UsageError
 from tests.support.building import both
-from tests.support.ingesting import run
+from tests.support.ingesting import run, some_images
+from tests.support.qdrant_server import qdrant_server
 
 
 def test_named_stores_replace_those_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +23,22 @@ def test_the_first_of_several_stores_is_opened(index: Path) -> None:
     with named_collection(both(index), None) as opened:
         assert opened.info.url == f"edge:{index}"
         assert opened.count() > 0
+
+
+@pytest.mark.parametrize("kind", ["edge", "server"])
+def test_failures_are_those_of_the_named_collection(
+    kind: str, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CBIR_CACHE", str(tmp_path / "cache"))
+    photos = some_images(photo_folder, tmp_path / "photos", 2)
+    (photos / "text.png").write_text("I am no picture")
+    with qdrant_server() as server:
+        store = ["--store", f"edge:{tmp_path}/index" if kind == "edge" else server.url]
+        run(photos, *store)
+        for name in ("photos-efficientnet_lite0", "photos"):
+            assert run("failures", *store, "--collection", name).stdout.startswith("text.png: "), name
+        refused = run("failures", *store, "--collection", "phtos", code=2).stderr
+        assert "has no collection 'phtos'; it has: photos-efficientnet_lite0" in refused
 
 
 def test_a_url_is_not_taken_for_a_path() -> None:
