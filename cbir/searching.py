@@ -122,7 +122,7 @@ class CollectionSearcher:
             filter: Only images whose payload matches, such as `"label=Shoes|Boots and year>=2015"`.
             min_score: Minimum score of a hit.
             expand: Search a second time, with the mean of the query and this many of its hits (query expansion).
-            diversity: From 0 to 1; above 0, hits that differ from each other are preferred.
+            diversity: From 0 to 1; above 0, hits that differ from each other are preferred. Not with `group_by`.
             group_by: Payload field to group the hits by.
             group_size: Maximum number of hits in a group.
             exact: Compare with every vector instead of using the graph or index.

@@ -146,7 +146,9 @@ class SearchBody(Body):
     filter: FilterField | None = Field(default=None, description="Such as `label=Shoes|Boots and year>=2015`.")
     min_score: float | None = Field(default=None, allow_inf_nan=False, description="Minimum score of a hit.")
     expand: int = Field(default=0, ge=0, le=100, description="Search again with the mean of so many hits, too.")
-    diversity: float = Field(default=0.0, ge=0, le=1, description="Above 0, hits that differ are preferred.")
+    diversity: float = Field(
+        default=0.0, ge=0, le=1, description="Above 0, hits that differ are preferred; not with groups."
+    )
     group_by: Name | None = Field(default=None, description="Payload field to group the hits by.")
     group_size: int = Field(default=3, ge=1, le=100, description="Maximum number of hits in a group.")
     exact: bool = Field(default=False, description="Compare with every vector instead of using the graph.")

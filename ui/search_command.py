@@ -66,7 +66,8 @@ def search(
         int, _search(metavar="N", min=0, max=100, help="Search again with the mean of the query and its first N hits.")
     ] = 0,
     diversity: Annotated[
-        float, _hits(metavar="X", min=0, max=1, help="Above 0, prefer hits that differ from each other.")
+        float,
+        _hits(metavar="X", min=0, max=1, help="Above 0, prefer hits that differ from each other. Not with --group-by."),
     ] = 0.0,
     group_by: Annotated[
         str | None,

@@ -202,6 +202,8 @@ def mapped_vectors(store: Store) -> npt.NDArray[np.float32]:
 def _check(query: Query) -> None:
     if not 0 <= query.diversity <= 1:
         raise UsageError(f"the diversity must be from 0 to 1, not {query.diversity}")
+    if query.diversity and query.group_by:
+        raise UsageError("a diversity does not work with groups; leave out the diversity or group_by")
     for what, value in (("limit", query.limit), ("group size", query.group_size)):
         if value < 1:
             raise UsageError(f"the {what} must be at least 1, not {value}")

@@ -111,6 +111,10 @@ USAGE: dict[str, tuple[Call, str]] = {
         "the limit must be at least 1, not 0",
     ),
     "offset -1": (lambda photos: photos.search("1F600", offset=-1), "the offset must not be negative, as -1 is"),
+    "diverse groups": (
+        lambda photos: photos.search("1F600", diversity=0.3, group_by="label"),
+        "a diversity does not work with groups",
+    ),
     "diversity 2": (lambda photos: photos.search("1F600", diversity=2), "the diversity must be from 0 to 1, not 2"),
     "an empty text": (lambda photos: photos.search(text=""), "^the text is empty. Enter a word or a sentence.$"),
     "a blank text": (lambda photos: photos.search("1F600", text=["red", "  "]), "^the text is empty"),
