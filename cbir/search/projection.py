@@ -9,7 +9,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from cbir.errors import CbirError
 from cbir.index.files import write_atomically
 from cbir.records import Vector
 from cbir.settings import Settings
-from cbir.stores.base import StoreInfo
 
 FITTED = 4000
 """Principal components are computed from at most this many rows."""
@@ -55,10 +54,14 @@ def pca(vectors: Vector, dimensions: int = 2, seed: int = 0) -> Vector:
     return out
 
 
-def umap_path(settings: Settings, info: StoreInfo, ids: Sequence[str]) -> Path:
-    """Return the path of the file that keeps the map of these points of a collection's generation."""
-    identity = " ".join([info.collection, info.generation, info.model.sha256, *ids])
-    return settings.cache / "maps" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npy"
+def vectors_digest(vectors: Vector) -> str:
+    """Return the SHA-256 of vectors (n, D), on which their map depends and nothing else."""
+    return hashlib.sha256(np.ascontiguousarray(vectors)).hexdigest()
+
+
+def umap_path(settings: Settings, digest: str) -> Path:
+    """Return the path of the file that keeps the map of the vectors with this digest."""
+    return settings.cache / "maps" / f"{digest[:32]}.npy"
 
 
 def kept_map(path: Path, count: int) -> Vector | None:

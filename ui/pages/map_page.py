@@ -13,7 +13,7 @@ import streamlit as st
 from cbir.errors import CbirError
 from cbir.filters.conditions import values_of
 from cbir.records import Payload, Vector, without_fraction
-from cbir.search.projection import kept_map, pca, umap_map, umap_path
+from cbir.search.projection import kept_map, pca, umap_map, umap_path, vectors_digest
 from cbir.settings import Settings
 
 from ..components import gallery, problems
@@ -28,6 +28,7 @@ SHOWN_VALUES = 10
 _OTHERS, _NONE = "other values", "no value"
 _HEIGHT = 560
 _CHUNK = 1000
+_SECONDS = 600
 
 # Six colours that colour-blind people can distinguish (Okabe and Ito, 2008), each with two shapes.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
@@ -37,9 +38,13 @@ _GREY = "#8f9794"
 
 @dataclass(frozen=True)
 class Cloud:
-    """The points of the map, their positions by PCA, (n, 2), and the values of each field as text."""
+    """The points of the map, their positions by PCA, (n, 2), and the values of each field as text.
+
+    `digest` is that of their vectors.
+    """
 
     ids: list[str]
+    digest: str
     positions: Vector
     names: list[str]
     fields: dict[str, list[str | None]]
@@ -61,20 +66,23 @@ def draw(settings: Settings) -> None:
     positions = _umap(chosen, cloud, settings) if method == "UMAP" else cloud.positions
     left, right = st.columns([13, 7], gap="medium")
     with left:
-        shown = hashlib.sha256(str((*chosen.key, method, field)).encode())  # the browser gets it, but not the path
+        # The browser gets the key, but must not learn the path.
+        shown = hashlib.sha256(str((*chosen.key, cloud.digest, method, field)).encode())
         _map(cloud, positions, field, shown.hexdigest())
         st.caption(_about(len(cloud.ids), chosen.info.count, positions is not cloud.positions))
     with right:
         _selected(chosen)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Drawing the map…", hash_funcs=BY_GENERATION)
+# A server changes within a generation, and `choice.sample` reads it as rarely.
+@st.cache_resource(max_entries=4, ttl=_SECONDS, show_spinner="Drawing the map…", hash_funcs=BY_GENERATION)
 def _cloud(chosen: Chosen) -> Cloud:
     ids = choice.sample(chosen, MAX_POINTS, 0)
     payloads: list[Payload] = [payload or {} for payload in chosen.store.payloads(ids)]
     fields = {field: [_text(payload, field) for payload in payloads] for field in choice.fields(chosen)}
     names = [gallery.heading(payload) if payload else "" for payload in payloads]
-    return Cloud(ids, pca(_vectors(chosen, ids)), names, fields)
+    vectors = _vectors(chosen, ids)
+    return Cloud(ids, vectors_digest(vectors), pca(vectors), names, fields)
 
 
 def _text(payload: Payload, field: str) -> str | None:
@@ -94,7 +102,7 @@ def _vectors(chosen: Chosen, ids: list[str]) -> Vector:
 
 def _umap(chosen: Chosen, cloud: Cloud, settings: Settings) -> Vector:
     """Return the positions by UMAP, or by PCA until these have been computed."""
-    path = umap_path(settings, chosen.info, cloud.ids)
+    path = umap_path(settings, cloud.digest)
     kept = kept_map(path, len(cloud.ids))
     if kept is not None:
         return kept

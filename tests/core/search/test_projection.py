@@ -1,6 +1,5 @@
 """Vectors in a plane: principal components against a whole decomposition, and the map that is made once and kept."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,9 @@ from hypothesis import strategies as st
 from cbir.errors import CbirError
 from cbir.records import Vector
 from cbir.search import projection
-from cbir.search.projection import kept_map, pca, umap_map, umap_path
+from cbir.search.projection import kept_map, pca, umap_map, umap_path, vectors_digest
 from cbir.settings import Settings
-from cbir.stores.base import StoreInfo
-from tests.support.building import MODEL, unit_vectors
-
-INFO = StoreInfo("edge:x", "made", "000001", MODEL, 3, 0, "scan")
+from tests.support.building import unit_vectors
 
 
 def spread(count: int, dimension: int, seed: int) -> Vector:
@@ -64,18 +60,16 @@ def test_vectors_without_components_have_one_position(vectors: Vector) -> None:
     assert np.abs(found).max(initial=0) < 1e-5
 
 
-def test_a_map_is_kept_by_collection_generation_model_and_sample(tmp_path: Path) -> None:
-    settings = Settings(cache=tmp_path)
-    paths = {
-        umap_path(settings, INFO, ["1", "2"]),
-        umap_path(settings, INFO, ["1", "3"]),
-        umap_path(settings, replace(INFO, generation="000002"), ["1", "2"]),
-        umap_path(settings, replace(INFO, collection="other"), ["1", "2"]),
-        umap_path(settings, replace(INFO, model=replace(MODEL, sha256="1" * 64)), ["1", "2"]),
-    }
-    assert len(paths) == 5
-    assert {path.parent for path in paths} == {tmp_path / "maps"}
-    assert umap_path(settings, INFO, ["1", "2"]) in paths
+def test_a_map_is_kept_by_the_vectors(tmp_path: Path) -> None:
+    vectors = unit_vectors(12)
+    changed = vectors.copy()
+    changed[3] *= -1
+    path, *others = (
+        umap_path(Settings(cache=tmp_path), vectors_digest(rows)) for rows in (vectors, changed, vectors[::-1])
+    )
+    assert path not in others and len({*others}) == 2
+    assert path == umap_path(Settings(cache=tmp_path), vectors_digest(vectors.copy()))
+    assert path.parent == tmp_path / "maps"
 
 
 def test_a_map_is_made_in_a_process_of_its_own_and_once(tmp_path: Path) -> None:

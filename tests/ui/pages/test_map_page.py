@@ -4,9 +4,20 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pytest
+import streamlit
+from cbir.ui.pages import map_page
+from cbir.ui.query.choice import Chosen
 from playwright.sync_api import Page, expect
+from streamlit.runtime.caching import cache_utils
 
+import cbir
+from cbir.settings import Settings
 from tests.support.browser import scrolls_no_way_sideways, still
+from tests.support.building import plan_for, points_of, qdrant_writer, unit_vectors
+from tests.support.qdrant_points import publish
+from tests.support.qdrant_server import qdrant_server
 from tests.support.visitor import assert_hits_are_shown, points, until
 
 IN_SIGHT = """nodes => nodes.findIndex(node => {
@@ -60,6 +71,33 @@ def test_the_address_holds_the_field_that_colours_the_map(tab: Page, site: Simpl
     expect(points(tab).nth(299)).to_be_attached()
     looks = points(tab).evaluate_all("nodes => nodes.map(node => [node.getAttribute('fill'), node.getAttribute('d')])")
     assert len({tuple(look) for look in looks}) == 9, "each class has its own colour and shape"
+
+
+def test_the_map_of_a_server_is_drawn_again_after_some_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(cache_utils, "TTLCACHE_TIMER", lambda: now[0])
+    streamlit.cache_resource.clear()  # a cache gets its clock when it is made
+    plan, vectors = plan_for(unit_vectors(20)), unit_vectors(20)
+    with qdrant_server() as server:
+
+        def fill(version: str) -> None:
+            writer = qdrant_writer(server.url, plan, Settings())
+            writer.write(points_of(vectors, version))
+            publish(writer)
+            writer.close()
+
+        fill("1")
+        with cbir.open(server.url) as made:
+            chosen = Chosen(made, made.info)
+            before = map_page._cloud(chosen)
+            vectors[3] *= -1
+            fill("2")
+            assert map_page._cloud(chosen) is before
+            now[0] += 601
+            after = map_page._cloud(chosen)
+    streamlit.cache_resource.clear()
+    assert after.digest != before.digest
+    assert not np.allclose(after.positions, before.positions)
 
 
 def test_the_map_stays_usable_while_umap_is_computed(desktop_tab: Page, site: SimpleNamespace) -> None:
