@@ -37,8 +37,8 @@ An example with a weight is a tuple; the weight of any other is 1.
 Texts = str | tuple[str, float] | Sequence[str | tuple[str, float]]
 """One text or several; a text with a weight is a tuple."""
 
-_embedders: weakref.WeakValueDictionary[tuple[str, Path | None], Embedder] = weakref.WeakValueDictionary()
-"""Those in use, by the SHA-256 of the model and the file of the text tower in the settings."""
+_embedders: weakref.WeakValueDictionary[tuple[str, Path | None, str], Embedder] = weakref.WeakValueDictionary()
+"""Those in use, by the SHA-256 of the model, and the file of the text tower and the device in the settings."""
 _loading = threading.Lock()
 
 
@@ -57,14 +57,15 @@ class Clock:
 
 
 def shared_embedder(store: Store, info: StoreInfo, settings: Settings) -> Embedder:
-    """Return the embedder of the collection's model file, or of the packaged one. Collections of one model share it.
+    """Return the embedder of the collection's model file, or of the packaged one.
 
-    Raise `UsageError` if there is no such model file, or it did not make the collection's vectors.
+    Collections of one model share it if their settings name the same text tower and device. Raise `UsageError` if there
+    is no such model file, or it did not make the collection's vectors.
     """
     wanted = info.model
     warn_of_others(info.collection, wanted.libraries)
     with _loading:
-        key = (wanted.sha256, settings.text_model)
+        key = (wanted.sha256, settings.text_model, settings.device)
         embedder = _embedders.get(key)
         if embedder is None:
             embedder = load_embedder(store.model() or find_unchanged(wanted) or find_model(wanted.name), settings)

@@ -45,6 +45,14 @@ def test_stores_of_one_model_share_its_embedder(index: Path) -> None:
         assert first.embedder is second.embedder
 
 
+def test_an_embedder_is_shared_only_on_the_chosen_device(index: Path) -> None:
+    with cbir.open(f"edge:{index}") as first:
+        before = first.embedder
+        with cbir.open(f"edge:{index}", settings=Settings(device="cpu")) as second:
+            assert second.embedder is not before
+            assert second.embedder.device == "cpu"
+
+
 def test_another_model_than_the_collections_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim_another_model(monkeypatch)
     with (
