@@ -31,5 +31,5 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 LOG = "log"
 JOURNAL = "journal.sqlite"
-RESERVED = frozenset({LOG, BUILDING, VIEWS, LOCK, POINTER})
+RESERVED = frozenset({LOG, TAIL, BUILDING, VIEWS, LOCK, POINTER})
 """Names in a collection's folder that an index must not have."""

@@ -38,7 +38,7 @@ def test_paths_inside_an_index_folder_name_its_indexes(tmp_path: Path) -> None:
     assert places(f"faiss:{tmp_path}/i/flat") == [("i", "flat")]
     (tmp_path / "link").symlink_to(tmp_path / "i")
     assert places(f"edge:{tmp_path}/link", f"faiss:{tmp_path}/x/../i/flat") == [("i", "edge"), ("i", "flat")]
-    for name in ("log", "building", "a.b", "a b"):
+    for name in ("log", "tail", "building", "a.b", "a b"):
         with pytest.raises(UsageError, match="cannot be an index's name"):
             locate([parse(f"edge:{tmp_path}/i/{name}")])
     with pytest.raises(UsageError, match="the same index twice"):
