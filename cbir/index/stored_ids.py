@@ -12,13 +12,13 @@ from cbir.index.live_log import LiveLog
 from cbir.records import id_bytes, id_text
 
 ROW = np.dtype([("id", "S16"), ("version", "u8"), ("digest", "u8")])
-"""A point as `KnownIds` needs it: the id's 16 bytes, and the fingerprints of version and payload digest."""
+"""A point as `PointIds` needs it: the id's 16 bytes, and the fingerprints of version and payload digest."""
 
 _CHUNK = 100_000
 _LATEST = 1024
 
 
-class KnownIds(Protocol):
+class PointIds(Protocol):
     """The ids in a store. Several threads may query it; only one may call `mark`."""
 
     @property
@@ -47,12 +47,12 @@ class KnownIds(Protocol):
     def count_unmarked(self) -> int:
         """Return the number of these ids, without making a text of each."""
 
-    def without(self, others: "KnownIds") -> list[str]:
+    def without(self, others: "PointIds") -> list[str]:
         """Return the ids that are not among others."""
 
 
 class LogIds:
-    """The ids in a log, which is asked for each; see `KnownIds`. Nothing is read in advance."""
+    """The ids in a log, which is asked for each; see `PointIds`. Nothing is read in advance."""
 
     def __init__(self, log: LiveLog):
         self._log = log
@@ -94,12 +94,12 @@ class LogIds:
     def count_unmarked(self) -> int:
         return int(np.count_nonzero(~self._marked))
 
-    def without(self, others: KnownIds) -> list[str]:
+    def without(self, others: PointIds) -> list[str]:
         return _texts(self.ids[~np.isin(self.ids, others.ids)])
 
 
 class StoredIds:
-    """Ids with the fingerprints of versions and payload digests, in 33 bytes per point; see `KnownIds`."""
+    """Ids with the fingerprints of versions and payload digests, in 33 bytes per point; see `PointIds`."""
 
     def __init__(self, rows: np.ndarray):
         order = np.argsort(rows["id"])
@@ -148,7 +148,7 @@ class StoredIds:
     def count_unmarked(self) -> int:
         return int(np.count_nonzero(~self._marked))
 
-    def without(self, others: KnownIds) -> list[str]:
+    def without(self, others: PointIds) -> list[str]:
         return _texts(self.ids[~np.isin(self.ids, others.ids)])
 
     def _index(self, point_id: str) -> int | None:

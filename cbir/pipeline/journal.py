@@ -17,7 +17,7 @@ import numpy as np
 
 from cbir.errors import CbirError
 from cbir.index.journal_file import is_damage, open_for_lookups, open_to_read, open_to_write
-from cbir.index.stored_ids import KnownIds
+from cbir.index.stored_ids import PointIds
 from cbir.records import Failure, Payload, Point, id_bytes, id_text, to_plain
 
 _FAILURES = "SELECT id, key, reason, version, sha256, at FROM failed"
@@ -51,7 +51,7 @@ class Journal:
         rows = self._db.execute(f"{_FAILURES} WHERE megapixels = ?", (max_megapixels,))
         self.failures = {failure.id: failure for failure in map(_failure, rows)}
 
-    def reconcile(self, stored_ids: KnownIds, described: Iterable[tuple[str, Payload]]) -> None:
+    def reconcile(self, stored_ids: PointIds, described: Iterable[tuple[str, Payload]]) -> None:
         """Make the rows of stored points agree with the store; `described` is read only if their ids differ."""
         rows = self._db.execute("SELECT id FROM stored ORDER BY id")
         if np.array_equal(np.frombuffer(b"".join(row[0] for row in rows), "S16"), stored_ids.ids):

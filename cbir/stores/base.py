@@ -8,7 +8,7 @@ from typing import Protocol
 from cbir.filters.conditions import FieldKind, Filter, Value
 from cbir.index.generation import Damage, Plan
 from cbir.index.repair import Repair
-from cbir.index.stored_ids import KnownIds
+from cbir.index.stored_ids import PointIds
 from cbir.models.card import ModelRef
 from cbir.progress import Advance, Progress, silent
 from cbir.records import Entry, Failure, Hit, Payload, Point, Vector
@@ -176,7 +176,7 @@ class CollectionWriter(Protocol):
     shared: bool
 
     @property
-    def stored_ids(self) -> KnownIds:
+    def stored_ids(self) -> PointIds:
         """The points that the collection had when the writer was opened."""
 
     @property

@@ -14,7 +14,7 @@ import orjson
 
 from cbir.errors import UsageError
 from cbir.index.generation import Plan
-from cbir.index.stored_ids import ROW, KnownIds, StoredIds
+from cbir.index.stored_ids import ROW, PointIds, StoredIds
 from cbir.models.card import ModelRef
 from cbir.models.received import Part
 from cbir.models.text_tower import own_text_tower
@@ -64,13 +64,13 @@ class ApiWriter:
             self._send_model(plan.model, model_file)
             opened = connection.post(self._path, self._filled)
         self._fetching = threading.Lock()
-        self._stored_ids: KnownIds | None = None
+        self._stored_ids: PointIds | None = None
         self.state: str | None = opened["state"]
         self.resumed = int(opened["resumed"])
         self.needs_publishing = bool(opened["needs_publishing"])
 
     @property
-    def stored_ids(self) -> KnownIds:
+    def stored_ids(self) -> PointIds:
         """See `CollectionWriter`. They are fetched when they are first used: many changes need none."""
         with self._fetching:
             if self._stored_ids is None:

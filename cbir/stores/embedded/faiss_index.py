@@ -157,12 +157,12 @@ class FaissIndex:
         chosen = self._log.table.mask(filter)
         wanted = int(chosen.sum())
         if self._lists:
-            probes = math.ceil(_width(self._index, params, self._options) * self.indexed / max(wanted, 1))
+            probes = math.ceil(_ef(self._index, params, self._options) * self.indexed / max(wanted, 1))
             native = partial(_native, self._index, params=params, selector=_Selector(chosen))
             fetch = partial(_search, self._index, native=native(probes))
             again = partial(_search, self._index, native=native(self._lists.nlist))
         elif self._graph and wanted >= _FEW * self.indexed:
-            fetch = partial(self._walk, width=_width(self._index, params, self._options), params=params, chosen=chosen)
+            fetch = partial(self._walk, ef=_ef(self._index, params, self._options), params=params, chosen=chosen)
             again = partial(self._scan, params=params, chosen=chosen)
         else:
             return self._scan(queries, k, params, chosen)
@@ -172,10 +172,10 @@ class FaissIndex:
             scores[lacking], positions[lacking] = again(queries[lacking], k)
         return scores, positions
 
-    def _walk(self, queries: Vector, k: int, width: int, params: SearchParams, chosen: npt.NDArray[np.bool_]) -> Found:
+    def _walk(self, queries: Vector, k: int, ef: int, params: SearchParams, chosen: npt.NDArray[np.bool_]) -> Found:
         """Return those of the best points that are chosen, (Q, k), padded with -1."""
-        width = max(k, _MORE * width)
-        scores, positions = self._with_cosines(queries, width, _native(self._index, width, params))
+        ef = max(k, _MORE * ef)
+        scores, positions = self._with_cosines(queries, ef, _native(self._index, ef, params))
         left_out = (positions < 0) | ~chosen[positions]
         order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
         positions = np.where(left_out, -1, positions)
@@ -239,30 +239,30 @@ def _search(index: Any, queries: Vector, k: int, native: Any) -> Found:
 def _parameters(index: Any, options: Mapping[str, str], params: SearchParams) -> Any:
     """Return FAISS's parameters of a search without a filter; None for those that the index has itself."""
     default = params.ef is params.nprobe is params.oversampling is None
-    return None if default else _native(index, _width(index, params, options), params)
+    return None if default else _native(index, _ef(index, params, options), params)
 
 
-def _width(index: Any, params: SearchParams, options: Mapping[str, str]) -> int:
-    """Return the number of inverted lists to search, or of candidates that a graph search keeps."""
+def _ef(index: Any, params: SearchParams, options: Mapping[str, str]) -> int:
+    """Return the number of candidates that a graph search keeps, or of inverted lists to search instead."""
     if _inner(index, faiss.IndexIVF):
         return params.nprobe or params.ef or int(options["nprobe"])
     return params.ef or int(options["ef"])
 
 
-def _native(index: Any, width: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None) -> Any:
-    """Return FAISS's search parameters for an index and all indexes inside it."""
+def _native(index: Any, ef: int, params: SearchParams = DEFAULT_PARAMS, selector: "_Selector | None" = None) -> Any:
+    """Return FAISS's search parameters for an index and all indexes inside it; see `_ef`."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
-        return _faiss.SearchParametersPreTransform(index_params=_native(index.index, width, params, selector))
+        return _faiss.SearchParametersPreTransform(index_params=_native(index.index, ef, params, selector))
     if isinstance(index, faiss.IndexRefine):
-        inner = _native(index.base_index, width, params, selector)
+        inner = _native(index.base_index, ef, params, selector)
         factor = params.oversampling or index.k_factor
         return _faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
     if isinstance(index, faiss.IndexHNSW):
-        return _faiss.SearchParametersHNSW(efSearch=width)
+        return _faiss.SearchParametersHNSW(efSearch=ef)
     if isinstance(index, faiss.IndexIVF):
         kind = next((kind for kind in _LIST_PARAMETERS if isinstance(index, kind)), faiss.IndexIVF)
-        return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, width))
+        return _LIST_PARAMETERS[kind](sel=selector, nprobe=min(index.nlist, ef))
     return _faiss.SearchParameters(sel=selector) if selector else None
 
 

@@ -33,7 +33,7 @@ from cbir.index.log_writer import LogWriter, regroup
 from cbir.index.names import MARKER
 from cbir.index.open_logs import OpenLogs
 from cbir.index.publishing import append, locked, open_published
-from cbir.index.stored_ids import KnownIds, LogIds
+from cbir.index.stored_ids import LogIds, PointIds
 from cbir.index.vector_log import VectorLog, open_segment
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes
@@ -98,7 +98,7 @@ class LocalWriter:
         except BaseException:
             self._lock.close()
             raise
-        self.stored_ids: KnownIds = LogIds(self._log)
+        self.stored_ids: PointIds = LogIds(self._log)
         self.resumed = max(0, len(self._log) - (self._published.count if self._published else 0))
 
     @property

@@ -23,7 +23,7 @@ from cbir.errors import CbirError, UsageError
 from cbir.filters.translate import field_path
 from cbir.index.compatible import require_same
 from cbir.index.generation import Plan
-from cbir.index.stored_ids import KnownIds, StoredIds
+from cbir.index.stored_ids import PointIds, StoredIds
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes, without_fraction
 from cbir.settings import Settings
@@ -99,7 +99,7 @@ class QdrantWriter:
         self.needs_publishing = self._record.building or bool(
             self._alias and aliases.get(self._alias) != plan.collection
         )
-        self.stored_ids: KnownIds = StoredIds.of(self._rows())
+        self.stored_ids: PointIds = StoredIds.of(self._rows())
         self.resumed = len(self.stored_ids) if self._record.building else 0
         self._refused_in_a_row, self._counting = 0, threading.Lock()
 
@@ -201,10 +201,10 @@ class QdrantWriter:
     def close(self) -> None:
         """There is nothing to release: the process has one client for the server."""
 
-    def _made_or_found(self, plan: Plan, is_there: bool, same_source: bool) -> CollectionRecord:
+    def _made_or_found(self, plan: Plan, exists: bool, same_source: bool) -> CollectionRecord:
         """Return the record of the collection. Another ingest may create it at the same moment."""
         record = read_record(self._server, plan.collection)
-        if record is None and is_there:
+        if record is None and exists:
             raise UsageError(
                 f"{self._server.url} has a collection {plan.collection} that cbir did not make;"
                 " name another --collection"
