@@ -148,4 +148,5 @@ class LiveLog:
 
     def described(self) -> Iterator[tuple[str, Payload]]:
         """Yield (id, payload) of every point."""
-        return ((self.id(position), self.payload(position)) for position in self.living())
+        for position in self.living():
+            yield self.id(position), self.payload(position)

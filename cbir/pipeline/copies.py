@@ -27,7 +27,7 @@ class Copies:
         self._journal = journal
         self._bits = bits
         self._is_in_source = is_in_source
-        self._fresh: dict[str, Point] = {}
+        self._fresh: dict[str, tuple[str, str]] = {}
         self._keys: list[str] = []
         if bits is not None:
             import faiss
@@ -48,9 +48,9 @@ class Copies:
 
     def _original(self, point: Point, stored: Container[str]) -> tuple[str, str] | None:
         key, sha256 = str(point.payload["key"]), str(point.payload["sha256"])
-        fresh = self._fresh.setdefault(sha256, point)
-        if fresh.id != point.id:
-            same = [str(fresh.payload["key"])]
+        fresh_id, fresh_key = self._fresh.setdefault(sha256, (point.id, key))
+        if fresh_id != point.id:
+            same = [fresh_key]
         else:
             same = self._journal.keys_with(sha256, point.id) if sha256 in stored else []
         copied = next(filter(self._is_in_source, same), None)

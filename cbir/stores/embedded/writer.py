@@ -142,7 +142,8 @@ class LocalWriter:
 
     def thumbnails(self) -> Iterator[tuple[str, bytes]]:
         log = self._log
-        return ((str(log.payload(position)["key"]), log.thumbnail(position)) for position in log.living())
+        for position in log.living():
+            yield str(log.payload(position)["key"]), log.thumbnail(position)
 
     def read_back(self) -> ReadBack:
         log = self._stored()

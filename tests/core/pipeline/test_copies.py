@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
 from cbir.sources.registry import open_source
 from tests.support.building import catalogs, points_of, unit_vectors
+from tests.support.contract import NOBODY
 from tests.support.examples import SampleImages
 from tests.support.ingesting import SYNC, file_keys, files, run, some_images, stored_keys, sync
 
@@ -80,6 +82,19 @@ def test_an_ingest_of_a_part_takes_every_stored_image_for_an_original(photos: Pa
     source = open_source(str(photos), SourceOptions(limit=1))
     report = ingest(source, catalogs(f"faiss:{photos.parent}/index"), model_file, Settings())
     assert [copy["key"] for copy in report.copies] == ["0.png"]
+
+
+def test_a_point_is_not_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", 40)
+    copies = Copies(journal, None, [], lambda key: True)
+    (point,) = points_of(unit_vectors(1))
+    vector = weakref.ref(point.vector)
+    copies.originals([point])
+    copy = replace(point, id=NOBODY, vector=unit_vectors(1)[0])
+    del point
+    assert vector() is None
+    assert copies.originals([copy]) == {NOBODY: ("0", "the same bytes")}
+    journal.close()
 
 
 def test_as_many_bits_may_differ_as_are_given(tmp_path: Path, sample_images: SampleImages) -> None:

@@ -1,6 +1,7 @@
 """Points removed from an index, and indexes that cannot be built."""
 
 import multiprocessing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.generation import open_generation
+from cbir.index.live_log import LiveLog
 from cbir.progress import silent
 from cbir.stores.embedded import growing, making
 from cbir.stores.embedded.writer import LocalWriter
@@ -102,6 +104,14 @@ def test_many_small_changes_are_few_files(root: Path) -> None:
     assert verify_folder(root) == []
     expected = {point.id for point in points_of(VECTORS)} - {point.id for point in points[100:140]}
     assert everything(root, "made").keys() == expected | {point.id for point in points[300:340]}
+
+
+def test_points_are_listed_only_when_they_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(builder_for(both(root), VECTORS)) as writer, monkeypatch.context() as patched:
+        patched.setattr(LiveLog, "living", lambda log: pytest.fail("all positions are listed"))
+        unread = [writer.thumbnails(), writer.described(), writer.read_back().described]
+        patched.undo()
+        assert [len(list(points)) for points in unread] == [len(VECTORS)] * 3
 
 
 def test_the_engines_of_a_first_generation_grow_while_points_are_written(tmp_path: Path) -> None:
