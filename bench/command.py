@@ -56,7 +56,7 @@ def main() -> None:
     try:
         terminal.run(app, RENAMED)
     except ModuleNotFoundError as error:
-        if error.name not in ("h5py", "markdown_it", "matplotlib", "psutil", "scipy", "sklearn"):
+        if error.name not in ("h5py", "markdown_it", "matplotlib", "onnx", "psutil", "scipy", "sklearn"):
             raise
         typer.echo(f"error: this needs {error.name}: pip install 'cbir[bench]'", err=True)
         sys.exit(UsageError.exit_code)

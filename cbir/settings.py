@@ -39,7 +39,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="CBIR_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="CBIR_",
+        env_file=".env",
+        env_ignore_empty=True,  # Docker Compose passes on what is not set as an empty text
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     stores: Annotated[tuple[str, ...], NoDecode] = ()
@@ -116,7 +121,7 @@ def split_list(value: object) -> object:
 
 def split_stores(text: str) -> tuple[str, ...]:
     """Return the store URLs of a comma-separated list. A comma without a scheme after it is part of a URL."""
-    return tuple(part.strip() for part in re.split(r",(?=\s*[a-z]{2,}:)", text) if part.strip())
+    return tuple(part.strip() for part in re.split(r",(?=\s*[a-z][a-z+]+:)", text) if part.strip())
 
 
 def require_single_stores(urls: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from .manage.edit_command import classify, delete, update
 from .options import (
     AsJson,
     Collection,
+    CollectionOrAll,
     ModelFile,
     Stores,
     StoresToRead,
@@ -331,7 +332,7 @@ def duplicates(
 
 
 @app.command(rich_help_panel=_CHECK, epilog="Example: cbir-ingest verify --store edge:./index")
-def verify(store: StoresToRead = None, collection: Collection = None) -> None:
+def verify(store: StoresToRead = None, collection: CollectionOrAll = None) -> None:
     """Compare every file of the stored collections with its checksum, and list the damaged ones."""
     damaged = [damage for catalog in named_catalogs(store) for damage in catalog.verify(collection)]
     for damage in damaged:

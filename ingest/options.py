@@ -28,6 +28,7 @@ StoreToChange = Annotated[
     str | None, typer.Option("--store", help="Store to change. (default: the first of $CBIR_STORES, or ./index)")
 ]
 Collection = Annotated[str | None, typer.Option(help="Name of the collection. (default: the one published last)")]
+CollectionOrAll = Annotated[str | None, typer.Option(help="Name of the collection. (default: all)")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 

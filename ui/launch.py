@@ -12,7 +12,7 @@ from cbir import terminal
 from cbir.text import one_line, redacted
 
 if TYPE_CHECKING:
-    from cbir.settings import Settings
+    from cbir.stores.base import Catalog
 
 PAGE = Path(__file__).with_name("web") / "page.py"
 
@@ -34,13 +34,15 @@ def serve(
     """Serve the page until Ctrl+C."""
     from cbir.listening import allowed_hosts, check_public_name, in_url, is_loopback, require_free
     from cbir.settings import Settings, require_single_stores
+    from cbir.stores.registry import connect
 
     settings = Settings()
     stores, public = list(store or settings.store_urls), list(public_name or [])
     require_single_stores(stores)
     for name in public:
         check_public_name(name)
-    _warn_of_stores(stores, settings)
+    catalogs = [connect(url, settings) for url in stores]
+    _warn_of_stores(catalogs)
     require_free(host, port)
     if not is_loopback(host):
         typer.echo(
@@ -53,15 +55,15 @@ def serve(
         command += [f"--server.corsAllowedOrigins=https://{name}" for name in public]
         command += [f"--browser.serverAddress={public[0]}"]  # so that Streamlit does not look its address up
     sys.stdout.flush()
-    os.execve(sys.executable, command, {**os.environ, "CBIR_STORES": ",".join(stores)})  # noqa: S606
+    urls = ",".join(catalog.urls[0] for catalog in catalogs)
+    os.execve(sys.executable, command, {**os.environ, "CBIR_STORES": urls})  # noqa: S606
 
 
-def _warn_of_stores(urls: Sequence[str], settings: "Settings") -> None:
+def _warn_of_stores(catalogs: "Sequence[Catalog]") -> None:
     """Print a warning for each store that is empty or cannot be read."""
     from cbir.errors import CbirError
-    from cbir.stores.registry import connect
 
-    for catalog in [connect(url, settings) for url in urls]:
+    for catalog in catalogs:
         try:
             if catalog.files is not None and not catalog.names():
                 url = catalog.urls[0]

@@ -21,11 +21,12 @@ from cbir.stores.base import SearchParams
 from cbir.stores.engines import EngineIndex
 from cbir.tables import Column, Range
 
+from ..core.disk import disk_bytes
 from ..core.measured_process import run_process
 from ..core.stores import EF_VALUES, engine_of
 from ..core.synthetic import clustered
 from ..core.timing import spread, timed
-from .probe import disk_bytes, write_log
+from .probe import write_log
 
 K = 10
 _QUERIES, _ROUNDS = 100, 5

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from cbir.errors import UsageError
-from cbir.index.files import files_below
 from cbir.index.log_format import segment_path
 from cbir.index.log_writer import LogWriter
 from cbir.index.vector_log import VectorLog
@@ -21,6 +20,7 @@ from cbir.progress import Advance
 from cbir.records import Item, Point, Vector, digest, point_id, to_json
 from cbir.settings import Settings
 
+from ..core.disk import disk_bytes
 from ..core.stores import engine_of
 from ..core.synthetic import clustered
 
@@ -86,11 +86,6 @@ def probe_indexes(urls: Sequence[str], dimension: int, advance: Advance) -> list
             found.append(IndexCosts(name, points, seconds, disk_bytes(folder), access))
             advance(1)
     return found
-
-
-def disk_bytes(folder: Path) -> int:
-    """Return the bytes that the files of a folder take on the disk."""
-    return sum(path.stat().st_blocks * 512 for path in files_below(folder))
 
 
 def write_log(folder: Path, count: int, dimension: int) -> VectorLog:

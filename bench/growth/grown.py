@@ -12,11 +12,12 @@ from cbir.collection import Collection
 from cbir.records import Vector
 from cbir.tables import Column, Range
 
+from ..core.disk import disk_bytes
 from ..core.ranking import recall
 from ..core.synthetic import clustered
 from ..core.timing import spread, timed
 from .made_up import COLLECTION, PART, new_images
-from .workplace import Workplace, disk_bytes, name_of
+from .workplace import Workplace, name_of
 
 K = 10
 _ROUNDS = 3

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -131,13 +130,3 @@ def name_of(url: str) -> str:
     """Return the engine of a store URL with its options, such as "faiss index=HNSW16"."""
     scheme, _, options = split(url)
     return f"{scheme} {options}".rstrip()
-
-
-def disk_bytes(folder: Path) -> int:
-    """Return the space that a folder takes on the disk. A file with several names counts once."""
-    blocks = {}
-    for path in files_below(folder):
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            blocks[status.st_ino] = status.st_blocks
-    return 512 * sum(blocks.values())

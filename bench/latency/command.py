@@ -45,6 +45,7 @@ def latency(
     from dataclasses import replace
 
     from cbir.settings import Settings
+    from cbir.stores.registry import connect
 
     from ..core.subject import deliver, store_envelope
     from ..core.workload import common_collection, open_workload
@@ -57,7 +58,7 @@ def latency(
     settings = Settings()
     urls = list(store or settings.store_urls)
     name = collection or common_collection(urls, settings)
-    opened = [opening.measure(url, name, k, seed) for url in urls]
+    opened = [opening.measure(url, connect(url, settings).resolve(name), k, seed) for url in urls]
     with open_workload(urls, name, k, queries, seed, settings, query_source) as workload:
         source = search_during_ingest
         ingest = during.measure(workload, source, max(clients), settings) if source else None

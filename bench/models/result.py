@@ -49,7 +49,7 @@ def _verdicts(result: ModelsResult) -> Iterator[str]:
     fastest, slowest = timed[0], list(best.values())[-1]
     where = on_processor(result.machine)
     yield f"{_name(fastest)} takes {_ms(fastest):.2f} ms an image in batches of {fastest.batch}{where}."
-    if slowest is not fastest:
+    if slowest is not fastest and not (_family(slowest) == _family(fastest) and _setting(slowest) == _setting(fastest)):
         yield from _compared(fastest, slowest, f"in batches of {fastest.batch} and {slowest.batch}{where}")
     family = [case for case in timed if _family(case) == _family(fastest)]
     for case, other in product(sorted(family, key=lambda case: case.batch), family):

@@ -132,7 +132,7 @@ def optimize(name: Name, store: StoreToChange = None) -> None:
     if catalog.optimize(catalog.resolve(name), terminal.progress):
         typer.echo(f"{name}: optimized")
     elif catalog.files is None:
-        raise UsageError(f"{catalog.address} is a Qdrant server, which optimizes its collections itself.")
+        raise UsageError(f"{catalog.address} is a server, which optimizes its collections itself.")
     else:
         typer.echo(f"{name}: the indexes have all changes already")
 

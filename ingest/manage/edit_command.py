@@ -9,7 +9,6 @@ import typer
 
 from cbir import terminal
 from cbir.errors import UsageError
-from cbir.records import LABEL
 
 from ..options import Collection, Stores, named_collection
 
@@ -98,6 +97,7 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
         UsageError: One of them is not NAME=VALUE.
     """
     from cbir.filters.parser import as_number
+    from cbir.records import LABEL
 
     changes: dict[str, Any] = {}
     for text in texts:

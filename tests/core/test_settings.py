@@ -5,12 +5,16 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import UsageError
-from cbir.settings import Settings
+from cbir.settings import DEFAULT_STORES, Settings
 
 
 def test_factory_strings_keep_their_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBIR_STORES", "edge:i, faiss:i/a?index=IVF8,Flat,http://h:6333")
     assert Settings().stores == ("edge:i", "faiss:i/a?index=IVF8,Flat", "http://h:6333")
+    monkeypatch.setenv("CBIR_STORES", "edge:./i,cbir+https://h/photos,cbir+http://h:8000")
+    assert Settings().stores == ("edge:./i", "cbir+https://h/photos", "cbir+http://h:8000")
+    monkeypatch.setenv("CBIR_STORES", "")
+    assert Settings().store_urls == DEFAULT_STORES
     monkeypatch.setenv("CBIR_WORKERS", "many")
     with pytest.raises(UsageError, match="CBIR_WORKERS"):
         Settings()

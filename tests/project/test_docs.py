@@ -18,7 +18,7 @@ from tests.support.running import PROGRAMS, run_here
 COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-OTHER_PROGRAMS = {"curl", "docker", "echo"}
+OTHER_PROGRAMS = {"curl", "docker", "echo", "source"}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

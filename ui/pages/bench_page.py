@@ -10,12 +10,14 @@ from ..components.problems import literal
 
 COMMANDS = {
     "accuracy": "cbir-bench accuracy ./photos --model A.onnx --model B.onnx",
+    "text": "cbir-bench text ./photos --captions captions.json",
     "parity": "cbir-bench parity",
     "latency": "cbir-bench latency",
     "http": "cbir-bench http",
     "models": "cbir-bench models",
     "baselines": "cbir-bench baselines ./photos",
     "ingest": "cbir-bench ingest ./photos",
+    "growth": "cbir-bench growth",
     "plan": "cbir-bench plan 1M 100M 1B",
 }
 """What measures each kind. A result of any other kind is shown as well."""

@@ -57,7 +57,7 @@ class ApiConnection:
         Raises `UsageError` if the URL is invalid, or the key would be sent without TLS to another machine.
         """
         if not _ADDRESS.fullmatch(url):
-            raise UsageError(f"cbir+{redacted(url)} is no address: use one such as cbir+https://HOST:8000/COLLECTION")
+            raise UsageError(f"cbir+{redacted(url)} is no address: use one such as cbir+https://HOST/COLLECTION")
         scheme, _, rest = url.partition("://")
         host, _, self.collection = rest.rstrip("/").partition("/")
         self.address = f"{scheme}://{host}"

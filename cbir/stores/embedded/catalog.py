@@ -181,7 +181,7 @@ class EmbeddedCatalog:
         for collection in [name] if name else names:
             damaged = _damage(self.root / collection, on_bytes)
             damage += damaged
-            log.info("%s: %s", self.root / collection, f"{len(damaged)} damaged" if damaged else "whole")
+            log.info("%s: %s", self.root / collection, f"{len(damaged)} damaged" if damaged else "no damage")
         return damage
 
     def repair(self, name: str, model: Path | None = None, progress: Progress = silent) -> Repair:

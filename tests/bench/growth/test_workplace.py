@@ -1,10 +1,9 @@
 """The collection that is changed, and its copies."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from cbir.bench.growth.workplace import Workplace, disk_bytes, name_of
+from cbir.bench.growth.workplace import Workplace, name_of
 
 from cbir.errors import CbirError
 
@@ -48,13 +47,3 @@ def test_each_store_has_a_url_of_its_own(place: Workplace, tmp_path: Path) -> No
     urls = place.urls(tmp_path)
     assert urls == [f"edge:{tmp_path}", f"faiss:{tmp_path}/faiss1?index=HNSW16", f"faiss:{tmp_path}/faiss2?index=Flat"]
     assert list(map(name_of, urls)) == ["edge", "faiss index=HNSW16", "faiss index=Flat"]
-
-
-def test_a_file_with_two_names_counts_once(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"x" * 100_000)
-    before = disk_bytes(tmp_path)
-    assert before >= 100_000
-    (tmp_path / "b").hardlink_to(tmp_path / "a")
-    assert disk_bytes(tmp_path) == before
-    shutil.copyfile(tmp_path / "a", tmp_path / "c")
-    assert disk_bytes(tmp_path) == 2 * before
