@@ -50,6 +50,10 @@ class OpenLogs:
         opened = self._opened[name] = with_published(self._root, name, use)
         return opened
 
+    def forget(self, name: str) -> None:
+        """Let the log of a collection be closed once nobody reads it any more."""
+        self._opened.pop(name, None)
+
 
 def follow(before: OpenLog, now: Generation) -> OpenLog | None:
     """Return the log as it is now, in time that depends on the change alone; None if it has to be opened again."""

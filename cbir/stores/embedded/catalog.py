@@ -26,7 +26,6 @@ from cbir.index.generation import (
 )
 from cbir.index.journal_file import damage_of
 from cbir.index.json_file import load
-from cbir.index.live_log import LiveLog
 from cbir.index.names import MARKER, check_collection
 from cbir.index.open_logs import OpenLogs
 from cbir.index.publishing import choose, locked
@@ -73,7 +72,6 @@ class EmbeddedCatalog:
         self.address = str(root)
         self.urls = tuple(location.url.text for location in locations)
         self._logs = OpenLogs(root)
-        self._read: tuple[str, Hashable, LiveLog] | None = None
 
     def names(self) -> list[str]:
         return collections(self.root)
@@ -126,17 +124,16 @@ class EmbeddedCatalog:
     def contents(self, name: str) -> Contents:
         generation = open_generation(self.root, name)
         model = generation.folder / layout.MODEL
-        return Contents(generation.plan, model, generation.count, lambda: self._log(name).points())
+        return Contents(
+            generation.plan,
+            model,
+            generation.count,
+            lambda: with_published(self.root, name, Generation.log).points(),
+        )
 
     def read_back(self, name: str) -> ReadBack:
-        version = self.version(name)
-        if self._read is None or self._read[:2] != (name, version):
-            self._read = name, version, self._log(name)  # reads all of the log, so not for every request of a client
-        log = self._read[2]
+        log = self._logs.get(name, current=True).log
         return ReadBack(log.described(), log.find)
-
-    def _log(self, name: str) -> LiveLog:
-        return with_published(self.root, name, Generation.log)
 
     def writer(self, plan: Plan, model_file: Path, same_source: bool = False, rebuild: bool = False) -> LocalWriter:
         return LocalWriter(self.root, self.locations, plan, model_file, same_source, rebuild, self._logs)
@@ -156,6 +153,7 @@ class EmbeddedCatalog:
             (folder / layout.POINTER).unlink(missing_ok=True)  # first, so that nobody opens it from now on
             for path in (*numbered(folder), folder):  # the lock last, by which readers know that it is dropped
                 shutil.rmtree(path)
+        self._logs.forget(name)
 
     def use(self, name: str) -> None:
         """The collection whose pointer was written last is the current one."""

@@ -6,15 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from cbir.errors import DamageError, UsageError
-from cbir.index.generation import open_generation
+from cbir.index.generation import Generation, open_generation
 from cbir.index.publishing import locked
 from cbir.pipeline.journal import Journal
+from cbir.progress import silent
 from cbir.settings import Settings
 from cbir.stores.listing import CollectionInfo
 from cbir.stores.registry import connect, open_store
@@ -79,6 +82,34 @@ def test_the_generations_go_before_the_lock_of_a_dropped_collection(
     monkeypatch.setattr(shutil, "rmtree", remove_slowly)
     catalog.drop("b")
     assert seen == [("000001", ["a"]), ("b", ["a"])]
+
+
+def test_what_collections_hold_is_read_once_and_until_they_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = unit_vectors(60)
+    for name, count in (("a", 30), ("b", 50)):
+        build([f"edge:{tmp_path}/index"], vectors[:count], collection=name)
+    catalog = connect(f"edge:{tmp_path}/index", Settings())
+    opened: list[Generation] = []
+    read = Generation.log
+    monkeypatch.setattr(Generation, "log", lambda found, **options: (opened.append(found), read(found, **options))[1])
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda name: len(list(catalog.read_back(name).described)), "ab" * 30))
+    assert counts == [30, 50] * 30
+    assert len(opened) <= 4, "each thread may open each collection at the same moment"
+    builder = builder_for([f"edge:{tmp_path}/index"], vectors, "a")
+    builder.write(points_of(vectors)[30:])
+    builder.publish(silent)
+    builder.close()
+    before = len(opened)
+    assert len(list(catalog.read_back("a").described)) == 60
+    assert len(opened) == before, "the change was followed"
+    log = weakref.ref(catalog.read_back("a").get.__self__)  # type: ignore[attr-defined]
+    catalog.drop("a")
+    assert log() is None
+    with pytest.raises(UsageError, match="no collection 'a'"):
+        catalog.read_back("a")
 
 
 def test_an_old_pointer_is_as_new_as_its_file(tmp_path: Path) -> None:
