@@ -1,7 +1,8 @@
 """The transfer of collections between stores: `cbir-ingest copy`, and the restoring of a snapshot.
 
 A point that a target has with the same payload digest is not written again, so that the same call continues where a
-killed one stopped. A target publishes the collection when it is complete and was compared with what was read.
+killed one stopped. A target publishes the collection when it is complete and was compared with what was read, and
+builds its indexes again if many points are new.
 """
 
 import logging
@@ -12,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from cbir import terminal
+from cbir.collection import optimize_all
 from cbir.errors import CbirError, UsageError
 from cbir.index.generation import Plan
 from cbir.index.names import check_collection
@@ -159,6 +161,9 @@ def fill(
             for target in targets:
                 require_same(target.writer.name, target.writer.read_back(), read, seen.sample, delete_extra)
             publish_all(targets, terminal.progress)
+    optimize_all(
+        [catalog for catalog in catalogs if catalog.is_due(plan.collection)], plan.collection, terminal.progress
+    )
     return Transfer(plan.collection, len(read), seen.written, removed, len(seen.sample))
 
 

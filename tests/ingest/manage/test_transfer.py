@@ -186,6 +186,15 @@ def test_a_folder_goes_to_a_folder_by_the_log_alone(tmp_path: Path) -> None:
     found.close()
 
 
+def test_the_indexes_are_built_again_if_most_points_of_a_target_are_new(index: str, tmp_path: Path) -> None:
+    url = f"faiss:{tmp_path}/index?index=Flat"
+    store([url], FEW)
+    copied(index, url)
+    opened = open_store(url, "made", Settings())
+    assert (opened.info.count, opened.info.indexed, opened.info.tail) == (COUNT, COUNT, 0)
+    opened.close()
+
+
 def test_all_collections_go_and_names_mean_what_they_meant(server: Running, tmp_path: Path) -> None:
     index = f"edge:{tmp_path}/index"
     for name, dataset, count in (("old", "set", 10), ("made", "set", 20), ("third", "others", 30)):
