@@ -134,10 +134,11 @@ class Collection(CollectionReader):
             kept = None if whole else load_embedder(file, self.settings, self.settings.threads)
         file = kept.path if kept else file
         report = ingest(source, catalogs, file, self.settings, name, dataset, policy, progress, opening, kept)
+        if not report.interrupted or catalogs[0].plan(report.collection) is not None:  # a part may be published
+            self._handle.name = report.collection
         if report.interrupted:
             raise Interrupted(report)
         self._kept = kept
-        self._handle.name = report.collection
         if not policy.dry_run:
             self._optimize_if_due(progress)
         return report
@@ -271,6 +272,8 @@ class Collection(CollectionReader):
             finally:
                 self._batch = None
                 batch.finish()
+                if batch.plan is not None:
+                    self._handle.name = batch.plan.collection
             if self._handle.name is not None:
                 self._optimize_if_due(silent)
 

@@ -132,6 +132,27 @@ def test_the_same_call_finishes_an_interrupted_run(monkeypatch: pytest.MonkeyPat
     assert photos.count() == 4
 
 
+def test_what_an_interrupted_first_run_has_published_can_be_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = sorted(write_images("photos", 4, 3).rglob("*.png"))
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cbir.pipeline.writers._FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("cbir.pipeline.run.publish_all", stop)
+    photos = cbir.open(FLAT, create=True)
+    with pytest.raises(Interrupted):
+        photos.add(paths, policy=cbir.Policy(publish_every=0.0))
+    batched = cbir.open("faiss:./batched?index=Flat", create=True)
+    with pytest.raises(Interrupted), batched.batch():
+        batched.add(paths)
+    for collection in (photos, batched):
+        assert (collection.count(), len(collection.search(paths[0]))) == (4, 4)
+        with pytest.raises(Interrupted) as stopped:
+            collection.add(paths)
+        assert stopped.value.report.unchanged == 4
+
+
 def test_an_edit_does_not_publish_what_an_interrupted_run_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     photos = cbir.open(FLAT, create=True)
     photos.add(write_images("photos", 4, 4))
