@@ -41,6 +41,12 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return _checked(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", timeout=_SECONDS, uri=True))
 
 
+def remove_journal(path: Path) -> None:
+    """Remove a journal, if there is one, with the files that SQLite keeps next to it."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink(missing_ok=True)
+
+
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Return False for an error of another kind: no right to write, no space, or a lock."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # the error raised below has none

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cbir.errors import CbirError
-from cbir.index.journal_file import is_damage, open_for_lookups, open_to_read, open_to_write
+from cbir.index.journal_file import is_damage, open_for_lookups, open_to_read, open_to_write, remove_journal
 from cbir.index.stored_ids import PointIds
 from cbir.records import Failure, Payload, Point, id_bytes, id_text, to_plain
 
@@ -44,8 +44,7 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            for stale in path.parent.glob(f"{path.name}*"):
-                stale.unlink()  # it can be made again from the store
+            remove_journal(path)  # it can be made again from the store
             self._db = open_to_write(path)
         self._lookups, self._looking_up = open_for_lookups(path), threading.Lock()
         rows = self._db.execute(f"{_FAILURES} WHERE megapixels = ?", (max_megapixels,))

@@ -15,6 +15,7 @@ from cbir.collection import Collection
 from cbir.models.sealed import checksum_of
 from cbir.models.text_tower import TextTower
 from cbir.pipeline.run import Interrupted
+from cbir.stores.registry import connect
 from tests.support.api import (
     API_KEY,
     CATEGORIES,
@@ -353,6 +354,18 @@ def test_changes_in_a_batch_build_on_each_other(place: str) -> None:
         assert {image.key: image.label for image in photos.scroll()} == {"a": "1", "b": "1"}
         (hit,) = photos.search(old + 1, limit=1)
         assert (hit.key, round(hit.score, 3)) == ("b", 1.0)
+
+
+@pytest.mark.parametrize("place", ["edge", "api", "server"], indirect=True)
+def test_a_new_collection_has_no_failures_of_a_dropped_one(place: str) -> None:
+    for _ in range(2):
+        with cbir.open(place, "again", create=True, settings=PRIVATE) as photos:
+            report = photos.add([np.zeros((20, 20, 3), np.uint8), b"broken"], keys=["a", "b"])
+        assert (report.stored, report.skipped, report.remembered) == (1, 1, 0)
+        journal = connect(place, PRIVATE).journal("again")
+        assert journal.is_file()
+        cbir.drop(place, "again", settings=PRIVATE)
+        assert list(journal.parent.glob(f"{journal.name}*")) == []
 
 
 def test_threads_that_change_a_collection_wait_for_each_other(place: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cbir.errors import UsageError
 from cbir.index.generation import Damage, Plan
+from cbir.index.journal_file import remove_journal
 from cbir.index.repair import Repair
 from cbir.models.card import ModelRef
 from cbir.models.received import ReceivedModels
@@ -99,6 +100,7 @@ class ApiCatalog:
 
     def drop(self, name: str) -> None:
         self._connection.ask("DELETE", f"/v1/collections/{name}")
+        remove_journal(self.journal(name))
 
     def use(self, name: str) -> None:
         self._connection.post(f"/v1/collections/{name}/use", {})

@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from cbir.errors import UsageError
 from cbir.index.generation import Damage, Plan
+from cbir.index.journal_file import remove_journal
 from cbir.index.names import alias_of
 from cbir.index.repair import Repair
 from cbir.progress import Advance, Progress, silent
@@ -116,6 +117,7 @@ class QdrantCatalog:
         if read_record(server, name) is None:
             raise UsageError(f"{server.url} has no collection {name!r} that cbir made")
         server.ask(lambda client: client.delete_collection(name))
+        remove_journal(self.journal(name))
 
     def use(self, name: str) -> None:
         server = self._server
