@@ -1,7 +1,6 @@
 """`cbir-ingest collections`: list, compare, drop, choose, repair, optimize, snapshot and restore."""
 
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -61,16 +60,13 @@ def compare(
     ] = None,
 ) -> None:
     """Compare two collections: their images, and how similar the vectors of the same images are."""
-    from cbir.stores.registry import open_store
+    from cbir.stores.checks import open_name
 
-    from .compare import compare as compare_stores
+    from .compare import compare as compare_collections
 
-    (url, *_), settings = named_stores(store)
-    with (
-        closing(open_store(url, first, settings)) as left,
-        closing(open_store(other or url, second, settings)) as right,
-    ):
-        found = compare_stores(left, right)
+    left = named_catalogs(store)[0]
+    right = named_catalogs(other)[0] if other else left
+    found = compare_collections(left, open_name(left, first), right, open_name(right, second))
     typer.echo(f"{found.same:,} images are in both and the same")
     cosine = "not comparable, the models differ" if found.lowest_cosine is None else f"{found.lowest_cosine:.6f}"
     typer.echo(f"lowest cosine of their vectors: {cosine}")
@@ -145,13 +141,12 @@ def snapshot(
     model: ModelFile = None,
 ) -> None:
     """Write a collection (points and model, without indexes) into one file."""
-    from cbir.stores.registry import open_store
+    from cbir.stores.checks import open_name
 
     from .snapshot import snapshot as write_snapshot
 
-    (url, *_), settings = named_stores(store)
-    with closing(open_store(url, name, settings)) as opened:
-        count = write_snapshot(opened, file, model)
+    catalog = named_catalogs(store)[0]
+    count = write_snapshot(catalog.contents(open_name(catalog, name)), file, model)
     typer.echo(f"{file}: {count:,} points")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import islice
 
-from cbir.stores.base import Store
+from cbir.stores.base import Catalog
 
 _BATCH = 200
 
@@ -22,12 +22,13 @@ class Comparison:
     lowest_cosine: float | None
 
 
-def compare(first: Store, second: Store) -> Comparison:
-    """Return the differences of two open collections. Images are matched by their keys."""
-    first_points = {str(point.payload["key"]): (str(point.payload["sha256"]), point.id) for point in first.points()}
-    same_model = first.info.model.sha256 == second.info.model.sha256
+def compare(first: Catalog, first_name: str, second: Catalog, second_name: str) -> Comparison:
+    """Return the differences of two collections. Images are matched by their keys."""
+    contents, others, get = first.contents(first_name), second.contents(second_name), first.read_back(first_name).get
+    first_points = {str(point.payload["key"]): (str(point.payload["sha256"]), point.id) for point in contents.points()}
+    same_model = contents.plan.model.sha256 == others.plan.model.sha256
     second_keys, changed, cosines, same = set[str](), [], [1.0], 0
-    points = second.points()
+    points = others.points()
     while batch := list(islice(points, _BATCH)):
         both = []
         for point in batch:
@@ -39,9 +40,8 @@ def compare(first: Store, second: Store) -> Comparison:
             elif first_id:
                 changed.append(key)
         same += len(both)
-        vectors = first.vectors([first_id for first_id, _ in both]) if same_model else []
-        pairs = zip(vectors, (vector for _, vector in both), strict=False)
-        cosines += [float(found @ vector) for found, vector in pairs if found is not None]
+        found = get([first_id for first_id, _ in both]) if same_model else {}
+        cosines += [float(found[first_id].vector @ vector) for first_id, vector in both if first_id in found]
     lowest = min(cosines) if same and same_model else None
     first_keys = first_points.keys()
     return Comparison(sorted(first_keys - second_keys), sorted(second_keys - first_keys), sorted(changed), same, lowest)

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +26,7 @@ from cbir.index.vector_log import VectorLog
 from cbir.models.sealed import TEXT_MODEL, checksum_of, read_sealed
 from cbir.models.text_tower import keep_text_tower
 from cbir.settings import Settings
-from cbir.stores.base import Store
+from cbir.stores.base import Contents
 from cbir.stores.registry import connect_all
 
 from .transfer import BATCH, fill, model_file
@@ -34,8 +35,8 @@ _FILES = (layout.MANIFEST, layout.MODEL, TEXT_MODEL)
 _INSIDE = (*_FILES, layout.LOG)
 
 
-def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
-    """Write an open collection into the file `target`; return the number of points.
+def snapshot(contents: Contents, target: Path, model: Path | None = None) -> int:
+    """Write a collection into the file `target`; return the number of points.
 
     `model` is the file of the model that made the vectors. It is needed if the store keeps none and it is not packaged.
 
@@ -44,22 +45,21 @@ def snapshot(store: Store, target: Path, model: Path | None = None) -> int:
     """
     if target.exists():
         raise UsageError(f"{target} exists already. Name another file.")
-    info = store.info
+    plan = contents.plan
     with report_full_disk(), _work_folder(target.resolve().parent) as work:
         folder = Path(work)
-        own_model = model_file(info.model, store.model(), model)
+        own_model = model_file(plan.model, contents.model, model)
         shutil.copyfile(own_model, folder / layout.MODEL)
         keep_text_tower(own_model, folder)
-        writer = LogWriter(segment_path(folder / layout.LOG, 1), info.model.dimension)
-        with terminal.progress("writing", info.count, "points") as advance:
-            stream = store.points()
+        writer = LogWriter(segment_path(folder / layout.LOG, 1), plan.model.dimension)
+        with terminal.progress("writing", contents.count, "points") as advance:
+            stream = contents.points()
             while points := list(islice(stream, BATCH)):
                 writer.append(points)
                 advance(len(points))
         writer.close()
-        log = VectorLog(folder / layout.LOG, info.model.dimension)
-        plan = Plan(info.collection, info.dataset, info.source, info.model, None)
-        manifest = manifest_of(folder, plan, log)
+        log = VectorLog(folder / layout.LOG, plan.model.dimension)
+        manifest = manifest_of(folder, replace(plan, engines={}), log)
         save(folder / layout.MANIFEST, manifest)
         unfinished = folder / "snapshot.tar"
         with tarfile.open(unfinished, "x") as tar:

@@ -9,20 +9,19 @@ from cbir.ingest.manage.snapshot import restore, snapshot
 
 from cbir.errors import DamageError, UsageError
 from cbir.settings import Settings
-from cbir.stores.registry import open_store
+from cbir.stores.registry import connect
 from tests.support.building import both
-from tests.support.damaged_index import verify_folder
+from tests.support.damaged_index import flip, verify_folder
 from tests.support.ingesting import run
 from tests.support.made_index import everything, listed
 
 
 def test_a_snapshot_brings_back_every_point_and_a_damaged_one_nothing(photos_index: Path, tmp_path: Path) -> None:
     (name,) = (one.collection for one in listed(photos_index))
-    store = open_store(f"edge:{photos_index}", name, Settings())
-    count = snapshot(store, tmp_path / "kept.tar")
+    contents = connect(f"edge:{photos_index}", Settings()).contents(name)
+    count = snapshot(contents, tmp_path / "kept.tar")
     with pytest.raises(UsageError, match="exists already"):
-        snapshot(store, tmp_path / "kept.tar")
-    store.close()
+        snapshot(contents, tmp_path / "kept.tar")
     new = tmp_path / "new"
     assert restore(tmp_path / "kept.tar", both(new), None, Settings()) == (name, count)
     for kind in ("edge", "faiss"):
@@ -56,6 +55,18 @@ def photos_index(photo_folder: Path, tmp_path: Path) -> Path:
         (folder / path.name).write_bytes(path.read_bytes())
     run(folder, "--store", f"edge:{tmp_path}/small")
     return tmp_path / "small"
+
+
+def test_a_snapshot_needs_no_index(root: Path, tmp_path: Path) -> None:
+    before = everything(root, "made")
+    flip(root / "made" / "000001" / "faiss" / "index.faiss")
+    for store, name in ((f"faiss:{root}/faiss", "made"), (f"faiss:{root}/other", "set")):
+        file = tmp_path / f"{name}.tar"
+        assert "300 points" in run("collections", "snapshot", name, file, "--store", store).stdout
+        restore(file, [f"edge:{tmp_path}/{name}"], None, Settings())
+        assert everything(tmp_path / name, "made") == before
+    refused = run("collections", "snapshot", "mdae", tmp_path / "x.tar", "--store", f"edge:{root}", code=2).stderr
+    assert "has no collection 'mdae'; it has: made" in refused
 
 
 def test_a_snapshot_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:

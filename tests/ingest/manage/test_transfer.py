@@ -341,9 +341,8 @@ def test_an_empty_collection_is_left_out_even_where_it_would_empty_another(
 
 
 def test_a_restored_snapshot_is_compared_too_and_stays_in_its_folder(index: str, tmp_path: Path) -> None:
-    opened = open_store(index.replace("edge", "faiss"), "made", Settings())
-    assert snapshot(opened, tmp_path / "kept.tar") == COUNT
-    opened.close()
+    contents = connect(index.replace("edge", "faiss"), Settings()).contents("made")
+    assert snapshot(contents, tmp_path / "kept.tar") == COUNT
     target = f"faiss:{tmp_path}/target?index=Flat"
     with pytest.raises(UsageError, match="invalid collection name"):
         restore(tmp_path / "kept.tar", [target], "../out", Settings())
