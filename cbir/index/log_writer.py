@@ -31,7 +31,10 @@ _TEMPORARY = ".tmp"
 
 
 class LogWriter:
-    """Appends points to a segment of a log; an incomplete frame left by a crash is cut off first."""
+    """Appends points to a segment of a log; an incomplete frame left by a crash is cut off first.
+
+    `frames` is the number of frames in the segment.
+    """
 
     def __init__(self, segment: Path, dimension: int):
         segment.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +42,8 @@ class LogWriter:
         self._schema = schema_of(dimension)
         self._file = segment.open("ab", buffering=0)
         try:
-            whole = sum(size for _, size in frames(map_segment(segment)))
+            sizes = [size for _, size in frames(map_segment(segment))]
+            self.frames, whole = len(sizes), sum(sizes)
             self._file.truncate(whole)
             self._file.seek(whole)
             sync(segment.parent)  # a new file is lost with its folder's entry
@@ -88,6 +92,7 @@ class LogWriter:
         except OSError:  # the disk is full; frames after half a frame would be unreadable
             self._file.truncate(start)
             raise
+        self.frames += 1
 
     def flush(self) -> None:
         """Return once everything that was appended is on the disk."""

@@ -34,7 +34,7 @@ from cbir.index.names import MARKER
 from cbir.index.open_logs import OpenLogs
 from cbir.index.publishing import append, locked, open_published
 from cbir.index.stored_ids import LogIds, PointIds
-from cbir.index.vector_log import VectorLog, open_segment
+from cbir.index.vector_log import Segment, VectorLog, open_segment
 from cbir.progress import Progress
 from cbir.records import Failure, Payload, Point, with_changes
 from cbir.stores.base import ReadBack
@@ -45,6 +45,8 @@ from cbir.stores.url import Location
 
 _SEGMENT_BYTES = 256 * 2**20
 _POINTS_AT_ONCE = 1000
+_MOST_FRAMES = 64
+"""A segment that is read between its changes ends after so many frames, since all of them are read each time."""
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class LocalWriter:
         self._rebuild = {location.name for location in locations} if rebuild else set[str]()
         self._model_file = model_file
         self._writer: LogWriter | None = None
+        self._complete: dict[Path, Segment] = {}
         self._growing: dict[str, GrowingBuild] = {}
         for location in locations:
             engine = ENGINES[location.url.scheme]
@@ -94,7 +97,7 @@ class LocalWriter:
             if self._building.exists() and not self._wrote:  # it follows another state, or its plan was never saved
                 shutil.rmtree(self._building)
             shutil.rmtree(self._folder / layout.GROWING, ignore_errors=True)
-            self._log = self._stored()
+            self._log, self._is_current = self._stored(), True
         except BaseException:
             self._lock.close()
             raise
@@ -108,7 +111,11 @@ class LocalWriter:
 
     def refresh(self) -> None:
         """See `CollectionWriter.refresh`."""
-        self._log = self._stored()
+        if self._writer is not None and self._writer.frames >= _MOST_FRAMES:
+            number = int(self._writer.segment.stem)
+            self._close_segment()
+            self._writer = LogWriter(segment_path(self._building / layout.LOG, number + 1), self._plan.model.dimension)
+        self._log, self._is_current = self._stored(), True
         self.stored_ids = LogIds(self._log)
 
     @property
@@ -119,16 +126,16 @@ class LocalWriter:
     def write(self, points: Sequence[Point]) -> list[Failure]:
         if points:
             self._log_writer().append(points)
-            self._wrote = True
+            self._wrote, self._is_current = True, False
         return []
 
     def delete(self, ids: Sequence[str]) -> None:
         if ids:
             self._log_writer().delete(ids)
-            self._wrote = True
+            self._wrote, self._is_current = True, False
 
     def update(self, ids: Sequence[str], changes: Payload) -> None:
-        log = self._stored()
+        log = self._log if self._is_current else self._stored()
         positions = [position for point_id in ids if (position := log.position(point_id)) is not None]
         for start in range(0, len(positions), _POINTS_AT_ONCE):
             points = map(log.point, positions[start : start + _POINTS_AT_ONCE])
@@ -178,6 +185,7 @@ class LocalWriter:
         elif written := segments(self._building / layout.LOG):  # none if it was killed before its first point
             append(self._folder, written, len(self._stored()), self._plan.model.dimension)
         shutil.rmtree(self._building, ignore_errors=True)
+        self._complete.clear()
         self._wrote = False
         if self._growing and not more:
             due = is_due(self._logs.get(self._folder.name).log)
@@ -266,11 +274,13 @@ class LocalWriter:
         return unfinished.base == self._plan.base
 
     def _stored(self) -> LiveLog:
-        """Return all points: the published ones, and those in `building/`."""
+        """Return all points: the published ones, and those in `building/`, of which only the last segment may grow."""
         dimension = self._plan.model.dimension
         log = self._logs.get(self._folder.name).log if self._published else LiveLog(VectorLog((), dimension))
         written = segments(self._building / layout.LOG)
-        return log.followed_by([open_segment(path, dimension) for path in written]) if written else log
+        opened = [self._complete.get(path) or open_segment(path, dimension) for path in written]
+        self._complete = dict(zip(written[:-1], opened[:-1], strict=True))
+        return log.followed_by(opened) if written else log
 
     def _log_writer(self) -> LogWriter:
         """Return the log's writer. The first call creates `building/` unless there is one to continue."""

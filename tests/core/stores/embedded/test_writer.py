@@ -10,8 +10,10 @@ from cbir.errors import DamageError, UsageError
 from cbir.index import layout
 from cbir.index.generation import open_generation
 from cbir.index.live_log import LiveLog
+from cbir.index.vector_log import Segment, open_segment
 from cbir.progress import silent
 from cbir.stores.embedded import growing, making
+from cbir.stores.embedded import writer as writer_module
 from cbir.stores.embedded.writer import LocalWriter
 from cbir.stores.url import locate, parse
 from tests.support.building import MODEL_FILE, both, build, builder_for, merge, plan_for, points_of, unit_vectors
@@ -112,6 +114,82 @@ def test_points_are_listed_only_when_they_are_read(root: Path, monkeypatch: pyte
         unread = [writer.thumbnails(), writer.described(), writer.read_back().described]
         patched.undo()
         assert [len(list(points)) for points in unread] == [len(VECTORS)] * 3
+
+
+@pytest.fixture
+def frames_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of frames of the segments that a writer opens. One ends after four frames."""
+    read: list[int] = []
+
+    def open_counted(path: Path, dimension: int) -> Segment:
+        segment = open_segment(path, dimension)
+        read.append(len(segment.batches))
+        return segment
+
+    monkeypatch.setattr(writer_module, "open_segment", open_counted)
+    monkeypatch.setattr(writer_module, "_MOST_FRAMES", 4)
+    return read
+
+
+@pytest.mark.parametrize("changes", [39, 40, 41])
+def test_many_changes_between_two_publishes_are_not_read_again_each_time(
+    changes: int, root: Path, frames_read: list[int]
+) -> None:
+    points = points_of(VECTORS, "2")
+    expected = {point.id: point.payload for point in points_of(VECTORS)}
+    writer = builder_for(both(root), VECTORS)
+    for number in range(changes):
+        writer.refresh()
+        assert dict(writer.described()) == expected
+        point, last = points[number], points[number - 1]
+        if number % 4 == 2:
+            writer.update([last.id], {"changed": number})
+            expected[last.id] = {**last.payload, "changed": number}
+        elif number % 4 == 3:
+            writer.delete([last.id])
+            del expected[last.id]
+        else:
+            writer.write([point])
+            expected[point.id] = point.payload
+    writer.refresh()
+    assert sum(frames_read) < 5 * changes
+    writer.close()  # as a kill leaves it
+    again = builder_for(both(root), VECTORS)
+    assert dict(again.described()) == expected
+    again.publish(silent)
+    again.close()
+    assert {point_id: payload for point_id, (payload, *_) in everything(root, "made").items()} == expected
+    assert verify_folder(root) == []
+
+
+def test_an_update_reads_what_was_written_only_if_it_has_not_been_read(root: Path, frames_read: list[int]) -> None:
+    points = points_of(VECTORS, "2")
+    with closing(builder_for(both(root), VECTORS)) as writer:
+        writer.write(points[:1])
+        writer.update([points[0].id], {"changed": 1})
+        assert frames_read == [1]
+        writer.refresh()
+        writer.update([points[0].id], {"other": 2})
+        assert frames_read == [1, 2]
+        writer.refresh()
+        assert writer.points([points[0].id])[points[0].id].payload == {**points[0].payload, "changed": 1, "other": 2}
+
+
+def test_engines_grow_while_segments_end(
+    tmp_path: Path, frames_read: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = unit_vectors(200)
+    monkeypatch.setattr(growing, "build_engine", lambda *_: pytest.fail("an index was built anew"))
+    writer = builder_for(both(tmp_path / "i"), vectors)
+    for point in points_of(vectors):
+        writer.write([point])
+        writer.flush()
+        writer.refresh()
+    writer.publish(silent)
+    writer.close()
+    for url in both(tmp_path / "i"):
+        assert len(contents(url, "made")) == 200
+    assert verify_folder(tmp_path / "i") == []
 
 
 def test_the_engines_of_a_first_generation_grow_while_points_are_written(tmp_path: Path) -> None:
