@@ -56,7 +56,7 @@ def pca(vectors: Vector, dimensions: int = 2, seed: int = 0) -> Vector:
 
 def vectors_digest(vectors: Vector) -> str:
     """Return the SHA-256 of vectors (n, D), on which their map depends and nothing else."""
-    return hashlib.sha256(np.ascontiguousarray(vectors)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()
 
 
 def umap_path(settings: Settings, digest: str) -> Path:
