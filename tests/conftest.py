@@ -52,6 +52,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def reports_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a fixture of a module trains is not kept among the results of the person who runs the tests."""
+    os.environ["CBIR_REPORTS"] = str(tmp_path_factory.mktemp("reports"))
+
+
 @pytest.fixture(scope="session")
 def model_file() -> Path:
     """The packaged model."""
