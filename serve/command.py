@@ -59,14 +59,14 @@ def run(
 ) -> None:
     """Answer requests until Ctrl+C. Keys are in the environment or in .env: CBIR_READ_KEYS, CBIR_WRITE_KEYS."""
     from cbir.listening import allowed_hosts, check_public_name, in_url, is_loopback, require_free
-    from cbir.settings import Settings, require_single_stores
-    from cbir.stores.registry import connect
+    from cbir.settings import require_single_stores
+    from cbir.stores.registry import as_list
 
     for name in public_name or ():
         check_public_name(name)
     require_single_stores(store or ())
     options = {
-        "stores": [connect(url, Settings()).urls[0] for url in store or ()],
+        "stores": as_list(store or ()),
         "hosts": allowed_hosts(host, public_name or ()),
         "cors_origins": cors_origin,
         "rate_limit": rate_limit,

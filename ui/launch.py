@@ -12,7 +12,7 @@ from cbir import terminal
 from cbir.text import one_line, redacted
 
 if TYPE_CHECKING:
-    from cbir.stores.base import Catalog
+    from cbir.settings import Settings
 
 PAGE = Path(__file__).with_name("web") / "page.py"
 
@@ -34,15 +34,14 @@ def serve(
     """Serve the page until Ctrl+C."""
     from cbir.listening import allowed_hosts, check_public_name, in_url, is_loopback, require_free
     from cbir.settings import Settings, require_single_stores
-    from cbir.stores.registry import connect
+    from cbir.stores.registry import as_list
 
     settings = Settings()
     stores, public = list(store or settings.store_urls), list(public_name or [])
     require_single_stores(stores)
     for name in public:
         check_public_name(name)
-    catalogs = [connect(url, settings) for url in stores]
-    _warn_of_stores(catalogs)
+    _warn_of_stores(stores, settings)
     require_free(host, port)
     if not is_loopback(host):
         typer.echo(
@@ -55,15 +54,15 @@ def serve(
         command += [f"--server.corsAllowedOrigins=https://{name}" for name in public]
         command += [f"--browser.serverAddress={public[0]}"]  # so that Streamlit does not look its address up
     sys.stdout.flush()
-    urls = ",".join(catalog.urls[0] for catalog in catalogs)
-    os.execve(sys.executable, command, {**os.environ, "CBIR_STORES": urls})  # noqa: S606
+    os.execve(sys.executable, command, {**os.environ, "CBIR_STORES": as_list(stores)})  # noqa: S606
 
 
-def _warn_of_stores(catalogs: "Sequence[Catalog]") -> None:
+def _warn_of_stores(urls: Sequence[str], settings: "Settings") -> None:
     """Print a warning for each store that is empty or cannot be read."""
     from cbir.errors import CbirError
+    from cbir.stores.registry import connect
 
-    for catalog in catalogs:
+    for catalog in [connect(url, settings) for url in urls]:
         try:
             if catalog.files is not None and not catalog.names():
                 url = catalog.urls[0]

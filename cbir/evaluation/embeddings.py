@@ -107,7 +107,8 @@ def embed_labelled(
     if not kept:
         raise UsageError(f"{name}: none of its {len(items)} images can be used, such as {unusable[0]}")
     if unusable:
-        log.warning("%s: %s images cannot be used and are left out, such as %s", name, len(unusable), unusable[0])
+        count = f"{len(unusable):,}"
+        log.warning("%s: %s images cannot be used and are left out, such as %s", name, count, unusable[0])
     return Labelled(
         name,
         np.stack([stored[digest] for digest, _ in kept]),

@@ -46,6 +46,11 @@ def connect_all(stores: Sequence[StoreInput], settings: Settings, index_fields: 
     return sorted(catalogs, key=lambda catalog: urls.index(catalog.urls[0]))
 
 
+def as_list(stores: Sequence[StoreInput]) -> str:
+    """Return the stores as the setting `CBIR_STORES` has them, which is read back by `cbir.settings.split_stores`."""
+    return ",".join(map(as_url, stores))
+
+
 def connect(store: StoreInput, settings: Settings) -> Catalog:
     """Return the catalog of one store (see `connect_all`)."""
     (catalog,) = connect_all([store], settings)

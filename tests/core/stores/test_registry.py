@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cbir.errors import CbirError, UsageError
-from cbir.settings import Settings
-from cbir.stores.registry import BACKENDS, connect, connect_all, open_store
+from cbir.settings import Settings, split_stores
+from cbir.stores.registry import BACKENDS, as_list, connect, connect_all, open_store
 
 
 def test_an_unreachable_server_is_one_line() -> None:
@@ -29,6 +29,11 @@ def test_urls_in_one_folder_share_a_catalog_and_the_order_is_kept(tmp_path: Path
     assert [catalog.files for catalog in catalogs] == [None, tmp_path / "a", other]
     assert [catalog.keeps_model for catalog in catalogs] == [False, True, True]
     assert not (tmp_path / "a").exists(), "nothing is created yet"
+
+
+def test_a_list_of_stores_is_read_back_as_these_stores() -> None:
+    stores = [Path("a"), "./b", "faiss:i?index=IVF8,Flat", "cbir+https://h/photos", "http://h:6333"]
+    assert split_stores(as_list(stores)) == ("edge:a", "edge:./b", *stores[2:])
 
 
 def test_one_server_cannot_be_named_twice() -> None:
