@@ -1,5 +1,6 @@
 """Collections are opened once, and found by the names that clients use."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,8 @@ from cbir.serve.settings import ServeSettings
 from starlette.exceptions import HTTPException
 
 import cbir
+from cbir.index.layout import POINTER
+from cbir.stores.base import Catalog, Plan
 from cbir.stores.registry import connect, connect_all
 from tests.serve.conftest import NAME
 from tests.support.api import write_images
@@ -58,4 +61,39 @@ def test_the_name_of_a_data_set_is_followed(tmp_path: Path) -> None:
         old.count()
     with pytest.raises(HTTPException, match="404"):
         found.open("old")
+    found.close()
+
+
+def test_a_collection_does_not_wait_for_another(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, opening, reached = opened(f"faiss:{index}/faiss"), threading.Event(), threading.Event()
+    catalog_type, plan = type(found._catalog), type(found._catalog).plan
+
+    def slow(catalog: Catalog, name: str) -> Plan | None:
+        if name == "slow":
+            reached.set()
+            assert opening.wait(60)
+        return plan(catalog, name)
+
+    monkeypatch.setattr(catalog_type, "plan", slow)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(found.open, "slow")
+        assert reached.wait(60)
+        assert found.open(NAME).count() > 0
+        assert set(found.facts()) == {NAME}
+        assert not waiting.done()
+        opening.set()
+        with pytest.raises(HTTPException, match="404"):
+            waiting.result()
+    found.close()
+
+
+def test_a_damaged_collection_hides_no_facts_about_others(tmp_path: Path) -> None:
+    url = f"faiss:{tmp_path / 'index'}?index=Flat"
+    found = opened(url)
+    for name in ("first", "second"):
+        with cbir.open(url, name, create=True) as photos:
+            photos.add(write_images(str(tmp_path / name), 2, 1))
+        found.open(name)
+    (tmp_path / "index" / "first" / POINTER).write_text("damaged")
+    assert set(found.facts()) == {"second"}
     found.close()
