@@ -1,5 +1,6 @@
 """`cbir-serve`: answer searches and changes over HTTP."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def run(
     ] = None,
     rate_limit: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Requests a second for each client address.", show_default="no limit"),
+        typer.Option(min=0.001, help="Requests a second for each client address and process.", show_default="no limit"),
     ] = None,
     max_requests: Annotated[
         int | None, typer.Option(min=1, help="Requests answered at the same time by a process.", show_default="128")
@@ -81,9 +82,12 @@ def run(
     typer.echo(f"cbir answers at http://{in_url(host)}:{port}, and describes itself at /docs (Ctrl+C stops it)")
     sys.stdout.flush()
     os.environ |= {f"CBIR_{name.upper()}": str(value) for name, value in given.items()}  # for the processes
-    with tempfile.TemporaryDirectory() as folder:
-        if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    _LOGGING["loggers"]["cbir"]["level"] = logging.getLevelName(logging.getLogger("cbir").level)  # of LOG_LEVEL
+    if workers == 1:
+        _serve(host, port, workers)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # a single process ends by a signal, which would leave it
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         _serve(host, port, workers)
 
 

@@ -70,3 +70,12 @@ def test_it_serves_until_it_is_stopped(workers: int, index: Path) -> None:
     assert out.startswith(f"cbir answers at {server.url}")
     assert key not in log and "Traceback" not in log
     assert log.count(f"POST /v1/collections/{NAME}/search 200 ") == 4
+
+
+@pytest.mark.slow
+def test_the_log_has_the_level_of_the_environment(index: Path) -> None:
+    with running(["--store", f"faiss:{index}/faiss", "--workers", "2"], LOG_LEVEL="ERROR") as server:
+        get(f"{server.url}/v1/collections")
+        server.process.send_signal(signal.SIGTERM)
+        server.process.communicate(timeout=60)
+        assert "/v1/collections" not in server.written()
