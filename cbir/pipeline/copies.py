@@ -13,8 +13,8 @@ class Copies:
     """Finds the stored image that a new point is a copy of.
 
     At most `bits` bits of the perceptual hash of a copy differ; None compares the bytes only. `stored` has key and
-    thumbnail of each stored image, and is read only if `bits` is given. An image that the source no longer has is no
-    original: its file may have been renamed.
+    thumbnail of each stored image, and is read only if `bits` is given. The original is an image that the source has,
+    if there is one. Others are originals only if they `stay`: a sync removes them, or renames them.
     """
 
     def __init__(
@@ -23,10 +23,12 @@ class Copies:
         bits: int | None,
         stored: Iterable[tuple[str, bytes]],
         is_in_source: Callable[[str], bool],
+        stay: bool,
     ):
         self._journal = journal
         self._bits = bits
         self._is_in_source = is_in_source
+        self._stay = stay
         self._fresh: dict[str, tuple[str, str]] = {}
         self._keys: list[str] = []
         if bits is not None:
@@ -34,7 +36,7 @@ class Copies:
 
             self._index = faiss.IndexBinaryFlat(HASH_BITS)
             for key, thumbnail in stored:
-                if is_in_source(key):
+                if stay or is_in_source(key):
                     self._add(key, perceptual_hash(thumbnail))
 
     def originals(self, points: Sequence[Point]) -> dict[str, tuple[str, str]]:
@@ -53,7 +55,7 @@ class Copies:
             same = [fresh_key]
         else:
             same = self._journal.keys_with(sha256, point.id) if sha256 in stored else []
-        copied = next(filter(self._is_in_source, same), None)
+        copied = next(filter(self._is_in_source, same), same[0] if same and self._stay else None)
         if copied is not None:
             return copied, "the same bytes"
         if self._bits is None:

@@ -243,7 +243,8 @@ def _fill(
     for target, images in zip(targets, missing(), strict=True) if syncing else ():
         check_removal(target, images, keys, new_hashes, policy.max_delete, policy.dry_run)
     written = () if policy.dry_run else targets
-    copies_seen = Copies(targets[0].journal, policy.near_duplicates, targets[0].writer.thumbnails(), keys.has)
+    first, stay = targets[0], not policy.remove_missing
+    copies_seen = Copies(first.journal, policy.near_duplicates, first.writer.thumbnails(), keys.has, stay)
     renaming = Renames(targets, embedding.dataset, missing, source.label_of)
     failures_before = (failure for target in targets for failure in target.journal.failures.values())
     failed_before = {failure.id for failure in failures_before if keys.covers(failure.key)}
@@ -288,6 +289,8 @@ def _fill(
             caught_up = min(done, result.unchanged)  # the progress started with these
             done -= caught_up
             advance(result.read - caught_up)
+    if not report.read and not source.complete:
+        log.warning("warning: the options choose no image of %s", source.origin)
     if source.complete:
         if not keys.bad_rows:
             note_missing(targets, keys, policy.remove_missing, report)

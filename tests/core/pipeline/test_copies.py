@@ -76,6 +76,30 @@ def test_an_image_that_is_in_the_source_under_two_names_is_a_copy_of_the_one_tha
     assert [(copy["key"], copy["original"]) for copy in report.copies] == [("z.png", "m.png")]
 
 
+def test_a_copy_of_an_image_of_another_folder_of_the_data_set_is_left_out(photos: Path, model_file: Path) -> None:
+    policy, store = Policy(skip_duplicates=True, near_duplicates=4), f"faiss:{photos.parent}/index"
+    ingest(open_source(str(photos), SourceOptions()), catalogs(store), model_file, Settings())
+    more = photos.parent / "more"
+    more.mkdir()
+    first, second = files(photos)[:2]
+    shutil.copyfile(first, more / "same.png")
+    Image.open(second).convert("RGB").resize((200, 200)).save(more / "like it.jpg", quality=80)
+    report = ingest(
+        open_source(str(more), SourceOptions()),
+        catalogs(store),
+        model_file,
+        Settings(),
+        dataset="photos",
+        policy=policy,
+    )
+    originals = {copy["key"]: copy["original"] for copy in report.copies}
+    assert originals == {
+        name: path.relative_to(photos).as_posix()
+        for name, path in zip(("same.png", "like it.jpg"), (first, second), strict=True)
+    }
+    assert (report.stored, report.duplicates, report.skipped) == (0, 2, 2)
+
+
 def test_an_ingest_of_a_part_takes_every_stored_image_for_an_original(photos: Path, model_file: Path) -> None:
     sync(photos, model_file)
     files(photos)[0].rename(photos / "0.png")
@@ -86,7 +110,7 @@ def test_an_ingest_of_a_part_takes_every_stored_image_for_an_original(photos: Pa
 
 def test_a_point_is_not_kept(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite", 40)
-    copies = Copies(journal, None, [], lambda key: True)
+    copies = Copies(journal, None, [], lambda key: True, stay=True)
     (point,) = points_of(unit_vectors(1))
     vector = weakref.ref(point.vector)
     copies.originals([point])
@@ -109,6 +133,6 @@ def test_as_many_bits_may_differ_as_are_given(tmp_path: Path, sample_images: Sam
     point = replace(points_of(unit_vectors(1))[0], thumbnail=thumbnails[1])
     journal = Journal(tmp_path / "journal.sqlite", 40)
     for bits, found in ((differing, ("stored", f"{differing} of 64 bits differ")), (differing - 1, None)):
-        copies = Copies(journal, bits, [("stored", thumbnails[0])], lambda key: True)
+        copies = Copies(journal, bits, [("stored", thumbnails[0])], lambda key: True, stay=True)
         assert copies.originals([point]).get(point.id) == found
     journal.close()
