@@ -1,7 +1,8 @@
-"""Parses text such as `year>=2015 and kind=Flip Flops`, as conditions on a source's rows or as a filter on payloads.
+"""Parses text such as `year>=2015 and kind=Shoes|Sandals`, as conditions on a source's rows or as a filter on payloads.
 
-The values of rows are often text, so `<` and `>` compare texts too, and text that is a number as a number. A filter
-works the same in every store: `<` and `>` compare numbers, and `|` separates alternative values.
+With `=` and `!=`, `|` separates alternative values. The values of rows are often text, so `<` and `>` compare texts
+too, and text that is a number as a number. In a filter on payloads, which works the same in every store, they compare
+numbers only.
 """
 
 import re
@@ -30,6 +31,10 @@ class Condition:
     operator: str
     value: str
 
+    def alternatives(self) -> list[Value]:
+        """Return the values that `|` separates, each as all that it may stand for."""
+        return [value for part in self.value.split("|") for value in possible_values(part.strip())]
+
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Return True if a row meets the condition.
 
@@ -40,7 +45,7 @@ class Condition:
         if isinstance(found, list | dict):
             found = str(found)
         if self.operator not in _SIGNS:
-            equal = any(equal_values(found, wanted) for wanted in possible_values(self.value))
+            equal = any(equal_values(found, wanted) for wanted in self.alternatives())
             return equal is (self.operator == "=")
         if found is None or found == "":
             return False
@@ -73,7 +78,7 @@ def _unquoted(text: str) -> str:
 
 
 def parse_filter(text: str) -> Filter:
-    """Return the filter in a text: conditions as in `parse_conditions`, with `|` between alternative values.
+    """Return the filter in a text: conditions as in `parse_conditions`.
 
     A number, true or false matches the same text too; an empty value matches a missing one. `<` and `>` need a number.
     """
@@ -89,8 +94,7 @@ def _to_match_or_range(condition: Condition) -> Match | Range:
                 " numbers only"
             )
         return Range(condition.column, **{_SIGNS[condition.operator]: float(bound)})
-    values = [value for part in condition.value.split("|") for value in possible_values(part.strip())]
-    return Match(condition.column, tuple(values), negated=condition.operator == "!=")
+    return Match(condition.column, tuple(condition.alternatives()), negated=condition.operator == "!=")
 
 
 def possible_values(text: str) -> list[Value]:

@@ -58,6 +58,8 @@ ROW: dict[str, Any] = {
         ("kind!=Flip Flops", False),
         ("kind = 'Flip Flops' and year = 2016", True),
         ("kind=Flip Flops AND year!=2016", False),
+        ("kind=Boots|Flip Flops", True),
+        ("year!=2015 | 2016", False),
         ("year=2016.0", True),
         ("year>2015", True),
         ("year>2016", False),
