@@ -33,12 +33,12 @@ def keep_in_step(folder: str, sync: Callable[[Changed], IngestReport]) -> None:
     It is called with None again each hour, after a failure, and when it is not known what changed.
 
     Raises:
-        UsageError: `folder` is not a folder.
+        UsageError: `folder` is not a folder, or the first call of `sync` is a misuse.
     """
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise UsageError(f"{folder} is not a folder. --watch works with folders only.")
-    next_whole, failed = 0.0, True
+    next_whole, failed, synced = 0.0, True, False
     try:
         with stop_signals():
             for changed in _changes(root):
@@ -49,9 +49,11 @@ def keep_in_step(folder: str, sync: Callable[[Changed], IngestReport]) -> None:
                 try:
                     if sync(None if whole else changed).interrupted:
                         return
-                    failed = False
+                    failed, synced = False, True
                     wait = _WHOLE_SECONDS
                 except CbirError as error:
+                    if isinstance(error, UsageError) and not synced:
+                        raise
                     log.error("%s (will try again in a minute, or after the next change)", error)
                     failed, wait = True, _RETRY_SECONDS
                 if whole or failed:

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cbir.ingest.watch import Changed, keep_in_step
 from PIL import Image
 
+from cbir.errors import CbirError, UsageError
+from cbir.pipeline.report import IngestReport
 from tests.support.ingesting import COMMAND, file_keys, files, some_images, stored_keys
 
 pytestmark = pytest.mark.slow
@@ -90,6 +93,29 @@ def _draw(path: Path, color: str = "green") -> None:
     hidden = path.with_name(f".{path.name}")
     Image.new("RGB", (40, 40), color).save(hidden)
     hidden.rename(path)
+
+
+def test_a_misuse_ends_it_before_the_first_sync_and_is_tried_again_after_it(tmp_path: Path) -> None:
+    def follow(*steps: CbirError | IngestReport) -> int:
+        """Return how often `sync` was called, when it does one of the steps each time and then says to stop."""
+        ahead = iter(steps)
+        calls = 0
+
+        def sync(changed: Changed) -> IngestReport:
+            nonlocal calls
+            calls += 1
+            (tmp_path / "new.png").write_text(str(calls))
+            step = next(ahead, IngestReport("photos", [], interrupted=True))
+            if isinstance(step, CbirError):
+                raise step
+            return step
+
+        with suppress(UsageError):
+            keep_in_step(str(tmp_path), sync)
+        return calls
+
+    assert follow(UsageError("wrong"), UsageError("wrong")) == 1
+    assert follow(CbirError("away"), IngestReport("photos", []), UsageError("too many")) == 4
 
 
 def test_watch_follows_what_happens_in_the_folder(photos: Path) -> None:
