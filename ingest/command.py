@@ -233,7 +233,7 @@ def add(
         terminal.leave(130)
     if shard and any(catalog.shared for catalog in catalogs):
         typer.echo("When all shares are stored, complete the collection with this command without --shard.", err=True)
-    if report.read and not report.stored and not report.unchanged:
+    if report.read and not (report.stored or report.unchanged or (skip_duplicates and report.duplicates)):
         raise CbirError("no image could be stored")
     if strict and report.skipped:
         raise typer.Exit(1)

@@ -263,6 +263,20 @@ def test_a_renamed_image_is_listed(photos: Path, tmp_path: Path) -> None:
         assert f"renamed {before.relative_to(photos)} to new.png" in shown
 
 
+def test_copies_that_are_left_out_are_no_failure(photos: Path, tmp_path: Path) -> None:
+    run(photos, *stores(tmp_path / "index"), "--dataset", "all")
+    copies = tmp_path / "copies"
+    shutil.copytree(photos, copies / "again")
+    assert "of other images" in run(copies, *stores(tmp_path / "index"), "--dataset", "all", "--skip-duplicates").stdout
+
+
+def test_a_filter_that_no_row_matches_is_a_warning(photos: Path, tmp_path: Path) -> None:
+    path = sorted(photos.rglob("*.png"))[0]
+    (tmp_path / "list.csv").write_text(f"file_name,colour\n{path},red\n")
+    found = run(tmp_path / "list.csv", *stores(tmp_path / "index"), "--filter", "colour=rde")
+    assert "warning: the options choose no image of" in found.stderr
+
+
 def test_sync_of_a_part_of_a_source_is_refused(photos: Path) -> None:
     assert "`sync` needs the whole source" in run("sync", photos, "--limit", 3, code=2).stderr
     assert "--watch works with sync only" in run(photos, "--watch", code=2).stderr
