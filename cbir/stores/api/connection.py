@@ -79,11 +79,11 @@ class ApiConnection:
     def get(self, path: str, **parameters: str | int | bool | None) -> Any:
         """Return the JSON at a path. A parameter that is None is left out."""
         given = {name: value for name, value in parameters.items() if value is not None}
-        return orjson.loads(self.ask("GET", path, given))
+        return self._json(self.ask("GET", path, given))
 
     def post(self, path: str, body: Mapping[str, Any], retry_seconds: float | None = None) -> Any:
         """Return the JSON that answers a body."""
-        return orjson.loads(self.ask("POST", path, content=orjson.dumps(body), retry_seconds=retry_seconds))
+        return self._json(self.ask("POST", path, content=orjson.dumps(body), retry_seconds=retry_seconds))
 
     def lines(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
         """Yield the JSON in each line that answers a body."""
@@ -92,7 +92,7 @@ class ApiConnection:
                 if answer.status_code != HTTPStatus.OK:
                     answer.read()
                     self._raise(answer)
-                yield from map(orjson.loads, answer.iter_lines())
+                yield from map(self._json, answer.iter_lines())
         except httpx.TransportError as error:
             raise CbirError(f"{self.address} did not answer: {one_line(error)}") from None
 
@@ -124,6 +124,12 @@ class ApiConnection:
                 raise CbirError(reason)
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _json(self, answer: bytes | str) -> Any:
+        try:
+            return orjson.loads(answer)
+        except orjson.JSONDecodeError:
+            raise CbirError(f"{self.address} does not answer as a cbir-serve does. Check the URL") from None
 
     def _raise(self, answer: httpx.Response) -> NoReturn:
         reason = f"{self.address}: {_detail(answer)}"

@@ -26,6 +26,13 @@ def test_an_answer_is_json() -> None:
         assert ApiConnection(site.url, Settings()).get("/a", filter="x=1", after=None) == {"b": [1, None]}
 
 
+def test_what_answers_something_else_is_one_clear_line() -> None:
+    with serve() as site:
+        site.pages["/a"] = partial(answer, body=b"<html>Welcome</html>")
+        with pytest.raises(CbirError, match=f"^{site.url} does not answer as a cbir-serve does. Check the URL$"):
+            ApiConnection(site.url, Settings()).get("/a")
+
+
 @pytest.mark.parametrize(
     ("status", "error", "message"),
     [
