@@ -1,5 +1,6 @@
 """`cbir-ingest delete`, `update` and `classify`."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from cbir.errors import UsageError
 from ..options import Collection, Stores, named_collection
 
 _WORDS = {"null": None, "true": True, "false": False}
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 Ids = Annotated[
     list[str] | None,
@@ -93,6 +95,8 @@ def classify(
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
     """Return the fields that texts such as `label=Boots`, `year=2016` and `season=null` set. A label stays a text.
 
+    So does what is no number as JSON writes it, such as 007.
+
     Raises:
         UsageError: One of them is not NAME=VALUE.
     """
@@ -104,7 +108,7 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not name or not sign:
             raise UsageError(f"Invalid change: {text!r}. Use NAME=VALUE, such as label=Boots.")
-        number = as_number(value)
+        number = as_number(value) if _NUMBER.fullmatch(value) else None
         plain = _WORDS.get(value, value if number is None else number)
         changes[name] = value if name == LABEL and plain is not None else plain
     return changes

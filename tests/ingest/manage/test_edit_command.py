@@ -35,10 +35,11 @@ def test_a_label_is_text_and_other_fields_are_what_they_look_like(photos: Path, 
     url = f"faiss:{photos.parent}/index"
     key = min(file_keys(photos))
     for text, label in (("007", "007"), ("true", "true"), ("null", None)):
-        run("update", f"label={text}", "year=007", "seen=true", "--id", key, "--store", url)
+        run("update", f"label={text}", "year=7", "code=007", "size=1_0", "seen=true", "--id", key, "--store", url)
         with cbir.open(url) as collection:
             (image,) = collection.scroll("year=7 and seen=true")
             assert (image.key, image.label) == (key, label)
+            assert [image.payload[name] for name in ("year", "code", "size")] == [7, "007", "1_0"]
 
 
 def test_a_filter_deletes_only_what_was_confirmed(
