@@ -22,7 +22,7 @@ from cbir.index import layout
 from cbir.index.files import files_below, is_locked, sizes_below
 from cbir.index.json_file import load
 from cbir.index.live_log import LiveLog
-from cbir.index.names import alias_of
+from cbir.index.names import alias_of, is_collection
 from cbir.index.vector_log import Segment, VectorLog, open_segment
 from cbir.models.card import ModelRef
 
@@ -252,10 +252,10 @@ def open_generation(root: Path, collection: str) -> Generation:
 
     Raises `UsageError` if there is no such collection, and `DamageError` if the pointer or the manifest is damaged.
     """
-    if not (root / collection / layout.POINTER).is_file() and not numbered(root / collection):
+    folder = root / collection
+    if not is_collection(collection) or not ((folder / layout.POINTER).is_file() or numbered(folder)):
         published = ", ".join(collections(root)) or "none yet"
         raise UsageError(f"{root} has no collection {collection!r}; it has: {published}")
-    folder = root / collection
     try:
         pointer = load(folder / layout.POINTER, Pointer)
         while True:

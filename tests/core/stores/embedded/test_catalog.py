@@ -39,6 +39,15 @@ def test_an_unknown_collection_is_named(tmp_path: Path) -> None:
         open_store(f"edge:{tmp_path}/empty", None, Settings())
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "../made", ""])
+def test_what_cannot_be_a_name_is_no_collection(tmp_path: Path, name: str) -> None:
+    build([f"edge:{tmp_path}/index"], VECTORS[:3])
+    catalog = connect(f"edge:{tmp_path}/index", Settings())
+    for call in (catalog.use, catalog.optimize, catalog.contents):
+        with pytest.raises(UsageError, match=f"has no collection '{name}'; it has: made"):
+            call(name)
+
+
 def test_the_newest_collection_comes_first(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         build([f"edge:{tmp_path}/index"], VECTORS[:3], collection=name)
