@@ -175,7 +175,9 @@ class Collection(CollectionReader):
         """
         opened = source if isinstance(source, Source) else open_source(os.fspath(source), options)
         if not opened.complete:
-            raise UsageError("`sync` needs the whole source. Remove the options that select only a part of it.")
+            raise UsageError(
+                "`sync` needs the whole source: no list on standard input, and no options that select only a part."
+            )
         return self.add(opened, dataset=dataset, policy=replace(policy, remove_missing=True), progress=progress)
 
     def update(

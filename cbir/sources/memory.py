@@ -22,7 +22,7 @@ def open_images(
     A key is by default the path as given, or the SHA-256 of the bytes. The field `label` of a payload is the class.
 
     Raises:
-        UsageError: The lists have different lengths, or an object is not an image.
+        UsageError: The lists have different lengths, an object is not an image, or a label is a list.
     """
     require_list(images)
     for what, values in (("keys", keys), ("payloads", payloads)):
@@ -37,6 +37,8 @@ def open_images(
 def _item(image: ImageInput, key: str | None, payload: Payload | None) -> Item:
     rest = dict(payload or {})
     label = rest.pop("label", None)
+    if isinstance(label, list | tuple | dict):
+        raise UsageError(f"The label {label!r} is not a text. Give each image one label, and others in another field.")
     label = label if label is None else str(label)
     if key is not None and not isinstance(key, str):
         raise UsageError(f"The key {key!r} is not a string.")

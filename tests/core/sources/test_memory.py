@@ -53,6 +53,7 @@ def test_a_file_that_is_missing_is_an_item_that_cannot_be_read() -> None:
         (["a", "b"], ["a"], None, "There are 2 images and 1 keys. Give one for each image."),
         (["a"], None, [{}, {}], "There are 1 images and 2 payloads"),
         (["a"], [5], None, "The key 5 is not a string."),
+        (["a"], None, [{"label": ["x", "y"]}], r"The label \['x', 'y'\] is not a text"),
         ([5], None, None, "int"),
         ("a.jpg", None, None, "list"),
     ],
