@@ -1,11 +1,10 @@
 """Hits as JSON for programs, and as CSV for spreadsheets."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from cbir.records import to_json, without_fraction
-from cbir.results import Hit, Hits
+from cbir.results import Hits
 from cbir.stores.base import StoreInfo
 from cbir.tables import Cell, Column, Table, to_csv
 
@@ -17,8 +16,7 @@ def as_record(hits: Hits, info: StoreInfo, access: str, first: int = 1) -> dict[
         | {"payload": hit.payload}
         for rank, hit in enumerate(hits, first)
     ]
-    ranked = ((group.value, rank) for group in hits.groups for rank in range(1, len(group.hits) + 1))
-    for hit_record, (value, rank) in zip(found, ranked, strict=False):
+    for hit_record, (value, rank) in zip(found, _ranks_in_groups(hits), strict=False):
         hit_record |= {"group": value, "rank": rank}
     times = {stage: round(spent, 3) for stage, spent in hits.milliseconds.items()}
     return {"collection": info.collection, "store": info.url, "access": access, "hits": found, "milliseconds": times}
@@ -29,14 +27,20 @@ def as_json(hits: Hits, info: StoreInfo, access: str) -> str:
     return json.dumps(as_record(hits, info, access), ensure_ascii=False) + "\n"
 
 
-def as_csv(hits: Sequence[Hit]) -> str:
-    """Return hits as CSV: rank, score and the point's id, then the fields of the payloads."""
+def as_csv(hits: Hits) -> str:
+    """Return hits as CSV: the group if there are any, rank, score and the point's id, then the fields of payloads."""
     fields = list(dict.fromkeys(field for hit in hits for field in hit.payload))
+    places = [[_cell(value), rank] for value, rank in _ranks_in_groups(hits)] or [[i + 1] for i in range(len(hits))]
     rows = [
-        [rank, round(hit.score, 6), hit.id, *(_cell(hit.payload.get(field)) for field in fields)]
-        for rank, hit in enumerate(hits, 1)
+        [*place, round(hit.score, 6), hit.id, *(_cell(hit.payload.get(field)) for field in fields)]
+        for place, hit in zip(places, hits, strict=True)
     ]
-    return to_csv(Table("", [Column(name) for name in ("rank", "score", "point", *fields)], rows))
+    names = (*(["group"] if hits.groups else []), "rank", "score", "point", *fields)
+    return to_csv(Table("", [Column(name) for name in names], rows))
+
+
+def _ranks_in_groups(hits: Hits) -> list[tuple[Any, int]]:
+    return [(group.value, rank) for group in hits.groups for rank in range(1, len(group.hits) + 1)]
 
 
 def _cell(value: Any) -> Cell:

@@ -1,5 +1,6 @@
 """Facts and advice about a store and a collection: its contents, how it is searched, its model and its problems."""
 
+import shlex
 from collections.abc import Sequence
 
 import streamlit as st
@@ -60,7 +61,7 @@ def how_to_fill(url: str) -> None:
 
 def store_option(url: str) -> str:
     """Return the option that names a store on a command line, without its password; "" for a default store."""
-    return "" if url in DEFAULT_STORES else f" --store {redacted(url)}"
+    return "" if url in DEFAULT_STORES else f" --store {shlex.quote(redacted(url))}"
 
 
 def summary(listed: CollectionInfo) -> Rows:

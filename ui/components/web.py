@@ -36,8 +36,13 @@ def data_url(image: bytes | None) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(image).decode()}" if image else ""
 
 
-def facet(field: str, counts: Mapping[str, int], chosen: Sequence[str], on_choice: Callable[[list[str]], None]) -> None:
-    """Draw the values of a field with their counts as checkboxes; `on_choice` is called with the selected values."""
+def facet(
+    field: str, counts: Mapping[str, int], chosen: Sequence[str], on_choice: Callable[[list[str]], None], cut: bool
+) -> None:
+    """Draw the values of a field with their counts as checkboxes; `on_choice` is called with the selected values.
+
+    `cut`: the field has more values than these, which are the most frequent.
+    """
     key = f"facet {field}"
 
     def selected() -> None:
@@ -45,7 +50,7 @@ def facet(field: str, counts: Mapping[str, int], chosen: Sequence[str], on_choic
         if isinstance(values, list) and len(values) <= _MAX_SELECTED and all(isinstance(text, str) for text in values):
             on_choice(values)
 
-    data = {"field": field, "values": [list(pair) for pair in counts.items()], "chosen": list(chosen)}
+    data = {"field": field, "values": [list(pair) for pair in counts.items()], "chosen": list(chosen), "cut": cut}
     _facet(key=key, data=data, on_chosen_change=selected)
 
 

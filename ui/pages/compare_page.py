@@ -57,10 +57,11 @@ def _show(both: Sequence[Chosen], examples: Sequence[ReadyExample], found: Seque
     if problem := _difference(both[0].info, both[1].info):
         st.warning(problems.literal(problem), icon=":material/warning:")
     image_input.clear_button()
+    names = display_names([side.info.url for side in both])
     for i, column in enumerate(st.columns(2, gap="medium")):
         with column:
             side, hits, info = both[i], found[i], both[i].info
-            name = f"{display_names([info.url])[info.url]}: {info.model.name}, {info.count:,} images"
+            name = f"{names[info.url]}: {info.model.name}, {info.count:,} images"
             st.markdown(f"**{problems.literal(name)}**")
             spent = ", ".join(f"{stage} {milliseconds:.1f} ms" for stage, milliseconds in hits.milliseconds.items())
             st.caption(f"{store_facts.how_searched(info, exact)} Time: {spent}.")

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from cbir.collection import Collection
 from cbir.filters.conditions import Filter
-from cbir.results import Hit, Hits
+from cbir.results import Hit, HitGroup, Hits
 from cbir.search.score_calibration import ScoreCalibration
 from cbir.settings import Settings
 from cbir.stores.base import StoreInfo
@@ -127,17 +127,19 @@ def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExampl
     copied = {example.sha256 for example in examples if example.sha256}
     sections = gallery.sections(chosen.store, hits, calibration, limit, options.fold, copied)
     by_id = {hit.id: hit for hit in hits}
-    listed = [by_id[card.id] for _, cards in sections for card in cards]
+    shown = [[by_id[card.id] for card in cards] for _, cards in sections]
+    groups = [HitGroup(group.value, some) for group, some in zip(hits.groups, shown, strict=False)]
+    listed = Hits([hit for some in shown for hit in some], groups, hits.milliseconds)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"**{_headline(len(listed), options)}**", width="content")
         if listed:
-            _downloads(chosen.info, Hits(listed, milliseconds=hits.milliseconds), options)
+            _downloads(chosen.info, listed, options)
     only = f" Only {problems.literal(filter_panel.in_words(options.filter))}." if options.filter else ""
     st.caption(store_facts.how_searched(chosen.info, options.exact, bool(options.filter)) + only)
     if not listed:
-        _best_score(chosen, examples, options, calibration)
+        _why_none(chosen, examples, options, calibration)
     gallery.gallery("gallery", sections, state.act)
-    if not options.group_by and len(listed) >= limit and limit < MAX_SHOWN:
+    if not options.group_by and len(hits) >= _asked(options, limit) and limit < MAX_SHOWN:
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
 
 
@@ -146,7 +148,7 @@ def _search(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOpt
     hits = chosen.collection.search(
         like=images.vectors(examples, "like"),
         unlike=images.vectors(examples, "unlike"),
-        limit=GROUPS if options.group_by else 2 * limit if options.fold else limit,
+        limit=_asked(options, limit),
         filter=options.filter,
         min_score=options.min_score,
         diversity=options.diversity,
@@ -155,6 +157,11 @@ def _search(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOpt
         exact=options.exact,
     )
     return images.with_times(hits, examples)
+
+
+def _asked(options: SearchOptions, limit: int) -> int:
+    """Return the number of groups, or of hits, that a search asks for: some of them may be folded into others."""
+    return GROUPS if options.group_by else 2 * limit if options.fold else limit
 
 
 def exact_copies(collection: Collection, example: ReadyExample, hits: Sequence[Hit]) -> list[Hit]:
@@ -175,12 +182,14 @@ def _headline(count: int, options: SearchOptions) -> str:
     return f"{count} {'diverse ' if options.diversity else ''}{images}"
 
 
-def _best_score(
+def _why_none(
     chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOptions, calibration: ScoreCalibration
 ) -> None:
-    """Draw the score of the best hit, where it is below the required one."""
+    """Draw why there are no hits: the score of the best, no value to group by, or the filters."""
     best = _search(chosen, examples, replace(options, min_score=None, group_by="", fold=False), 1)
-    if best:
+    if best and (options.min_score is None or best[0].score >= options.min_score):
+        st.info(f"No image that was found has the field {problems.literal(options.group_by)}. Group by another one.")
+    elif best:
         share = gallery.share(calibration.percentile(best[0].score))
         st.info(f"The best hit has a score of {best[0].score:.3f} ({share}). Lower the similarity or minimum score.")
     else:

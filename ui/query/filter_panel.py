@@ -6,6 +6,7 @@ import streamlit as st
 
 from cbir.filters.conditions import Filter, Match, Range, Value, is_finite
 from cbir.filters.parser import possible_values
+from cbir.records import without_fraction
 
 from ..components import web
 from . import choice
@@ -64,7 +65,12 @@ def in_words(filter: Filter) -> str:
         else:
             bounds = (("from", condition.gte), ("to", condition.lte))
             words.append(
-                " ".join([condition.field, *(f"{word} {bound:g}" for word, bound in bounds if bound is not None)])
+                " ".join(
+                    [
+                        condition.field,
+                        *(f"{word} {without_fraction(bound)}" for word, bound in bounds if bound is not None),
+                    ]
+                )
             )
     return ", ".join(words)
 
@@ -87,7 +93,7 @@ def parameters(fields: Mapping[str, str]) -> Parameters:
         for name in (f"from.{field}", f"to.{field}") if kind == "number" else (f"is.{field}",):
             value = st.session_state.get(name)
             if value is not None and value != []:
-                found[name] = list(value) if isinstance(value, list) else [f"{value:g}"]
+                found[name] = list(value) if isinstance(value, list) else [str(without_fraction(value))]
     return found
 
 
@@ -105,7 +111,7 @@ def _values(chosen: Chosen, field: str, fields: Mapping[str, str]) -> None:
 
     counted = choice.facet(chosen, field, selected(fields, without=field), MAX_VALUES)
     counts = dict.fromkeys(ticked, 0) | {_text(value): count for value, count in counted}
-    web.facet(field, counts, ticked, choose)
+    web.facet(field, counts, ticked, choose, cut=len(counted) == MAX_VALUES)
 
 
 def _text(value: Value) -> str:

@@ -36,7 +36,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const limit = text ? 50 : Math.max(SHOWN, chosen.size);
     list.replaceChildren(...found.slice(0, limit).map(row));
     if (found.length > limit) list.append(make("span", "rest", `and ${(found.length - limit).toLocaleString("en")} more`));
-    if (!found.length) list.append(make("span", "rest", "none"));
+    if (data.cut) list.append(make("span", "rest", `only the ${data.values.length} most frequent values are listed`));
+    else if (!found.length) list.append(make("span", "rest", "none"));
   };
   search.oninput = fill;
   search.onkeydown = (event) => event.stopPropagation();

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from cbir.ui.launch import PAGE as APP
+from cbir.ui.pages import search_page
 from cbir.ui.pages.search_page import exact_copies
 from cbir.ui.query.images import ReadyExample
 from cbir.ui.query.state import Example
@@ -108,7 +109,7 @@ def without_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
         (point_id,) = photos.store.sample(1, 1)
     monkeypatch.setenv("CBIR_STORES", url)
     page = AppTest.from_file(APP, default_timeout=60)
-    page.session_state["point_id"] = point_id
+    page.session_state["point_id"], page.session_state["url"] = point_id, url
     return page
 
 
@@ -132,6 +133,31 @@ def test_an_image_that_hits_should_not_be_like_needs_no_text_tower(without_tower
     page.run()
     assert not page.exception and not page.error
     assert page.session_state["query"] == (Example(page.session_state["point_id"], sign="unlike"),)
+
+
+def test_what_is_left_behind_folded_images_can_be_shown(without_tower: AppTest) -> None:
+    page, limit = without_tower, 2 * search_page.PAGE
+    with cbir.open(str(page.session_state["url"])) as photos:
+        (number,) = photos.store.sample(1, 1)
+        image = photos.get(number).image()
+        photos.add([image] * limit, keys=[f"copy {i}" for i in range(limit)])
+    page.query_params["like"], page.query_params["fold"] = number, "true"
+    page.run()
+    assert not page.exception
+    assert "**1 similar image**" in [text.value for text in page.markdown]
+    assert "Show more" in [button.label for button in page.button]
+
+
+def test_the_page_says_why_a_grouped_search_finds_nothing(without_tower: AppTest) -> None:
+    page = without_tower
+    with cbir.open(str(page.session_state["url"])) as photos:
+        photos.update({"tag": "x"}, ids=["c/0.png"])
+        photos.update({"colour": "red"}, ids=["c/1.png", "c/2.png"])
+    page.query_params["like"], page.query_params["is.colour"] = page.session_state["point_id"], "red"
+    page.query_params["group_by"] = "tag"
+    page.run()
+    assert not page.exception
+    assert [note.value for note in page.info] == ["No image that was found has the field tag. Group by another one."]
 
 
 @pytest.mark.pages

@@ -28,6 +28,10 @@ def test_a_filter_is_read_from_and_written_to_the_address(session: dict[str, obj
     assert filter_panel.selected(fields, without="label")[0] == Range("year", gte=2001.0, lte=None)
     del parameters["to.year"]
     assert filter_panel.parameters(fields) == parameters
+    exact = {"from.year": ["20240150"], "to.year": ["0.1234567"]}
+    filter_panel.adopt(exact)
+    assert filter_panel.parameters(fields) == exact
+    assert filter_panel.in_words(filter_panel.selected(fields)) == "year from 20240150 to 0.1234567"
     filter_panel.adopt({})
     assert filter_panel.selected(fields) == ()
     assert session["is.old"] == []
@@ -47,7 +51,7 @@ def draw_panel() -> None:
 
 def test_the_values_of_a_field_are_counted_without_its_own_filter(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, dict[str, int]] = {}
-    monkeypatch.setattr(web, "facet", lambda field, counts, ticked, choose: drawn.update({field: counts}))
+    monkeypatch.setattr(web, "facet", lambda field, counts, ticked, choose, cut: drawn.update({field: counts}))
     page = AppTest.from_function(draw_panel, default_timeout=60)
     with cbir.open(index) as photos:
         every = {str(value): count for value, count in photos.facet("label")}
