@@ -139,7 +139,7 @@ def _result(card: DeltaGenerator, chosen: Chosen, examples: Sequence[ReadyExampl
     if not listed:
         _why_none(chosen, examples, options, calibration)
     gallery.gallery("gallery", sections, state.act)
-    if not options.group_by and len(hits) >= _asked(options, limit) and limit < MAX_SHOWN:
+    if not options.group_by and len(hits) >= _requested(options, limit) and limit < MAX_SHOWN:
         st.button("Show more", icon=":material/expand_more:", on_click=_show_more, width="stretch")
 
 
@@ -148,7 +148,7 @@ def _search(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOpt
     hits = chosen.collection.search(
         like=images.vectors(examples, "like"),
         unlike=images.vectors(examples, "unlike"),
-        limit=_asked(options, limit),
+        limit=_requested(options, limit),
         filter=options.filter,
         min_score=options.min_score,
         diversity=options.diversity,
@@ -159,7 +159,7 @@ def _search(chosen: Chosen, examples: Sequence[ReadyExample], options: SearchOpt
     return images.with_times(hits, examples)
 
 
-def _asked(options: SearchOptions, limit: int) -> int:
+def _requested(options: SearchOptions, limit: int) -> int:
     """Return the number of groups, or of hits, that a search asks for: some of them may be folded into others."""
     return GROUPS if options.group_by else 2 * limit if options.fold else limit
 
