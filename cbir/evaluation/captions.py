@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -57,17 +57,16 @@ def read_captioned(
     """Return the embedded images of a source that have a caption, in one of the columns or in a file of captions.
 
     Raises:
-        UsageError: No image has a caption, none can be used, or the file cannot be read.
+        UsageError: No image has a caption, none can be used, or the file cannot be read or does not say which image a
+            caption belongs to.
     """
     source = open_source(text, options)
-    named = read_captions(file) if file is not None else {}
-    items: list[Item] = []
-    captions: dict[str, list[str]] = {}
-    for item in source.items:
-        found = _captions(item, columns, named)
-        if found:
-            captions[item.key] = found
-            items.append(item)
+    items = list(source.items)
+    named = captions_by_key(read_captions(file), [item.key for item in items]) if file is not None else {}
+    captions = {
+        item.key: found for item in items if (found := [*_own_captions(item, columns), *named.get(item.key, ())])
+    }
+    items = [item for item in items if item.key in captions]
     if not items:
         where = " or ".join([*(f"the column {column}" for column in columns), *([str(file)] if file else [])])
         raise UsageError(f"{text} has no captions in {where}. Name their column with --caption, or a file of captions")
@@ -80,7 +79,7 @@ def read_captioned(
 
 
 def read_captions(file: Path) -> dict[str, list[str]]:
-    """Return the captions in a file by the names of the image files.
+    """Return the captions in a file by the paths of the images, as they are written there.
 
     The file is COCO's JSON (`images`, `annotations`), a CSV with the columns image and caption, or Flickr30k's
     `NAME.jpg#0<TAB>caption`.
@@ -101,8 +100,27 @@ def read_captions(file: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
     for name, caption in found:
         if caption.strip():
-            captions.setdefault(PurePosixPath(name).name, []).append(caption.strip())
+            captions.setdefault(name.removeprefix("./"), []).append(caption.strip())
     return captions
+
+
+def captions_by_key(captions: Mapping[str, Sequence[str]], keys: Iterable[str]) -> dict[str, Sequence[str]]:
+    """Return the captions of images by their keys, from captions by path: those of the key, or of the same file name.
+
+    Raises:
+        UsageError: A file name that is not found by its key belongs to two paths, or to two images.
+    """
+    found = {key: captions[key] for key in keys if key in captions}
+    paths, others = _by_file_name(captions.keys() - found), _by_file_name(set(keys) - found.keys())
+    for name in paths.keys() & others.keys():
+        for same in (paths[name], others[name]):
+            if len(same) > 1:
+                raise UsageError(
+                    f"Captions of {name}: {same[0]} and {same[1]} have the same file name. Write the whole path of each"
+                    " image in the file of captions, as the source has it."
+                )
+        found[others[name][0]] = captions[paths[name][0]]
+    return found
 
 
 def is_held_out(key: str, seed: int) -> bool:
@@ -124,11 +142,17 @@ def ranks(queries: Vector, found: Vector, own: Rows) -> Rows:
     return np.concatenate(better)
 
 
-def _captions(item: Item, columns: Sequence[str], named: Mapping[str, Sequence[str]]) -> list[str]:
+def _by_file_name(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        found.setdefault(PurePosixPath(path).name, []).append(path)
+    return found
+
+
+def _own_captions(item: Item, columns: Sequence[str]) -> list[str]:
     payload = item.payload or {}
     values = [payload.get(column) for column in columns]
-    own = [value.strip() for value in values if isinstance(value, str) and value.strip()]
-    return [*own, *named.get(PurePosixPath(item.key).name, ())]
+    return [value.strip() for value in values if isinstance(value, str) and value.strip()]
 
 
 def _of_coco(content: dict[str, list[dict[str, object]]]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 
 from cbir.errors import UsageError
 from cbir.evaluation import captions, retrieval
-from cbir.evaluation.captions import is_held_out, ranks, read_captioned, read_captions
+from cbir.evaluation.captions import captions_by_key, is_held_out, ranks, read_captioned, read_captions
 from cbir.models.embedder import Embedder
 from cbir.settings import Settings
 from cbir.sources.base import SourceOptions
@@ -33,7 +33,8 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_a_file_of_captions_is_read_in_each_form(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(FORMS[name])
-    assert read_captions(tmp_path / name) == {"a.jpg": ["Two dogs"], "b.jpg": ["A red bus.", "Buses"]}
+    first = "train/a.jpg" if name == "captions.json" else "a.jpg"
+    assert read_captions(tmp_path / name) == {first: ["Two dogs"], "b.jpg": ["A red bus.", "Buses"]}
 
 
 def test_a_table_of_captions_may_have_a_mark_at_its_start_and_lack_a_caption(tmp_path: Path) -> None:
@@ -60,6 +61,20 @@ def test_a_file_of_another_form_is_refused(text: str, tmp_path: Path) -> None:
         read_captions(path)
     with pytest.raises(UsageError, match=r"cannot read the captions .*missing: No such file"):
         read_captions(tmp_path / "missing")
+
+
+def test_images_of_one_file_name_keep_their_own_captions(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,caption\n./cats/0.jpg,a cat\ndogs/0.jpg,a dog\ntrain/1.jpg,a bus\n")
+    captions = read_captions(tmp_path / "a.csv")
+    assert captions == {"cats/0.jpg": ["a cat"], "dogs/0.jpg": ["a dog"], "train/1.jpg": ["a bus"]}
+    keys = ["cats/0.jpg", "dogs/0.jpg", "birds/0.jpg", "1.jpg", "2.jpg"]
+    assert captions_by_key(captions, keys) == {"cats/0.jpg": ["a cat"], "dogs/0.jpg": ["a dog"], "1.jpg": ["a bus"]}
+    with pytest.raises(
+        UsageError, match=r"0\.jpg: cats/0\.jpg and dogs/0\.jpg have the same file name\. Write the whole"
+    ):
+        captions_by_key(captions, ["0.jpg"])
+    with pytest.raises(UsageError, match=r"1\.jpg: a/1\.jpg and b/1\.jpg have the same file name"):
+        captions_by_key(captions, ["a/1.jpg", "b/1.jpg"])
 
 
 def test_images_are_joined_with_the_captions_of_columns_and_file(
