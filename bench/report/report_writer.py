@@ -5,6 +5,7 @@ to it.
 """
 
 import base64
+import itertools
 import json
 import re
 import subprocess
@@ -21,7 +22,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 import cbir
 from cbir.errors import CbirError, UsageError
 from cbir.evaluation.result_files import Report, latest, machine, shortened
-from cbir.evaluation.sections import Bars, Curves, Part, Strip
+from cbir.evaluation.sections import Bars, Curves, Part, Section, Strip
 from cbir.index.files import write_atomically
 from cbir.tables import plain, to_markdown
 
@@ -31,6 +32,7 @@ from .plots import draw
 _WIDTH = 120
 _UPWARDS = re.compile(r"(?<![\w./])\.\./(?:[^\s/'\"]+/)+")
 _IMAGES = "images"  # base64, whose slashes are no folders
+_SHOWN = re.compile(r"!\[(?:\\.|[^\]\\])*\]\(((?:plots|images)/[\w-]+\.(?:svg|jpg))\)")
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2421; --soft: #5b6763; --line: #d8dedb; --paper: #fff; --fill: #f4f7f5; }
 @media (prefers-color-scheme: dark) {
@@ -68,6 +70,7 @@ class FullReport:
 
 
 REPORT = TypeAdapter(FullReport)
+_SECTION = TypeAdapter(Section)
 
 
 def collect(folders: Sequence[Path]) -> list[Report]:
@@ -96,10 +99,8 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
         **images,
     }
     try:
-        for name in ("plots", "images"):  # those of an earlier report
-            for path in (folder / name).glob("*"):
-                if f"{name}/{path.name}" not in files:
-                    path.unlink()
+        for name in _shown_before(folder) - files.keys():
+            (folder / name).unlink(missing_ok=True)
         for name, data in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,12 @@ def write(folder: Path, title: str, results: Sequence[Report]) -> list[Path]:
     except OSError as error:
         raise CbirError(f"Cannot write the report: {error.filename or folder}: {error.strerror}.") from None
     return [folder / name for name in files if "/" not in name]
+
+
+def _shown_before(folder: Path) -> set[str]:
+    """Return the paths of the plots and images of the earlier report in a folder."""
+    earlier = folder / "report.md"
+    return set(_SHOWN.findall(earlier.read_text("utf-8", "replace"))) if earlier.is_file() else set()
 
 
 def as_html(report: FullReport, title: str) -> str:
@@ -171,19 +178,27 @@ def _command_lines(command: str) -> list[str]:
 def _markdown(part: Part, files: dict[str, bytes]) -> str:
     match part:
         case Curves() | Bars():
-            path = f"plots/{part.name}.svg"
-            files[path] = draw(part).encode()
+            path = _add(files, f"plots/{part.name}", ".svg", draw(part).encode())
             return f"![{plain(part.caption)}]({path})"
         case Strip():
             lines = []
             for image in part.images:
-                path = f"images/{re.sub(r'[^A-Za-z0-9-]', '_', image.id)}.jpg"
+                shown = ""
                 if image.data is not None:
-                    files[path] = base64.b64decode(image.data)
-                lines.append((f"![]({path}) " if image.data is not None else "") + plain(image.caption))
+                    stem = f"images/{re.sub(r'[^A-Za-z0-9-]', '_', image.id)}"
+                    shown = f"![]({_add(files, stem, '.jpg', base64.b64decode(image.data))}) "
+                lines.append(shown + plain(image.caption))
             return _wrapped(plain(part.title)) + "\n\n" + "\n".join(lines)
         case table:
             return (_wrapped(f"**{plain(table.title)}**") + "\n\n" if table.title else "") + to_markdown(table)
+
+
+def _add(files: dict[str, bytes], stem: str, suffix: str, data: bytes) -> str:
+    """Add a file and return its path, which has a number if another file has its name."""
+    paths = itertools.chain([stem + suffix], (f"{stem}-{number}{suffix}" for number in itertools.count(2)))
+    path = next(path for path in paths if files.get(path, data) == data)
+    files[path] = data
+    return path
 
 
 def _embedded(caption: str, data: bytes) -> str:
@@ -212,9 +227,11 @@ def _json(content: object) -> bytes:
 
 def _presented(report: Report) -> Report:
     """Return a result with the section that this version shows it as, without folders."""
-    subject, result = SUBJECTS[report.kind], _without_folders(report.result)
-    section = subject.present(subject.load(result))
-    return replace(report, command=_without_folders(report.command), result=result, section=section)
+    subject, (command, result) = SUBJECTS[report.kind], _without_folders([report.command, report.result])
+    section = subject.present(subject.load(report.result))  # without their folders, two stores may have the same URL
+    return replace(
+        report, command=command, result=result, section=_SECTION.validate_python(_without_folders(asdict(section)))
+    )
 
 
 def _without_folders(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cbir.bench.registry import SUBJECTS
-from cbir.bench.report.report_writer import FullReport, as_html, as_markdown
+from cbir.bench.report.report_writer import FullReport, as_html, as_markdown, write
 
 from cbir.evaluation.result_files import Report, keep
 from cbir.evaluation.sections import Bar, Bars, Section, Strip, StripImage
@@ -38,6 +38,28 @@ def report(section: Section, command: str = "cbir-bench") -> FullReport:
     """Return a report of one section."""
     result = Report("models", NOW, "1", command, {"python": "3"}, {}, section)
     return FullReport(NOW, "1", None, {"python": "3"}, [result])
+
+
+def parity_of(*urls: str) -> Report:
+    """Return a kept result of stores that find everything."""
+    summary = {"mean": 1.0, "p5": 1.0, "worst": 1.0}
+    against = {
+        "mode": "ordinary", "searched": "scan", "ann_recall_at_k": summary, "queries_below_one": 0,
+        "score_difference": summary,
+    }  # fmt: skip
+    model = {"name": "m", "sha256": "0" * 64, "dimension": 8, "preprocessing": 1, "random_weights": False}
+    store = {
+        "collection": "c", "dataset": "d", "model": model, "count": 9, "indexed": 9, "generation": "1",
+        "access": "scan", "options": {},
+    }  # fmt: skip
+    result = {
+        "benchmark": "parity", "created": "", "versions": {}, "machine": {}, "collection": "c",
+        "notes": [f"{url} scans" for url in urls],
+        "model": model, "k": 1, "queries": 1, "seed": 1, "points": 9, "pairs": [], "images": [],
+        "stores": [store | {"url": url} for url in urls],
+        "against_truth": [against | {"store": url} for url in urls],
+    }  # fmt: skip
+    return Report("parity", NOW, "1", "", {}, result)
 
 
 def test_text_from_outside_is_no_markup() -> None:
@@ -74,6 +96,41 @@ def test_long_text_and_commands_are_wrapped() -> None:
     assert "\ncbir-bench words" in markdown and " \\\nwords" in markdown
 
 
+def test_a_report_removes_what_only_the_earlier_one_shows(tmp_path: Path) -> None:
+    own = [tmp_path / "images" / "holiday.jpg", tmp_path / "plots" / "mine.svg"]
+    earlier = [tmp_path / "images" / "a_1.jpg", tmp_path / "plots" / "latency-2.svg"]
+    for path in own + earlier:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    caption = r"by \[store\](images/holiday.jpg) \\"
+    (tmp_path / "report.md").write_text(
+        f"![](images/a_1.jpg) 1\n\n![{caption}](plots/latency-2.svg)\n![](plots/gone.svg)"
+    )
+    write(tmp_path, "t", [parity_of("edge:a")])
+    assert all(path.exists() for path in own)
+    assert not any(path.exists() for path in earlier)
+
+
+def test_two_plots_of_one_name_are_two_files() -> None:
+    parts = [Bars("latency", "c", "x", [Bar("a", value, value, value)]) for value in (1.0, 2.0)]
+    images = [StripImage("1", data, "") for data in ("/9j/", "/9j/", "/9k=", None)]
+    sections = [Section("t", "s", [], [part, Strip("", images)]) for part in parts]
+    results = [Report("latency", NOW, "1", "", {}, {}, section) for section in sections]
+    markdown, files = as_markdown(FullReport(NOW, "1", None, {}, results), "t")
+    assert list(files) == ["plots/latency.svg", "images/1.jpg", "images/1-2.jpg", "plots/latency-2.svg"]
+    assert files["plots/latency.svg"] != files["plots/latency-2.svg"]
+    shown = re.findall(r"!\[.*\]\(plots/(.+)\)", markdown)
+    assert shown == ["latency.svg", "latency-2.svg"]
+
+
+def test_stores_with_the_same_url_but_for_its_folder_keep_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "t", [parity_of("edge:/a/index", "edge:/b/index")])
+    text = (tmp_path / "report.md").read_text()
+    assert "edge 1, ordinary: recall@1 is 1.0000." in text and "edge 2, ordinary: recall@1 is 1.0000." in text
+    written = text + (tmp_path / "report.json").read_text()
+    assert "edge:…/index scans" in written and "/a/index" not in written
+
+
 @pytest.mark.bench
 def test_one_page_holds_everything_and_asks_for_nothing(run: Program, results: Path, tmp_path: Path) -> None:
     code, out, err = run("report", tmp_path / "made", "--from", results, "--title", "Ours & theirs")
@@ -95,8 +152,6 @@ def test_one_page_holds_everything_and_asks_for_nothing(run: Program, results: P
 @pytest.mark.bench
 def test_the_markdown_shows_files_that_lie_beside_it(run: Program, results: Path, tmp_path: Path) -> None:
     made = tmp_path / "made"
-    (made / "plots").mkdir(parents=True)
-    (made / "plots" / "earlier.svg").write_text("of a report before")
     assert run("report", made, "--from", results)[0] == 0
     text = (made / "report.md").read_text()
     shown = set(re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text))
