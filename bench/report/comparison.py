@@ -19,8 +19,8 @@ from ..registry import SUBJECTS
 from .report_writer import REPORT
 
 _LARGEST = 256 * 2**20
-Verdict = Literal["better", "worse", "the same", "within noise"]
-VERDICTS: tuple[Verdict, ...] = ("worse", "better", "within noise", "the same")
+Verdict = Literal["better", "worse", "differs", "within noise", "the same"]
+VERDICTS: tuple[Verdict, ...] = ("worse", "better", "differs", "within noise", "the same")
 
 COLUMNS = (
     Column("what"),
@@ -79,13 +79,16 @@ def read_results(path: Path) -> list[Report]:
 
 def measurements(reports: Sequence[Report]) -> dict[str, tuple[Column, Range]]:
     """Return by name each number of each table whose column says which direction is better."""
-    found = {}
+    found: dict[str, tuple[Column, Range]] = {}
+    kinds = Counter[str]()
     for report in reports:
+        kinds[report.kind] += 1
+        subject = report.kind + (f" {kinds[report.kind]}" if kinds[report.kind] > 1 else "")
         for table in report.section.tables if report.section else ():
             for row in table.rows:
                 for column, cell in zip(table.columns, row, strict=True):
                     if column.better and isinstance(cell, Range | int | float):
-                        name = " / ".join(filter(None, [report.kind, table.title, str(row[0]), column.header]))
+                        name = " / ".join(filter(None, [subject, table.title, str(row[0]), column.heading]))
                         found[name] = column, cell if isinstance(cell, Range) else Range(cell, cell, cell)
     return found
 
@@ -94,7 +97,8 @@ def compare(before: Sequence[Report], after: Sequence[Report]) -> Comparison:
     """Compare two reports, number by number.
 
     A change counts if the two ranges do not overlap: the rounds of a time, or the 95 % interval of a mean. This is
-    stricter than a test of the difference, so a small change may go unseen.
+    stricter than a test of the difference, so a small change may go unseen. A number without a range only "differs",
+    because nothing says how much of that is chance.
     """
     first, second = measurements(before), measurements(after)
     changes = [_change(name, *first[name], second[name][1]) for name in first if name in second]
@@ -107,14 +111,15 @@ def summary(found: Comparison) -> str:
     """Return how many numbers changed in each direction, as a sentence."""
     counts = Counter(change.verdict for change in found.changes)
     total = f"{len(found.changes):,} numbers"
+    differ = f" {counts['differs']:,} without a range differ." if counts["differs"] else ""
     if not counts["worse"] and not counts["better"]:
-        return f"Nothing changed beyond noise, of {total}."
-    return f"{counts['worse']:,} worse and {counts['better']:,} better, of {total}."
+        return f"Nothing changed beyond noise, of {total}.{differ}"
+    return f"{counts['worse']:,} worse and {counts['better']:,} better, of {total}.{differ}"
 
 
 def as_table(found: Comparison, every: bool) -> Table:
-    """Return what changed beyond noise, the worse first, or `every` number."""
-    shown = [change for change in found.changes if every or change.verdict in ("worse", "better")]
+    """Return what changed beyond noise, the worse first, and what differs without a range, or `every` number."""
+    shown = [change for change in found.changes if every or change.verdict in ("worse", "better", "differs")]
     shown.sort(key=lambda change: (VERDICTS.index(change.verdict), -abs(change.relative or 0)))
     rows: list[list[Cell]] = []
     for change in shown:
@@ -129,6 +134,8 @@ def _change(name: str, column: Column, old: Range, new: Range) -> Change:
         verdict: Verdict = "the same"
     elif old.low <= new.high and new.low <= old.high:
         verdict = "within noise"
+    elif old.low == old.high or new.low == new.high:
+        verdict = "differs"
     else:
         verdict = "better" if (new.value > old.value) == (column.better == "higher") else "worse"
     return Change(name, column, old, new, relative, verdict)

@@ -57,7 +57,8 @@ def compare(
             console.print(to_rich(table))
         console.print(
             "A number has changed if its two ranges (the rounds of a time, 95 % of a mean) do not overlap. Of a hundred"
-            " numbers, chance may still move one or two."
+            " numbers, chance may still move one or two. Of a number without a range (a recall, a single run), nothing"
+            " says how much chance moves it."
         )
         for names, file in ((found.only_before, before), (found.only_after, after)):
             if names:

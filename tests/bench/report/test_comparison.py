@@ -32,7 +32,8 @@ def test_a_change_counts_only_where_the_ranges_do_not_overlap(
 ) -> None:
     before, after = (report([("edge", Range(middle, low, high))], better) for low, middle, high in (first, second))
     (change,) = compare(before, after).changes
-    apart = first[2] < second[0] or second[2] < first[0]
+    without = first[0] == first[2] or second[0] == second[2]
+    apart = not without and (first[2] < second[0] or second[2] < first[0])
     assert (change.verdict in ("better", "worse")) == apart
     (back,) = compare(after, before).changes
     opposite = {"better": "worse", "worse": "better"}
@@ -43,26 +44,49 @@ def test_a_change_counts_only_where_the_ranges_do_not_overlap(
 
 def test_numbers_that_only_one_report_has_are_named() -> None:
     found = compare(report([("a", 1.0), ("b", 1.0)]), report([("b", 1.0), ("c", 1.0)]))
-    assert found.only_before == ["latency / Speed / a / search"]
-    assert found.only_after == ["latency / Speed / c / search"]
+    assert found.only_before == ["latency / Speed / a / search (ms)"]
+    assert found.only_after == ["latency / Speed / c / search (ms)"]
 
 
 def test_only_columns_with_a_direction_are_compared() -> None:
     assert measurements(report([("a", 1.0)], better=None)) == measurements(report([("a", None)])) == {}
     ((name, (column, found)),) = measurements(report([("a", Range(1.0, 0.5, 2.0))])).items()
-    assert (name, column.header, found) == ("latency / Speed / a / search", "search", Range(1.0, 0.5, 2.0))
+    assert (name, column.header, found) == ("latency / Speed / a / search (ms)", "search", Range(1.0, 0.5, 2.0))
+
+
+def about(value: float) -> Range:
+    return Range(value, value - 0.1, value + 0.1)
 
 
 def test_the_verdict_and_the_table_say_what_changed() -> None:
-    found = compare(report([("a", 1.0), ("b", 1.0), ("c", 1.0)]), report([("a", 2.0), ("b", 0.5), ("c", 1.0)]))
+    before = report([("a", about(1.0)), ("b", about(1.0)), ("c", about(1.0))])
+    found = compare(before, report([("a", about(2.0)), ("b", about(0.5)), ("c", about(1.0))]))
     assert summary(found) == "1 worse and 1 better, of 3 numbers."
     assert [row[1:] for row in as_table(found, every=False).rows] == [
-        ["1.00 ms", "2.00 ms", 1.0, "worse"],
-        ["1.00 ms", "0.50 ms", -0.5, "better"],
+        ["1.00 (0.90 to 1.10) ms", "2.00 (1.90 to 2.10) ms", 1.0, "worse"],
+        ["1.00 (0.90 to 1.10) ms", "0.50 (0.40 to 0.60) ms", -0.5, "better"],
     ]
     assert len(as_table(found, every=True).rows) == 3
     same = compare(report([("a", 1.0), ("b", 2.0)]), report([("a", 1.0), ("b", 2.0)]))
     assert summary(same) == "Nothing changed beyond noise, of 2 numbers."
+
+
+@pytest.mark.parametrize("single", [2.0, Range(2.0, 2.0, 2.0)])
+def test_a_number_without_a_range_is_neither_better_nor_worse(single: Cell) -> None:
+    """Nothing says how much of the difference is chance."""
+    found = compare(report([("a", single), ("b", about(1.0))]), report([("a", 1.0), ("b", about(2.0))]))
+    assert summary(found) == "1 worse and 0 better, of 2 numbers. 1 without a range differ."
+    assert [row[-1] for row in as_table(found, every=False).rows] == ["worse", "differs"]
+
+
+def test_columns_that_differ_in_their_unit_and_results_of_one_kind_are_told_apart() -> None:
+    columns = [Column("source"), Column("build", "s", better="lower"), Column("build", "core-s", better="lower")]
+    made = Report("growth", NOW, "1", "", {}, {}, Section("t", "s", (), [Table("", columns, [["a", 1, 2]])]))
+    found = {name: cell.value for name, (_, cell) in measurements([made, made]).items()}
+    assert found == {
+        "growth / a / build (s)": 1, "growth / a / build (core-s)": 2,
+        "growth 2 / a / build (s)": 1, "growth 2 / a / build (core-s)": 2,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
