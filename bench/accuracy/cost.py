@@ -43,7 +43,7 @@ def cost_parts(
     columns = [
         Column("model"),
         Column("on the front"),
-        Column(metric, format=".4f", better="higher"),
+        Column(metric, format=".4f"),
         Column("time", "ms an image", ".2f", better="lower"),
         Column("input", "pixels", "d"),
         Column("dimension", format=",d", detail=True),
@@ -62,9 +62,12 @@ def cost_parts(
     if len(points) == 1:
         return [], [table]
     if len(chosen) == 1:
-        choice = f"{chosen[0]} is the most accurate and the fastest model here."
+        choice = f"{chosen[0]} has the highest {metric} and the lowest median time here."
     else:
-        choice = f"The choice is between {', '.join(chosen)}: no other model here is as accurate and as fast."
+        choice = (
+            f"The choice is between {', '.join(chosen)}: no other model here has both as high a {metric} and as low a"
+            " median time."
+        )
     return [choice], [table, Curves("choice", caption, metric, "ms an image", {"models": marks})]
 
 

@@ -23,7 +23,7 @@ _PUBLISHED = (
     ("ConvNeXt-Tiny", 0.9739, 0.9816, 0.9739, 0.9873),
 )
 """Precision@5, retrieval accuracy, weighted Precision@5 and MRR of the published comparison whose protocol this is."""
-_DATA, _K = "fashion-product-images-small", 5
+_DATA, _LABEL, _CLASSES, _K = "fashion-product-images-small", "subCategory", 10, 5
 _MOST_CLASSES = 20
 _MATRIX_CLASSES = 10
 
@@ -127,7 +127,10 @@ def _verdicts(result: AccuracyResult, ranked: Sequence[tuple[str, ModelAccuracy]
 
 
 def _is_published(result: AccuracyResult) -> bool:
-    return _DATA in result.images.name and result.settings.k == _K and result.settings.protocol == "split"
+    """Return whether the images, their classes and the protocol are those of the published comparison."""
+    options = result.settings
+    chosen = (options.protocol, options.k, options.label, options.top_classes, options.limit, options.expand)
+    return _DATA in result.images.name and chosen == ("split", _K, _LABEL, _CLASSES, None, 0)
 
 
 def _summary(ranked: Sequence[tuple[str, ModelAccuracy]], k: int) -> Table:

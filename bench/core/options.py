@@ -1,6 +1,7 @@
 """Options that several commands of `cbir-bench` have."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,17 @@ def json_target(target: str | None) -> str | None:
     raise UsageError(
         f"--json {target} is not a file: name a file in a folder that you may write to, or - for standard output"
     )
+
+
+def splittable(option: typer.CallbackParam, text: str | None) -> str | None:
+    """Return a source with options after a check that it splits into words, before anything is measured."""
+    try:
+        shlex.split(text or "")
+    except ValueError as error:
+        raise UsageError(
+            f"Invalid {option.opts[0]} {text!r}: {error}. Close each quotation mark, or write \\ in front of it."
+        ) from None
+    return text
 
 
 Stores = Annotated[

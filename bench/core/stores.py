@@ -1,6 +1,8 @@
 """What the bench needs to know of store URLs and engines. No other module here parses a URL."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +84,16 @@ def store_name(url: str) -> str:
     return kind + (f" {last}" if last not in (kind, "index", "") else "") + (f" {options}" if options else "")
 
 
-def labels(infos: Sequence[StoreInfo]) -> dict[str, str]:
-    """Return a short name for each store: its kind, numbered if there are several of a kind."""
-    kinds = [kind_of(info.url) for info in infos]
-    return {
-        info.url: kind if kinds.count(kind) == 1 else f"{kind} {kinds[: i + 1].count(kind)}"
-        for i, (info, kind) in enumerate(zip(infos, kinds, strict=True))
-    }
+def unique_names(urls: Sequence[str], name: Callable[[str], str] = store_name) -> dict[str, str]:
+    """Return a name for each store URL: what `name` returns, numbered if several stores would share it."""
+    names = {url: name(url) for url in urls}
+    counts = Counter(names.values())
+    taken = {found for found, stores in counts.items() if stores == 1}
+    for url, found in names.items():
+        if counts[found] > 1:
+            names[url] = next(free for number in count(1) if (free := f"{found} {number}") not in taken)
+            taken.add(names[url])
+    return names
 
 
 def default_ef(info: StoreInfo) -> int | None:

@@ -24,6 +24,7 @@ from cbir.stores.base import StoreInfo
 from cbir.tables import to_rich
 
 from .options import STDOUT
+from .stores import unique_names
 from .verdicts import processor_features
 from .workload import Workload, notes
 
@@ -43,6 +44,10 @@ class StoreResult(Result):
     seed: int
     points: int
     stores: list[StoreInfo]
+
+    def name_of(self, url: str) -> str:
+        """Return a store's short name, which no other store of the result has."""
+        return unique_names([*(info.url for info in self.stores), url])[url]
 
 
 R = TypeVar("R", bound=Result)
@@ -104,11 +109,12 @@ def store_envelope(name: str, workload: Workload, more_notes: Sequence[str]) -> 
     }
 
 
-def deliver(subject: Subject[R], result: R, json_file: str | None) -> None:
-    """Keep a result as the latest of its subject, write its JSON if wanted, and print its section."""
+def deliver(subject: Subject[R], result: R, json_file: str | None, complete: bool = True) -> None:
+    """Keep a result as the latest of its subject if it is complete, write its JSON if wanted, and print its section."""
     content, section = subject.dump(result), subject.present(result)
     try:
-        keep(content, Settings().reports, section=section)
+        if complete:
+            keep(content, Settings().reports, section=section)
     except CbirError as error:
         log.warning("%s", error)
     if json_file:

@@ -10,10 +10,12 @@ import typer
 from cbir import terminal
 from cbir.errors import UsageError
 
-from ..core.options import Json
+from ..core.options import Json, splittable
 
 if TYPE_CHECKING:
     from .measure import Measured
+
+_REST = "the rest"
 
 
 def growth(
@@ -45,6 +47,7 @@ def growth(
         str | None,
         typer.Option(
             metavar="SOURCE",
+            callback=splittable,
             help="What a first ingest reads, with options of cbir-ingest.",
             show_default="made-up images",
         ),
@@ -92,7 +95,10 @@ def growth(
         dimension=dimension,
         **vars(found),
     )
-    deliver(SUBJECT, result, as_json)
+    interrupted = _REST in found.failed
+    deliver(SUBJECT, result, as_json, complete=not interrupted)
+    if interrupted:
+        terminal.leave(130)
 
 
 @contextmanager
@@ -101,4 +107,4 @@ def _until_interrupted(found: "Measured") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        found.failed["the rest"] = "interrupted"
+        found.failed[_REST] = "interrupted"

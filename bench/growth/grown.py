@@ -33,8 +33,8 @@ class Grown:
     search_ms: Annotated[Range, Column("search", "ms", ".3g", better="lower")]
     fresh_ms: Annotated[Range, Column("fresh", "ms", ".3g")]
     ratio: Annotated[float, Column("ratio", format=".2f")]
-    recall: Annotated[float, Column(f"recall@{K}", format=".4f", better="higher")]
-    fresh_recall: Annotated[float, Column(f"fresh recall@{K}", format=".4f")]
+    recall: Annotated[float, Column(f"recall@{K}", format=".4f", better="higher", floor=True)]
+    fresh_recall: Annotated[float, Column(f"fresh recall@{K}", format=".4f", floor=True)]
     megabytes: Annotated[float, Column("size", "MB", ",.0f", better="lower")]
     fresh_megabytes: Annotated[float, Column("fresh size", "MB", ",.0f")]
 

@@ -35,8 +35,10 @@ def test_the_table_and_the_plot_have_every_model() -> None:
     accuracies = {name: accuracy for name, (accuracy, _) in MODELS.items()}
     speeds = {name: speed(milliseconds) for name, (_, milliseconds) in MODELS.items()}
     verdicts, (table, plot) = cost_parts(accuracies, speeds, "P@5")
-    assert verdicts == ["The choice is between fast, slow, best: no other model here is as accurate and as fast."]
+    (verdict,) = verdicts
+    assert verdict.startswith("The choice is between fast, slow, best: no other model here has both as high a P@5 and")
     assert isinstance(table, Table) and isinstance(plot, Curves)
+    assert table.columns[2].better is None, "its interval is in the first table, which is compared"
     assert {str(row[0]) for row in table.rows if row[1] == "yes"} == {"fast", "slow", "best"}
     assert table.rows[0] == ["slow", "yes", 0.9, Range(9.0, 9.0, 9.0), 64, 256, 0.85, 0.017, 3.5]
     assert [(point.name, point.x, point.y) for point in plot.series["models"]] == [
@@ -46,7 +48,7 @@ def test_the_table_and_the_plot_have_every_model() -> None:
 
 def test_a_model_that_wins_in_both_is_no_choice() -> None:
     verdicts, _ = cost_parts({"small": 0.9, "large": 0.8}, {"small": speed(1), "large": speed(9)}, "P@5")
-    assert verdicts == ["small is the most accurate and the fastest model here."]
+    assert verdicts == ["small has the highest P@5 and the lowest median time here."]
 
 
 def test_a_single_model_is_no_choice() -> None:

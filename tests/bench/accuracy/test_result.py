@@ -41,8 +41,9 @@ def result() -> AccuracyResult:
         for number, (name, bounds, rank) in enumerate(zip(values, intervals, ranks(3, pairs), strict=True))
     ]
     images = ImageSet("fashion-product-images-small", 800, 2, 3, 400, 400, 0)
-    header = envelope("accuracy", notes(OPTIONS, images, ["WARNING: beware"]))
-    return AccuracyResult(**header, settings=OPTIONS, images=images, models=models, pairs=pairs)
+    options = replace(OPTIONS, label="subCategory", top_classes=10)
+    header = envelope("accuracy", notes(options, images, ["WARNING: beware"]))
+    return AccuracyResult(**header, settings=options, images=images, models=models, pairs=pairs)
 
 
 def test_a_result_is_the_same_after_saving_and_loading(result: AccuracyResult) -> None:
@@ -89,6 +90,20 @@ def test_other_data_is_not_compared_with_the_published_table(result: AccuracyRes
     content = SUBJECT.dump(result)
     content["images"]["name"] = "mine"
     assert not [table for table in present(SUBJECT.load(content)).tables if "published" in table.title]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"protocol": "leave-one-out"}, {"label": "kind"}, {"top_classes": 9}, {"limit": 9}, {"expand": 1}],
+)
+def test_other_options_are_not_those_of_the_published_protocol(
+    result: AccuracyResult, other: dict[str, object]
+) -> None:
+    content = SUBJECT.dump(result)
+    content["settings"] |= other
+    section = present(SUBJECT.load(content))
+    assert not [text for text in section.verdicts if "published" in text]
+    assert not [table for table in section.tables if "published" in table.title]
 
 
 def test_models_of_the_same_name_are_told_apart_by_their_checksum(result: AccuracyResult) -> None:

@@ -1,9 +1,11 @@
 """A collection that has grown, and a fresh build."""
 
-from cbir.bench.growth.grown import add_and_delete, change_at_random, compared_with_fresh
+from cbir.bench.core.rows import typed_table
+from cbir.bench.growth.grown import Grown, add_and_delete, change_at_random, compared_with_fresh
 from cbir.bench.growth.workplace import Workplace
 
 from cbir.collection import Collection
+from cbir.tables import Range
 
 
 def test_random_changes_are_of_all_kinds(place: Workplace) -> None:
@@ -26,6 +28,12 @@ def test_a_scan_of_a_grown_collection_finds_the_same_as_of_a_fresh_one(place: Wo
     assert grown.name == "something, faiss index=Flat"
     assert (grown.recall, grown.fresh_recall) == (1, 1)
     assert grown.megabytes > 0 and grown.fresh_megabytes > 0
+
+
+def test_recall_is_rounded_down() -> None:
+    spread = Range(1.0, 1.0, 1.0)
+    table = typed_table("", "after", Grown, [("a", Grown("a", spread, spread, 1.0, 0.99996, 0.99997, 1.0, 1.0))])
+    assert table.texts()[0][4:6] == ["0.9999", "0.9999"]
 
 
 def test_a_hit_that_should_be_deleted_does_not_count(place: Workplace) -> None:
