@@ -33,7 +33,7 @@ from cbir.text import redacted
 from ..core.measured_process import SAMPLE_SECONDS, process_tree
 from ..core.metrics import summarise
 from ..core.ranking import recall
-from ..core.stores import ef_values, location_of, store_name
+from ..core.stores import ef_values, location_of, unique_names
 from ..core.timing import Times, spread, times
 from ..core.workload import Workload
 from . import libraries, own_store, search_worker
@@ -291,9 +291,10 @@ def _jobs(
         "ef_construct": EF_CONSTRUCT, "added": len(added) // rounds, "seconds": _FOUND_SECONDS,
     }  # fmt: skip
     efs = sorted({max(ef, workload.k) for ef in EFS})  # a graph gives at most ef hits
+    short = unique_names([info.url for info in workload.infos])
     for number, info in enumerate(workload.infos):
         place = folder / f"store-{number}"
-        own = {"name": f"cbir {store_name(info.url)}", "library": "cbir", "module": own_store.__name__}
+        own = {"name": f"cbir {short[info.url]}", "library": "cbir", "module": own_store.__name__}
         source = {"url": info.url, "collection": info.collection, "target": _target(info, place)}
         job = {**common, **own, **source, "folder": str(place)}
         wanted = EFS if info.access == "graph" else ()  # EFS are no numbers of inverted lists

@@ -75,11 +75,22 @@ def open_workload(
 def open_stores(urls: Sequence[str] | None, collection: str | None, settings: Settings) -> Iterator[list[Store]]:
     """Open a collection, by default the newest common one, in the named stores."""
     urls = urls or settings.store_urls
-    if len(set(map(identity, urls))) < len(urls):
-        raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
+    require_different(urls)
     name = collection or common_collection(urls, settings)
     with ExitStack() as stack:
         yield [stack.enter_context(closing(open_store(url, name, settings))) for url in urls]
+
+
+def require_different(urls: Sequence[str]) -> None:
+    """Raise `UsageError` if two URLs are of the same store."""
+    if len(set(map(identity, urls))) < len(urls):
+        raise UsageError(f"the same store twice: {', '.join(map(redacted, urls))}")
+
+
+def require_enough(collection: str, points: int) -> None:
+    """Raise `UsageError` if a collection has too few points to measure."""
+    if points < _FEWEST:
+        raise UsageError(f"Collection {collection} has {points} points, but a measurement needs at least {_FEWEST}.")
 
 
 def workload_of(stores: Sequence[Store], k: int, queries: int, seed: int, query_source: str | None = None) -> Workload:
@@ -203,10 +214,7 @@ def _require_same_points(
 ) -> None:
     """Raise `UsageError` if the stores do not hold the same points as the first, or too few of them."""
     first = infos[0]
-    if len(ids) < _FEWEST:
-        raise UsageError(
-            f"Collection {first.collection} has {len(ids)} points, but a measurement needs at least {_FEWEST}."
-        )
+    require_enough(first.collection, len(ids))
     rows = np.random.default_rng(seed).permutation(len(ids))[:_COMPARED].tolist()
     compared = [ids[row] for row in rows]
     for store, info in zip(stores[1:], infos[1:], strict=True):

@@ -13,7 +13,7 @@ from cbir.stores.base import SearchParams
 
 from ..core.ground_truth import Truth
 from ..core.ranking import EPSILON
-from ..core.stores import PARAMETERS, ef_values, labels
+from ..core.stores import PARAMETERS, ef_values, kind_of, unique_names
 from ..core.workload import Workload
 
 
@@ -80,7 +80,7 @@ def mean_recall(truth: Neighbours, found: Neighbours) -> float:
 
 def cases(workload: Workload, wanted: Sequence[int]) -> list[Case]:
     """Return every store at the `wanted` values of ef, or at the usual ones."""
-    names = labels(workload.infos)
+    names = unique_names([info.url for info in workload.infos], kind_of)
     return [
         Case(
             number=number,

@@ -18,6 +18,7 @@ from ..core.options import (
     Seed,
     Stores,
     numbers,
+    splittable,
 )
 
 
@@ -37,7 +38,11 @@ def latency(
     ] = 5.0,
     search_during_ingest: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Search while this is ingested; options of cbir-ingest may follow it."),
+        typer.Option(
+            metavar="SOURCE",
+            callback=splittable,
+            help="Search while this is ingested; options of cbir-ingest may follow it.",
+        ),
     ] = None,
     as_json: Json = None,
 ) -> None:
@@ -48,7 +53,7 @@ def latency(
     from cbir.stores.registry import connect
 
     from ..core.subject import deliver, store_envelope
-    from ..core.workload import common_collection, open_workload
+    from ..core.workload import common_collection, open_workload, require_different
     from . import measure, opening, stages
     from . import search_during_ingest as during
     from .result import SUBJECT, LatencyResult
@@ -57,6 +62,7 @@ def latency(
     wanted = numbers("--ef", ef, MOST_EF) if ef else []
     settings = Settings()
     urls = list(store or settings.store_urls)
+    require_different(urls)
     name = collection or common_collection(urls, settings)
     opened = [opening.measure(url, connect(url, settings).resolve(name), k, seed) for url in urls]
     with open_workload(urls, name, k, queries, seed, settings, query_source) as workload:

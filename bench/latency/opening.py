@@ -19,6 +19,7 @@ from cbir.tables import Column, Range
 from ..core.measured_process import apart
 from ..core.stores import kind_of, location_of
 from ..core.timing import spread, timed
+from ..core.workload import require_enough
 
 ROUNDS = 3
 QUERIES = 200
@@ -61,17 +62,19 @@ def measure(
 ) -> tuple[Opening, Size] | tuple[None, None]:
     """Return what a new process needs to search a store; nothing for a server, which cannot be restarted here.
 
-    Call it before this process opens the store: files that are in use stay in memory.
+    Call it before this process opens the store: files that are in use stay in memory. Raise `UsageError` if the
+    collection has too few points.
     """
     location = location_of(url)
     if location is None:
         return None, None
+    generation = open_generation(location.root, collection)
+    require_enough(collection, generation.count)
     dropped, *spent, own, mapped = zip(
         *(apart(_open, url, location.root, collection, k, seed) for _ in range(rounds)), strict=True
     )
-    generation = open_generation(location.root, collection)
     disk, walked = sizes(generation.folder / location.name, kind_of(url))
-    vectors = generation.manifest.count * generation.manifest.model.dimension * 4 / 1e6
+    vectors = generation.count * generation.manifest.model.dimension * 4 / 1e6
     size = Size(disk, walked, walked / vectors, float(np.median(own)), float(np.median(mapped)))
     return Opening(dropped[0], *map(spread, spent)), size
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from cbir.evaluation.sections import CurvePoint, Curves, Section
 
 from ..core.rows import typed_table
-from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
 from ..core.timing import P999_NEEDS, Noise
 from ..core.verdicts import NOTE, at_least, compared
@@ -35,7 +34,7 @@ class LatencyResult(StoreResult):
 def present(result: LatencyResult) -> Section:
     """Return the section that shows a result."""
     series = {
-        f"{store_name(curve.store)} ({curve.parameter or 'scan'})": [
+        f"{result.name_of(curve.store)} ({curve.parameter or 'scan'})": [
             CurvePoint(point.recall, 1000 / point.search_ms.median, point.on_front) for point in curve.points
         ]
         for curve in result.curves
@@ -62,7 +61,7 @@ def present(result: LatencyResult) -> Section:
 
 
 def _verdicts(result: LatencyResult) -> Iterator[str]:
-    reached = [(store_name(curve.store), point) for curve in result.curves if (point := curve.fastest_at(TARGET))]
+    reached = [(result.name_of(curve.store), point) for curve in result.curves if (point := curve.fastest_at(TARGET))]
     reached.sort(key=lambda pair: pair[1].search_ms.median)
     for name, point in reached[1:]:
         best_name, best = reached[0]
@@ -73,13 +72,13 @@ def _verdicts(result: LatencyResult) -> Iterator[str]:
     for curve in result.curves:
         if curve.points and not curve.fastest_at(TARGET):
             recall = max(point.recall for point in curve.points)
-            yield f"{store_name(curve.store)} does not reach recall {TARGET}: {at_least(recall)} at most."
+            yield f"{result.name_of(curve.store)} does not reach recall {TARGET}: {at_least(recall)} at most."
     if result.ingest:
         for store in result.ingest.stores:
             ratio = store.phases[1].ratio
             slower = "nothing was answered" if ratio is None else f"the p95 is {ratio:.2f} times that before"
             during = f"during an ingest of {result.ingest.stored:,} images"
-            yield f"{store_name(store.store)}: {during} {slower}, with {len(store.errors):,} errors."
+            yield f"{result.name_of(store.store)}: {during} {slower}, with {len(store.errors):,} errors."
 
 
 def _notes(result: LatencyResult) -> Iterator[str]:
@@ -88,15 +87,15 @@ def _notes(result: LatencyResult) -> Iterator[str]:
         yield f"No value of {result.field!r} has more than k points, so filters were not measured (see --field)."
     for store in result.ingest.stores if result.ingest else ():
         taken = "never used" if store.taken_up_ms is None else f"used {store.taken_up_ms:,.0f} ms after publishing"
-        yield f"{store_name(store.store)}: the new generation was {taken}."
+        yield f"{result.name_of(store.store)}: the new generation was {taken}."
         yield from store.errors[:_ERRORS]
     for curve in result.curves:
-        yield from (f"{store_name(curve.store)}, {failure}" for failure in curve.failures)
+        yield from (f"{result.name_of(curve.store)}, {failure}" for failure in curve.failures)
 
 
 def _points(result: LatencyResult) -> list[tuple[str, Curve, Point]]:
     return [
-        (f"{store_name(curve.store)}, {f'{curve.parameter} {point.ef}' if point.ef else 'scan'}", curve, point)
+        (f"{result.name_of(curve.store)}, {f'{curve.parameter} {point.ef}' if point.ef else 'scan'}", curve, point)
         for curve in result.curves
         for point in curve.points
     ]
@@ -104,7 +103,7 @@ def _points(result: LatencyResult) -> list[tuple[str, Curve, Point]]:
 
 def _of_stores(result: LatencyResult, name: str) -> list[tuple[str, object]]:
     """Return the attribute of each store that has it."""
-    values = ((store_name(curve.store), getattr(curve, name)) for curve in result.curves)
+    values = ((result.name_of(curve.store), getattr(curve, name)) for curve in result.curves)
     return [(store, value) for store, value in values if value]
 
 
@@ -144,7 +143,7 @@ _TABLES: tuple[tuple[str, type, Callable[[LatencyResult], Iterable[tuple[str, ob
         "Open loop",
         Rate,
         lambda result: (
-            (f"{store_name(curve.store)}, {rate.share:.0%} of its best", rate)
+            (f"{result.name_of(curve.store)}, {rate.share:.0%} of its best", rate)
             for curve in result.curves
             for rate in curve.rates
         ),
@@ -178,7 +177,7 @@ _TABLES: tuple[tuple[str, type, Callable[[LatencyResult], Iterable[tuple[str, ob
         "During an ingest",
         Phase,
         lambda result: (
-            (f"{store_name(store.store)}, {phase.name}", phase)
+            (f"{result.name_of(store.store)}, {phase.name}", phase)
             for store in (result.ingest.stores if result.ingest else ())
             for phase in store.phases
         ),

@@ -17,7 +17,7 @@ from ..core import ranking as compare
 from ..core.metrics import Summary, summarise
 from ..core.ranking import Ranking
 from ..core.rows import RECALL
-from ..core.stores import store_name
+from ..core.stores import unique_names
 from ..core.workload import MODES, Workload, recalls_of, search_all, search_method
 
 WORST = 3
@@ -138,6 +138,7 @@ def _strips(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs)
         for name, pair in zip(workload.queries.names, both, strict=True)
         if compare.first_difference(*pair) is not None
     ]
+    short = unique_names([info.url for info in workload.infos])
     for _, name, (left, right) in sorted(differing, key=lambda found: found[0])[:WORST]:
         for store, mine, theirs in ((stores[0], left, right), (stores[1], right, left)):
             captions = {}
@@ -145,7 +146,7 @@ def _strips(workload: Workload, stores: tuple[str, str], mode: str, both: Pairs)
                 captions[id_] = f"{rank}: {score:.3f}" + ("" if id_ in theirs.ids else ", missing in the other")
             images = map(_image, workload.stores[0].thumbnails(list(captions)))
             shown = [StripImage(id_, image, captions[id_]) for id_, image in zip(captions, images, strict=True)]
-            yield Strip(f"{store_name(store)}, {mode}: {name}", shown)
+            yield Strip(f"{short[store]}, {mode}: {name}", shown)
 
 
 def _image(thumbnail_of_point: bytes | None) -> str | None:

@@ -7,7 +7,6 @@ from cbir.evaluation.sections import Section, Strip
 
 from ..core.ranking import RBO_P
 from ..core.rows import typed_table
-from ..core.stores import store_name
 from ..core.subject import StoreResult, Subject
 from ..core.verdicts import at_least
 from ..core.workload import ORDINARY
@@ -35,8 +34,8 @@ class ParityResult(StoreResult):
 
 def present(result: ParityResult) -> Section:
     """Return the section that shows a result."""
-    truths = ((_truth_name(store), store) for store in result.against_truth)
-    pairs = ((_pair_name(pair), pair) for pair in result.pairs)
+    truths = ((_truth_name(result, store), store) for store in result.against_truth)
+    pairs = ((_pair_name(result, pair), pair) for pair in result.pairs)
     tables = (
         typed_table("Against the exact answer", "store", AgainstTruth, truths, result.k),
         typed_table("Store against store", "stores", StoreAgainstStore, pairs, result.k),
@@ -53,7 +52,7 @@ def present(result: ParityResult) -> Section:
 def _verdicts(result: ParityResult) -> Iterator[str]:
     for pair in result.pairs:
         count = f"{result.queries - pair.different:,} of {result.queries:,} queries have the same hits"
-        names = " and ".join(map(store_name, pair.stores))
+        names = " and ".join(map(result.name_of, pair.stores))
         if pair.differences:
             yield f"{count} in {pair.mode} search of {names}."
         elif pair.mode == ORDINARY:
@@ -61,7 +60,7 @@ def _verdicts(result: ParityResult) -> Iterator[str]:
     for store in result.against_truth:
         recall = store.ann_recall_at_k.mean
         if recall is not None and (store.mode == ORDINARY or recall < 1):
-            yield f"{_truth_name(store)}: recall@{result.k} is {at_least(recall)}."
+            yield f"{_truth_name(result, store)}: recall@{result.k} is {at_least(recall)}."
 
 
 def _more_notes(result: ParityResult) -> Iterator[str]:
@@ -69,17 +68,17 @@ def _more_notes(result: ParityResult) -> Iterator[str]:
     for pair in result.pairs:
         for query, (rank, delta) in pair.differences[:_DIFFERENCES]:
             how = "where one list has ended" if delta is None else f"by {delta:.1e}"
-            yield f"{_pair_name(pair)}: {query} differs at rank {rank} {how}."
+            yield f"{_pair_name(result, pair)}: {query} differs at rank {rank} {how}."
         if (more := pair.different - _DIFFERENCES) > 0:
-            yield f"{_pair_name(pair)}: {more:,} more queries differ; --json names all."
+            yield f"{_pair_name(result, pair)}: {more:,} more queries differ; --json names all."
 
 
-def _truth_name(part: AgainstTruth) -> str:
-    return f"{store_name(part.store)}, {part.mode}"
+def _truth_name(result: ParityResult, part: AgainstTruth) -> str:
+    return f"{result.name_of(part.store)}, {part.mode}"
 
 
-def _pair_name(pair: StoreAgainstStore) -> str:
-    return f"{' / '.join(map(store_name, pair.stores))}, {pair.mode}"
+def _pair_name(result: ParityResult, pair: StoreAgainstStore) -> str:
+    return f"{' / '.join(map(result.name_of, pair.stores))}, {pair.mode}"
 
 
 SUBJECT = Subject("parity", ParityResult, present)

@@ -139,6 +139,14 @@ for hits in ({worse}, {best}, {worse}):
     assert candidate.result(0.91).at_recall is None
 
 
+def test_two_stores_of_one_name_are_told_apart(made: Path, tmp_path: Path) -> None:
+    with open_stores(both(made)[1:], "made", Settings()) as stores:
+        workload, added = without_held_out(stores, 5, 30, 10, 1)
+    infos = [replace(workload.infos[0], url=f"faiss:{tmp_path}/{name}/index") for name in "ab"]
+    jobs = search._jobs(replace(workload, infos=infos), added, [], "", tmp_path, 1)
+    assert [job["name"] for _, job, _ in jobs] == ["cbir faiss 1", "cbir faiss 2"]
+
+
 def test_a_server_is_refused_in_one_line(made: Path) -> None:
     with open_stores(both(made)[1:], "made", Settings()) as stores:
         info = replace(stores[0].info, url="http://host:1")

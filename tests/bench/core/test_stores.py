@@ -13,9 +13,9 @@ from cbir.bench.core.stores import (
     identity,
     index_folder,
     kind_of,
-    labels,
     location_of,
     store_name,
+    unique_names,
 )
 
 from cbir.errors import UsageError
@@ -26,12 +26,14 @@ from tests.support.building import both
 SERVER = "http://localhost:6333"
 
 
-def test_stores_of_a_kind_are_numbered(store: Store) -> None:
-    edge = replace(store.info, url="edge:a")
-    assert labels([edge, replace(edge, url=SERVER), replace(edge, url="edge:b")]) == {
+def test_stores_that_would_share_a_name_are_numbered() -> None:
+    assert kind_of(SERVER) == "server"
+    assert unique_names(["edge:a", SERVER, "edge:b"], kind_of) == {
         "edge:a": "edge 1", SERVER: "server", "edge:b": "edge 2",
     }  # fmt: skip
-    assert kind_of(SERVER) == "server"
+    urls = ["edge:/a/index", "faiss:/a/index/flat", "edge:/b/index", "edge:/c/1", "http://a:6333", "http://b:6333"]
+    names = ["edge 2", "faiss flat", "edge 3", "edge 1", "server 1", "server 2"]
+    assert list(unique_names(urls).values()) == names
 
 
 def test_a_server_has_no_folder(store: Store) -> None:

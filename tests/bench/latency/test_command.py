@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cbir.bench.latency import loops
+from cbir.bench.latency import loops, opening
 
-from tests.support.building import both, store_options
-from tests.support.running import Program
+from tests.support.building import both, build, store_options, unit_vectors
+from tests.support.running import Program, refused
 
 
 def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
@@ -41,7 +41,30 @@ def test_tables_and_json(made: Path, tmp_path: Path, run: Program) -> None:
     assert (code, result["benchmark"], result["curves"][1]["points"][0]["filtered"]) == (0, "latency", [])
 
 
-@pytest.mark.parametrize("wrong", [("--ef", "0"), ("--ef", "a,b"), ("--threads", "0"), ("--seconds", "-1")])
+def test_too_few_points_and_the_same_store_twice_are_found_before_anything_is_measured(
+    run: Program, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = both(tmp_path / "index")
+    build(empty, unit_vectors(0))
+
+    def fail(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(opening, "apart", fail)
+    for urls, message in ((empty, "has 0 points, but a measurement needs at least 8."), (both(made)[:1] * 2, "twice")):
+        assert message in refused(run, ["latency", *store_options(urls)])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--ef", "0"),
+        ("--ef", "a,b"),
+        ("--threads", "0"),
+        ("--seconds", "-1"),
+        ("--search-during-ingest", "it's"),
+    ],
+)
 def test_wrong_options_are_one_line(run: Program, made: Path, wrong: tuple[str, str]) -> None:
     code, _, err = run("latency", "--store", both(made)[0], *wrong)
     assert code == 2 and wrong[0] in err and len(err.strip().splitlines()) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cbir.bench.latency import opening
 
-from tests.support.building import both
+from tests.support.building import both, build, unit_vectors
 
 
 def test_the_first_searches_are_those_of_a_process_of_its_own(made: Path) -> None:
@@ -26,3 +26,11 @@ def test_the_memory_that_an_index_takes(large: list[str]) -> None:
     if Path("/proc/self/smaps_rollup").exists():
         assert max(edge.own, flat.own) < 10
         assert min(edge.mapped, flat.mapped) > 25
+
+
+def test_points_that_are_in_no_generation_yet_count(tmp_path: Path) -> None:
+    urls = both(tmp_path / "index")
+    build(urls, unit_vectors(0))
+    build(urls, unit_vectors(40))
+    _, size = opening.measure(urls[1], "made", 5, 1, 1)
+    assert size and size.share > 0

@@ -137,6 +137,19 @@ def test_what_failed_and_what_was_not_measured_is_noted(result: LatencyResult) -
     ]  # fmt: skip
 
 
+def test_two_stores_of_one_name_are_told_apart(result: LatencyResult) -> None:
+    first, second = "edge:/a/index", "edge:/b/index"
+    stores = [replace(info, url=url) for info, url in zip(result.stores, (first, second), strict=True)]
+    curves = [replace(curve, store=url) for curve, url in zip(result.curves, (first, second), strict=True)]
+    section = present(replace(result, stores=stores, curves=curves, ingest=None))
+    assert section.verdicts == ["edge 2 answers 2.70 [2.27, 3.55] times as fast as edge 1 at recall@5 >= 0.99."]
+    (plot,) = (part for part in section.parts if isinstance(part, Curves))
+    assert list(plot.series) == ["edge 1 (ef)", "edge 2 (ef)"]
+    for table in section.tables:
+        rows = [row[0] for row in table.rows]
+        assert len(set(rows)) == len(rows), table.title
+
+
 def test_the_plot_has_a_curve_for_each_store(result: LatencyResult) -> None:
     (plot,) = (part for part in present(result).parts if isinstance(part, Curves))
     assert list(plot.series) == ["edge (ef)", "faiss (ef)"]

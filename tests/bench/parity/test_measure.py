@@ -144,7 +144,11 @@ def test_images_of_the_queries_that_differ_most(index: Path) -> None:
     with open_workload(both(index)[:1], None, 15, 10, 42, Settings()) as workload:
         opened = workload.stores[0]
         turned = workload_of([opened, altered(opened, lambda hits: hits[::-1])], 15, 10, 42)
-        found = measured(turned, images=True)
+        infos = [
+            replace(info, url=url) for info, url in zip(turned.infos, ("edge:/a/index", "edge:/b/index"), strict=True)
+        ]
+        found = measured(replace(turned, infos=infos), images=True)
+    assert [strip.title.partition(",")[0] for strip in found.images] == ["edge 1", "edge 2"] * 6
     assert len(found.images) == 2 * 2 * 3, "three queries in two stores and two ways of searching"
     for strip in found.images:
         assert len(strip.images) == 15

@@ -56,6 +56,19 @@ def test_stores_that_agree(made: Path) -> None:
     assert cells(section, "Store against store", "stores") == ["edge / faiss, ordinary", "edge / faiss, exact"]
 
 
+def test_two_stores_of_one_name_are_told_apart(lossy: ParityResult) -> None:
+    (info, _), urls = lossy.stores, ("edge:/a/index", "edge:/b/index")
+    truths = [replace(part, store=urls[i // 2]) for i, part in enumerate(lossy.against_truth)]
+    pairs = [replace(pair, stores=urls) for pair in lossy.pairs]
+    stores = [replace(info, url=url) for url in urls]
+    section = present(replace(lossy, stores=stores, against_truth=truths, pairs=pairs))
+    assert section.verdicts[0].endswith("in ordinary search of edge 1 and edge 2.")
+    assert cells(section, "Against the exact answer", "store") == [
+        "edge 1, ordinary", "edge 1, exact", "edge 2, ordinary", "edge 2, exact",
+    ]  # fmt: skip
+    assert cells(section, "Store against store", "stores")[0] == "edge 1 / edge 2, ordinary"
+
+
 def test_one_store_has_no_other_to_be_compared_with(store: Store) -> None:
     assert len(present(result_of(workload_of([store], 5, 40, 1))).tables) == 1
 
