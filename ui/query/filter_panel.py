@@ -64,14 +64,8 @@ def in_words(filter: Filter) -> str:
             words.append(f"{condition.field} {' or '.join(dict.fromkeys(map(_text, condition.values)))}")
         else:
             bounds = (("from", condition.gte), ("to", condition.lte))
-            words.append(
-                " ".join(
-                    [
-                        condition.field,
-                        *(f"{word} {without_fraction(bound)}" for word, bound in bounds if bound is not None),
-                    ]
-                )
-            )
+            shown = [f"{word} {without_fraction(bound)}" for word, bound in bounds if bound is not None]
+            words.append(" ".join([condition.field, *shown]))
     return ", ".join(words)
 
 
