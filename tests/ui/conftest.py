@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -44,6 +45,14 @@ class Parameters(dict[str, list[str]]):
 
     def get_all(self, name: str) -> list[str]:
         return self.get(name, [])
+
+
+@pytest.fixture(autouse=True)
+def _main_module() -> Iterator[None]:
+    """Keep `__main__`, which AppTest replaces by its script: a process that is spawned later would run it."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture
