@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -45,14 +44,6 @@ class Parameters(dict[str, list[str]]):
 
     def get_all(self, name: str) -> list[str]:
         return self.get(name, [])
-
-
-@pytest.fixture(autouse=True)
-def _main_module() -> Iterator[None]:
-    """Keep `__main__`, which AppTest replaces by its script: a process that is spawned later would run it."""
-    before = sys.modules["__main__"]
-    yield
-    sys.modules["__main__"] = before
 
 
 @pytest.fixture
