@@ -44,7 +44,6 @@ def test_an_unexpected_error_is_a_sentence_with_a_reference_to_the_log(
     assert record.exc_info is not None
     assert "/home/me/secret" in str(record.exc_info[1])
     assert [button.label for button in seen.button] == ["Try again"]
-    monkeypatch.undo()
     monkeypatch.setattr(bench_page, "draw", lambda settings: None)
     assert not seen.button[0].click().run().error
 
