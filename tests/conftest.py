@@ -44,17 +44,15 @@ def soak(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the settings of the person who runs it, nor leaves files in their folder.
-
-    A process that a later test spawns would run what `__main__` is.
-    """
+    """No test sees the settings of the person who runs it, nor leaves files in their folder."""
     for name in list(os.environ):
         if name.startswith("CBIR_") or name in ("QDRANT_URL", "QDRANT_API_KEY", "LOG_LEVEL"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CBIR_PRECISION", PRECISION)
     monkeypatch.setenv("CBIR_REPORTS", str(tmp_path.with_name(f"{tmp_path.name}-reports")))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # AppTest replaces it for good by its script
+    # AppTest replaces it by its script, which every process that a later test spawns would run.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ class Copies:
 
     At most `bits` bits of the perceptual hash of a copy differ; None compares the bytes only. `stored` has key and
     thumbnail of each stored image, and is read only if `bits` is given. The original is an image that the source has,
-    if there is one. Others are originals only if they `stay`: a sync removes them, or renames them.
+    if there is one. An image that the source no longer has is one only with `stay`: a sync removes or renames it.
     """
 
     def __init__(
